@@ -1,0 +1,39 @@
+# `make` lists the targets.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup demo test check format lock bench-sessionize bench-train chaos doctor
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## make .venv with all that is needed
+	@$(PYTHON) infra/bootstrap.py
+
+demo: setup  ## a whole night on real purchases, on this machine
+	@$(BIN)/hrnn demo
+
+doctor: setup  ## what this machine has and lacks
+	@$(BIN)/hrnn doctor
+
+test: setup  ## every test, a cluster of processes included
+	@$(BIN)/pytest
+
+check: setup  ## ruff, mypy, layers, unit tests: under a minute
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache > /dev/null && $(BIN)/pytest -q -m "not slow and not cluster and not chaos" tests/schemas tests/hrnn
+
+format: setup  ## let ruff format and mend what it can
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+lock: setup  ## write requirements.lock anew from pyproject.toml
+	@$(BIN)/python infra/lock.py
+
+bench-sessionize: setup  ## sessionize beside polars at 10 M rows
+	@$(BIN)/python tests/benchmarks/bench_sessionize.py
+
+bench-train: setup  ## training steps beside a plain PyTorch loop
+	@$(BIN)/python tests/benchmarks/bench_train.py
+
+chaos: setup  ## SIGKILL a night at random moments, and compare
+	@$(BIN)/python tests/chaos.py

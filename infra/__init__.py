@@ -1,0 +1,1 @@
+"""Callers: set-up and deployment of the platform."""

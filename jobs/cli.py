@@ -1,0 +1,88 @@
+"""The console script `hrnn`: one subcommand a job, exit status 0 for success, 1 for a user's error, 2 for wrong usage.
+
+Only the module of the job that was asked for is imported, so `hrnn --help` needs neither torch nor Spark.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from schemas.errors import HrnnError
+
+JOBS = {
+    "nightly": "Run the whole night from one config file; a rerun goes on where it stopped.",
+    "validate": "Check CSV files against their schema; write typed Parquet, rejected rows and a report.",
+    "sessionize": "Cut validated interactions into sessions; write sequences and the catalogue.",
+    "train": "Fit a recipe to sequences; write a solution version.",
+    "evaluate": "Measure a solution version beside its baselines.",
+    "recommend": "Answer batch input lines in Personalize's format.",
+    "recipes": "List every recipe with its hyperparameters, defaults and ranges.",
+    "demo": "Run a night on real grocery purchases, on this machine, and show what came out.",
+    "doctor": "Say what this machine has, what it lacks, and the remedy.",
+}
+
+Summary = dict[str, Any]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run `hrnn ARGUMENTS…` and exit with its status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    wanted = arguments[0] if arguments and arguments[0] in JOBS else None
+    app = typer.Typer(
+        name="hrnn", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0]
+    )
+    app.callback()(_about)
+    for name, help_line in JOBS.items():
+        command = _reporting(importlib.import_module(f"jobs.{name}").run) if name == wanted else _stub
+        app.command(name, help=None if name == wanted else help_line, short_help=help_line)(command)
+    _run(app, arguments)
+
+
+def job_main(name: str, run: Callable[..., Summary]) -> None:
+    """Run one job's module by itself: `python -m jobs.NAME`, or under spark-submit."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(name)(_reporting(run))
+    _run(app, sys.argv[1:])
+
+
+def _about() -> None:
+    """Nightly recommendations that you run yourself, in Amazon Personalize's formats."""
+
+
+def _stub() -> None:
+    """Stands in the list of commands for a job that was not asked for."""
+
+
+def _run(app: typer.Typer, arguments: list[str]) -> None:
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=os.environ.get("HRNN_LOG_LEVEL", "WARNING").upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    try:
+        app(arguments, prog_name="hrnn")
+    except HrnnError as error:
+        print(f"hrnn: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("hrnn: interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+def _reporting(run: Callable[..., Summary]) -> Callable[..., None]:
+    """The job, with what it returns printed as one line of JSON, the last of stdout."""
+    import functools
+
+    @functools.wraps(run)
+    def command(*args: Any, **kwargs: Any) -> None:
+        print(json.dumps(run(*args, **kwargs)))
+
+    return command

@@ -1,0 +1,184 @@
+"""A step's folder: files under attempt-unique names, and one manifest, written last, that makes them exist."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from jobs.storage import Store, StoredFile, join, normalise, store_for
+from schemas.errors import CommitLost, IntegrityError, StorageError
+from schemas.manifest import MANIFEST_NAME, FileEntry, InputRef, Kind, Manifest
+from schemas.version import VERSION
+
+_OWN_NAME = re.compile(r"-[0-9a-f]{12}\.\w+$")
+
+
+class StepFolder:
+    """What one step writes and the next one reads.
+
+    Writers add files, then `publish`. Until then the folder, for everyone else, does not exist or holds its former content.
+    Readers ask for `manifest` (or `require`) and get every file checked against size and SHA-256.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = normalise(uri).rstrip("/")
+        self.token = uuid.uuid4().hex[:12]  # makes this attempt's file names its own
+        self._store: Store = store_for(self.uri)
+        self._began = datetime.now(UTC)
+        self._seen: StoredFile | None = self._store.stat(self._manifest_uri)
+
+    @property
+    def _manifest_uri(self) -> str:
+        return join(self.uri, MANIFEST_NAME)
+
+    def uri_of(self, path: str) -> str:
+        """Where a file of this folder lies."""
+        return join(self.uri, path)
+
+    def manifest(self) -> Manifest | None:
+        """The published manifest, or None where there is none.
+
+        Raises:
+            IntegrityError: It is there but damaged.
+        """
+        if self._store.stat(self._manifest_uri) is None:
+            return None
+        return self._parse(self._store.read(self._manifest_uri))
+
+    def require(self, kind: Kind) -> Manifest:
+        """The published manifest of the given kind.
+
+        Raises:
+            StorageError: There is none, or it is of another kind.
+        """
+        manifest = self.manifest()
+        if manifest is None:
+            raise StorageError(
+                "no finished step lies here (no manifest.json)", where=self.uri, remedy="Run the step that writes it."
+            )
+        if manifest.kind != kind:
+            raise StorageError("the folder holds something else", where=self.uri, value=manifest.kind, allowed=kind)
+        return manifest
+
+    def reference(self, manifest: Manifest) -> InputRef:
+        """This folder as an input of the next step."""
+        return InputRef(uri=self.uri, version=manifest.fingerprint)
+
+    def own(self, path: str) -> str:
+        """This attempt's own name for a data file: `data/part-0.parquet` becomes `data/part-0-<token>.parquet`."""
+        stem, dot, suffix = path.rpartition(".")
+        return f"{stem}-{self.token}{dot}{suffix}"
+
+    def put(self, path: str, data: bytes, rows: int | None = None) -> FileEntry:
+        """Write a small file; not visible before `publish`."""
+        self._store.write(self.uri_of(path), data)
+        return FileEntry(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest(), rows=rows)
+
+    def put_file(self, local: Path, path: str, rows: int | None = None) -> FileEntry:
+        """Copy a local file in; not visible before `publish`."""
+        entry = FileEntry(path=path, size=local.stat().st_size, sha256=sha256_of(local), rows=rows)
+        self._store.upload(local, self.uri_of(path))
+        return entry
+
+    def fetch(self, entry: FileEntry, scratch: Path) -> Path:
+        """A local path that holds a published file, checked: the file itself where it is local, else a copy in `scratch`.
+
+        Raises:
+            IntegrityError: The bytes are not those the manifest promises.
+        """
+        uri = self.uri_of(entry.path)
+        local = Path(uri) if uri.startswith("/") else scratch / f"{entry.sha256[:16]}-{os.path.basename(entry.path)}"
+        if not uri.startswith("/"):
+            self._store.download(uri, local)
+        if not local.is_file() or local.stat().st_size != entry.size or sha256_of(local) != entry.sha256:
+            raise IntegrityError(f"{uri}: the bytes differ from its manifest; delete the folder and run the step again.")
+        return local
+
+    def read(self, entry: FileEntry) -> bytes:
+        """The bytes of a published file, checked as `fetch` does."""
+        data = self._store.read(self.uri_of(entry.path))
+        if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise IntegrityError(
+                f"{self.uri_of(entry.path)}: the bytes differ from its manifest; delete the folder and run the step again."
+            )
+        return data
+
+    def publish(
+        self,
+        kind: Kind,
+        fingerprint: str,
+        config: dict[str, Any],
+        inputs: Iterable[InputRef],
+        files: Iterable[FileEntry],
+        counts: dict[str, int] | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> Manifest:
+        """Make the folder exist with exactly these files; then remove what earlier attempts left.
+
+        Where another run has published the same fingerprint meanwhile, its manifest stands and is returned.
+
+        Raises:
+            CommitLost: Another run published something else meanwhile.
+            CommitUnknown: The store won't say whether the manifest landed.
+        """
+        manifest = Manifest(
+            kind=kind,
+            fingerprint=fingerprint,
+            software=VERSION,
+            config=config,
+            inputs=tuple(inputs),
+            files=tuple(sorted(files, key=lambda file: file.path)),
+            counts=counts or {},
+            facts=facts or {},
+        )
+        try:
+            if self._seen is None:
+                self._store.create(self._manifest_uri, manifest.to_bytes())
+            else:
+                self._store.replace(self._manifest_uri, manifest.to_bytes(), self._seen.version)
+        except CommitLost:
+            published = self.manifest()
+            if published is None or published.fingerprint != fingerprint:
+                raise
+            manifest = published
+        self.sweep(manifest)
+        return manifest
+
+    def sweep(self, manifest: Manifest) -> None:
+        """Remove what earlier attempts left here: files with a token that the manifest does not name, unfinished uploads.
+
+        Files without a token are somebody else's, and stay.
+        """
+        named = {self.uri_of(file.path) for file in manifest.files} | {self._manifest_uri}
+        self._store.delete(
+            file.uri for file in self._store.list(self.uri + "/") if _OWN_NAME.search(file.name) and file.uri not in named
+        )
+        self._store.abort_uploads(self.uri + "/", self._began)
+
+    def _parse(self, data: bytes) -> Manifest:
+        try:
+            return Manifest.model_validate_json(data)
+        except ValidationError as error:
+            raise IntegrityError(
+                f"{self._manifest_uri}: damaged manifest ({error.error_count()} faults); run the step again."
+            ) from None
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a local file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def scratch_folder(purpose: str) -> tempfile.TemporaryDirectory[str]:
+    """A private local folder that goes when it is closed; below HRNN_SCRATCH, else the system's temporary folder."""
+    return tempfile.TemporaryDirectory(prefix=f"hrnn-{purpose}-", dir=os.environ.get("HRNN_SCRATCH") or None)

@@ -1,0 +1,91 @@
+"""Every error the platform raises on purpose.
+
+    HrnnError
+    ├── UserError              the caller can mend it; exit status 1
+    │   ├── ConfigError        a config, an option or a hyperparameter
+    │   ├── SchemaError        a dataset schema
+    │   ├── DataError          the contents of a dataset or a batch input
+    │   ├── StorageError       a file, a folder, a bucket, the disk, a permission
+    │   └── MachineError       something this machine lacks (Java, a GPU, a package)
+    ├── IntegrityError         bytes differ from what the manifest promises
+    ├── CommitLost             another run published first
+    └── CommitUnknown          the store would not say whether a commit landed
+
+A message says what is wrong, which value, what is allowed and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class HrnnError(Exception):
+    """Base of all deliberate errors."""
+
+
+class UserError(HrnnError):
+    """Something the caller gave is wrong.
+
+    Args:
+        problem: What is wrong, as a sentence without a full stop.
+        where: Key path, file, or option that holds the value.
+        value: The offending value; left out of the message when it is not given.
+        allowed: What would have been accepted.
+        remedy: What to do about it, as a sentence.
+    """
+
+    _MISSING: Any = object()
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        where: str | None = None,
+        value: Any = _MISSING,
+        allowed: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        message = f"{where}: {problem}" if where else problem
+        if value is not UserError._MISSING:
+            shown = repr(value)
+            message += f" (got {shown if len(shown) <= 200 else shown[:197] + '...'})"
+        message += "."
+        if allowed:
+            message += f" Allowed: {allowed}."
+        if remedy:
+            message += f" {remedy}"
+        super().__init__(message)
+        self.problem = problem
+        self.where = where
+
+
+class ConfigError(UserError):
+    """A config key, a command-line option or a hyperparameter is unknown or has a wrong value."""
+
+
+class SchemaError(UserError):
+    """A dataset schema breaks Personalize's rules."""
+
+
+class DataError(UserError):
+    """The contents of a dataset or of a batch input cannot be used."""
+
+
+class StorageError(UserError):
+    """A file, folder or bucket is missing, unreadable, unwritable or full."""
+
+
+class MachineError(UserError):
+    """This machine lacks something; `hrnn doctor` names the remedy."""
+
+
+class IntegrityError(HrnnError):
+    """Stored bytes differ from the size or SHA-256 in their manifest."""
+
+
+class CommitLost(HrnnError):
+    """Another run published first; nothing of this run is visible."""
+
+
+class CommitUnknown(HrnnError):
+    """The store did not say whether a commit landed; nothing was deleted, and a rerun settles it."""

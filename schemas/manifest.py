@@ -1,0 +1,73 @@
+"""The manifest: the last file a step writes, and the only way the next step sees its folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MANIFEST_NAME = "manifest.json"
+
+Kind = Literal["dataset", "sequences", "solution_version", "evaluation", "batch_inference"]
+
+
+class FileEntry(BaseModel):
+    """One file of a step's folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(description="path relative to the folder, with forward slashes")
+    size: int = Field(ge=0, description="bytes")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="hex digest of the bytes")
+    rows: int | None = Field(default=None, ge=0, description="rows or lines, where the file has any")
+
+
+class InputRef(BaseModel):
+    """Something a step read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str = Field(description="where it was read")
+    version: str = Field(description="SHA-256 of a manifest, or ETag or size and time of a foreign file")
+
+
+class Manifest(BaseModel):
+    """What a step made, from what, and every byte of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind = Field(description="what the folder holds")
+    fingerprint: str = Field(description="fingerprint() of config and inputs: equal means nothing to do")
+    software: str = Field(description="version of hrnn-platform that wrote it")
+    config: dict[str, Any] = Field(description="the step's settings")
+    inputs: tuple[InputRef, ...] = Field(description="what was read")
+    files: tuple[FileEntry, ...] = Field(description="every file of the folder but this one")
+    counts: dict[str, int] = Field(default_factory=dict, description="rows, events, users, items, sessions …")
+    facts: dict[str, Any] = Field(default_factory=dict, description="what the next step needs to know beyond files")
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON, UTF-8, ending in a newline."""
+        return (self.model_dump_json(indent=1) + "\n").encode()
+
+    def files_below(self, folder: str) -> tuple[FileEntry, ...]:
+        """Files whose path starts with `folder/`, in path order."""
+        prefix = folder.rstrip("/") + "/"
+        return tuple(sorted((f for f in self.files if f.path.startswith(prefix)), key=lambda f: f.path))
+
+    def file(self, path: str) -> FileEntry:
+        """The entry of one path; KeyError where it is not named."""
+        for entry in self.files:
+            if entry.path == path:
+                return entry
+        raise KeyError(path)
+
+
+def fingerprint(step: str, config: dict[str, Any], input_versions: list[str]) -> str:
+    """Hex SHA-256 of a step's name, settings and input versions: the identity of its result.
+
+    Input URIs are left out on purpose: the same bytes at another place give the same result.
+    """
+    document = json.dumps([step, config, input_versions], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(document.encode()).hexdigest()
