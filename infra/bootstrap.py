@@ -25,7 +25,7 @@ CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 def main() -> None:
     """Bring `.venv` up to date; does nothing where it is."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - run by whatever python3 the user has
         stop(f"Python 3.11 or newer is needed; this is {platform.python_version()}. Run with a newer python3.")
     groups = ["dev", "demo"] + ([] if has_java() else ["jre"])
     stamp = ENVIRONMENT / "installed"

@@ -1,10 +1,12 @@
-"""The console script `hrnn`: one subcommand a job, exit status 0 for success, 1 for a user's error, 2 for wrong usage.
+"""The console script `hrnn`: one subcommand a job.
 
+Exit status: 0 success, 1 a user's error (one message, no traceback), 2 wrong usage, 3 a fault of the platform, 130 interrupted.
 Only the module of the job that was asked for is imported, so `hrnn --help` needs neither torch nor Spark.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import logging
@@ -36,9 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run `hrnn ARGUMENTS…` and exit with its status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     wanted = arguments[0] if arguments and arguments[0] in JOBS else None
-    app = typer.Typer(
-        name="hrnn", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0]
-    )
+    app = typer.Typer(name="hrnn", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_about)
     for name, help_line in JOBS.items():
         command = _reporting(importlib.import_module(f"jobs.{name}").run) if name == wanted else _stub
@@ -54,7 +54,10 @@ def job_main(name: str, run: Callable[..., Summary]) -> None:
 
 
 def _about() -> None:
-    """Nightly recommendations that you run yourself, in Amazon Personalize's formats."""
+    """Nightly recommendations that you run yourself, in Amazon Personalize's formats.
+
+    Each command takes s3://, file:// and plain paths, and prints one line of JSON about what it made.
+    """
 
 
 def _stub() -> None:
@@ -75,11 +78,16 @@ def _run(app: typer.Typer, arguments: list[str]) -> None:
     except KeyboardInterrupt:
         print("hrnn: interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if os.environ.get("HRNN_DEBUG"):
+            raise
+        reason = (str(error).strip().splitlines() or ["no message"])[0][:300]
+        print(f"hrnn: a fault of the platform: {type(error).__name__}: {reason}. HRNN_DEBUG=1 shows where.", file=sys.stderr)
+        sys.exit(3)
 
 
 def _reporting(run: Callable[..., Summary]) -> Callable[..., None]:
     """The job, with what it returns printed as one line of JSON, the last of stdout."""
-    import functools
 
     @functools.wraps(run)
     def command(*args: Any, **kwargs: Any) -> None:
