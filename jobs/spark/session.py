@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import schemas.errors
@@ -17,6 +18,7 @@ from schemas.errors import HrnnError, MachineError
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+_QUIET = Path(__file__).with_name("log4j2.properties")
 _SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
@@ -55,6 +57,7 @@ def spark_session(master: str | None = None) -> SparkSession:
             builder.config("spark.driver.memory", os.environ.get("HRNN_DRIVER_MEMORY", "4g"))
             .config("spark.driver.host", "127.0.0.1")
             .config("spark.driver.bindAddress", "127.0.0.1")
+            .config("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={_QUIET.as_uri()}")
             .config("spark.local.dir", os.environ.get("HRNN_SCRATCH") or tempfile.gettempdir())
         )
     try:
