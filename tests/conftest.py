@@ -1,0 +1,123 @@
+"""Fixtures that every test may ask for; the servers among them start when the first test asks."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyspark.sql import SparkSession
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """PySpark and boto3 leave sockets to the garbage collector; every other warning is an error."""
+    config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def aws_environment() -> Iterator[pytest.MonkeyPatch]:
+    """No test ever talks to the real AWS: its settings point at a port of this machine that nothing serves."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("AWS_CONFIG_FILE", os.devnull)
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+        yield patch
+
+
+@pytest.fixture(scope="session")
+def moto_endpoint(aws_environment: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a mock S3 that lives as long as the test session; from now on it is this process's endpoint."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    aws_environment.setenv("AWS_ENDPOINT_URL", endpoint)
+    _forget_client()
+    yield endpoint
+    server.stop()
+
+
+@pytest.fixture
+def s3(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URI of a fresh, empty bucket on the mock S3: `s3://test-…`."""
+    return _fresh_bucket(moto_endpoint, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def seaweed_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real S3 server (SeaweedFS) that lives as long as the test session."""
+    from real_s3 import seaweedfs
+
+    with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def seaweed(seaweed_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URI of a fresh, empty bucket on the real S3 server; this test's process, not Spark's workers, talks to it."""
+    yield _fresh_bucket(seaweed_endpoint, monkeypatch)
+    monkeypatch.undo()
+    _forget_client()
+
+
+@pytest.fixture(scope="session")
+def spark(moto_endpoint: str) -> Iterator[SparkSession]:
+    """The one Spark of the test session, on two cores; its workers see the bucket of `s3`."""
+    from jobs.spark.session import spark_session
+
+    session = spark_session("local[2]")
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def no_space(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of 1 MiB; skipped where this user may not mount one."""
+    import subprocess
+
+    folder = tmp_path / "small-disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip("mounting a small disk needs root")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of loopback that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _fresh_bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    _forget_client()
+    bucket = f"test-{uuid.uuid4().hex[:12]}"
+    boto3.client("s3").create_bucket(Bucket=bucket)
+    return f"s3://{bucket}"
+
+
+def _forget_client() -> None:
+    """Make the next S3 call read the environment again."""
+    from jobs.storage.s3 import client
+
+    client.cache_clear()
