@@ -1,0 +1,153 @@
+"""Sequences in memory: every user's events in time order, as flat arrays that are mapped from disk and shared by all ranks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+from schemas import columns
+from schemas.errors import DataError
+
+Rows = npt.NDArray[np.int64]
+
+_STORED = {
+    "item_rows": (columns.ITEM_ROW, np.int32),
+    "timestamps": (columns.EVENT_TIME, np.int64),
+    "session_starts": (columns.SESSION_START, np.bool_),
+    "event_types": (columns.EVENT_TYPE_CODE, np.int32),
+}
+_READY = "sequences.json"
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Histories of U users over N items. Events of a user are contiguous, oldest first.
+
+    Attributes:
+        user_offsets: int64 [U + 1]; user u's stored events are [user_offsets[u], user_offsets[u + 1]).
+        item_rows: int32 [E].
+        timestamps: int64 [E], UTC epoch seconds.
+        session_starts: bool [E], first event of a session.
+        event_types: int32 [E], codes.
+        num_items: N, items without events included.
+        kept: int64 [U] where histories are truncated: how many of each user's oldest events count. None: all.
+    """
+
+    user_offsets: Rows
+    item_rows: npt.NDArray[np.int32]
+    timestamps: Rows
+    session_starts: npt.NDArray[np.bool_]
+    event_types: npt.NDArray[np.int32]
+    num_items: int
+    kept: Rows | None = None
+
+    @property
+    def num_users(self) -> int:
+        """U."""
+        return len(self.user_offsets) - 1
+
+    @property
+    def num_events(self) -> int:
+        """Events that count, of all users."""
+        return int(self.history_lengths.sum())
+
+    @property
+    def history_lengths(self) -> Rows:
+        """int64 [U], events that count."""
+        return np.diff(self.user_offsets) if self.kept is None else self.kept
+
+    def truncate(self, user_rows: Rows, keep_counts: Rows) -> Sequences:
+        """The same arrays, with only the oldest `keep_counts` events of these users; nothing is copied but U numbers."""
+        kept = self.history_lengths.copy()
+        kept[user_rows] = np.minimum(kept[user_rows], keep_counts)
+        return replace(self, kept=kept)
+
+    def event_positions(self, user_rows: Rows) -> tuple[Rows, Rows]:
+        """Where some users' events lie.
+
+        Returns:
+            offsets [B + 1] and positions: user b's events are positions[offsets[b]:offsets[b + 1]], oldest first.
+        """
+        lengths = self.history_lengths[user_rows]
+        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+        shift = np.repeat(self.user_offsets[:-1][user_rows] - offsets[:-1], lengths)
+        return offsets, np.arange(offsets[-1], dtype=np.int64) + shift
+
+    def item_counts(self) -> Rows:
+        """int64 [N], events of each item among those that count."""
+        if self.kept is None:
+            return np.bincount(self.item_rows, minlength=self.num_items).astype(np.int64)
+        _, positions = self.event_positions(np.arange(self.num_users))
+        return np.bincount(self.item_rows[positions], minlength=self.num_items).astype(np.int64)
+
+    def save(self, folder: Path) -> None:
+        """Write the arrays as .npy files; `load` sees them once all are there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "user_offsets.npy", self.user_offsets)
+        for name in _STORED:
+            np.save(folder / f"{name}.npy", getattr(self, name))
+        (folder / _READY).write_text(json.dumps({"num_items": self.num_items}))
+
+    @classmethod
+    def load(cls, folder: Path) -> Sequences:
+        """Map what `save` or `cache_shards` wrote; nothing is read before it is used."""
+        facts = json.loads((folder / _READY).read_text())
+        arrays: dict[str, Any] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _STORED}
+        return cls(np.load(folder / "user_offsets.npy"), **arrays, num_items=facts["num_items"])
+
+
+def is_cached(folder: Path) -> bool:
+    """Whether a complete set of arrays lies there."""
+    return (folder / _READY).is_file()
+
+
+def cache_shards(shards: Iterable[tuple[Path, int, int, int]], num_items: int, folder: Path) -> None:
+    """Turn Parquet shards into memory-mapped arrays, one shard in memory at a time.
+
+    Args:
+        shards: (local Parquet file, first user row, number of users, number of events), by rising user row, without holes.
+        num_items: N.
+        folder: A new folder.
+
+    Raises:
+        DataError: A shard's rows are not those that its manifest promises, or there are no events at all.
+    """
+    shards = list(shards)
+    num_users = sum(users for _, _, users, _ in shards)
+    num_events = sum(events for _, _, _, events in shards)
+    if num_events == 0:
+        raise DataError("the sequences hold no events", remedy="Check the validate step's rejected rows.")
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=kind, shape=(num_events,))
+        for name, (_, kind) in _STORED.items()
+    }
+    lengths = np.zeros(num_users, dtype=np.int64)
+    done = 0
+    for path, first_user_row, users, events in shards:
+        table = pq.read_table(path, columns=[columns.USER_ROW, *(column for column, _ in _STORED.values())])
+        user_rows = table[columns.USER_ROW].to_numpy()
+        _check_shard(path, user_rows, first_user_row, users, events)
+        lengths[first_user_row : first_user_row + users] = np.bincount(user_rows - first_user_row, minlength=users)
+        for name, (column, _) in _STORED.items():
+            arrays[name][done : done + events] = table[column].to_numpy()
+        done += events
+    for array in arrays.values():
+        array.flush()
+    if int(arrays["item_rows"].max()) >= num_items or int(arrays["item_rows"].min()) < 0:
+        raise DataError("an event names an item row outside the catalogue", value=int(arrays["item_rows"].max()), allowed=f"0 to {num_items - 1}")
+    np.save(folder / "user_offsets.npy", np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)]))
+    (folder / _READY).write_text(json.dumps({"num_items": num_items}))
+
+
+def _check_shard(path: Path, user_rows: Rows, first_user_row: int, users: int, events: int) -> None:
+    in_order = bool((np.diff(user_rows) >= 0).all()) if len(user_rows) else True
+    inside = len(user_rows) == 0 or (user_rows[0] >= first_user_row and user_rows[-1] < first_user_row + users)
+    if len(user_rows) != events or not in_order or not inside:
+        raise DataError("the shard's rows are not those that its manifest names", where=path.name, remedy="Run sessionize again.")
