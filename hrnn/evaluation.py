@@ -1,0 +1,209 @@
+"""Measure a model beside its baselines on events it has not seen.
+
+What `train` does with it, in this order:
+
+    split = evaluation_split(sequences.history_lengths, seed=seed)                        # hrnn/splits.py
+    kept = sequences.truncate(split.user_rows, split.keep_counts)                         # what the model is trained on
+    held_out = hold_out(split, sequences, model.user_states(kept, split.user_rows))       # `sequences`: the whole ones
+    pq.write_table(held_out.to_table(), "evaluation-<token>.parquet")                    # facts["evaluation"]["held_out"]: path
+    evaluation = evaluate(held_out, item_vectors, item_bias, catalogue num_events, catalogue num_users)
+    metrics.json = evaluation.to_document()
+
+The stored table holds all that `hrnn evaluate` needs beside the model's item vectors and the catalogue, so that any recipe is
+measured again by the same few lines, without its model's code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from hrnn import metrics
+from hrnn.baselines import personal_popularity, popularity
+from hrnn.metrics import DEPTH, PerUser
+from hrnn.scoring import OwnItems, Scorer
+from hrnn.sequences import Sequences
+from hrnn.session_model import UserStates
+from hrnn.splits import EvaluationSplit, ranges
+from schemas import columns
+
+Rows = npt.NDArray[np.int64]
+
+HISTORY_ITEM_ROWS = "history_item_rows"
+TRUTH_ITEM_ROWS = "truth_item_rows"
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The test users: what they did, what they did next, and what the model knows of them in between.
+
+    Attributes:
+        user_rows: int64 [V].
+        queries: float32 [V, D], after the kept events.
+        own: Own items of the V users, after the kept events.
+        history_offsets, history_item_rows: Kept events, oldest first: user v's are [offsets[v], offsets[v + 1]).
+        truth_offsets, truth_item_rows: Hidden events, likewise.
+    """
+
+    user_rows: Rows
+    queries: torch.Tensor
+    own: OwnItems
+    history_offsets: Rows
+    history_item_rows: Rows
+    truth_offsets: Rows
+    truth_item_rows: Rows
+
+    def __len__(self) -> int:
+        return len(self.user_rows)
+
+    def to_table(self) -> pa.Table:
+        """One row a test user, in the order of `user_rows`."""
+        queries = self.queries.detach().to(torch.float32).contiguous().numpy()
+        query_offsets = np.arange(len(self) + 1, dtype=np.int64) * queries.shape[1]
+        return pa.table(
+            {
+                columns.USER_ROW: pa.array(self.user_rows),
+                columns.QUERY: _lists(query_offsets, queries.reshape(-1)),
+                columns.OWN_ITEM_ROWS: _lists(self.own.offsets, self.own.item_rows),
+                columns.OWN_ITEM_SCORES: _lists(self.own.offsets, self.own.scores),
+                HISTORY_ITEM_ROWS: _lists(self.history_offsets, self.history_item_rows),
+                TRUTH_ITEM_ROWS: _lists(self.truth_offsets, self.truth_item_rows),
+            }
+        )
+
+    @classmethod
+    def from_table(cls, table: pa.Table, dimension: int) -> HeldOut:
+        """The users of a table that `to_table` made, of a model with `dimension` numbers a query."""
+        own_offsets, own_item_rows = _csr(table, columns.OWN_ITEM_ROWS)
+        history_offsets, history_item_rows = _csr(table, HISTORY_ITEM_ROWS)
+        truth_offsets, truth_item_rows = _csr(table, TRUTH_ITEM_ROWS)
+        queries = torch.from_numpy(np.array(_csr(table, columns.QUERY)[1], dtype=np.float32).reshape(len(table), dimension))
+        own_scores = np.asarray(_csr(table, columns.OWN_ITEM_SCORES)[1], dtype=np.float32)
+        return cls(
+            table[columns.USER_ROW].to_numpy(),
+            queries,
+            OwnItems(own_offsets, own_item_rows, own_scores),
+            history_offsets,
+            history_item_rows,
+            truth_offsets,
+            truth_item_rows,
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of the model and its baselines on the same users.
+
+    Attributes:
+        rows: `model`, `popularity` and `personal popularity`, each metric name -> value.
+        test_users: How many users were measured.
+        truth_events: How many hidden events they have.
+        gain: Baseline -> (difference of NDCG@25, model minus baseline, and its standard error, paired over users).
+    """
+
+    rows: dict[str, dict[str, float]]
+    test_users: int
+    truth_events: int
+    gain: dict[str, tuple[float, float]]
+
+    def to_document(self) -> dict[str, Any]:
+        """What metrics.json holds: `metrics` as GetSolutionMetrics answers, to four decimals, and the table around it."""
+        rows = {name: {metric: round(value, 4) for metric, value in row.items()} for name, row in self.rows.items()}
+        return {
+            "metrics": {name: rows["model"][name] for name in metrics.PERSONALIZE_METRICS},
+            "table": rows,
+            "test_users": self.test_users,
+            "truth_events": self.truth_events,
+            "gain_in_normalized_discounted_cumulative_gain_at_25": {
+                name: {"difference": round(difference, 4), "standard_error": round(error, 4)}
+                for name, (difference, error) in self.gain.items()
+            },
+        }
+
+
+def hold_out(split: EvaluationSplit, sequences: Sequences, states: UserStates) -> HeldOut:
+    """Cut the test users' events at the split, and keep the model's state of them in between.
+
+    Args:
+        split: Who is tested and where each history is cut.
+        sequences: Whole histories, hidden events included.
+        states: Of `split.user_rows`, after the kept events only.
+    """
+    starts = sequences.user_offsets[split.user_rows]
+    history = sequences.item_rows[ranges(starts, split.keep_counts)].astype(np.int64)
+    truth = sequences.item_rows[ranges(starts + split.keep_counts, split.truth_counts)].astype(np.int64)
+    own = OwnItems(states.own_offsets, states.own_item_rows, states.own_item_scores)
+    kept, hidden = _offsets(split.keep_counts), _offsets(split.truth_counts)
+    return HeldOut(split.user_rows, states.query, own, kept, history, hidden, truth)
+
+
+def evaluate(
+    held_out: HeldOut,
+    item_vectors: torch.Tensor,
+    item_bias: torch.Tensor,
+    num_events: npt.ArrayLike,
+    num_users: npt.ArrayLike,
+) -> Evaluation:
+    """Rank the catalogue for every test user by the model and by two baselines, and measure all three.
+
+    Only items with events are ranked, as in `recommend`. Items a user has already seen are not left out, in no row.
+
+    Args:
+        held_out: The test users.
+        item_vectors: float32 [N, D].
+        item_bias: float32 [N].
+        num_events: [N], events of each item in all sequences, hidden ones included.
+        num_users: [N], distinct users of each item, likewise. The hidden events are taken out before popularity is counted.
+    """
+    num_items = len(item_bias)
+    ranked = int(np.count_nonzero(np.asarray(num_events)))
+    seen_by = _num_users_before(held_out, np.asarray(num_users, dtype=np.int64))[:ranked]
+    lists = {
+        "model": model_lists(held_out, item_vectors[:ranked], item_bias[:ranked]),
+        "popularity": popularity(seen_by, len(held_out)),
+        "personal popularity": personal_popularity(held_out.history_offsets, held_out.history_item_rows, seen_by),
+    }
+    of_users: dict[str, PerUser] = {}
+    rows = {}
+    for name, listed in lists.items():
+        hits, num_true = metrics.hits_of(listed, held_out.truth_offsets, held_out.truth_item_rows)
+        of_users[name] = metrics.per_user_metrics(hits, num_true)
+        rows[name] = {"coverage": metrics.coverage(listed, num_items), **metrics.means(of_users[name])}
+    headline = "normalized_discounted_cumulative_gain_at_25"
+    gain = {name: metrics.paired_difference(of_users["model"][headline], of_users[name][headline]) for name in list(lists)[1:]}
+    return Evaluation(rows, len(held_out), len(held_out.truth_item_rows), gain)
+
+
+def model_lists(held_out: HeldOut, item_vectors: torch.Tensor, item_bias: torch.Tensor) -> Rows:
+    """The model's 25 best items of each test user: int64 [V, 25], -1 where the catalogue is smaller."""
+    top = Scorer(item_vectors, item_bias).top(held_out.queries, held_out.own, DEPTH)
+    return np.pad(top.item_rows, ((0, 0), (0, DEPTH - top.item_rows.shape[1])), constant_values=-1)
+
+
+def _num_users_before(held_out: HeldOut, num_users: Rows) -> Rows:
+    """Distinct users of each item, without those who only have it among their hidden events."""
+    users = np.arange(len(held_out), dtype=np.int64)
+    history = np.repeat(users, np.diff(held_out.history_offsets)) * len(num_users) + held_out.history_item_rows
+    truth = np.repeat(users, np.diff(held_out.truth_offsets)) * len(num_users) + held_out.truth_item_rows
+    only_hidden = np.setdiff1d(truth, history)
+    return num_users - np.bincount(only_hidden % max(1, len(num_users)), minlength=len(num_users))
+
+
+def _offsets(lengths: Rows) -> Rows:
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+def _lists(offsets: Rows, values: npt.NDArray[Any]) -> pa.Array:
+    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(values))
+
+
+def _csr(table: pa.Table, name: str) -> tuple[Rows, npt.NDArray[Any]]:
+    """Offsets and values of a list column."""
+    column = table[name].combine_chunks()
+    lengths = column.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    return _offsets(lengths), column.flatten().to_numpy(zero_copy_only=False)

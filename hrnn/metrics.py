@@ -1,0 +1,92 @@
+"""Personalize's offline metrics, and two of the literature's, over ranked lists.
+
+Worked example of the developer guide ("Evaluating a solution version with metrics"): five items, hits at ranks 2 and 5, give
+reciprocal rank 0.5, NDCG@5 0.6241 and precision@5 0.4. The tests repeat it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+DEPTH = 25  # K of the reciprocal rank, and length of the lists that are measured
+
+PERSONALIZE_METRICS = (
+    "coverage",
+    "mean_reciprocal_rank_at_25",
+    "normalized_discounted_cumulative_gain_at_5",
+    "normalized_discounted_cumulative_gain_at_10",
+    "normalized_discounted_cumulative_gain_at_25",
+    "precision_at_5",
+    "precision_at_10",
+    "precision_at_25",
+)
+LITERATURE_METRICS = ("hit_rate_at_25", "recall_at_25")
+
+PerUser = dict[str, npt.NDArray[np.float64]]
+
+
+def hits_of(
+    lists: npt.NDArray[np.int64], truth_offsets: npt.NDArray[np.int64], truth_item_rows: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Which listed items are true.
+
+    Args:
+        lists: [V, K] item rows, best first; -1 fills lists that are shorter. No item twice in a list.
+        truth_offsets: [V + 1], where each user's truth begins in `truth_item_rows`.
+        truth_item_rows: Items a user took up; an item taken twice counts once.
+
+    Returns:
+        hits [V, K], and the number of distinct true items of each user [V].
+    """
+    users = np.repeat(np.arange(len(lists), dtype=np.int64), np.diff(truth_offsets))
+    stride = np.int64(max(lists.max(initial=0), truth_item_rows.max(initial=0)) + 1)
+    true_pairs = np.unique(users * stride + truth_item_rows)
+    listed_pairs = np.arange(len(lists), dtype=np.int64)[:, None] * stride + lists
+    hits = np.isin(listed_pairs, true_pairs) & (lists >= 0)
+    return hits, np.bincount(true_pairs // stride, minlength=len(lists)).astype(np.int64)
+
+
+def per_user_metrics(hits: npt.NDArray[np.bool_], num_true: npt.NDArray[np.int64]) -> PerUser:
+    """Every metric that is a mean over users, before the mean.
+
+    Args:
+        hits: [V, K], K at least 25 (shorter lists are filled with False).
+        num_true: [V], distinct true items, at least 1 each.
+
+    Returns:
+        Metric name -> float64 [V].
+    """
+    hits = np.pad(hits, ((0, 0), (0, max(0, DEPTH - hits.shape[1]))))[:, :DEPTH]
+    rank = np.arange(1, DEPTH + 1)
+    gain = 1.0 / np.log2(1.0 + rank)
+    found = hits.any(axis=1)
+    values: PerUser = {"mean_reciprocal_rank_at_25": np.where(found, 1.0 / (1 + hits.argmax(axis=1)), 0.0)}
+    for depth in (5, 10, 25):
+        best = np.cumsum(gain)[np.minimum(np.maximum(num_true, 1), depth) - 1]
+        values[f"normalized_discounted_cumulative_gain_at_{depth}"] = hits[:, :depth] @ gain[:depth] / best
+    for depth in (5, 10, 25):
+        values[f"precision_at_{depth}"] = hits[:, :depth].sum(axis=1) / depth
+    values["hit_rate_at_25"] = np.asarray(found.astype(np.float64))
+    values["recall_at_25"] = hits.sum(axis=1) / np.maximum(num_true, 1)
+    return values
+
+
+def coverage(lists: npt.NDArray[np.int64], num_items: int) -> float:
+    """Share of the catalogue's items that stand in at least one list."""
+    return len(np.unique(lists[lists >= 0])) / num_items if num_items else 0.0
+
+
+def means(values: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, float]:
+    """Mean over users of each metric; 0.0 where there is no user."""
+    return {name: float(of_users.mean()) if len(of_users) else 0.0 for name, of_users in values.items()}
+
+
+def paired_difference(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Mean difference of one metric over the same users, and its standard error (0.0 for fewer than two users)."""
+    difference = ours - theirs
+    if len(difference) < 2:
+        return float(difference.sum()), 0.0
+    return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
