@@ -1,0 +1,203 @@
+"""Configs of AWS's "Maintaining Personalized Experiences" and of its older `ml_ops` sample, as configs of `hrnn nightly`.
+
+What has a meaning here is taken over; every key that has none is named in a warning. These files say nothing about places:
+they come from the options of `hrnn nightly`, or from where that solution keeps them:
+
+    train/<group>/config.json, interactions.csv (or interactions/*.csv), items…, users…
+    batch/<group>/<solution>/job_config.json
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.errors import ConfigError
+
+_RECIPE_ARN = "arn:aws:personalize:::recipe/"
+_DATASETS = ("interactions", "items", "users")
+_REASONS = {
+    "filters": "this version does not apply filters",
+    "campaigns": "there are batch lists only",
+    "recommenders": "domain recommenders have no recipe here",
+    "eventTracker": "events come from the CSV files only",
+    "tags": "nothing here carries tags",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where a config without places finds and puts things; all are URIs.
+
+    Attributes:
+        workspace: The folder for all that the platform writes.
+        data: Dataset name -> its CSV file or folder, None where there is none.
+        batch: Solution name -> its batch input, None where there is none. The lists go to `out/` beside it.
+    """
+
+    workspace: str
+    data: Callable[[str], str | None]
+    batch: Callable[[str], str | None]
+
+
+def is_automation_config(document: dict[str, Any]) -> bool:
+    """Whether it has the shape of AWS's configs rather than ours."""
+    return "datasetGroup" in document
+
+
+def from_automation(
+    document: dict[str, Any], places: Places, recipes: Collection[str], where: str
+) -> tuple[dict[str, Any], list[str]]:
+    """The same night as a document of our own shape, and what could not be taken over.
+
+    Args:
+        document: The parsed JSON.
+        places: Where data lie and results go.
+        recipes: Names of the recipes that this platform can train.
+        where: Name of the config file, for messages.
+
+    Returns:
+        The document, to be checked by `schemas.config.build_config`, and one sentence for each thing left out.
+
+    Raises:
+        ConfigError: A part that is needed is missing or of the wrong kind, or no solution is left.
+    """
+    warnings: list[str] = []
+    group = _service(_table(document, "datasetGroup", where))
+    ours: dict[str, Any] = {
+        "dataset_group": {"name": group.get("name"), "workspace": places.workspace},
+        "datasets": _datasets(_table(document, "datasets", where), places, where, warnings),
+        "solutions": {},
+        "batch_inference": {},
+    }
+    for path, solution in _solutions(document, where):
+        _add_solution(ours, path, solution, places, recipes, warnings)
+    known = {"datasetGroup", "datasets", "solutions"}
+    warnings += [
+        f"{key}: left out, {_REASONS.get(key, 'it has no meaning in a nightly run')}" for key in document if key not in known
+    ]
+    warnings += [f"datasetGroup.{key}: left out" for key in _extras(document["datasetGroup"], {"name"})]
+    if not ours["solutions"]:
+        asked = sorted({_recipe(solution) or "none" for _, solution in _solutions(document, where)})
+        allowed = ", ".join(sorted(recipes))
+        raise ConfigError(
+            "no solution has a recipe that can be trained", where=f"{where}: solutions", value=asked, allowed=allowed
+        )
+    return ours, warnings
+
+
+def _datasets(tables: dict[str, Any], places: Places, where: str, warnings: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, table in tables.items():
+        name = key.lower()
+        if name not in _DATASETS or not isinstance(table, dict):
+            warnings.append(f"datasets.{key}: left out")
+            continue
+        schema = table.get("schema")
+        if isinstance(schema, dict) and "serviceConfig" in schema:
+            warnings += [f"datasets.{key}.schema.{extra}: left out" for extra in _extras(schema, {"name", "schema"})]
+            schema = _service(schema).get("schema")
+        warnings += [
+            f"datasets.{key}.dataset.{extra}: left out" for extra in _extras(_as_table(table.get("dataset")), {"name"})
+        ]
+        warnings += [f"datasets.{key}.{extra}: left out" for extra in _extras(table, {"name", "schema", "dataset"})]
+        if schema is None:
+            raise ConfigError("this key is missing", where=f"{where}: datasets.{key}.schema", allowed="an Avro JSON schema")
+        data = places.data(name)
+        if data is None and name == "interactions":
+            raise ConfigError("there are no interactions", where=where, remedy="Say where they lie with --data FOLDER.")
+        if data is None:
+            warnings.append(f"datasets.{key}: left out, no data were found")
+        else:
+            found[name] = {"schema": schema, "data": data}
+    return found
+
+
+def _solutions(document: dict[str, Any], where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Key path and table of every solution; a list in the one shape, a mapping in the other."""
+    solutions = document.get("solutions")
+    named = solutions.items() if isinstance(solutions, dict) else enumerate(solutions) if isinstance(solutions, list) else None
+    if named is None:
+        raise ConfigError("this key is missing or no list", where=f"{where}: solutions", allowed="a list of solutions")
+    for key, solution in named:
+        if not isinstance(solution, dict):
+            raise ConfigError("a table is needed", where=f"{where}: solutions.{key}", value=solution)
+        yield f"solutions.{key}", solution
+
+
+def _add_solution(
+    ours: dict[str, Any], path: str, solution: dict[str, Any], places: Places, recipes: Collection[str], warnings: list[str]
+) -> None:
+    service = _service(solution)
+    name = service.get("name")
+    recipe = _recipe(solution)
+    if not isinstance(name, str) or recipe not in recipes:
+        warnings.append(
+            f"{path} ({name}): left out, the recipe {recipe or '(none)'} is not one of {', '.join(sorted(recipes))}"
+        )
+        return
+    settings = _as_table(service.get("solutionConfig"))
+    ours["solutions"][name] = {
+        "recipe": recipe,
+        "hyperparameters": {
+            **_as_table(settings.get("algorithmHyperParameters")),
+            **_as_table(settings.get("featureTransformationParameters")),
+        },
+    }
+    taken = {"algorithmHyperParameters", "featureTransformationParameters"}
+    warnings += [f"{path}.solutionConfig.{key}: left out" for key in settings if key not in taken]
+    warnings += [
+        f"{path}.{key}: left out" for key in _extras(solution, {"name", "recipeArn", "solutionConfig", "batchInferenceJobs"})
+    ]
+    jobs = solution.get("batchInferenceJobs")
+    _add_batch(ours, path, name, jobs if isinstance(jobs, list) else [], places, warnings)
+
+
+def _add_batch(ours: dict[str, Any], path: str, name: str, jobs: list[Any], places: Places, warnings: list[str]) -> None:
+    for number, job in enumerate(jobs):
+        at = f"{path}.batchInferenceJobs.{number}"
+        service = _service(_as_table(job))
+        if number:  # all jobs of a solution read the same input: a second one would write the same file
+            warnings.append(f"{at}: left out, a solution has one batch input")
+        elif "filterArn" in service:
+            warnings.append(f"{at}: left out, filters are not applied by this version")
+        elif (batch_input := places.batch(name)) is None:
+            warnings.append(f"{at}: left out, there is no batch input for {name}; say where it lies with --batch FOLDER")
+        else:
+            ours["batch_inference"][name] = {
+                "solution": name,
+                "input": batch_input,
+                "output": batch_input.rpartition("/")[0] + "/out/",
+                **({"num_results": service["numResults"]} if "numResults" in service else {}),
+            }
+            warnings += [
+                f"{at}.{key}: left out" for key in _extras(_as_table(job), {"numResults", "jobInput", "jobOutput", "jobName"})
+            ]
+
+
+def _table(document: dict[str, Any], key: str, where: str) -> dict[str, Any]:
+    value = document.get(key)
+    if not isinstance(value, dict):
+        raise ConfigError("this key is missing or no table", where=f"{where}: {key}")
+    return value
+
+
+def _as_table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _service(table: dict[str, Any]) -> dict[str, Any]:
+    """What goes to the service itself: `serviceConfig` in the one shape, the table in the other."""
+    return _as_table(table.get("serviceConfig", table))
+
+
+def _recipe(solution: dict[str, Any]) -> str:
+    """Name of a solution's recipe; empty where it has none."""
+    return str(_service(solution).get("recipeArn") or "").removeprefix(_RECIPE_ARN)
+
+
+def _extras(table: dict[str, Any], taken: set[str]) -> list[str]:
+    """Keys of a table and of its `serviceConfig` that nobody takes over."""
+    inner = [f"serviceConfig.{key}" for key in _as_table(table.get("serviceConfig")) if key not in taken]
+    return [key for key in table if key != "serviceConfig" and key not in taken] + inner

@@ -1,0 +1,238 @@
+"""The config of `hrnn nightly`: TOML, or JSON in the same shape, parsed into frozen models.
+
+    [dataset_group]
+    name      = "shop"
+    workspace = "s3://bucket/hrnn/shop"            # all that the platform writes; or a local folder
+
+    [datasets.interactions]
+    schema = "s3://bucket/schemas/interactions.json"
+    data   = "s3://bucket/raw/interactions/"       # a CSV file or a folder of them
+
+    [solutions.for-you]
+    recipe = "aws-hrnn"
+
+Nothing in it is executed. An unknown key or a wrong value is refused with its path, the value and what is allowed.
+JSON in the shape of AWS's "Maintaining Personalized Experiences" is read by schemas/automation.py.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from schemas.config_errors import NAME_RULE, config_error
+from schemas.errors import ConfigError
+
+Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}$")]
+Uri = Annotated[str, StringConstraints(strict=True, pattern=r"^((s3|s3a|s3n)://[^/]|file://|[^:]+$|[^:]+:[^/])")]
+Count = Annotated[int, Field(strict=True, ge=1)]
+DatasetName = Literal["interactions", "items", "users"]
+
+
+class _Section(BaseModel):
+    """One table of the config; knows its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            allowed = [field.alias or name for name, field in cls.model_fields.items()]
+            for key in data:
+                if key not in allowed:
+                    meant = get_close_matches(str(key), allowed, 1, 0.6)
+                    context = {"key": key, "allowed": ", ".join(allowed), "meant": meant[0] if meant else ""}
+                    raise PydanticCustomError("unknown_key", "this key is not known", context)
+        return data
+
+
+class DatasetGroup(_Section):
+    """What all of it is called, and where it goes."""
+
+    name: Name = Field(description=NAME_RULE)
+    workspace: Uri = Field(description="the folder for all that the platform writes: s3://bucket/path or a local path")
+
+
+class Dataset(_Section):
+    """One dataset: its schema and its rows."""
+
+    avro: Uri | dict[str, Any] = Field(
+        alias="schema", description="path or s3:// URI of the Avro JSON schema, or the schema itself"
+    )
+    data: Uri = Field(description="path or s3:// URI of a CSV file, or of a folder of them")
+
+
+class Datasets(_Section):
+    """The datasets of the group."""
+
+    interactions: Dataset = Field(description="who did what with which item when")
+    items: Dataset | None = Field(default=None, description="what is known of items")
+    users: Dataset | None = Field(default=None, description="what is known of users")
+
+    def given(self) -> dict[DatasetName, Dataset]:
+        """The datasets that there are, interactions first."""
+        found: dict[DatasetName, Dataset] = {"interactions": self.interactions}
+        if self.items is not None:
+            found["items"] = self.items
+        if self.users is not None:
+            found["users"] = self.users
+        return found
+
+
+class Sessions(_Section):
+    """How interactions become sessions."""
+
+    gap_seconds: Count | Literal["none"] = Field(
+        default=1800,
+        description='whole seconds without an event that end a session, or "none": a user\'s history is one session',
+    )
+    tie_order: Literal["file", "hash"] = Field(
+        default="file",
+        description='order of a user\'s events of the same second: "file", or "hash" where file order is an artefact',
+    )
+    event_types: tuple[str, ...] | None = Field(
+        default=None, description="the EVENT_TYPE values that count; absent: all of them"
+    )
+
+    @property
+    def gap(self) -> int | None:
+        """Seconds, or None where a history is one session."""
+        return None if self.gap_seconds == "none" else self.gap_seconds
+
+
+class Solution(_Section):
+    """A recipe and its settings."""
+
+    recipe: Annotated[str, StringConstraints(strict=True, min_length=1)] = Field(
+        description="name of a recipe (`hrnn recipes` lists them), or its ARN"
+    )
+    hyperparameters: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="name = value; strings as in Personalize, or numbers"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipe_without_arn(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("recipe"), str):
+            return {**data, "recipe": data["recipe"].removeprefix("arn:aws:personalize:::recipe/")}
+        return data
+
+
+class BatchInference(_Section):
+    """Lists for the users of one input, every night."""
+
+    solution: Name = Field(description="name of one of the solutions")
+    input: Uri = Field(description='path or s3:// URI of a file of lines {"userId": "…"}, or of a folder of them')
+    output: Uri = Field(description="folder for <input file name>.out; not the input's own")
+    num_results: Annotated[int, Field(strict=True, ge=1, le=500)] = Field(default=25, description="items a user, 1 to 500")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filters_come_later(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "filter" in data:
+            context = {"key": "filter", "allowed": "batch inference without a filter", "meant": ""}
+            raise PydanticCustomError(
+                "unknown_key", "this version does not apply filters, and lists without it would be wrong", context
+            )
+        return data
+
+
+class NightlyConfig(_Section):
+    """All that a night needs to know."""
+
+    dataset_group: DatasetGroup = Field(description="what all of it is called, and where it goes")
+    datasets: Datasets = Field(description="what is learnt from")
+    sessions: Sessions = Field(default_factory=Sessions, description="how interactions become sessions")
+    solutions: Annotated[dict[Name, Solution], Field(min_length=1)] = Field(description="at least one solution, by name")
+    batch_inference: dict[Name, BatchInference] = Field(default_factory=dict, description="who gets lists, by name")
+
+    @model_validator(mode="after")
+    def _solutions_exist(self) -> NightlyConfig:
+        for name, job in self.batch_inference.items():
+            if job.solution not in self.solutions:
+                meant = get_close_matches(job.solution, self.solutions, 1, 0.6)
+                context = {
+                    "path": f"batch_inference.{name}.solution",
+                    "value": job.solution,
+                    "allowed": ", ".join(self.solutions),
+                    "meant": meant[0] if meant else "",
+                }
+                raise PydanticCustomError("at_key", "there is no such solution", context)
+        return self
+
+    @model_validator(mode="after")
+    def _outputs_are_apart(self) -> NightlyConfig:
+        seen: dict[str, str] = {}
+        for name, job in self.batch_inference.items():
+            output = job.output.rstrip("/")
+            taken = seen.setdefault(output, name)
+            problem = None
+            if output == job.input.rstrip("/"):
+                problem = "input and output are the same place"
+            elif taken != name:
+                problem = f"batch_inference.{taken} writes there too"
+            if problem:
+                context = {
+                    "path": f"batch_inference.{name}.output",
+                    "value": job.output,
+                    "allowed": "a folder of its own",
+                    "meant": "",
+                }
+                raise PydanticCustomError("at_key", problem, context)
+        return self
+
+
+def parse_config(text: str, where: str) -> NightlyConfig:
+    """The config that a TOML or JSON text states.
+
+    Args:
+        text: The whole file.
+        where: Its name, for messages.
+
+    Raises:
+        ConfigError: It is neither TOML nor JSON, or a key or value is wrong.
+    """
+    return build_config(parse_document(text, where), where)
+
+
+def parse_document(text: str, where: str) -> dict[str, Any]:
+    """The tables of a TOML or JSON text, not yet checked.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    try:
+        document = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+    except (json.JSONDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        kind = "JSON" if text.lstrip().startswith("{") else "TOML"
+        raise ConfigError(f"this is not valid {kind}: {error}", where=where, remedy="Mend the line that is named.") from None
+    assert isinstance(document, dict)
+    return document
+
+
+def build_config(document: dict[str, Any], where: str) -> NightlyConfig:
+    """The config of checked tables.
+
+    Raises:
+        ConfigError: A key or value is wrong; names the first by its path, and the paths of the others.
+    """
+    try:
+        return NightlyConfig.model_validate(document)
+    except ValidationError as error:
+        raise config_error(error, NightlyConfig, where) from None
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the config, for editors."""
+    schema = NightlyConfig.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Config of hrnn nightly"}
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2))

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from schemas.automation import Places, from_automation, is_automation_config
+from schemas.config import build_config
+from schemas.errors import ConfigError
+
+RECIPES = ["aws-hrnn", "aws-popularity-count"]
+FIELDS = [{"name": "USER_ID", "type": "string"}, {"name": "ITEM_ID", "type": "string"}, {"name": "TIMESTAMP", "type": "long"}]
+AVRO = {"type": "record", "name": "interactions", "namespace": "com.amazonaws.personalize.schema", "fields": FIELDS}
+
+
+def automation() -> dict[str, Any]:
+    """A config in the shape of AWS's Maintaining Personalized Experiences."""
+    return {
+        "datasetGroup": {"serviceConfig": {"name": "shop"}, "workflowConfig": {"schedules": {"import": "cron(0 */6 * * ? *)"}}},
+        "datasets": {
+            "interactions": {
+                "dataset": {"serviceConfig": {"name": "rows"}},
+                "schema": {"serviceConfig": {"name": "row-schema", "schema": AVRO}},
+            },
+            "users": {"dataset": {"serviceConfig": {"name": "people"}}, "schema": {"serviceConfig": {"schema": AVRO}}},
+        },
+        "solutions": [
+            {"serviceConfig": {"name": "like-this", "recipeArn": "arn:aws:personalize:::recipe/aws-sims"}},
+            {
+                "serviceConfig": {
+                    "name": "for-you",
+                    "recipeArn": "arn:aws:personalize:::recipe/aws-hrnn",
+                    "solutionConfig": {
+                        "algorithmHyperParameters": {"hidden_dimension": "64"},
+                        "featureTransformationParameters": {"max_user_history_length_percentile": "0.95"},
+                        "eventValueThreshold": "1",
+                    },
+                },
+                "workflowConfig": {"schedules": {"full": "cron(0 2 ? * 1 *)"}},
+                "campaigns": [{"serviceConfig": {"name": "live", "minProvisionedTPS": 1}}],
+                "batchInferenceJobs": [{"serviceConfig": {"numResults": 40}}],
+            },
+        ],
+        "filters": [{"serviceConfig": {"name": "bought", "filterExpression": "…"}}],
+        "eventTracker": {"serviceConfig": {"name": "tracker"}},
+    }
+
+
+def places(users: str | None = None, batch: str | None = "s3://b/batch/shop/for-you/job_config.json") -> Places:
+    """Where things lie, users only when asked for."""
+    data = {"interactions": "s3://b/train/shop/interactions.csv", "users": users}
+    return Places(workspace="s3://b/hrnn/shop", data=data.get, batch=lambda _: batch)
+
+
+def test_what_has_a_meaning_is_taken_over() -> None:
+    document, _ = from_automation(automation(), places(), RECIPES, "config.json")
+    config = build_config(document, "config.json")
+    assert config.dataset_group.name == "shop"
+    assert config.datasets.interactions.avro == AVRO
+    assert config.datasets.interactions.data == "s3://b/train/shop/interactions.csv"
+    assert list(config.solutions) == ["for-you"]
+    assert config.solutions["for-you"].hyperparameters == {
+        "hidden_dimension": "64",
+        "max_user_history_length_percentile": "0.95",
+    }
+    batch = config.batch_inference["for-you"]
+    assert (batch.output, batch.num_results) == ("s3://b/batch/shop/for-you/out/", 40)
+
+
+def test_what_has_no_meaning_is_named() -> None:
+    _, warnings = from_automation(automation(), places(), RECIPES, "config.json")
+    assert warnings == [
+        "datasets.users: left out, no data were found",
+        "solutions.0 (like-this): left out, the recipe aws-sims is not one of aws-hrnn, aws-popularity-count",
+        "solutions.1.solutionConfig.eventValueThreshold: left out",
+        "solutions.1.workflowConfig: left out",
+        "solutions.1.campaigns: left out",
+        "filters: left out, this version does not apply filters",
+        "eventTracker: left out, events come from the CSV files only",
+        "datasetGroup.workflowConfig: left out",
+    ]
+
+
+def test_a_filtered_batch_is_left_out_rather_than_run_without_its_filter() -> None:
+    document = automation()
+    document["solutions"][1]["batchInferenceJobs"][0]["serviceConfig"]["filterArn"] = (
+        "arn:aws:personalize:eu-west-1:1:filter/bought"
+    )
+    ours, warnings = from_automation(document, places(), RECIPES, "config.json")
+    assert ours["batch_inference"] == {}
+    assert "solutions.1.batchInferenceJobs.0: left out, filters are not applied by this version" in warnings
+
+
+def test_a_batch_without_input_names_the_option() -> None:
+    _, warnings = from_automation(automation(), places(batch=None), RECIPES, "config.json")
+    assert any("say where it lies with --batch FOLDER" in warning for warning in warnings)
+
+
+def test_the_older_shape_with_named_solutions_is_read() -> None:
+    older = {
+        "datasetGroup": {"name": "MovieLensDemo"},
+        "datasets": {"Interactions": {"name": "InteractionsDataset", "schema": AVRO}},
+        "solutions": {"hrnn": {"name": "personal", "recipeArn": "arn:aws:personalize:::recipe/aws-hrnn"}},
+        "campaigns": {"c": {"name": "c"}},
+    }
+    assert is_automation_config(older)
+    document, warnings = from_automation(older, places(), RECIPES, "params.json")
+    assert list(build_config(document, "params.json").solutions) == ["personal"]
+    assert warnings == ["campaigns: left out, there are batch lists only"]
+
+
+def test_no_trainable_solution_is_an_error_that_names_the_recipes() -> None:
+    document = automation()
+    del document["solutions"][1]
+    with pytest.raises(ConfigError, match=r"no solution has a recipe .*aws-sims.*Allowed: aws-hrnn, aws-popularity-count"):
+        from_automation(document, places(), RECIPES, "config.json")
+
+
+@pytest.mark.parametrize("path", ["datasetGroup", "datasets", "solutions"])
+@pytest.mark.parametrize("junk", [None, 3, "text", []])
+def test_junk_in_place_of_a_table_is_refused_by_name(path: str, junk: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"config\.json: {path}"):
+        from_automation({**automation(), path: junk}, places(), RECIPES, "config.json")
+
+
+@pytest.mark.parametrize("junk", [None, 3, "text", [1], {"serviceConfig": 7}])
+def test_junk_deeper_down_never_ends_in_a_traceback(junk: Any) -> None:
+    text = json.dumps(automation())
+    for key in ("dataset", "schema", "solutionConfig", "batchInferenceJobs", "recipeArn", "algorithmHyperParameters"):
+        document = json.loads(text, object_pairs_hook=lambda pairs, key=key: {k: junk if k == key else v for k, v in pairs})
+        try:
+            ours, _ = from_automation(document, places(), RECIPES, "config.json")
+            build_config(ours, "config.json")
+        except ConfigError:
+            pass

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from schemas.config import NightlyConfig, json_schema, parse_config
+from schemas.errors import ConfigError
+
+SHOP = """
+[dataset_group]
+name = "shop"
+workspace = "s3://bucket/hrnn/shop"
+
+[datasets.interactions]
+schema = "s3://bucket/schemas/interactions.json"
+data = "raw/interactions/"
+
+[sessions]
+gap_seconds = 1800
+
+[solutions.for-you]
+recipe = "aws-hrnn"
+hyperparameters = { hidden_dimension = "100", bptt = 32 }
+
+[batch_inference.users]
+solution = "for-you"
+input = "s3://bucket/batch/users.json"
+output = "s3://bucket/batch/out/"
+num_results = 10
+"""
+
+
+def test_a_whole_config_is_read() -> None:
+    config = parse_config(SHOP, "shop.toml")
+    assert config.dataset_group.workspace == "s3://bucket/hrnn/shop"
+    assert list(config.datasets.given()) == ["interactions"]
+    assert config.sessions.gap == 1800
+    assert config.solutions["for-you"].hyperparameters == {"hidden_dimension": "100", "bptt": 32}
+    assert config.batch_inference["users"].num_results == 10
+
+
+def test_what_is_not_said_has_defaults() -> None:
+    config = parse_config(SHOP.split("[batch_inference")[0].replace("[sessions]\ngap_seconds = 1800", ""), "shop.toml")
+    assert (config.sessions.gap, config.sessions.tie_order, config.sessions.event_types) == (1800, "file", None)
+    assert config.batch_inference == {}
+
+
+def test_no_gap_makes_a_history_one_session() -> None:
+    assert parse_config(SHOP.replace("1800", '"none"'), "shop.toml").sessions.gap is None
+
+
+def test_a_recipe_may_be_given_by_arn() -> None:
+    text = SHOP.replace('"aws-hrnn"', '"arn:aws:personalize:::recipe/aws-hrnn"')
+    assert parse_config(text, "shop.toml").solutions["for-you"].recipe == "aws-hrnn"
+
+
+def test_the_same_tables_may_be_json() -> None:
+    import tomllib
+
+    assert parse_config(json.dumps(tomllib.loads(SHOP)), "shop.json") == parse_config(SHOP, "shop.toml")
+
+
+def test_a_config_cannot_be_changed() -> None:
+    config = parse_config(SHOP, "shop.toml")
+    with pytest.raises(ValidationError, match="frozen"):
+        config.dataset_group.name = "other"  # type: ignore[misc]
+
+
+WRONG = [
+    # (what is replaced, by what, all parts of the message)
+    (
+        "workspace",
+        "worksapce",
+        ["shop.toml: dataset_group.worksapce", "not known", "name, workspace", "Did you mean workspace?"],
+    ),
+    ("[sessions]", "[sesions]", ["sesions", "not known", "Did you mean sessions?"]),
+    ("num_results = 10", "numResults = 10", ["batch_inference.users.numResults", "Did you mean num_results?"]),
+    ("[datasets.interactions]", "[datasets.Interactions]", ["datasets.Interactions", "Did you mean interactions?"]),
+    ('name = "shop"', 'name = "my shop"', ["dataset_group.name", "'my shop'", "1 to 63 letters"]),
+    ('name = "shop"', "name = 7", ["dataset_group.name", "a text is needed (got 7)"]),
+    ('name = "shop"', "", ["dataset_group.name", "missing", "Allowed: 1 to 63"]),
+    ('"s3://bucket/hrnn/shop"', '"https://bucket"', ["dataset_group.workspace", "'https://bucket'", "s3://bucket/path"]),
+    ('"s3://bucket/hrnn/shop"', '"s3:///hrnn"', ["dataset_group.workspace", "'s3:///hrnn'"]),
+    ('"s3://bucket/hrnn/shop"', '""', ["dataset_group.workspace", "''"]),
+    ("gap_seconds = 1800", "gap_seconds = 0", ["sessions.gap_seconds", "too small (got 0)", '"none"']),
+    ("gap_seconds = 1800", 'gap_seconds = "30m"', ["sessions.gap_seconds", "'30m'", "seconds"]),
+    ("gap_seconds = 1800", 'tie_order = "time"', ["sessions.tie_order", "'time'", '"file", or "hash"']),
+    ("gap_seconds = 1800", 'event_types = "view"', ["sessions.event_types", "a list is needed"]),
+    ('recipe = "aws-hrnn"', "", ["solutions.for-you.recipe", "missing", "hrnn recipes"]),
+    ("bptt = 32", "bptt = [32]", ["solutions.for-you.hyperparameters.bptt", "[32]"]),
+    ("[solutions.for-you]", '[solutions."for you"]', ["solutions.for you", "1 to 63 letters"]),
+    ('solution = "for-you"', 'solution = "for-yuo"', ["batch_inference.users.solution", "'for-yuo'", "Did you mean for-you?"]),
+    ("num_results = 10", "num_results = 501", ["batch_inference.users.num_results", "501", "1 to 500"]),
+    ("num_results = 10", "num_results = true", ["batch_inference.users.num_results", "whole number", "True"]),
+    ("num_results = 10", "filter = 'EXCLUDE …'", ["batch_inference.users.filter", "does not apply filters"]),
+    ("batch/out/", "batch/users.json", ["batch_inference.users.output", "same place"]),
+    ("[datasets.interactions]", "[datasets.interactions", ["shop.toml: this is not valid TOML", "line"]),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "parts"), WRONG, ids=[new or f"no {old}" for old, new, _ in WRONG])
+def test_a_wrong_value_is_refused_with_its_path_and_what_is_allowed(old: str, new: str, parts: list[str]) -> None:
+    assert old in SHOP
+    with pytest.raises(ConfigError) as caught:
+        parse_config(SHOP.replace(old, new), "shop.toml")
+    for part in parts:
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value).replace("line", "")
+
+
+def test_further_faults_are_named_by_path() -> None:
+    with pytest.raises(ConfigError, match=re.escape("Also wrong: solutions.for-you.recipe, batch_inference.users.input.")):
+        parse_config(SHOP.replace("1800", "-1").replace('"aws-hrnn"', "3").replace("input =", "# "), "shop.toml")
+
+
+def test_two_batches_may_not_write_to_the_same_folder() -> None:
+    second = SHOP.partition("[batch_inference.users]")[2]
+    with pytest.raises(ConfigError, match=r"batch_inference\.more\.output: batch_inference\.users writes there too"):
+        parse_config(f"{SHOP}\n[batch_inference.more]{second}", "shop.toml")
+
+
+def test_broken_json_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"shop\.json: this is not valid JSON"):
+        parse_config('{"dataset_group": ', "shop.json")
+
+
+def test_every_field_is_described() -> None:
+    def undescribed(schema: dict[str, object], path: str = "") -> list[str]:
+        definitions = json_schema()["$defs"]
+        found = []
+        for name, table in {"": schema, **definitions}.items():
+            for key, field in table.get("properties", {}).items():
+                if "description" not in field:
+                    found.append(f"{name}.{key}")
+        return found
+
+    assert undescribed(NightlyConfig.model_json_schema()) == []
+
+
+def test_the_published_json_schema_is_current() -> None:
+    published = Path(__file__).parents[2] / "docs" / "nightly.schema.json"
+    assert json.loads(published.read_text()) == json_schema(), "run: python -m schemas.config > docs/nightly.schema.json"
