@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from hrnn.models import ModelEntry
 from hrnn.sequences import Sequences
 from hrnn.session_model import UserStates
 
@@ -43,3 +44,10 @@ class PopularityCount:
     def user_states(self, sequences: Sequences, user_rows: npt.NDArray[np.int64]) -> UserStates:
         """The same empty state for everybody."""
         return UserStates.without_own_items(torch.zeros(len(user_rows), 0))
+
+
+ENTRY = ModelEntry(
+    recipes=("aws-popularity-count",),
+    fit=lambda sequences, _hyperparameters: PopularityCount.fit(sequences),
+    has_scores=False,
+)

@@ -1,0 +1,108 @@
+"""`hrnn recipes`: every recipe of Personalize with its hyperparameters, defaults and ranges."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Annotated, Any, TextIO
+
+import typer
+
+from jobs.cli import job_main
+from schemas.hyperparameters import Parameter
+from schemas.recipes import RECIPES, Recipe
+
+_PLACES = {
+    "algorithm": "algorithmHyperParameters",
+    "feature": "featureTransformationParameters",
+    "inference": "itemExplorationConfig",
+}
+
+
+class Output(StrEnum):
+    """How the list is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def recipes() -> dict[str, Any]:
+    """Every recipe as a document.
+
+    Returns:
+        `recipes`: one dict a recipe: names, type, whether it is available, and its hyperparameters.
+    """
+    return {"job": "recipes", "recipes": [_document(recipe) for recipe in RECIPES.values()]}
+
+
+def run(
+    output: Annotated[
+        Output, typer.Option(help="`table`: for people, on stderr. `json`: all of it as the one line on stdout.")
+    ] = Output.TABLE,
+) -> dict[str, Any]:
+    """List every recipe with its hyperparameters, defaults and ranges.
+
+    Names, defaults and ranges are Personalize's. Values may be given as strings ("43") or as numbers, and names with or without
+    Personalize's prefixes (training.bptt). Recipes that are not offered yet are listed as such.
+    """
+    if output is Output.JSON:
+        return recipes()
+    write_table(sys.stderr)
+    return {"job": "recipes", "available": [recipe.name for recipe in RECIPES.values() if recipe.available]}
+
+
+def write_table(stream: TextIO) -> None:
+    """The recipes as text: those that can be trained with all their hyperparameters, the others by name."""
+    for recipe in (recipe for recipe in RECIPES.values() if recipe.available):
+        stream.write(f"\n{recipe.name}   {recipe.recipe_type}\n  {recipe.summary}\n")
+        stream.writelines(f"  {line}\n" for line in _parameter_lines(recipe))
+    stream.write("\nNot offered yet:\n")
+    stream.writelines(f"  {recipe.name:<28} {recipe.summary}\n" for recipe in RECIPES.values() if not recipe.available)
+    stream.write("\n")
+
+
+def _parameter_lines(recipe: Recipe) -> Iterator[str]:
+    parameters = recipe.hyperparameters.parameters()
+    if not parameters:
+        yield "no hyperparameters"
+        return
+    heads = ("hyperparameter", "default", "allowed", "HPO", "meaning")
+    rows = [heads, *((p.name, str(p.default), p.allowed, "yes" if p.tunable else "no", p.meaning) for p in parameters)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(heads) - 1)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip()
+
+
+def _document(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "name": recipe.name,
+        "recipeArn": recipe.arn,
+        "recipeType": recipe.recipe_type,
+        "algorithmArn": recipe.algorithm_arn,
+        "available": recipe.available,
+        "summary": recipe.summary,
+        "hyperparameters": [_parameter_document(parameter) for parameter in recipe.hyperparameters.parameters()],
+    }
+
+
+def _parameter_document(parameter: Parameter) -> dict[str, Any]:
+    bounds = {
+        "lowest": parameter.lowest,
+        "highest": parameter.highest,
+        "above": parameter.above,
+        "choices": parameter.choices or None,
+    }
+    return {
+        "name": parameter.name,
+        "kind": parameter.kind,
+        "default": parameter.default,
+        **{name: bound for name, bound in bounds.items() if bound is not None},
+        "tunable": parameter.tunable,
+        "givenIn": _PLACES[parameter.place],
+        "meaning": parameter.meaning,
+    }
+
+
+if __name__ == "__main__":
+    job_main("recipes", run)

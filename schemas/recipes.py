@@ -1,0 +1,295 @@
+"""Amazon Personalize's recipes: names, what they need, what their batch lines hold, and their hyperparameters.
+
+A recipe is an entry of RECIPES; `hrnn recipes` shows the table. One that is not `available` is known by name, so that it is
+refused with a clear sentence, but not yet offered.
+
+Defaults and ranges: Amazon Personalize developer guide, the pages of the recipes; for the aws-hrnn family, which the service
+has withdrawn, the guide of 2023. `bptt` had the range 1 to 32 in 2019; the later one is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+from schemas.errors import ConfigError
+from schemas.hyperparameters import Hyperparameters, parameter
+
+RecipeType = Literal[
+    "USER_PERSONALIZATION", "PERSONALIZED_RANKING", "RELATED_ITEMS", "USER_SEGMENTATION", "PERSONALIZED_ACTIONS"
+]
+
+RECIPE_ARN = "arn:aws:personalize:::recipe/"
+ALGORITHM_ARN = "arn:aws:personalize:::algorithm/"
+
+_HiddenDimension = Annotated[int, parameter("algorithm", "hidden units of the model", lowest=32, highest=256, tunable=True)]
+_Percentile = Annotated[
+    float, parameter("feature", "users whose history is shorter (min) or longer (max) are not learnt from", lowest=0, highest=1)
+]
+_Share = Annotated[
+    float, parameter("feature", "items with fewer (min) or more (max) events than others are left out", lowest=0, highest=1)
+]
+_Dimension = Annotated[int, parameter("algorithm", "size of the embedding", lowest=30, highest=200, tunable=True)]
+_Weight = Annotated[float, parameter("inference", "0: only relevance, 1: most exploration of new items", lowest=0, highest=1)]
+_Days = Annotated[float, parameter("inference", "items younger than this are explored, in days", above=0)]
+
+
+class HrnnHyperparameters(Hyperparameters):
+    """aws-hrnn and aws-hrnn-metadata."""
+
+    hidden_dimension: _HiddenDimension = 43
+    bptt: Annotated[
+        int, parameter("algorithm", "events through which gradients flow back in time", lowest=2, highest=32, tunable=True)
+    ] = 32
+    recency_mask: Annotated[bool, parameter("algorithm", "whether recent popularity weighs more than old", tunable=True)] = True
+    min_user_history_length_percentile: _Percentile = 0.0
+    max_user_history_length_percentile: _Percentile = 0.99
+
+    def check(self, where: str) -> None:
+        """The percentiles must leave some users."""
+        if self.min_user_history_length_percentile > self.max_user_history_length_percentile:
+            raise ConfigError(
+                "the percentile is above max_user_history_length_percentile, which leaves no user",
+                where=f"{where}.min_user_history_length_percentile",
+                value=self.min_user_history_length_percentile,
+                allowed=f"at most {self.max_user_history_length_percentile:g}",
+            )
+
+
+class RankingHyperparameters(HrnnHyperparameters):
+    """aws-personalized-ranking."""
+
+    hidden_dimension: _HiddenDimension = 149
+
+
+class ColdstartHyperparameters(RankingHyperparameters):
+    """aws-hrnn-coldstart."""
+
+    cold_start_max_interactions: Annotated[int, parameter("feature", "an item with more events is no cold item", above=0)] = 15
+    cold_start_max_duration: Annotated[float, parameter("feature", "an older item is no cold item, in days", above=0)] = 5.0
+    cold_start_relative_from: Annotated[
+        Literal["latestItem", "currentTime"], parameter("feature", "from when an item's age is counted back")
+    ] = "latestItem"
+
+
+class UserPersonalizationHyperparameters(RankingHyperparameters):
+    """aws-user-personalization."""
+
+    exploration_weight: _Weight = 0.3
+    exploration_item_age_cut_off: _Days = 30.0
+
+
+class SimsHyperparameters(Hyperparameters):
+    """aws-sims."""
+
+    popularity_discount_factor: Annotated[
+        float, parameter("algorithm", "how much popular items are held back", lowest=0, highest=1, tunable=True)
+    ] = 0.5
+    min_cointeraction_count: Annotated[
+        int, parameter("algorithm", "users who must have taken both items", lowest=0, highest=10, tunable=True)
+    ] = 3
+    min_user_history_length_percentile: _Percentile = 0.005
+    max_user_history_length_percentile: _Percentile = 0.995
+    min_item_interaction_count_percentile: _Share = 0.01
+    max_item_interaction_count_percentile: _Share = 0.9
+
+
+class SimilarItemsHyperparameters(Hyperparameters):
+    """aws-similar-items."""
+
+    item_id_hidden_dim: _Dimension = 100
+    item_metadata_hidden_dim: _Dimension = 100
+
+
+class TrendingHyperparameters(Hyperparameters):
+    """aws-trending-now."""
+
+    trend_discovery_frequency: Annotated[
+        Literal["30 minutes", "1 hour", "3 hours", "1 day"], parameter("feature", "how often trends are looked for")
+    ] = "3 hours"
+
+
+class SegmentHyperparameters(Hyperparameters):
+    """aws-item-affinity and aws-item-attribute-affinity."""
+
+    hidden_dimension: Annotated[int, parameter("algorithm", "hidden units of the model", lowest=32, highest=256)] = 149
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One recipe.
+
+    Attributes:
+        name: Personalize's name.
+        recipe_type: Personalize's recipeType.
+        summary: What it gives, in one sentence.
+        feature_transformation: Last part of Personalize's featureTransformationArn, where it has one.
+        algorithm: Last part of its algorithmArn; the recipe's name unless told otherwise.
+        hyperparameters: The model that holds and reads its hyperparameters.
+        has_scores: Its batch lines hold `scores`.
+        available: It can be trained here; the others are not yet offered.
+    """
+
+    name: str
+    recipe_type: RecipeType
+    summary: str
+    feature_transformation: str | None = None
+    algorithm: str = ""
+    hyperparameters: type[Hyperparameters] = Hyperparameters
+    has_scores: bool = True
+    available: bool = False
+
+    @property
+    def arn(self) -> str:
+        """Its ARN."""
+        return RECIPE_ARN + self.name
+
+    @property
+    def algorithm_arn(self) -> str:
+        """ARN of its algorithm, part of Personalize's error texts."""
+        return ALGORITHM_ARN + (self.algorithm or self.name)
+
+
+_ALL = (
+    Recipe(
+        name="aws-hrnn",
+        recipe_type="USER_PERSONALIZATION",
+        summary="What a user is likely to take next: a hierarchical recurrent network over their sessions.",
+        feature_transformation="JSON-percentile-filtering",
+        hyperparameters=HrnnHyperparameters,
+        available=True,
+    ),
+    Recipe(
+        name="aws-hrnn-metadata",
+        recipe_type="USER_PERSONALIZATION",
+        summary="aws-hrnn that also looks at metadata of events, items and users.",
+        feature_transformation="featurize_metadata",
+        hyperparameters=HrnnHyperparameters,
+    ),
+    Recipe(
+        name="aws-hrnn-coldstart",
+        recipe_type="USER_PERSONALIZATION",
+        summary="aws-hrnn-metadata that also recommends items with few events.",
+        feature_transformation="featurize_coldstart",
+        hyperparameters=ColdstartHyperparameters,
+    ),
+    Recipe(
+        name="aws-user-personalization",
+        recipe_type="USER_PERSONALIZATION",
+        summary="What a user is likely to take next, with exploration of new items.",
+        hyperparameters=UserPersonalizationHyperparameters,
+    ),
+    Recipe(
+        name="aws-user-personalization-v2",
+        recipe_type="USER_PERSONALIZATION",
+        summary="What a user is likely to take next: a transformer over their events.",
+    ),
+    Recipe(
+        name="aws-popularity-count",
+        recipe_type="USER_PERSONALIZATION",
+        summary="The items that most users have taken, the same list for everybody.",
+        feature_transformation="sims",
+        has_scores=False,
+        available=True,
+    ),
+    Recipe(
+        name="aws-trending-now",
+        recipe_type="USER_PERSONALIZATION",
+        summary="Items whose popularity grows fastest; has no batch inference.",
+        algorithm="aws-trending-now-custom",
+        hyperparameters=TrendingHyperparameters,
+    ),
+    Recipe(
+        name="aws-personalized-ranking",
+        recipe_type="PERSONALIZED_RANKING",
+        summary="A given list of items in the order in which a user is likely to take them.",
+        feature_transformation="JSON-percentile-filtering",
+        hyperparameters=RankingHyperparameters,
+    ),
+    Recipe(
+        name="aws-personalized-ranking-v2",
+        recipe_type="PERSONALIZED_RANKING",
+        summary="aws-personalized-ranking with a transformer.",
+    ),
+    Recipe(
+        name="aws-sims",
+        recipe_type="RELATED_ITEMS",
+        summary="Items that the same users take.",
+        feature_transformation="sims",
+        hyperparameters=SimsHyperparameters,
+        has_scores=False,
+    ),
+    Recipe(
+        name="aws-similar-items",
+        recipe_type="RELATED_ITEMS",
+        summary="Items like an item, by who takes them and by their metadata.",
+        hyperparameters=SimilarItemsHyperparameters,
+        has_scores=False,
+    ),
+    Recipe(
+        name="aws-semantic-similarity",
+        recipe_type="RELATED_ITEMS",
+        summary="Items whose text means the same.",
+        has_scores=False,
+    ),
+    Recipe(
+        name="aws-item-affinity",
+        recipe_type="USER_SEGMENTATION",
+        summary="Users who are likely to take an item.",
+        feature_transformation="item-affinity",
+        hyperparameters=SegmentHyperparameters,
+        has_scores=False,
+    ),
+    Recipe(
+        name="aws-item-attribute-affinity",
+        recipe_type="USER_SEGMENTATION",
+        summary="Users who are likely to take items with an attribute.",
+        feature_transformation="item-attribute-affinity",
+        hyperparameters=SegmentHyperparameters,
+        has_scores=False,
+    ),
+    Recipe(
+        name="aws-next-best-action",
+        recipe_type="PERSONALIZED_ACTIONS",
+        summary="The action a user is likely to take up; has no batch inference.",
+    ),
+)
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
+
+
+def recipe_for(name_or_arn: str, where: str = "recipe") -> Recipe:
+    """The recipe of a name or an ARN, if it can be trained here.
+
+    Args:
+        name_or_arn: `aws-hrnn` or `arn:aws:personalize:::recipe/aws-hrnn`.
+        where: Key path of the value, for messages.
+
+    Raises:
+        ConfigError: No such recipe is known, or it is not offered yet.
+    """
+    name = name_or_arn.strip().removeprefix(RECIPE_ARN)
+    offered = ", ".join(recipe.name for recipe in _ALL if recipe.available)
+    if name not in RECIPES:
+        meant = get_close_matches(name, RECIPES, 1)
+        remedy = f"Did you mean {meant[0]}?" if meant else "`hrnn recipes` lists them."
+        raise ConfigError("there is no such recipe", where=where, value=name_or_arn, allowed=offered, remedy=remedy)
+    if not RECIPES[name].available:
+        raise ConfigError("this recipe of Personalize is not offered yet", where=where, value=name_or_arn, allowed=offered)
+    return RECIPES[name]
+
+
+def parse_hyperparameters(name_or_arn: str, values: Mapping[str, Any], where: str = "hyperparameters") -> Hyperparameters:
+    """The hyperparameters of a recipe, with its defaults for those not given.
+
+    Args:
+        name_or_arn: The recipe.
+        values: Name -> value: strings as in Personalize ("55", "true"), or numbers. Names may carry Personalize's prefixes.
+        where: Key path of `values`, for messages.
+
+    Raises:
+        ConfigError: The recipe or a name is unknown, or a value is of the wrong type or out of range.
+    """
+    recipe = recipe_for(name_or_arn)
+    return recipe.hyperparameters.parse(values, algorithm_arn=recipe.algorithm_arn, where=where)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from jobs.cli import main
+from jobs.recipes import recipes, write_table
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict[str, object], str]:
+    with pytest.raises(SystemExit) as end:
+        main(["recipes", *arguments])
+    assert end.value.code == 0
+    streams = capsys.readouterr()
+    return json.loads(streams.out), streams.err
+
+
+def test_the_table_names_every_hyperparameter_of_what_can_be_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    summary, table = printed(capsys)
+    assert summary == {"job": "recipes", "available": ["aws-hrnn", "aws-popularity-count"]}
+    assert "hidden_dimension                    43       a whole number from 32 to 256  yes" in table
+    assert "Not offered yet:\n  aws-hrnn-metadata" in table
+
+
+def test_json_holds_all_recipes_and_nothing_else_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    document, table = printed(capsys, "--output", "json")
+    assert table == ""
+    assert document == recipes()
+
+
+def test_the_document_tells_ranges_and_where_a_value_is_given() -> None:
+    first = recipes()["recipes"][0]
+    assert first["recipeArn"] == "arn:aws:personalize:::recipe/aws-hrnn"
+    assert first["hyperparameters"][1] == {
+        "name": "bptt",
+        "kind": "integer",
+        "default": 32,
+        "lowest": 2,
+        "highest": 32,
+        "tunable": True,
+        "givenIn": "algorithmHyperParameters",
+        "meaning": "events through which gradients flow back in time",
+    }
+
+
+def test_no_line_of_the_table_ends_in_blanks() -> None:
+    stream = io.StringIO()
+    write_table(stream)
+    assert not [line for line in stream.getvalue().splitlines() if line != line.rstrip()]
