@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import uuid
@@ -43,6 +44,7 @@ def moto_endpoint(aws_environment: pytest.MonkeyPatch) -> Iterator[str]:
     """The URL of a mock S3 that lives as long as the test session; from now on it is this process's endpoint."""
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request would drown what a failed test has to say
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

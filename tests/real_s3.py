@@ -37,11 +37,12 @@ def seaweedfs(folder: Path, seconds_to_start: float = 60.0) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     identities = folder / "identities.json"
     identities.write_text(json.dumps(_identities()))
+    (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")  # one volume a bucket, not seven
     ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
     command = [
         *(binary, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"),
         *(f"-{option}={port}" for option, port in ports.items()),
-        *("-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=100"),
+        *("-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=1000"),
         *(f"-s3.config={identities}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false"),
     ]
     with open(folder / "server.log", "wb") as log:

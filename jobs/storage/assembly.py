@@ -11,10 +11,11 @@ SENT_PART = 8 << 20  # bytes read and sent together where sources are too small 
 MOST_PARTS = 10_000
 
 Source = TypeVar("Source")
+Piece = tuple[Source, int, int]  # source, first byte, end byte
 
 
-def plan_parts(sizes: Sequence[int], sources: Sequence[Source]) -> Iterator[list[tuple[Source, int, int]]]:
-    """Cut sources into parts, in order, each a list of (source, first byte, end byte).
+def plan_parts(sizes: Sequence[int], sources: Sequence[Source]) -> Iterator[list[Piece[Source]]]:
+    """Cut sources into parts, in order.
 
     A part of one piece can be copied by the store; a part of several is read and sent. Every part but the last is at least
     SMALLEST_PART, and their number stays below MOST_PARTS.
@@ -23,17 +24,16 @@ def plan_parts(sizes: Sequence[int], sources: Sequence[Source]) -> Iterator[list
         sizes: Bytes of each source.
         sources: What the sizes belong to.
     """
-    total = sum(sizes)
-    largest = max(LARGEST_COPY, -(-total // (MOST_PARTS // 2)))
-    sent = max(SENT_PART, -(-total // (MOST_PARTS // 2)))
-    gathered: list[tuple[Source, int, int]] = []
+    shared = -(-sum(sizes) // (MOST_PARTS // 2))  # bytes of a part if half of the allowed number were equal
+    smallest, largest, sent = max(SMALLEST_PART, shared), max(LARGEST_COPY, shared), max(SENT_PART, shared)
+    gathered: list[Piece[Source]] = []
     held = 0
     for source, size in zip(sources, sizes, strict=True):
         start = 0
         while start < size:
             left = size - start
-            if held == 0 and left >= SMALLEST_PART:
-                take = left if left <= largest else min(largest, left)
+            if held == 0 and left >= smallest:
+                take = min(left, largest)
                 yield [(source, start, start + take)]
             else:
                 take = min(left, sent - held)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import tempfile
@@ -19,6 +20,7 @@ from schemas.errors import CommitLost, IntegrityError, StorageError
 from schemas.manifest import MANIFEST_NAME, FileEntry, InputRef, Kind, Manifest
 from schemas.version import VERSION
 
+_LOG = logging.getLogger(__name__)
 _OWN_NAME = re.compile(r"-[0-9a-f]{12}\.\w+$")
 
 
@@ -140,6 +142,8 @@ class StepFolder:
             counts=counts or {},
             facts=facts or {},
         )
+        # Files of a run that begins after the commit must stay; all others here then belong to runs that will lose.
+        present = [file for file in self._store.list(self.uri + "/") if _OWN_NAME.search(file.name)]
         try:
             if self._seen is None:
                 self._store.create(self._manifest_uri, manifest.to_bytes())
@@ -150,19 +154,18 @@ class StepFolder:
             if published is None or published.fingerprint != fingerprint:
                 raise
             manifest = published
-        self.sweep(manifest)
+            present = [file for file in present if f"-{self.token}." in file.name]
+        self._sweep(manifest, present)
         return manifest
 
-    def sweep(self, manifest: Manifest) -> None:
-        """Remove what earlier attempts left here: files with a token that the manifest does not name, unfinished uploads.
-
-        Files without a token are somebody else's, and stay.
-        """
-        named = {self.uri_of(file.path) for file in manifest.files} | {self._manifest_uri}
-        self._store.delete(
-            file.uri for file in self._store.list(self.uri + "/") if _OWN_NAME.search(file.name) and file.uri not in named
-        )
-        self._store.abort_uploads(self.uri + "/", self._began)
+    def _sweep(self, manifest: Manifest, present: list[StoredFile]) -> None:
+        """Remove what of `present` the manifest does not name, and unfinished uploads; what fails is left to the next run."""
+        named = {self.uri_of(file.path) for file in manifest.files}
+        try:
+            self._store.delete(file.uri for file in present if file.uri not in named)
+            self._store.abort_uploads(self.uri + "/", self._began)
+        except StorageError as error:
+            _LOG.warning("leftovers of earlier runs could not be removed: %s", error)
 
     def _parse(self, data: bytes) -> Manifest:
         try:

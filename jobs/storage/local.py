@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from jobs.storage.store import StoredFile
 from schemas.errors import CommitLost, StorageError
@@ -41,26 +44,23 @@ class LocalStore:
     """Files of this machine, or of a file system that every node mounts."""
 
     def list(self, uri: str) -> list[StoredFile]:
-        folder, prefix = uri.rsplit("/", 1)
-        found: list[StoredFile] = []
+        folder = uri.rsplit("/", 1)[0] or "/"
+        found: list[StoredFile | None] = []
         with local_errors(uri):
-            if not os.path.isdir(folder or "/"):
+            if not os.path.isdir(folder):
                 return []
-            for root, folders, names in os.walk(folder or "/"):
+            for root, folders, names in os.walk(folder, onerror=_refuse):
                 folders[:] = sorted(name for name in folders if not name.startswith("."))
-                found += [_stored(os.path.join(root, name)) for name in names if not name.startswith(".")]
-        return sorted((file for file in found if file.uri.startswith(f"{folder}/{prefix}")), key=lambda file: file.uri)
+                paths = (os.path.join(root, name) for name in names if not name.startswith("."))
+                found += [_stored(path) for path in paths if path.startswith(uri)]
+        return sorted((file for file in found if file is not None), key=lambda file: file.uri)
 
     def stat(self, uri: str) -> StoredFile | None:
         with local_errors(uri):
-            return _stored(uri) if os.path.isfile(uri) else None
+            return _stored(uri)
 
     def read(self, uri: str, start: int = 0, end: int | None = None, version: str | None = None) -> bytes:
-        with local_errors(uri), open(uri, "rb") as file:
-            if version is not None and _version(os.fstat(file.fileno())) != version:
-                raise StorageError(
-                    "the file changed while it was being read", where=uri, remedy="Run again when it is complete."
-                )
+        with local_errors(uri), _opened(uri, version) as file:
             file.seek(start)
             return file.read() if end is None else file.read(max(0, end - start))
 
@@ -69,12 +69,12 @@ class LocalStore:
             temporary.write_bytes(data)
 
     def upload(self, path: Path, uri: str) -> None:
-        with self._appearing(uri) as temporary:
-            shutil.copyfile(path, temporary)
+        with self._appearing(uri) as temporary, _opened(str(path)) as source, open(temporary, "wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
 
     def download(self, uri: str, path: Path) -> None:
-        with local_errors(uri):
-            shutil.copyfile(uri, path)
+        with local_errors(str(path)), _opened(uri) as source, open(path, "wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
 
     def create(self, uri: str, data: bytes) -> None:
         temporary = _temporary(uri)
@@ -91,15 +91,19 @@ class LocalStore:
                 temporary.unlink(missing_ok=True)
 
     def replace(self, uri: str, data: bytes, version: str) -> None:
-        current = self.stat(uri)
-        if current is None or current.version != version:
-            raise CommitLost(f"{uri}: another run published first.")
-        self.write(uri, data)
+        with local_errors(uri), _locked(Path(uri).parent), self._appearing(uri) as temporary:
+            current = self.stat(uri)
+            if current is None or current.version != version:
+                raise CommitLost(f"{uri}: another run published first.")
+            temporary.write_bytes(data)
+            # Two replacements within one tick of the file system's clock must not look like the same version.
+            later = max(os.stat(uri).st_mtime_ns + 1, os.stat(temporary).st_mtime_ns)
+            os.utime(temporary, ns=(later, later))
 
     def concatenate(self, sources: Sequence[StoredFile], uri: str) -> None:
         with self._appearing(uri) as temporary, open(temporary, "wb") as target:
             for source in sources:
-                with open(source.uri, "rb") as part:
+                with _opened(source.uri, source.version) as part:
                     shutil.copyfileobj(part, target, 1 << 20)
 
     def delete(self, uris: Iterable[str]) -> None:
@@ -108,12 +112,10 @@ class LocalStore:
                 Path(uri).unlink(missing_ok=True)
 
     def abort_uploads(self, uri: str, before: datetime) -> int:
-        """Remove temporary files that a killed run left."""
+        """Remove temporary files that a killed run left in the folder of `uri` and below."""
         folder, dropped = Path(uri if uri.endswith("/") else os.path.dirname(uri)), 0
-        if not folder.is_dir():
-            return 0
         with local_errors(uri):
-            for path in folder.rglob(".*.tmp"):
+            for path in folder.rglob(".hrnn-*.tmp") if folder.is_dir() else ():
                 if path.stat().st_mtime < before.timestamp():
                     path.unlink(missing_ok=True)
                     dropped += 1
@@ -135,8 +137,27 @@ class LocalStore:
 
 
 def _temporary(uri: str) -> Path:
-    path = Path(uri)
-    return path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.tmp")
+    return Path(uri).parent / f".hrnn-{uuid.uuid4().hex}.tmp"
+
+
+@contextmanager
+def _opened(uri: str, version: str | None = None) -> Iterator[BinaryIO]:
+    """A file open for reading, of that version where one is given."""
+    with ExitStack() as stack:
+        with local_errors(uri):
+            file = stack.enter_context(open(uri, "rb"))
+        if version is not None and _version(os.fstat(file.fileno())) != version:
+            raise StorageError("the file changed while it was being read", where=uri, remedy="Run again when it is complete.")
+        yield file
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder against other replacements; the lock goes with the process that holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".hrnn.lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _sync(path: Path) -> None:
@@ -147,10 +168,19 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _refuse(error: OSError) -> None:
+    """What os.walk should do about a folder that it can't read: not pass over it."""
+    raise error
+
+
 def _version(status: os.stat_result) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def _stored(path: str) -> StoredFile:
-    status = os.stat(path)
-    return StoredFile(path, status.st_size, _version(status))
+def _stored(path: str) -> StoredFile | None:
+    """The file there; None where there is none, or something else."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return StoredFile(path, status.st_size, _version(status)) if stat.S_ISREG(status.st_mode) else None

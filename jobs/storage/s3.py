@@ -1,75 +1,29 @@
-"""S3 behind the interface of jobs/storage/store.py, by boto3: endpoint and credentials come from its standard chain."""
+"""S3 behind the interface of jobs/storage/store.py."""
 
 from __future__ import annotations
 
-import functools
+import logging
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError, NoCredentialsError, ReadTimeoutError
-from urllib3.exceptions import HTTPError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
 
-from jobs.storage.assembly import plan_parts
+from jobs.storage import assembly
 from jobs.storage.local import local_errors
+from jobs.storage.s3_client import ATTEMPTS, BROKEN, ask, client, error_code, http_status, s3_errors
 from jobs.storage.store import StoredFile
 from schemas.errors import CommitLost, CommitUnknown, StorageError
 
-_ATTEMPTS = 8
+__all__ = ["S3Store", "client"]
+
+_LOG = logging.getLogger(__name__)
 _TRANSFER = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=32 << 20)
 _TOKEN = "hrnn-token"  # object metadata: who wrote this object
-_REASONS = {
-    "NoSuchBucket": ("there is no such bucket", "Check the bucket's name and the region."),
-    "NoSuchKey": ("there is no such object", "Check the path."),
-    "404": ("there is no such object or bucket", "Check the path."),
-    "AccessDenied": ("access is denied", "Grant these credentials access to the path."),
-    "403": ("access is denied", "Grant these credentials access to the path."),
-    "InvalidAccessKeyId": ("the access key is not known", "Check AWS_ACCESS_KEY_ID."),
-    "SignatureDoesNotMatch": ("the secret key is wrong", "Check AWS_SECRET_ACCESS_KEY."),
-    "ExpiredToken": ("the credentials have expired", "Renew them."),
-    "RequestTimeTooSkewed": ("this machine's clock is wrong", "Set the clock."),
-    "PreconditionFailed": ("the object changed while it was being read", "Run again when it is complete."),
-    "412": ("the object changed while it was being read", "Run again when it is complete."),
-    "SlowDown": ("the store is throttling and did not recover", "Run again later."),
-}
-
-
-@functools.cache
-def client() -> Any:
-    """The process's one boto3 client."""
-    return boto3.client(
-        "s3",
-        config=Config(
-            retries={"mode": "standard", "max_attempts": _ATTEMPTS},
-            connect_timeout=5,
-            read_timeout=30,
-            max_pool_connections=32,
-        ),
-    )
-
-
-@contextmanager
-def s3_errors(where: str) -> Iterator[None]:
-    """Turn boto3's errors into a StorageError that names the object, the reason and the remedy."""
-    try:
-        yield
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        problem, remedy = _REASONS.get(code, (f"S3 answered {code}: {error.response['Error'].get('Message', '')}", None))
-        raise StorageError(problem, where=where, remedy=remedy) from None
-    except NoCredentialsError:
-        raise StorageError(
-            "no AWS credentials were found", where=where, remedy="Set AWS_PROFILE, AWS_ACCESS_KEY_ID or a role."
-        ) from None
-    except BotoCoreError as error:
-        raise StorageError(str(error).rstrip("."), where=where, remedy="Check AWS_ENDPOINT_URL and the network.") from None
 
 
 class S3Store:
@@ -77,15 +31,17 @@ class S3Store:
 
     def list(self, uri: str) -> list[StoredFile]:
         bucket, prefix = _split(uri)
-        files = []
+        folder = prefix.rpartition("/")[0]
         with s3_errors(uri):
-            for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-                for item in page.get("Contents", []):
-                    if not item["Key"].endswith("/"):
-                        files.append(StoredFile(f"s3://{bucket}/{item['Key']}", item["Size"], item["ETag"]))
-        return files
+            return [
+                StoredFile(f"s3://{bucket}/{item['Key']}", item["Size"], item["ETag"])
+                for item in _contents(bucket, prefix)
+                if not item["Key"].endswith("/") and "/." not in "/" + item["Key"][len(folder) :].lstrip("/")
+            ]
 
     def stat(self, uri: str) -> StoredFile | None:
+        if not _split(uri)[1]:
+            return None  # a bucket is a folder
         head = self._head(uri)
         return None if head is None else StoredFile(uri, head["ContentLength"], head["ETag"])
 
@@ -99,146 +55,160 @@ class S3Store:
         if version is not None:
             request["IfMatch"] = version
         with s3_errors(uri):
-            return _body(request)
+            try:
+                data: bytes = ask("get_object", **request)["Body"]
+                return data
+            except ClientError as error:
+                if error_code(error) == "InvalidRange":
+                    return b""  # the file ends before `start`
+                raise
 
     def write(self, uri: str, data: bytes) -> None:
         bucket, key = _split(uri)
         with s3_errors(uri):
-            client().put_object(Bucket=bucket, Key=key, Body=data)
+            ask("put_object", Bucket=bucket, Key=key, Body=data)
 
     def upload(self, path: Path, uri: str) -> None:
         bucket, key = _split(uri)
-        with s3_errors(uri), local_errors(str(path)):
+        with local_errors(str(path)), s3_errors(uri):
             client().upload_file(str(path), bucket, key, Config=_TRANSFER)
 
     def download(self, uri: str, path: Path) -> None:
         bucket, key = _split(uri)
-        with s3_errors(uri), local_errors(str(path)):
+        with local_errors(str(path)), s3_errors(uri):
             client().download_file(bucket, key, str(path), Config=_TRANSFER)
 
     def create(self, uri: str, data: bytes) -> None:
-        self._commit(uri, data, IfNoneMatch="*")
+        self._commit(uri, data, None)
 
     def replace(self, uri: str, data: bytes, version: str) -> None:
-        self._commit(uri, data, IfMatch=version)
+        self._commit(uri, data, version)
 
     def concatenate(self, sources: Sequence[StoredFile], uri: str) -> None:
         """One multipart upload of server-side copies; small sources are read and sent together (parts must be ≥ 5 MiB)."""
         bucket, key = _split(uri)
-        if sum(source.size for source in sources) <= 8 << 20:
+        if sum(source.size for source in sources) <= assembly.SENT_PART:
             return self.write(uri, b"".join(self.read(s.uri, version=s.version) for s in sources))
         token = uuid.uuid4().hex
         with s3_errors(uri):
-            upload = client().create_multipart_upload(Bucket=bucket, Key=key, Metadata={_TOKEN: token})["UploadId"]
-            target = {"Bucket": bucket, "Key": key, "UploadId": upload}
+            # boto3 sends a CRC-32 with each part; S3 then wants the upload to have said so, and all of them in the end.
+            upload = ask("create_multipart_upload", Bucket=bucket, Key=key, Metadata={_TOKEN: token}, ChecksumAlgorithm="CRC32")
+            target = {"Bucket": bucket, "Key": key, "UploadId": upload["UploadId"]}
             try:
                 parts = [
-                    {"PartNumber": number, "ETag": self._send_part(target, number, pieces)}
-                    for number, pieces in enumerate(plan_parts([source.size for source in sources], sources), start=1)
+                    {"PartNumber": number, **self._send_part(target, number, pieces)}
+                    for number, pieces in enumerate(assembly.plan_parts([s.size for s in sources], sources), start=1)
                 ]
                 self._complete(target, parts, uri, token)
             except BaseException:
-                client().abort_multipart_upload(**target)
+                self._abort(target)
                 raise
 
     def delete(self, uris: Iterable[str]) -> None:
         for uri in uris:
             bucket, key = _split(uri)
             with s3_errors(uri):
-                client().delete_object(Bucket=bucket, Key=key)
+                ask("delete_object", Bucket=bucket, Key=key)
 
     def abort_uploads(self, uri: str, before: datetime) -> int:
         bucket, prefix = _split(uri)
-        dropped = 0
         with s3_errors(uri):
-            for page in client().get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
-                for upload in page.get("Uploads", []):
-                    if upload["Initiated"] < before:
-                        client().abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-                        dropped += 1
-        return dropped
+            begun = [upload for upload in _uploads(bucket, prefix) if upload["Initiated"] < before]
+            for upload in begun:
+                self._abort({"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]})
+        return len(begun)
 
-    def _send_part(self, target: dict[str, Any], number: int, pieces: Sequence[tuple[StoredFile, int, int]]) -> str:
-        """Send one part: a server-side copy of a single piece of at least 5 MiB, or the bytes of several."""
-        if len(pieces) == 1 and pieces[0][2] - pieces[0][1] >= 5 << 20:
-            source, start, end = pieces[0]
+    def _abort(self, target: dict[str, Any]) -> None:
+        """Drop an upload; where that fails, it costs space until the next night, and must not hide why it was dropped."""
+        try:
+            client().abort_multipart_upload(**target)
+        except (ClientError, BotoCoreError) as error:
+            if not (isinstance(error, ClientError) and error_code(error) == "NoSuchUpload"):
+                _LOG.warning(
+                    "s3://%s/%s: an unfinished upload could not be dropped: %s", target["Bucket"], target["Key"], error
+                )
+
+    def _send_part(self, target: dict[str, Any], number: int, pieces: Sequence[assembly.Piece[StoredFile]]) -> dict[str, str]:
+        """Send one part, by a server-side copy where it is a single large piece; gives what completing it needs."""
+        source, start, end = pieces[0]
+        if len(pieces) == 1 and end - start >= assembly.SMALLEST_PART:
             bucket, key = _split(source.uri)
-            answer = client().upload_part_copy(
-                **target,
-                PartNumber=number,
-                CopySource={"Bucket": bucket, "Key": key},
-                CopySourceRange=f"bytes={start}-{end - 1}",
-                CopySourceIfMatch=source.version,
-            )
-            return str(answer["CopyPartResult"]["ETag"])
-        data = b"".join(self.read(source.uri, start, end, source.version) for source, start, end in pieces)
-        return str(client().upload_part(**target, PartNumber=number, Body=data)["ETag"])
+            request = {"CopySource": {"Bucket": bucket, "Key": key}, "CopySourceIfMatch": source.version}
+            if end - start < source.size:
+                request["CopySourceRange"] = f"bytes={start}-{end - 1}"
+            answer = ask("upload_part_copy", **target, PartNumber=number, **request)["CopyPartResult"]
+        else:
+            data = b"".join(self.read(source.uri, start, end, source.version) for source, start, end in pieces)
+            answer = ask("upload_part", **target, PartNumber=number, Body=data)
+        return {name: answer[name] for name in ("ETag", "ChecksumCRC32") if name in answer}
 
     def _complete(self, target: dict[str, Any], parts: Sequence[dict[str, Any]], uri: str, token: str) -> None:
         """Complete the upload; when the answer is lost, the object's token tells whether it landed."""
         try:
             client().complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
-        except (ClientError, BotoCoreError):
+        except (ClientError, BotoCoreError, *BROKEN):
             head = self._head(uri)
             if head is None or head["Metadata"].get(_TOKEN) != token:
                 raise
 
-    def _commit(self, uri: str, data: bytes, **condition: str) -> None:
+    def _commit(self, uri: str, data: bytes, version: str | None) -> None:
+        """Write `uri` if it is still of that version (None: absent)."""
         bucket, key = _split(uri)
+        condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         token = uuid.uuid4().hex
-        for attempt in range(_ATTEMPTS):
+        refused = False
+        for attempt in range(ATTEMPTS):
             try:
                 client().put_object(Bucket=bucket, Key=key, Body=data, Metadata={_TOKEN: token}, **condition)
                 return
+            except (NoCredentialsError, ParamValidationError):
+                with s3_errors(uri):
+                    raise
             except ClientError as error:
-                code = error.response.get("Error", {}).get("Code", "")
-                if code in {"409", "ConditionalRequestConflict"} and attempt + 1 < _ATTEMPTS:
+                if http_status(error) == 409:  # another writer is at it this moment
                     time.sleep(0.1 * 2**attempt)
                     continue
-                if code in {
-                    "NoSuchBucket",
-                    "AccessDenied",
-                    "403",
-                    "InvalidAccessKeyId",
-                    "SignatureDoesNotMatch",
-                    "ExpiredToken",
-                }:
+                refused = http_status(error) in {404, 412} and error_code(error) != "NoSuchBucket"
+                if http_status(error) < 500 and not refused:
                     with s3_errors(uri):
                         raise
                 break
-            except BotoCoreError:
+            except (BotoCoreError, *BROKEN):
                 break
-        self._settle(uri, token)
+        self._settle(uri, token, version, refused)
 
-    def _settle(self, uri: str, token: str) -> None:
-        """Decide a commit whose answer was a refusal or got lost: only the object itself tells who won."""
+    def _settle(self, uri: str, token: str, version: str | None, refused: bool) -> None:
+        """Decide a commit that was refused or whose answer got lost: only the object itself tells who won.
+
+        A refusal alone does not: boto3 repeats a request whose answer is lost, and the repetition of a success is refused.
+        """
         try:
             head = self._head(uri)
         except StorageError as error:
             raise CommitUnknown(
                 f"{uri}: the store did not say whether the commit landed; nothing was deleted. ({error})"
             ) from None
-        if head is None:
-            raise CommitUnknown(f"{uri}: the commit was not acknowledged and nothing is visible. Run again.")
-        if head["Metadata"].get(_TOKEN) != token:
+        if head is not None and head["Metadata"].get(_TOKEN) == token:
+            return
+        if refused or (head is not None and head["ETag"] != version):
             raise CommitLost(f"{uri}: another run published first.")
+        raise CommitUnknown(f"{uri}: the commit was not acknowledged and is not visible. Run again.")
 
     def _head(self, uri: str) -> dict[str, Any] | None:
         bucket, key = _split(uri)
-        try:
-            with s3_errors(uri):
-                try:
-                    answer: dict[str, Any] = client().head_object(Bucket=bucket, Key=key)
-                except ClientError as error:
-                    if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
-                        raise
-                    client().head_bucket(Bucket=bucket)  # a missing bucket is an error, a missing object is not
-                    return None
-        except StorageError as error:
-            if "no such object or bucket" in error.problem:
-                raise StorageError("there is no such bucket", where=uri, remedy="Check its name and the region.") from None
-            raise
-        return answer
+        with s3_errors(uri):
+            try:
+                return ask("head_object", Bucket=bucket, Key=key)
+            except ClientError as error:
+                if http_status(error) != 404:
+                    raise
+            try:
+                ask("head_bucket", Bucket=bucket)
+            except ClientError as error:
+                # Credentials that are good for one folder may not look at the bucket: then it is there.
+                if http_status(error) == 404:
+                    raise StorageError("there is no such bucket", where=uri, remedy="Check its name and the region.") from None
+        return None
 
 
 def _split(uri: str) -> tuple[str, str]:
@@ -246,18 +216,23 @@ def _split(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def _body(request: dict[str, Any]) -> bytes:
-    """Read an object whole; a body that breaks off is asked for again (boto3 retries requests, not bodies)."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            data: bytes = client().get_object(**request)["Body"].read()
-            return data
-        except (IncompleteReadError, ReadTimeoutError, HTTPError, ConnectionError):
-            if attempt + 1 == _ATTEMPTS:
-                raise StorageError(
-                    "the answer kept breaking off",
-                    where=f"s3://{request['Bucket']}/{request['Key']}",
-                    remedy="Check the network, then run again.",
-                ) from None
-            time.sleep(0.1 * 2**attempt)
-    raise AssertionError("unreachable")
+def _contents(bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
+    """Every object below a prefix, in the order of keys."""
+    more: dict[str, str] = {}
+    while True:
+        page = ask("list_objects_v2", Bucket=bucket, Prefix=prefix, **more)
+        yield from page.get("Contents", [])
+        if not page.get("IsTruncated"):
+            return
+        more = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def _uploads(bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
+    """Every unfinished multipart upload below a prefix."""
+    more: dict[str, str] = {}
+    while True:
+        page = ask("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **more)
+        yield from page.get("Uploads", [])
+        if not page.get("IsTruncated"):
+            return
+        more = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
