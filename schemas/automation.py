@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import ConfigError
+from schemas.recipes import RECIPE_ARN, RECIPES
 
-_RECIPE_ARN = "arn:aws:personalize:::recipe/"
+AVAILABLE = tuple(recipe.name for recipe in RECIPES.values() if recipe.available)
 _DATASETS = ("interactions", "items", "users")
 _REASONS = {
     "filters": "this version does not apply filters",
@@ -47,15 +48,15 @@ def is_automation_config(document: dict[str, Any]) -> bool:
 
 
 def from_automation(
-    document: dict[str, Any], places: Places, recipes: Collection[str], where: str
+    document: dict[str, Any], places: Places, where: str, recipes: Collection[str] = AVAILABLE
 ) -> tuple[dict[str, Any], list[str]]:
     """The same night as a document of our own shape, and what could not be taken over.
 
     Args:
         document: The parsed JSON.
         places: Where data lie and results go.
-        recipes: Names of the recipes that this platform can train.
         where: Name of the config file, for messages.
+        recipes: Names of the recipes that can be trained.
 
     Returns:
         The document, to be checked by `schemas.config.build_config`, and one sentence for each thing left out.
@@ -194,7 +195,7 @@ def _service(table: dict[str, Any]) -> dict[str, Any]:
 
 def _recipe(solution: dict[str, Any]) -> str:
     """Name of a solution's recipe; empty where it has none."""
-    return str(_service(solution).get("recipeArn") or "").removeprefix(_RECIPE_ARN)
+    return str(_service(solution).get("recipeArn") or "").removeprefix(RECIPE_ARN)
 
 
 def _extras(table: dict[str, Any], taken: set[str]) -> list[str]:

@@ -27,6 +27,7 @@ from pydantic_core import PydanticCustomError
 
 from schemas.config_errors import NAME_RULE, config_error
 from schemas.errors import ConfigError
+from schemas.recipes import RECIPE_ARN, parse_hyperparameters, recipe_for
 
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}$")]
 Uri = Annotated[str, StringConstraints(strict=True, pattern=r"^((s3|s3a|s3n)://[^/]|file://|[^:]+$|[^:]+:[^/])")]
@@ -120,7 +121,7 @@ class Solution(_Section):
     @classmethod
     def _recipe_without_arn(cls, data: Any) -> Any:
         if isinstance(data, dict) and isinstance(data.get("recipe"), str):
-            return {**data, "recipe": data["recipe"].removeprefix("arn:aws:personalize:::recipe/")}
+            return {**data, "recipe": data["recipe"].removeprefix(RECIPE_ARN)}
         return data
 
 
@@ -223,9 +224,13 @@ def build_config(document: dict[str, Any], where: str) -> NightlyConfig:
         ConfigError: A key or value is wrong; names the first by its path, and the paths of the others.
     """
     try:
-        return NightlyConfig.model_validate(document)
+        config = NightlyConfig.model_validate(document)
     except ValidationError as error:
         raise config_error(error, NightlyConfig, where) from None
+    for name, solution in config.solutions.items():
+        recipe_for(solution.recipe, f"{where}: solutions.{name}.recipe")
+        parse_hyperparameters(solution.recipe, solution.hyperparameters, f"{where}: solutions.{name}.hyperparameters")
+    return config
 
 
 def json_schema() -> dict[str, Any]:

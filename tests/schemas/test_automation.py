@@ -54,7 +54,7 @@ def places(users: str | None = None, batch: str | None = "s3://b/batch/shop/for-
 
 
 def test_what_has_a_meaning_is_taken_over() -> None:
-    document, _ = from_automation(automation(), places(), RECIPES, "config.json")
+    document, _ = from_automation(automation(), places(), "config.json", RECIPES)
     config = build_config(document, "config.json")
     assert config.dataset_group.name == "shop"
     assert config.datasets.interactions.avro == AVRO
@@ -69,7 +69,7 @@ def test_what_has_a_meaning_is_taken_over() -> None:
 
 
 def test_what_has_no_meaning_is_named() -> None:
-    _, warnings = from_automation(automation(), places(), RECIPES, "config.json")
+    _, warnings = from_automation(automation(), places(), "config.json", RECIPES)
     assert warnings == [
         "datasets.users: left out, no data were found",
         "solutions.0 (like-this): left out, the recipe aws-sims is not one of aws-hrnn, aws-popularity-count",
@@ -87,13 +87,13 @@ def test_a_filtered_batch_is_left_out_rather_than_run_without_its_filter() -> No
     document["solutions"][1]["batchInferenceJobs"][0]["serviceConfig"]["filterArn"] = (
         "arn:aws:personalize:eu-west-1:1:filter/bought"
     )
-    ours, warnings = from_automation(document, places(), RECIPES, "config.json")
+    ours, warnings = from_automation(document, places(), "config.json", RECIPES)
     assert ours["batch_inference"] == {}
     assert "solutions.1.batchInferenceJobs.0: left out, filters are not applied by this version" in warnings
 
 
 def test_a_batch_without_input_names_the_option() -> None:
-    _, warnings = from_automation(automation(), places(batch=None), RECIPES, "config.json")
+    _, warnings = from_automation(automation(), places(batch=None), "config.json", RECIPES)
     assert any("say where it lies with --batch FOLDER" in warning for warning in warnings)
 
 
@@ -105,7 +105,7 @@ def test_the_older_shape_with_named_solutions_is_read() -> None:
         "campaigns": {"c": {"name": "c"}},
     }
     assert is_automation_config(older)
-    document, warnings = from_automation(older, places(), RECIPES, "params.json")
+    document, warnings = from_automation(older, places(), "params.json", RECIPES)
     assert list(build_config(document, "params.json").solutions) == ["personal"]
     assert warnings == ["campaigns: left out, there are batch lists only"]
 
@@ -114,14 +114,14 @@ def test_no_trainable_solution_is_an_error_that_names_the_recipes() -> None:
     document = automation()
     del document["solutions"][1]
     with pytest.raises(ConfigError, match=r"no solution has a recipe .*aws-sims.*Allowed: aws-hrnn, aws-popularity-count"):
-        from_automation(document, places(), RECIPES, "config.json")
+        from_automation(document, places(), "config.json", RECIPES)
 
 
 @pytest.mark.parametrize("path", ["datasetGroup", "datasets", "solutions"])
 @pytest.mark.parametrize("junk", [None, 3, "text", []])
 def test_junk_in_place_of_a_table_is_refused_by_name(path: str, junk: Any) -> None:
     with pytest.raises(ConfigError, match=rf"config\.json: {path}"):
-        from_automation({**automation(), path: junk}, places(), RECIPES, "config.json")
+        from_automation({**automation(), path: junk}, places(), "config.json", RECIPES)
 
 
 @pytest.mark.parametrize("junk", [None, 3, "text", [1], {"serviceConfig": 7}])
@@ -130,7 +130,7 @@ def test_junk_deeper_down_never_ends_in_a_traceback(junk: Any) -> None:
     for key in ("dataset", "schema", "solutionConfig", "batchInferenceJobs", "recipeArn", "algorithmHyperParameters"):
         document = json.loads(text, object_pairs_hook=lambda pairs, key=key: {k: junk if k == key else v for k, v in pairs})
         try:
-            ours, _ = from_automation(document, places(), RECIPES, "config.json")
+            ours, _ = from_automation(document, places(), "config.json", RECIPES)
             build_config(ours, "config.json")
         except ConfigError:
             pass

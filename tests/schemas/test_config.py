@@ -92,6 +92,13 @@ WRONG = [
     ("gap_seconds = 1800", 'event_types = "view"', ["sessions.event_types", "a list is needed"]),
     ('recipe = "aws-hrnn"', "", ["solutions.for-you.recipe", "missing", "hrnn recipes"]),
     ("bptt = 32", "bptt = [32]", ["solutions.for-you.hyperparameters.bptt", "[32]"]),
+    ("bptt = 32", "bptt = 33", ["solutions.for-you.hyperparameters.bptt", "33", "from 2 to 32"]),
+    (
+        "bptt = 32",
+        "bpt = 32",
+        ["Provide a hyperparameter that is used in the algorithm: arn:aws:personalize:::algorithm/aws-hrnn"],
+    ),
+    ('"aws-hrnn"', '"aws-hrn"', ["shop.toml: solutions.for-you.recipe", "'aws-hrn'", "Did you mean aws-hrnn?"]),
     ("[solutions.for-you]", '[solutions."for you"]', ["solutions.for you", "1 to 63 letters"]),
     ('solution = "for-you"', 'solution = "for-yuo"', ["batch_inference.users.solution", "'for-yuo'", "Did you mean for-you?"]),
     ("num_results = 10", "num_results = 501", ["batch_inference.users.num_results", "501", "1 to 500"]),
