@@ -43,7 +43,7 @@ def seaweedfs(folder: Path, seconds_to_start: float = 60.0) -> Iterator[str]:
         *(binary, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"),
         *(f"-{option}={port}" for option, port in ports.items()),
         *("-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=1000"),
-        *(f"-s3.config={identities}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false"),
+        *(f"-s3.config={identities}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false", "-s3.autoCreateBucket=false"),
     ]
     with open(folder / "server.log", "wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)

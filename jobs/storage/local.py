@@ -47,8 +47,6 @@ class LocalStore:
         folder = uri.rsplit("/", 1)[0] or "/"
         found: list[StoredFile | None] = []
         with local_errors(uri):
-            if not os.path.isdir(folder):
-                return []
             for root, folders, names in os.walk(folder, onerror=_refuse):
                 folders[:] = sorted(name for name in folders if not name.startswith("."))
                 paths = (os.path.join(root, name) for name in names if not name.startswith("."))
@@ -169,8 +167,9 @@ def _sync(path: Path) -> None:
 
 
 def _refuse(error: OSError) -> None:
-    """What os.walk should do about a folder that it can't read: not pass over it."""
-    raise error
+    """What os.walk should do about a folder that it can't read: pass over it only where it is gone."""
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise error
 
 
 def _version(status: os.stat_result) -> str:

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from jobs.storage import assembly
 from jobs.storage.local import local_errors
-from jobs.storage.s3_client import ATTEMPTS, BROKEN, ask, client, error_code, http_status, s3_errors
+from jobs.storage.s3_client import ATTEMPTS, BROKEN, NO_BUCKET, ask, client, error_code, http_status, s3_errors
 from jobs.storage.store import StoredFile
 from schemas.errors import CommitLost, CommitUnknown, StorageError
 
@@ -185,6 +185,8 @@ class S3Store:
         try:
             head = self._head(uri)
         except StorageError as error:
+            if error.problem == NO_BUCKET:
+                raise
             raise CommitUnknown(
                 f"{uri}: the store did not say whether the commit landed; nothing was deleted. ({error})"
             ) from None
@@ -207,7 +209,7 @@ class S3Store:
             except ClientError as error:
                 # Credentials that are good for one folder may not look at the bucket: then it is there.
                 if http_status(error) == 404:
-                    raise StorageError("there is no such bucket", where=uri, remedy="Check its name and the region.") from None
+                    raise StorageError(NO_BUCKET, where=uri, remedy="Check its name and the region.") from None
         return None
 
 

@@ -29,9 +29,10 @@ from schemas.errors import StorageError
 
 ATTEMPTS = 7  # with boto3's waits in between, a store that only throttles is given up after at most a minute
 READ_TIMEOUT_SECONDS = 30
+NO_BUCKET = "there is no such bucket"
 
 _REASONS = {
-    "NoSuchBucket": ("there is no such bucket", "Check the bucket's name and the region."),
+    "NoSuchBucket": (NO_BUCKET, "Check the bucket's name and the region."),
     "NoSuchKey": ("there is no such object", "Check the path."),
     "404": ("there is no such object or bucket", "Check the path."),
     "AccessDenied": ("access is denied", "Grant these credentials s3:GetObject, s3:PutObject and s3:ListBucket there."),
