@@ -91,7 +91,7 @@ def _parameter_document(parameter: Parameter) -> dict[str, Any]:
         "lowest": parameter.lowest,
         "highest": parameter.highest,
         "above": parameter.above,
-        "choices": parameter.choices or None,
+        "choices": list(parameter.choices) or None,
     }
     return {
         "name": parameter.name,
