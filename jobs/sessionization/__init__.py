@@ -1,0 +1,1 @@
+"""How `hrnn sessionize` works: a survey of the ids, then one shuffle of packed events, each shard sorted and cut whole."""

@@ -1,0 +1,95 @@
+"""Second pass, sending side: a task's events as narrow columns, one parcel for each shard."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from hrnn.hashing import hash64
+from jobs.sessionization.catalogue import ItemLookup
+from jobs.sessionization.parcels import narrow_table, pack
+from jobs.sessionization.plan import Plan
+from jobs.sessionization.source import MISSING, codes_and_values, numbers, read_task
+from jobs.storage.folders import StepFolder, scratch_folder
+from schemas.columns import EVENT_TIME, EVENT_TYPE, EVENT_TYPE_CODE, INPUT_ORDER, ITEM_ID, ITEM_ROW, TIMESTAMP, USER_ID
+from schemas.manifest import FileEntry
+
+USER, HASH = "user", "hash"  # columns of a parcel: position in its table of users; hash64 of a user's id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """What the first pass found out for the second.
+
+    Attributes:
+        lookup: File of the item lookup, in the output folder.
+        categories: Values of each coded column; a code is a position in them.
+    """
+
+    lookup: FileEntry
+    categories: dict[str, list[str]]
+
+
+def send_events(plan: Plan, encoding: Encoding, task: int) -> Iterator[tuple[int, bytes]]:
+    """A parcel for each shard that has events of this task: its events in input order, and the ids of their users."""
+    columns = plan.columns
+    table = read_task(plan, task, [USER_ID, ITEM_ID, TIMESTAMP, INPUT_ORDER, *columns.coded, *columns.numeric])
+    if not table.num_rows:
+        return
+    user_codes, user_ids = codes_and_values(table, USER_ID)
+    user_hashes = hash64(user_ids, plan.hash_seed)
+    user_shards = (user_hashes % np.uint64(plan.num_shards)).astype(np.uint16)
+    integers = _integers(plan, encoding, table)
+    event_shards = user_shards[user_codes]
+    order = np.argsort(event_shards, kind="stable")  # of 16 bits: numpy sorts them by radix
+    ends = np.cumsum(np.bincount(event_shards, minlength=plan.num_shards))
+    position = np.empty(len(user_ids), np.int64)
+    for shard, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        rows = order[begin:end]
+        if not rows.size:
+            continue
+        codes = user_codes[rows]
+        present = np.flatnonzero(np.bincount(codes, minlength=len(user_ids)))
+        position[present] = np.arange(len(present))
+        events = narrow_table(
+            {USER: position[codes], **{name: values[rows] for name, values in integers.items()}},
+            {name: table[name].take(pa.array(rows)) for name in columns.numeric},
+        )
+        users = pa.table({HASH: user_hashes[present], USER_ID: user_ids.take(pa.array(present))})
+        yield shard, pack([events, users])
+
+
+def load_lookup(plan: Plan, entry: FileEntry) -> ItemLookup:
+    """The run's item lookup, mapped once a process."""
+    return _mapped(plan.output_uri, entry)
+
+
+def _integers(plan: Plan, encoding: Encoding, table: pa.Table) -> dict[str, NDArray[Any]]:
+    """The integer columns of a task's events, by their names in the sequences."""
+    item_codes, item_ids = codes_and_values(table, ITEM_ID)
+    item_rows = load_lookup(plan, encoding.lookup).rows_of(item_ids, plan.hash_seed)
+    integers: dict[str, NDArray[Any]] = {
+        ITEM_ROW: item_rows[item_codes],
+        EVENT_TIME: numbers(table, TIMESTAMP),
+        INPUT_ORDER: numbers(table, INPUT_ORDER),
+    }
+    for column in plan.columns.coded:
+        codes, words = codes_and_values(table, column)
+        known = pc.index_in(words, pa.array(encoding.categories[column], pa.string())).fill_null(MISSING).to_numpy()
+        # Position -1 of the longer array is MISSING, so that code MISSING stays MISSING.
+        integers[EVENT_TYPE_CODE if column == EVENT_TYPE else column] = np.append(known, np.int32(MISSING))[codes]
+    return integers
+
+
+@functools.lru_cache(maxsize=1)
+def _mapped(output_uri: str, entry: FileEntry) -> ItemLookup:
+    with scratch_folder("lookup") as scratch:  # a mapped file outlives its name
+        return ItemLookup.load(StepFolder(output_uri).fetch(entry, Path(scratch)))

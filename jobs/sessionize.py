@@ -1,0 +1,182 @@
+"""Cut validated interactions into sessions: sequences, users and the catalogue (design: contracts between the steps)."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any, get_args
+
+import typer
+
+from jobs.cli import Summary, job_main
+from jobs.sessionization.catalogue import read_items
+from jobs.sessionization.passes import make_sequences, manifest_counts, manifest_facts
+from jobs.sessionization.plan import EventColumns, Plan, TieOrder, cut_tasks, shards_for
+from jobs.spark.session import spark_session
+from jobs.storage.folders import StepFolder
+from schemas.datasets import parse_schema_document
+from schemas.errors import ConfigError, DataError
+from schemas.manifest import Manifest, fingerprint
+
+_LAYOUT = 1  # of the files written here; a new one makes every older folder stale
+
+Source = tuple[StepFolder, Manifest]
+
+
+def sessionize(
+    *,
+    interactions_uri: str,
+    output_uri: str,
+    items_uri: str | None = None,
+    gap_seconds: int | None = 1800,
+    tie_order: TieOrder = "file",
+    num_shards: int | None = None,
+    event_types: Sequence[str] | None = None,
+    master: str | None = None,
+) -> Summary:
+    """Make sequences, users and the catalogue of a typed Interactions dataset.
+
+    Args:
+        interactions_uri: Folder that `validate` wrote.
+        output_uri: Folder of the sequences.
+        items_uri: Folder of a validated Items dataset: metadata, creation times, and items without events.
+        gap_seconds: A session ends where its user was idle for longer than this; None: a whole history is one session.
+        tie_order: Order of a user's events at one time: "file" keeps the input's, "hash" shuffles it, the same way each time.
+        num_shards: Shards that users are dealt to; None: by the number of events.
+        event_types: Keep events of these types only; None keeps all.
+        master: Spark master URL.
+
+    Returns:
+        The job's summary: counts of events, users, items and sessions, and warnings.
+
+    Raises:
+        ConfigError: A setting is out of range, or event types are asked of data that have none.
+        DataError: No event is left.
+        StorageError: An input is missing or the output cannot be written.
+        IntegrityError: An input differs from its manifest.
+    """
+    began = time.monotonic()
+    config = _config(gap_seconds, tie_order, num_shards, event_types)
+    sources = [_dataset(interactions_uri, "Interactions"), *([_dataset(items_uri, "Items")] if items_uri else [])]
+    identity = fingerprint("sessionize", config, [manifest.fingerprint for _, manifest in sources])
+    folder = StepFolder(output_uri)
+    published = folder.manifest()
+    skipped = published is not None and published.fingerprint == identity
+    if published is None or not skipped:
+        plan = _plan(*sources[0], folder.uri, config)
+        items = read_items(*sources[1]) if items_uri else None
+        made = make_sequences(spark_session(master), plan, folder, items)
+        inputs = [source.reference(manifest) for source, manifest in sources]
+        counts, facts = manifest_counts(made), manifest_facts(plan, made)
+        published = folder.publish("sequences", identity, config, inputs, made.files, counts, facts)
+    for warning in published.facts["warnings"]:
+        print(f"hrnn: warning: {warning}", file=sys.stderr)
+    return {
+        "job": "sessionize",
+        "output": folder.uri,
+        "skipped": skipped,
+        "seconds": round(time.monotonic() - began, 3),
+        **published.counts,
+        "shards": len(published.facts["shards"]),
+        "warnings": published.facts["warnings"],
+    }
+
+
+def run(
+    interactions: Annotated[
+        str, typer.Option(help="Folder of the Interactions dataset that `hrnn validate` wrote.", metavar="URI")
+    ],
+    output: Annotated[str, typer.Option(help="Folder to write sequences, users and the catalogue to.", metavar="URI")],
+    items: Annotated[
+        str | None,
+        typer.Option(help="Folder of the validated Items dataset: metadata and items without events.", metavar="URI"),
+    ] = None,
+    gap_seconds: Annotated[
+        str, typer.Option(help="A session ends after more idle seconds than this; none: a user's history is one session.")
+    ] = "1800",
+    tie_order: Annotated[
+        str, typer.Option(help="Order of a user's events at one time: file keeps the input's, hash shuffles it.")
+    ] = "file",
+    shards: Annotated[
+        int | None, typer.Option(help="Shards that users are dealt to. [default: by the number of events]")
+    ] = None,
+    event_type: Annotated[list[str] | None, typer.Option(help="Keep events of this type only; may be repeated.")] = None,
+    master: Annotated[str | None, typer.Option(help="Spark master URL. [default: spark-submit's, else local[*]]")] = None,
+) -> Summary:
+    """Cut validated interactions into sessions; write sequences and the catalogue."""
+    return sessionize(
+        interactions_uri=interactions,
+        output_uri=output,
+        items_uri=items,
+        gap_seconds=_parse_gap(gap_seconds),
+        tie_order=tie_order,  # type: ignore[arg-type]  # checked with the other settings
+        num_shards=shards,
+        event_types=event_type or None,
+        master=master,
+    )
+
+
+def _parse_gap(text: str) -> int | None:
+    if text == "none":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(
+            "this is no number of seconds", where="gap_seconds", value=text, allowed="1 or more, or none"
+        ) from None
+
+
+def _config(
+    gap_seconds: int | None, tie_order: str, num_shards: int | None, event_types: Sequence[str] | None
+) -> dict[str, Any]:
+    """The settings as the manifest keeps them; ConfigError where one is wrong."""
+    if gap_seconds is not None and gap_seconds < 1:
+        raise ConfigError("this gap is too short", where="gap_seconds", value=gap_seconds, allowed="1 or more seconds, or none")
+    if tie_order not in get_args(TieOrder):
+        raise ConfigError("this order is not known", where="tie_order", value=tie_order, allowed='"file", "hash"')
+    if num_shards is not None and not 1 <= num_shards <= 10_000:
+        raise ConfigError("this number of shards is out of range", where="shards", value=num_shards, allowed="1 to 10000")
+    if event_types is not None and not event_types:
+        raise ConfigError("the list of event types is empty", where="event_types", remedy="Name at least one, or leave it out.")
+    return {
+        "layout": _LAYOUT,
+        "gap_seconds": gap_seconds,
+        "tie_order": tie_order,
+        "num_shards": num_shards,
+        "event_types": None if event_types is None else sorted(set(event_types)),
+    }
+
+
+def _dataset(uri: str, wanted: str) -> Source:
+    """A validated dataset; DataError where it is of another type."""
+    folder = StepFolder(uri)
+    manifest = folder.require("dataset")
+    if (found := manifest.facts["dataset_type"]) != wanted:
+        raise DataError("the folder holds another dataset", where=folder.uri, value=found, allowed=wanted)
+    return folder, manifest
+
+
+def _plan(source: StepFolder, manifest: Manifest, output_uri: str, config: dict[str, Any]) -> Plan:
+    columns = EventColumns.of(parse_schema_document(manifest.facts["schema"]))
+    if config["event_types"] and not columns.event_type:
+        raise ConfigError("the interactions have no EVENT_TYPE", where="event_types", value=config["event_types"])
+    parts = [part for part in manifest.files_below("data") if part.rows]
+    num_events = sum(part.rows or 0 for part in parts)
+    if not num_events:
+        raise DataError("the dataset holds no interactions", where=source.uri, remedy="See the rows that validate rejected.")
+    return Plan(
+        interactions_uri=source.uri,
+        output_uri=output_uri,
+        tasks=cut_tasks(parts),
+        columns=columns,
+        event_types=None if config["event_types"] is None else tuple(config["event_types"]),
+        gap_seconds=config["gap_seconds"],
+        tie_order=config["tie_order"],
+        num_shards=config["num_shards"] or shards_for(num_events),
+    )
+
+
+if __name__ == "__main__":
+    job_main("sessionize", run)
