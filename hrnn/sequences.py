@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
+
 from schemas import columns
 from schemas.errors import DataError
 
@@ -141,7 +142,11 @@ def cache_shards(shards: Iterable[tuple[Path, int, int, int]], num_items: int, f
     for array in arrays.values():
         array.flush()
     if int(arrays["item_rows"].max()) >= num_items or int(arrays["item_rows"].min()) < 0:
-        raise DataError("an event names an item row outside the catalogue", value=int(arrays["item_rows"].max()), allowed=f"0 to {num_items - 1}")
+        raise DataError(
+            "an event names an item row outside the catalogue",
+            value=int(arrays["item_rows"].max()),
+            allowed=f"0 to {num_items - 1}",
+        )
     np.save(folder / "user_offsets.npy", np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)]))
     (folder / _READY).write_text(json.dumps({"num_items": num_items}))
 
@@ -150,4 +155,6 @@ def _check_shard(path: Path, user_rows: Rows, first_user_row: int, users: int, e
     in_order = bool((np.diff(user_rows) >= 0).all()) if len(user_rows) else True
     inside = len(user_rows) == 0 or (user_rows[0] >= first_user_row and user_rows[-1] < first_user_row + users)
     if len(user_rows) != events or not in_order or not inside:
-        raise DataError("the shard's rows are not those that its manifest names", where=path.name, remedy="Run sessionize again.")
+        raise DataError(
+            "the shard's rows are not those that its manifest names", where=path.name, remedy="Run sessionize again."
+        )

@@ -48,5 +48,7 @@ def model_for(recipe: str) -> ModelEntry:
         ConfigError: There is none.
     """
     if recipe not in registry():
-        raise ConfigError("there is no model for this recipe", where="recipe", value=recipe, allowed=", ".join(sorted(registry())))
+        raise ConfigError(
+            "there is no model for this recipe", where="recipe", value=recipe, allowed=", ".join(sorted(registry()))
+        )
     return registry()[recipe]

@@ -1,0 +1,90 @@
+"""Checkpoints of a training: whole or absent, checked when read, and never unpickled.
+
+A checkpoint is one safetensors file whose metadata holds a JSON document. Its name carries the windows done, so that
+names sort by age, and
+twelve hex digits of its SHA-256. A file whose bytes don't match its name is passed over, loudly, for the one before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from safetensors.torch import load, save
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"^checkpoint-(\d{12})-([0-9a-f]{12})\.safetensors$")
+_KEPT = 2
+
+
+class CheckpointStore(Protocol):
+    """A folder of small whole files."""
+
+    def names(self) -> list[str]:
+        """Names of all files."""
+
+    def read(self, name: str) -> bytes:
+        """Bytes of one file."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write one file; it appears whole or not at all."""
+
+    def delete(self, name: str) -> None:
+        """Remove one file."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything a training needs to go on.
+
+    Attributes:
+        tensors: By name, on the CPU.
+        document: Counters, the curve, and what the training was of.
+    """
+
+    tensors: dict[str, Tensor]
+    document: dict[str, Any]
+
+
+def save_checkpoint(store: CheckpointStore, number: int, checkpoint: Checkpoint) -> str:
+    """Write a checkpoint after `number` windows, then remove all but the newest two; returns its name."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+    data = save(tensors, metadata={"document": json.dumps(checkpoint.document)})
+    name = f"checkpoint-{number:012d}-{hashlib.sha256(data).hexdigest()[:12]}.safetensors"
+    store.write(name, data)
+    for old in checkpoint_names(store)[_KEPT:]:
+        store.delete(old)
+    return name
+
+
+def checkpoint_names(store: CheckpointStore) -> list[str]:
+    """Names of checkpoints, newest first."""
+    return sorted((name for name in store.names() if _NAME.match(name)), reverse=True)
+
+
+def newest_checkpoint(store: CheckpointStore) -> Checkpoint | None:
+    """The newest checkpoint that is whole, or None where there is none."""
+    for name in checkpoint_names(store):
+        checkpoint = _read(store, name)
+        if checkpoint is not None:
+            return checkpoint
+        logger.error(
+            "checkpoint %s is damaged: its bytes are not those that were written; going on from the one before it", name
+        )
+    return None
+
+
+def _read(store: CheckpointStore, name: str) -> Checkpoint | None:
+    data = store.read(name)
+    match = _NAME.match(name)
+    if match is None or hashlib.sha256(data).hexdigest()[:12] != match[2]:
+        return None
+    header_size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + header_size])
+    return Checkpoint(load(data), json.loads(header["__metadata__"]["document"]))

@@ -1,0 +1,70 @@
+"""What ranks say to one another while training: a few collectives, the same calls with one rank or many."""
+
+from __future__ import annotations
+
+import gc
+import os
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+_SILENCE_LIMIT = timedelta(minutes=30)  # rank 0 may stage data or write a checkpoint meanwhile
+
+
+class Ranks:
+    """This process among the others. With one rank nothing is sent.
+
+    Attributes:
+        rank, world_size: As torchrun numbers them.
+        device: Where this rank computes: its own GPU, else the CPU.
+    """
+
+    def __init__(self, rank: int, world_size: int, device: torch.device) -> None:
+        self.rank, self.world_size, self.device = rank, world_size, device
+
+    @classmethod
+    def alone(cls) -> Ranks:
+        """One rank, on the GPU where there is one."""
+        return cls(0, 1, torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu"))
+
+    @classmethod
+    def join(cls) -> Ranks:
+        """Meet the ranks that torchrun started (its environment variables say how): NCCL between GPUs, gloo between CPUs."""
+        world_size = int(os.environ.get("WORLD_SIZE", "1"))
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        on_gpu = torch.cuda.is_available()
+        device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
+        if on_gpu:
+            torch.cuda.set_device(device)
+        if world_size > 1:
+            dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_SILENCE_LIMIT)
+        return cls(int(os.environ.get("RANK", "0")), world_size, device)
+
+    def add_up(self, values: Tensor) -> Tensor:
+        """The sum over all ranks, in place; bitwise the same on each."""
+        if self.world_size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def gather(self, values: Tensor) -> Tensor:
+        """Every rank's tensor of one shape: [world_size, ...]."""
+        if self.world_size == 1:
+            return values.unsqueeze(0)
+        gathered = values.new_empty(self.world_size, *values.shape)
+        dist.all_gather_into_tensor(gathered.view(-1), values.contiguous().view(-1))
+        return gathered
+
+    def from_first(self, values: Tensor) -> Tensor:
+        """Rank 0's values on every rank, in place."""
+        if self.world_size > 1:
+            dist.broadcast(values, src=0)
+        return values
+
+    def leave(self) -> None:
+        """End together. The caller has dropped models and optimisers: gloo aborts at exit where they outlive the group."""
+        if self.world_size > 1:
+            gc.collect()
+            dist.barrier()
+            dist.destroy_process_group()

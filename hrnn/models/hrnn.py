@@ -1,0 +1,132 @@
+"""HRNN-Init and HRNN-All: a GRU over the events of a session, started and steered by a GRU over the user's sessions.
+
+Parameters (H hidden units, N items):
+
+| name               | shape       | start                          |
+|--------------------|-------------|--------------------------------|
+| item_table         | [N, H + 1]  | uniform(±sqrt(6 / (N + H))); last column the item's bias, log of its share of events |
+| input_weight       | [H, 3H]     | each gate's block: uniform(±sqrt(6 / (rows + columns)))  |
+| other weights      | hrnn/recurrence.py | likewise; biases 0      |
+
+The item table serves as input and as output ("shared" embedding): score(item) = p_t · vector + bias.
+
+Source: Quadrana et al. 2017. Deviations: shared embeddings in place of one-hot input, sampled softmax in place of
+TOP1, and those named in
+hrnn/recurrence.py. Recipe: `aws-hrnn`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hrnn.models import ModelEntry
+from hrnn.recurrence import RecurrentWeights, Starts, recur
+
+ENTRY = ModelEntry(recipes=("aws-hrnn",), fit=None)
+
+Variant = Literal["init", "all"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HrnnShape:
+    """What fixes the parameters' shapes.
+
+    Attributes:
+        num_items: N.
+        hidden_dimension: H.
+        variant: `init` starts sessions from the user state; `all` adds the user state to every event's input too.
+    """
+
+    num_items: int
+    hidden_dimension: int
+    variant: Variant = "init"
+
+
+class Hrnn:
+    """Parameters, and one window's states from them.
+
+    Attributes:
+        item_table: [N, H + 1].
+        dense: All other parameters in one vector, so that an optimiser step or an exchange between ranks is one call.
+    """
+
+    def __init__(self, shape: HrnnShape, item_table: Tensor, dense: Tensor) -> None:
+        self.shape, self.item_table, self.dense = shape, item_table, dense
+
+    @classmethod
+    def initial(cls, shape: HrnnShape, item_counts: npt.NDArray[np.int64], seed: int) -> Hrnn:
+        """Fresh parameters, a function of the seed alone.
+
+        Args:
+            shape: Their shapes.
+            item_counts: int64 [N], events of each item in training; items without any get a zero vector.
+            seed: Of the uniform draws.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        width = shape.hidden_dimension
+        table = _uniform(shape.num_items, width, generator, width + 1)
+        counts = torch.from_numpy(item_counts).to(torch.float32)
+        table[:, width] = torch.log((counts + 0.5) / counts.sum().clamp(min=1.0))
+        table[counts == 0, :width] = 0.0
+        pieces = []
+        for rows, columns in _dense_shapes(shape).values():
+            gates = [_uniform(rows, width, generator) if rows > 1 else torch.zeros(1, width) for _ in range(columns // width)]
+            pieces.append(torch.cat(gates, dim=1).reshape(-1))
+        return cls(shape, table, torch.cat(pieces))
+
+    def to(self, device: torch.device) -> Hrnn:
+        """The same parameters on a device."""
+        return Hrnn(self.shape, self.item_table.to(device), self.dense.to(device))
+
+    def weights(self) -> tuple[Tensor, Tensor, RecurrentWeights]:
+        """Input weight [H, 3H], input bias [3H] and the recurrent weights, as views of `dense`."""
+        views, begin = [], 0
+        for rows, columns in _dense_shapes(self.shape).values():
+            view = self.dense[begin : begin + rows * columns]
+            views.append(view.view(rows, columns) if rows > 1 else view)
+            begin += rows * columns
+        user_to_session = views[8] if self.shape.variant == "all" else None
+        return views[0], views[1], RecurrentWeights(*views[2:8], user_to_session)
+
+    def states(self, embedded: Tensor, session: Tensor, user: Tensor, starts: Starts) -> tuple[Tensor, Tensor, Tensor]:
+        """The states that predict each event of a window.
+
+        Args:
+            embedded: [T, B, H], vectors of the window's items.
+            session, user: [B, H], carried in.
+            starts: Where sessions start.
+
+        Returns:
+            p [T, B, H]; session and user states after the window [B, H].
+        """
+        input_weight, input_bias, recurrent = self.weights()
+        steps, lanes, width = embedded.shape
+        inputs = torch.addmm(input_bias, embedded.reshape(-1, width), input_weight).view(steps, lanes, 3 * width)
+        return recur(inputs, session, user, starts, recurrent)
+
+
+def _dense_shapes(shape: HrnnShape) -> dict[str, tuple[int, int]]:
+    width = shape.hidden_dimension
+    shapes = {
+        "input_weight": (width, 3 * width),
+        "input_bias": (1, 3 * width),
+        "session_hidden": (width, 3 * width),
+        "user_input": (width, 3 * width),
+        "user_hidden": (width, 3 * width),
+        "user_bias": (1, 3 * width),
+        "initial_weight": (width, width),
+        "initial_bias": (1, width),
+    }
+    return shapes | ({"user_to_session": (width, 3 * width)} if shape.variant == "all" else {})
+
+
+def _uniform(rows: int, width: int, generator: torch.Generator, columns: int | None = None) -> Tensor:
+    bound = math.sqrt(6.0 / (rows + width))
+    return (torch.rand(rows, columns or width, generator=generator) * 2.0 - 1.0) * bound

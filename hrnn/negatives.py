@@ -1,0 +1,56 @@
+"""Negatives: wrong answers, drawn once for a whole window and shared by all its rows, the same on every rank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """Distinct sampled items of one window.
+
+    Attributes:
+        item_rows: int64 [S'], rising, without duplicates.
+        log_weight: float32 [S'], log(times drawn / expected times drawn): added to a negative's score, it makes the sum of
+            exp(score) over the sample an unbiased estimate of the sum over the whole catalogue (the logQ correction).
+    """
+
+    item_rows: npt.NDArray[np.int64]
+    log_weight: npt.NDArray[np.float32]
+
+
+class NegativeSampler:
+    """Draws items with probability proportional to count ** alpha, with replacement.
+
+    Items never seen are never drawn. Draws are a function of (seed, epoch, window): every rank and every resumed run
+    makes the same.
+
+    Args:
+        item_counts: int64 [N], events of each item in training.
+        alpha: 0 draws uniformly among the seen items, 1 by popularity.
+        num_samples: Draws a window. Where the seen items are no more than that, all of them are taken, and nothing is random.
+        seed: Of the draws.
+    """
+
+    def __init__(self, item_counts: npt.NDArray[np.int64], *, alpha: float, num_samples: int, seed: int) -> None:
+        self._seen = np.flatnonzero(item_counts > 0)
+        weights = item_counts[self._seen].astype(np.float64) ** alpha
+        self._probability = weights / weights.sum()
+        self._cumulative = np.cumsum(self._probability)
+        self._num_samples, self._seed = num_samples, seed
+        self.exact = len(self._seen) <= num_samples
+
+    def draw(self, epoch: int, window: int) -> Negatives:
+        """The negatives of one window."""
+        if self.exact:
+            return Negatives(self._seen, np.zeros(len(self._seen), dtype=np.float32))
+        # Apart from the shuffle's stream, which uses the same seed: the third word differs.
+        generator = np.random.Generator(np.random.Philox(key=[self._seed, epoch], counter=[0, 0, 1, window]))
+        uniform = np.sort(generator.random(self._num_samples))
+        drawn = np.minimum(np.searchsorted(self._cumulative, uniform, side="right"), len(self._seen) - 1)
+        distinct, times = np.unique(drawn, return_counts=True)
+        log_weight = np.log(times / (self._num_samples * self._probability[distinct]))
+        return Negatives(self._seen[distinct], log_weight.astype(np.float32))

@@ -1,0 +1,71 @@
+"""Adagrad as the authors of GRU4Rec use it, for dense parameters and for the touched rows of item tables.
+
+    accumulated += g²;   velocity = momentum · velocity - rate · g / sqrt(accumulated + EPSILON);   p += velocity
+
+EPSILON stands inside the root, unlike in torch.optim.Adagrad. On item tables only the rows of the window are read or written,
+their velocity included; duplicate rows must have been summed first (`coalesce`).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-6
+
+
+def coalesce(rows: Tensor, grads: Tensor) -> tuple[Tensor, Tensor]:
+    """Distinct rows, rising, and the sum of each one's gradients.
+
+    Args:
+        rows: int64 [M], with repeats.
+        grads: [M, W].
+    """
+    distinct, place = torch.unique(rows, return_inverse=True)
+    return distinct, grads.new_zeros(len(distinct), grads.shape[1]).index_add_(0, place, grads)
+
+
+class Adagrad:
+    """Adagrad over one tensor, dense or by rows.
+
+    Args:
+        parameter: Changed in place.
+        rate: Learning rate; may be set anew between steps.
+        momentum: 0 keeps no velocity.
+    """
+
+    def __init__(self, parameter: Tensor, rate: float, momentum: float = 0.0) -> None:
+        self.parameter, self.rate, self.momentum = parameter, rate, momentum
+        self.accumulated = torch.zeros_like(parameter)
+        self.velocity = torch.zeros_like(parameter) if momentum else None
+
+    @torch.no_grad()
+    def step(self, grad: Tensor) -> None:
+        """Move the whole parameter."""
+        self.accumulated.addcmul_(grad, grad)
+        change = grad * torch.rsqrt(self.accumulated + EPSILON)
+        if self.velocity is None:
+            self.parameter.sub_(change, alpha=self.rate)
+        else:
+            self.parameter.add_(self.velocity.mul_(self.momentum).sub_(change, alpha=self.rate))
+
+    @torch.no_grad()
+    def step_rows(self, rows: Tensor, grad: Tensor) -> None:
+        """Move some rows: `rows` int64 [M] without repeats, `grad` [M, W]."""
+        accumulated = self.accumulated.index_select(0, rows).addcmul_(grad, grad)
+        self.accumulated.index_copy_(0, rows, accumulated)
+        change = accumulated.add_(EPSILON).rsqrt_().mul_(grad).mul_(-self.rate)
+        if self.velocity is not None:
+            change = self.velocity.index_select(0, rows).mul_(self.momentum).add_(change)
+            self.velocity.index_copy_(0, rows, change)
+        self.parameter.index_add_(0, rows, change)
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold beside the parameter."""
+        return {"accumulated": self.accumulated} | ({} if self.velocity is None else {"velocity": self.velocity})
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take up what `state` gave."""
+        self.accumulated.copy_(state["accumulated"])
+        if self.velocity is not None:
+            self.velocity.copy_(state["velocity"])

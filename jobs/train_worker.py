@@ -1,0 +1,121 @@
+"""One rank of a training; torchrun starts it: `python -m torch.distributed.run … -m jobs.train_worker --spec FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from hrnn.batching import Rows
+from hrnn.distributed import Ranks
+from hrnn.models.hrnn import Hrnn, HrnnShape
+from hrnn.sequences import Sequences
+from hrnn.splits import evaluation_split
+from hrnn.training import CurvePoint, Stopped, TrainableModel, Trainer
+from jobs.progress import Progress
+from jobs.training.checkpoints import WorkspaceCheckpoints
+from jobs.training.spec import WorkerSpec
+from schemas.errors import DataError, HrnnError
+
+STOPPED = 75  # exit status after SIGTERM: the checkpoint is written, run again to go on
+
+
+def main() -> int:
+    """Train as the spec says; exit status 0, 1 for a user's error (told to the launcher), STOPPED after SIGTERM."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", type=Path, required=True, help="JSON file that the launcher wrote")
+    spec = WorkerSpec.load(parser.parse_args().spec)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    stopping = _catch_sigterm()
+    torch.set_num_threads(spec.threads)
+    try:
+        ranks = Ranks.join()
+        work(spec, ranks, stopping)
+        ranks.leave()
+    except Stopped:
+        return STOPPED
+    except HrnnError as error:
+        spec.tell_error(error)
+        return 1
+    return 0
+
+
+def work(spec: WorkerSpec, ranks: Ranks, stopping: list[bool]) -> None:
+    """Train; the first rank writes model and curve for the launcher."""
+    sequences = Sequences.load(Path(spec.arrays))
+    learnt_from = training_part(sequences)
+    settings = spec.training_settings()
+    counts = learnt_from.item_counts()
+    shape = HrnnShape(
+        num_items=sequences.num_items,
+        hidden_dimension=spec.hyperparameters["hidden_dimension"],
+        variant="all" if spec.variant == "all" else "init",
+    )
+    users = users_between(
+        learnt_from,
+        spec.hyperparameters["min_user_history_length_percentile"],
+        spec.hyperparameters["max_user_history_length_percentile"],
+    )
+    model = Hrnn.initial(shape, counts, settings.seed)
+    total = int(learnt_from.history_lengths[users].sum()) * settings.epochs
+    with Progress(total, "events", "train") as bar:
+        trainer = Trainer(
+            model,
+            learnt_from,
+            users,
+            settings,
+            ranks=ranks,
+            store=WorkspaceCheckpoints(spec.checkpoints_uri),
+            identity=spec.identity,
+            progress=bar.update,
+            should_stop=lambda: bool(stopping),
+        )
+        curve = trainer.run()
+        if ranks.rank == 0:
+            write_answers(spec, trainer.model, curve)
+
+
+def write_answers(spec: WorkerSpec, model: TrainableModel, curve: list[CurvePoint]) -> None:
+    """Leave the trained parameters and the curve on this node."""
+    tensors = {"item_table": model.item_table.cpu().contiguous(), "dense": model.dense.cpu().contiguous()}
+    save_file(tensors, spec.model_path)
+    spec.curve_path.write_text(json.dumps([asdict(point) for point in curve]))
+
+
+def training_part(sequences: Sequences) -> Sequences:
+    """What may be learnt from: all but the events that the evaluation hides."""
+    split = evaluation_split(np.diff(sequences.user_offsets))
+    return sequences.truncate(split.user_rows, split.keep_counts)
+
+
+def users_between(sequences: Sequences, low: float, high: float) -> Rows:
+    """Users whose history length lies between two percentiles (shares of users, 0 to 1), bounds included.
+
+    Raises:
+        DataError: No user is left.
+    """
+    lengths = sequences.history_lengths
+    shortest, longest = np.quantile(lengths, [low, high])
+    users = np.flatnonzero((lengths >= shortest) & (lengths <= longest))
+    if len(users) == 0:
+        raise DataError("no user is left between the history-length percentiles", value=[low, high], remedy="Widen them.")
+    return users
+
+
+def _catch_sigterm() -> list[bool]:
+    """A list that SIGTERM puts something into."""
+    caught: list[bool] = []
+    signal.signal(signal.SIGTERM, lambda *_: caught.append(True))
+    return caught
+
+
+if __name__ == "__main__":
+    sys.exit(main())

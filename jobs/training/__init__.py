@@ -1,0 +1,1 @@
+"""Parts of the train job: staging, torchrun, checkpoints in the workspace, publication."""

@@ -1,0 +1,116 @@
+"""Start torchrun on this node, pass signals on, and turn a failed rank into one clear message."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jobs.training.spec import WorkerSpec
+from schemas.errors import MachineError
+
+STOPPED = 75  # the worker's exit status after SIGTERM
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """Where ranks run; each field is torchrun's option of that name.
+
+    Attributes:
+        nproc_per_node: Ranks on this node; None: one a GPU, else one.
+        nnodes: Nodes of the training.
+        node_rank: This node's number, where the rendezvous needs one.
+        rdzv_endpoint: host:port that all nodes meet at; needed when there are several.
+        rdzv_backend: How they meet.
+        rdzv_id: The same on all nodes.
+    """
+
+    nproc_per_node: int | None = None
+    nnodes: int = 1
+    node_rank: int = 0
+    rdzv_endpoint: str | None = None
+    rdzv_backend: str = "c10d"
+    rdzv_id: str = "hrnn"
+
+    @property
+    def ranks_here(self) -> int:
+        """Ranks on this node."""
+        return self.nproc_per_node or max(1, torch.cuda.device_count())
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of each rank: this node's cores, shared out."""
+        return max(1, len(os.sched_getaffinity(0)) // self.ranks_here)
+
+    def command(self, spec_path: Path) -> list[str]:
+        """The command line that starts the ranks."""
+        where = (
+            ["--standalone"]
+            if self.nnodes == 1
+            else [
+                f"--nnodes={self.nnodes}",
+                f"--node-rank={self.node_rank}",
+                f"--rdzv-backend={self.rdzv_backend}",
+                f"--rdzv-endpoint={self.rdzv_endpoint}",
+                f"--rdzv-id={self.rdzv_id}",
+            ]
+        )
+        ranks = f"--nproc-per-node={self.ranks_here}"
+        worker = ["-m", "jobs.train_worker", "--spec", str(spec_path)]
+        return [sys.executable, "-m", "torch.distributed.run", *where, ranks, *worker]
+
+
+def run_ranks(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
+    """Train on this node's ranks and wait for them.
+
+    Raises:
+        HrnnError: What a rank left behind.
+        MachineError: Ranks died without a word.
+        SystemExit: SIGTERM came; the checkpoint is written.
+    """
+    spec.save(spec_path)
+    environment = os.environ | {"OMP_NUM_THREADS": str(launch.threads), "TORCHELASTIC_ERROR_FILE": ""}
+    environment["PYTHONPATH"] = os.pathsep.join([path for path in sys.path if path])
+    process = subprocess.Popen(launch.command(spec_path), env=environment, stdout=sys.stderr, start_new_session=True)
+    with _passing_on_sigterm(process) as asked_to_stop:
+        status = process.wait()
+    error = spec.told_error()
+    if error is not None:
+        raise error
+    if asked_to_stop:
+        print("hrnn: stopped; the checkpoint is written, run the same command again to go on", file=sys.stderr)
+        raise SystemExit(143)
+    if status != 0:
+        raise MachineError(
+            f"training stopped: torchrun ended with status {status}",
+            remedy="The ranks' own messages stand above; run again to go on.",
+        )
+
+
+@contextmanager
+def _passing_on_sigterm(process: subprocess.Popen[Any]) -> Iterator[Sequence[int]]:
+    caught: list[int] = []
+
+    def pass_on(number: int, _frame: Any) -> None:
+        caught.append(number)
+        process.send_signal(signal.SIGTERM)
+
+    try:
+        before = signal.signal(signal.SIGTERM, pass_on)
+    except ValueError:  # not the main thread: a server that runs the job keeps its own handlers
+        yield caught
+        return
+    try:
+        yield caught
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if process.poll() is None:
+            process.kill()

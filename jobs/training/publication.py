@@ -1,0 +1,118 @@
+"""Write a solution version: item vectors, user states, metrics and curves, and the manifest that makes them exist."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hrnn.evaluation import Evaluation, evaluate, hold_out
+from hrnn.sequences import Sequences
+from hrnn.session_model import ScoringModel, UserStates
+from hrnn.splits import EvaluationSplit
+from jobs.storage.folders import StepFolder
+from jobs.training.staging import Staged
+from schemas import columns
+from schemas.manifest import FileEntry
+
+ITEM_VECTORS = "scoring.item_vectors"
+ITEM_BIAS = "scoring.item_bias"
+_USERS_AT_ONCE = 65_536
+
+
+def write_model(folder: StepFolder, scratch: Path, model: ScoringModel, parameters: dict[str, Tensor]) -> FileEntry:
+    """All parameters and what `recommend` multiplies, as one safetensors file."""
+    path = scratch / "model.safetensors"
+    scoring = {ITEM_VECTORS: model.item_vectors().contiguous(), ITEM_BIAS: model.item_bias().contiguous()}
+    save_file(parameters | scoring, path)
+    return folder.put_file(path, folder.own("model.safetensors"), rows=len(scoring[ITEM_BIAS]))
+
+
+def write_states(
+    folder: StepFolder, scratch: Path, model: ScoringModel, sequences: Sequences, staged: Staged
+) -> tuple[list[FileEntry], list[dict[str, Any]]]:
+    """States of every user after their last event, in the shards of the sequences; returns files and facts."""
+    entries, facts = [], []
+    for number, (shard, users_path) in enumerate(zip(staged.shards, staged.users, strict=True)):
+        path = scratch / f"states-{number}.parquet"
+        user_ids = pq.read_table(users_path, columns=[columns.USER_ID])[columns.USER_ID].combine_chunks()
+        first, count = int(shard["first_user_row"]), int(shard["num_users"])
+        writer: pq.ParquetWriter | None = None
+        for begin in range(0, max(count, 1), _USERS_AT_ONCE):
+            rows = np.arange(first + begin, first + min(begin + _USERS_AT_ONCE, count), dtype=np.int64)
+            table = states_table(user_ids.slice(begin, len(rows)), rows, model.user_states(sequences, rows))
+            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+            writer.write_table(table)
+        assert writer is not None
+        writer.close()
+        entry = folder.put_file(path, folder.own(f"states/part-{number:05d}.parquet"), rows=count)
+        path.unlink()
+        entries.append(entry)
+        facts.append({"states": entry.path, "first_user_row": first, "num_users": count})
+    return entries, facts
+
+
+def states_table(user_ids: pa.Array, user_rows: np.ndarray[Any, np.dtype[np.int64]], states: UserStates) -> pa.Table:
+    """One row a user, as `recommend` reads it."""
+    query = states.query.numpy()
+    width = query.shape[1]
+    return pa.table(
+        {
+            columns.USER_ID: user_ids,
+            columns.USER_ROW: pa.array(user_rows),
+            columns.QUERY: pa.FixedSizeListArray.from_arrays(pa.array(query.reshape(-1)), width)
+            if width
+            else pa.array([[]] * len(user_rows), pa.list_(pa.float32())),
+            columns.OWN_ITEM_ROWS: _lists(states.own_offsets, pa.array(states.own_item_rows, pa.int64())),
+            columns.OWN_ITEM_SCORES: _lists(states.own_offsets, pa.array(states.own_item_scores, pa.float32())),
+        }
+    )
+
+
+def measure(
+    folder: StepFolder, scratch: Path, model: ScoringModel, sequences: Sequences, split: EvaluationSplit, staged: Staged
+) -> tuple[list[FileEntry], Evaluation, str]:
+    """Rank for the test users as they were before their hidden events; returns files, metrics and the held-out table's path."""
+    states = model.user_states(sequences.truncate(split.user_rows, split.keep_counts), split.user_rows)
+    held_out = hold_out(split, sequences, states)
+    catalogue = staged.catalogue_table([columns.NUM_EVENTS, columns.NUM_USERS])
+    evaluation = evaluate(
+        held_out,
+        model.item_vectors(),
+        model.item_bias(),
+        catalogue[columns.NUM_EVENTS].to_numpy(),
+        catalogue[columns.NUM_USERS].to_numpy(),
+    )
+    path = scratch / "evaluation.parquet"
+    pq.write_table(held_out.to_table(), path, compression="zstd")
+    table = folder.put_file(path, folder.own("evaluation.parquet"), rows=len(held_out))
+    document = (json.dumps(evaluation.to_document(), indent=1) + "\n").encode()
+    return [table, folder.put(folder.own("metrics.json"), document)], evaluation, table.path
+
+
+def write_curve(folder: StepFolder, scratch: Path, points: list[dict[str, Any]]) -> FileEntry:
+    """training.parquet: one row a point of the curve."""
+    schema = pa.schema(
+        {
+            "step": pa.int64(),
+            "epoch": pa.int64(),
+            "events": pa.int64(),
+            "seconds": pa.float64(),
+            "loss": pa.float64(),
+            "learning_rate": pa.float64(),
+            "validation": pa.float64(),
+        }
+    )
+    path = scratch / "training.parquet"
+    pq.write_table(pa.Table.from_pylist(points, schema), path, compression="zstd")
+    return folder.put_file(path, folder.own("training.parquet"), rows=len(points))
+
+
+def _lists(offsets: np.ndarray[Any, np.dtype[np.int64]], values: pa.Array) -> pa.Array:
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values)

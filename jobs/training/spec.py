@@ -1,0 +1,76 @@
+"""What the launcher tells the ranks, and what they tell it: small JSON files on the node."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import schemas.errors
+from hrnn.training import TrainingSettings
+from schemas.errors import HrnnError, UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSpec:
+    """One training, as every rank of a node reads it.
+
+    Attributes:
+        identity: Fingerprint of the solution version; checkpoints carry it.
+        arrays: Folder of the staged sequences.
+        checkpoints_uri: Where checkpoints live, in the workspace.
+        answers: Folder on this node for what the ranks say: the model, the curve, errors.
+        hyperparameters: The recipe's, parsed.
+        variant: `init` or `all`.
+        settings: How to train.
+        threads: CPU threads of each rank.
+    """
+
+    identity: str
+    arrays: str
+    checkpoints_uri: str
+    answers: str
+    hyperparameters: dict[str, Any]
+    variant: str
+    settings: dict[str, Any]
+    threads: int
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def load(cls, path: Path) -> WorkerSpec:
+        """Read what `save` wrote."""
+        return cls(**json.loads(path.read_text()))
+
+    def training_settings(self) -> TrainingSettings:
+        """The settings as the trainer takes them."""
+        return TrainingSettings(**self.settings)
+
+    @property
+    def model_path(self) -> Path:
+        """safetensors that the first rank writes at the end."""
+        return Path(self.answers) / "model.safetensors"
+
+    @property
+    def curve_path(self) -> Path:
+        """JSON of the curve, likewise."""
+        return Path(self.answers) / "curve.json"
+
+    def tell_error(self, error: HrnnError) -> None:
+        """Leave an error for the launcher; called on the rank where it happened."""
+        path = Path(self.answers) / f"error-{os.environ.get('RANK', '0')}.json"
+        path.write_text(json.dumps({"kind": type(error).__name__, "message": str(error)}))
+
+    def told_error(self) -> HrnnError | None:
+        """The error of the lowest rank that left one."""
+        for path in sorted(Path(self.answers).glob("error-*.json")):
+            answer = json.loads(path.read_text())
+            kind = getattr(schemas.errors, answer["kind"], UserError)
+            error: HrnnError = kind.__new__(kind)
+            Exception.__init__(error, answer["message"])
+            return error
+        return None
