@@ -1,0 +1,1 @@
+"""How `hrnn recommend` works: cuts of input files, the solution version on a worker, lines, Spark stages, publication."""

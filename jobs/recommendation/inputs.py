@@ -1,0 +1,134 @@
+"""Which files a batch input names, how they are cut among tasks, and the lines of a cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jobs.storage import Store, StoredFile, is_s3, list_input, normalise, store_for
+from schemas.batch import MOST_LINE_BYTES
+from schemas.errors import ConfigError, DataError, StorageError
+
+_LEAST_SPLIT_BYTES = 64 << 10
+_MOST_SPLIT_BYTES = 2 << 20  # about 100,000 lines, whose answers take about 100 MB of disk for a moment
+_READ_BYTES = 1 << 20  # read at a time where a line goes on behind its split
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """A range of bytes of one input file: the lines that begin in it.
+
+    Attributes:
+        number: Position among the splits of all files, in the order of files and bytes.
+        file: Which file, and in which version; a file that changes meanwhile is an error.
+        file_number: Position of the file.
+        start: First byte.
+        end: Byte after the last.
+    """
+
+    number: int
+    file: StoredFile
+    file_number: int
+    start: int
+    end: int
+
+
+def input_files(uri: str) -> list[StoredFile]:
+    """The input files a URI means, as Personalize takes it.
+
+    On S3 a URI that names an object means that object; any other is a prefix, so `s3://bucket/folder` also takes
+    `folder_test/…`, and `s3://bucket/folder/` doesn't. A local path is a file or a folder. Names with a leading `_` or `.` are
+    left out.
+
+    Raises:
+        StorageError: Nothing is there.
+        DataError: Two files have the same name, so their answers would too.
+    """
+    uri = normalise(uri)
+    if not is_s3(uri):
+        files = list_input(uri)
+    else:
+        store = store_for(uri)
+        named = None if uri.endswith("/") or "/" not in uri.removeprefix("s3://") else store.stat(uri)
+        files = [named] if named else [file for file in store.list(uri) if not file.name.startswith(("_", "."))]
+    if not files:
+        raise StorageError(
+            "Invalid S3 input path: no object's name begins with it", where=uri, remedy="Name an object, or a prefix of some."
+        )
+    names: dict[str, str] = {}
+    for file in files:
+        if file.name in names:
+            raise DataError(
+                f"two input files have the same name, so both would be answered in {file.name}.out",
+                where=names[file.name],
+                value=file.uri,
+                remedy="Rename one, or end the input with / so that it names one folder.",
+            )
+        names[file.name] = file.uri
+    return files
+
+
+def check_places(files: Sequence[StoredFile], input_uri: str, output: str) -> None:
+    """Refuse an output folder in which answers would be taken for input, now or by the next run.
+
+    Raises:
+        ConfigError: An input file lies in it, or it lies in the folder, or below the prefix, that the input names.
+    """
+    given = normalise(input_uri)
+    names_a_file = any(file.uri == given for file in files)
+    prefix = given if is_s3(given) else given.rstrip("/") + "/"
+    beside = any(file.uri.rpartition("/")[0] == output for file in files)
+    if beside or (not names_a_file and f"{output}/".startswith(prefix)):
+        raise ConfigError(
+            "the output lies where the input is, so that answers would be taken for input",
+            where="output",
+            value=output,
+            remedy="Name another folder, which the input's path does not include.",
+        )
+
+
+def cut(files: Sequence[StoredFile], parallelism: int) -> list[Split]:
+    """Splits of all files: small enough that every core has several, if the input is large enough for that."""
+    total = sum(file.size for file in files)
+    size = min(_MOST_SPLIT_BYTES, max(_LEAST_SPLIT_BYTES, total // (4 * max(1, parallelism))))
+    ranges = [(number, file, start) for number, file in enumerate(files) for start in range(0, file.size, size)]
+    return [
+        Split(number=number, file=file, file_number=file_number, start=start, end=min(start + size, file.size))
+        for number, (file_number, file, start) in enumerate(ranges)
+    ]
+
+
+def read_lines(split: Split) -> list[bytes]:
+    """The lines that begin in a split, without their line feeds. A line that is too long comes cut off, but still too long."""
+    store = store_for(split.file.uri)
+    data = _read(store, split, max(0, split.start - 1), split.end)
+    if split.start > 0:
+        _, feed, data = data.partition(b"\n")  # what begins before the split is its neighbour's
+        if not feed:
+            return []
+    else:
+        data = data.removeprefix(_BYTE_ORDER_MARK)
+    if not data:
+        return []
+    lines = data.split(b"\n")
+    if data.endswith(b"\n"):
+        lines.pop()
+    else:
+        lines[-1] += _rest_of_line(store, split)
+    return lines
+
+
+def _rest_of_line(store: Store, split: Split) -> bytes:
+    """What follows a split up to the next line feed; no more is kept than shows that the line is too long."""
+    kept = b""
+    for start in range(split.end, split.file.size, _READ_BYTES):
+        piece, feed, _ = _read(store, split, start, min(start + _READ_BYTES, split.file.size)).partition(b"\n")
+        kept += piece[: MOST_LINE_BYTES + 1 - len(kept)] if len(kept) <= MOST_LINE_BYTES else b""
+        if feed:
+            break
+    return kept
+
+
+def _read(store: Store, split: Split, start: int, end: int) -> bytes:
+    return store.read(split.file.uri, start, end, split.file.version)

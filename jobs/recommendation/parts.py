@@ -1,0 +1,84 @@
+"""Pieces of an answer, each under a name of its own until they are put together."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import uuid
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from jobs.storage import StoredFile, join, store_for
+from schemas.errors import IntegrityError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The answers to one split, stored.
+
+    Attributes:
+        split: Number of the split.
+        uri, size, version: Where they are.
+        lines: Output lines.
+        errors: Error lines among them.
+        unknown_users: Lines whose user has no state, and got popular items.
+    """
+
+    split: int
+    uri: str
+    size: int
+    version: str
+    lines: int
+    errors: int
+    unknown_users: int
+
+    @property
+    def file(self) -> StoredFile:
+        """The part as a file of its store."""
+        return StoredFile(self.uri, self.size, self.version)
+
+    def to_json(self) -> str:
+        """As a task sends it to the driver."""
+        return json.dumps(asdict(self))
+
+
+def store_part(
+    lines: Iterable[bytes], folder_uri: str, token: str, *, split: int, num_lines: int, errors: int, unknown_users: int
+) -> Part:
+    """Write lines under a name that no other attempt, and no other run, uses.
+
+    Args:
+        lines: With their line feeds.
+        folder_uri: Where parts lie.
+        token: Of this run: 12 hex digits.
+        split, num_lines, errors, unknown_users: What the part says of itself.
+    """
+    uri = join(folder_uri, f"part-{split:06d}-{uuid.uuid4().hex[:12]}-{token}.out")
+    with tempfile.TemporaryDirectory(prefix="hrnn-part-") as folder:
+        path = Path(folder) / "part"
+        with open(path, "wb") as file:
+            file.writelines(lines)
+        store_for(uri).upload(path, uri)
+        stored = stored_whole(uri, path.stat().st_size)
+    return Part(
+        split=split,
+        uri=uri,
+        size=stored.size,
+        version=stored.version,
+        lines=num_lines,
+        errors=errors,
+        unknown_users=unknown_users,
+    )
+
+
+def stored_whole(uri: str, size: int) -> StoredFile:
+    """A file that was just written.
+
+    Raises:
+        IntegrityError: It is not there, or not of that size.
+    """
+    stored = store_for(uri).stat(uri)
+    if stored is None or stored.size != size:
+        raise IntegrityError(f"{uri}: what is stored is not what was written ({size} bytes); does another run write here?")
+    return stored
