@@ -1,0 +1,187 @@
+"""The files of an import: their headers checked, their bodies cut into splits."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from jobs.storage import StoredFile, store_for
+from jobs.validation.gzipped import MAGIC, first_bytes
+from jobs.validation.quotes import structure
+from schemas.datasets import DatasetSchema
+from schemas.errors import DataError, UserError
+
+HEAD_BYTES = 1 << 20  # a header must fit into it
+SPLIT_BYTES = 32 << 20  # bytes of a plain file that one task reads
+
+_BOM = b"\xef\xbb\xbf"
+_FOREIGN = {
+    b"PAR1": "a Parquet file",
+    b"PK\x03\x04": "a ZIP archive",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zXZ": "an xz file",
+    b"\x28\xb5\x2f\xfd": "a Zstandard file",
+    b"Obj\x01": "an Avro file",
+    b"ORC": "an ORC file",
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputFile:
+    """One CSV file whose header is known.
+
+    Attributes:
+        number: Place of the file in the import, from 0.
+        uri: Where it lies.
+        name: Path below the folder that was named, as reports show it.
+        size: Bytes, as stored.
+        version: Changes when the bytes change.
+        gzipped: The bytes are gzip data.
+        header: Column names; empty where the file is empty.
+        body_start: Bytes before the first record after the header, unpacked.
+        body_line: Line number (from 1) of that record.
+    """
+
+    number: int
+    uri: str
+    name: str
+    size: int
+    version: str
+    gzipped: bool
+    header: tuple[str, ...]
+    body_start: int
+    body_line: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """A range of whole records of one file.
+
+    Attributes:
+        file: The file.
+        start: First byte.
+        end: Byte after the last; the whole rest of a gzipped file, whatever it says.
+        first_line: Line number of the first byte.
+    """
+
+    file: InputFile
+    start: int
+    end: int
+    first_line: int
+
+    @property
+    def size(self) -> int:
+        """Bytes to fetch."""
+        return self.file.size if self.file.gzipped else self.end - self.start
+
+
+def open_inputs(stored: Sequence[StoredFile], folder: str, schema: DatasetSchema) -> list[InputFile]:
+    """Read and check the header of every file.
+
+    Args:
+        stored: The files, in order.
+        folder: URI that names are shown relative to; a file's own URI shows its last part.
+        schema: What the columns must be.
+
+    Raises:
+        DataError: A file is not CSV text or its header lacks a column; the first one is named, the others counted.
+        StorageError: A file can't be read.
+    """
+
+    def attempt(entry: tuple[int, StoredFile]) -> InputFile | UserError:
+        number, file = entry
+        try:
+            opened = _open(number, file, file.uri.removeprefix(folder.rstrip("/") + "/") if file.uri != folder else file.name)
+            check_header(opened, schema)
+        except UserError as error:
+            return error
+        return opened
+
+    with ThreadPoolExecutor(16) as pool:
+        outcomes = list(pool.map(attempt, enumerate(stored)))
+    errors = [outcome for outcome in outcomes if isinstance(outcome, UserError)]
+    if len(errors) > 1:
+        raise DataError(f"{str(errors[0]).rstrip('.')}; {len(errors) - 1} more of {len(stored)} files cannot be read either")
+    if errors:
+        raise errors[0]
+    return [outcome for outcome in outcomes if isinstance(outcome, InputFile)]
+
+
+def check_header(file: InputFile, schema: DatasetSchema) -> None:
+    """Every field of the schema must stand in the header, once.
+
+    Raises:
+        DataError: With Personalize's text where columns are missing.
+    """
+    if not file.header:
+        return
+    if missing := [name for name in schema.names if name not in file.header]:
+        raise DataError(
+            f"Input CSV is missing the following columns:[{', '.join(missing)}]",
+            where=file.uri,
+            remedy=f"The header has: {', '.join(file.header)[:500]}.",
+        )
+    if twice := [name for name in schema.names if file.header.count(name) > 1]:
+        raise DataError(
+            f"the header names a column twice: {', '.join(twice)}", where=file.uri, remedy="Rename or remove one of them."
+        )
+
+
+def extra_columns(file: InputFile, schema: DatasetSchema) -> list[str]:
+    """Columns of the file that the schema does not name."""
+    return [name for name in file.header if name not in schema.names]
+
+
+def _open(number: int, stored: StoredFile, name: str) -> InputFile:
+    """A stored file with its header parsed."""
+    head = store_for(stored.uri).read(stored.uri, 0, min(stored.size, HEAD_BYTES), stored.version) if stored.size else b""
+    gzipped = head.startswith(MAGIC)
+    is_whole = stored.size <= HEAD_BYTES and not gzipped
+    if gzipped:
+        head, is_whole = first_bytes(head, HEAD_BYTES, is_whole=stored.size <= HEAD_BYTES, where=stored.uri)
+    text_start = len(_BOM) if head.startswith(_BOM) else 0
+    header, length, lines = _header(head[text_start:], is_whole, stored.uri)
+    return InputFile(
+        number=number,
+        uri=stored.uri,
+        name=name,
+        size=stored.size,
+        version=stored.version,
+        gzipped=gzipped,
+        header=header,
+        body_start=text_start + length,
+        body_line=1 + lines,
+    )
+
+
+def _header(head: bytes, is_whole: bool, where: str) -> tuple[tuple[str, ...], int, int]:
+    """Column names, and the bytes and lines they and any blank lines before them take; no names where all is blank."""
+    for magic, kind in _FOREIGN.items():
+        if head.startswith(magic):
+            raise DataError(f"this is {kind}, not CSV text in UTF-8", where=where, remedy="Export it as CSV, plain or gzipped.")
+    found = structure(head)
+    stops = found.line_stops[found.ends_record]
+    for start, stop in zip(found.record_starts().tolist(), stops.tolist(), strict=True):
+        if stop == len(head) and not is_whole:
+            break
+        row = head[start:stop].strip()
+        if b"\0" in row:
+            raise DataError("this is a binary file, not CSV text", where=where, remedy="Export it as CSV in UTF-8.")
+        if row:
+            return _names(row, where), stop, int((found.line_stops <= stop).sum())
+    if not is_whole or found.inside_after:
+        raise DataError(
+            "no header row was found", where=where, remedy="The first row must name the columns, separated by commas."
+        )
+    return (), len(head), found.num_lines
+
+
+def _names(row: bytes, where: str) -> tuple[str, ...]:
+    try:
+        return tuple(name.strip() for name in next(csv.reader([row.decode()])))
+    except (UnicodeDecodeError, csv.Error):
+        raise DataError("the header is not CSV text in UTF-8", where=where, remedy="Export the file as CSV in UTF-8.") from None

@@ -1,0 +1,122 @@
+"""What people read after an import: report.json and rejected.csv."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.validation.inputs import InputFile, extra_columns
+from jobs.validation.parts import EXAMPLES, FileCounts
+from jobs.validation.rows import REJECTED
+from schemas.datasets import DatasetSchema
+from schemas.errors import IntegrityError
+from schemas.manifest import FileEntry
+
+SHOWN_ROWS = 10_000  # of rejected.csv; the Parquet files hold all
+SHOWN_REASONS = 100  # of report.json
+
+_COUNTS = ("rows_read", "rows_accepted", "rows_rejected", "blank_lines")
+
+
+def reconcile(files: Sequence[InputFile], answers: Iterable[dict[str, Any]]) -> list[FileCounts]:
+    """The counts of every file, summed over the tasks that read it.
+
+    Raises:
+        IntegrityError: Rows read are not those accepted and rejected, or not those written.
+    """
+    counts = [FileCounts(file.number) for file in files]
+    written = 0
+    for answer in answers:
+        for part in answer["files"]:
+            for name in _COUNTS:
+                setattr(counts[part["number"]], name, getattr(counts[part["number"]], name) + part[name])
+        written += sum(entry["rows"] for entry in answer["entries"] if entry["path"].startswith("data/"))
+    for file, count in zip(files, counts, strict=True):
+        if count.rows_read != count.rows_accepted + count.rows_rejected:
+            raise IntegrityError(
+                f"{file.uri}: {count.rows_read} rows were read, {count.rows_accepted} accepted, {count.rows_rejected} rejected."
+            )
+    if written != sum(count.rows_accepted for count in counts):
+        raise IntegrityError(f"{written} rows were written, but {sum(count.rows_accepted for count in counts)} accepted.")
+    return counts
+
+
+def common_reasons(answers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Reasons of rejection with their rows and first examples, the commonest first."""
+    merged: dict[tuple[str, str], dict[str, Any]] = {}
+    for found in (reason for answer in answers for reason in answer["reasons"]):
+        key = (found["column"], found["reason"])
+        entry = merged.setdefault(key, {"column": found["column"], "reason": found["reason"], "rows": 0, "examples": []})
+        entry["rows"] += found["rows"]
+        entry["examples"] = (entry["examples"] + found["examples"])[:EXAMPLES]
+    return sorted(merged.values(), key=lambda entry: (-entry["rows"], entry["column"], entry["reason"]))
+
+
+def build_report(
+    schema: DatasetSchema,
+    data_uri: str,
+    files: Sequence[InputFile],
+    counts: Sequence[FileCounts],
+    reasons: Sequence[dict[str, Any]],
+    max_rejected_fraction: float,
+) -> dict[str, Any]:
+    """The whole report as plain JSON; `expectations` is added when they have been checked."""
+    totals = {name: sum(getattr(count, name) for count in counts) for name in _COUNTS}
+    fraction = totals["rows_rejected"] / totals["rows_read"] if totals["rows_read"] else 0.0
+    return {
+        "dataset_type": schema.dataset_type,
+        "data": data_uri,
+        **totals,
+        "rejected_fraction": fraction,
+        "max_rejected_fraction": max_rejected_fraction,
+        "accepted": fraction <= max_rejected_fraction and totals["rows_accepted"] > 0,
+        "warnings": list(schema.warnings),
+        "reasons": list(reasons[:SHOWN_REASONS]),
+        "num_reasons": len(reasons),
+        "files": [_file_report(file, count, schema) for file, count in zip(files, counts, strict=True)],
+    }
+
+
+def to_json(report: dict[str, Any]) -> bytes:
+    """The report's bytes."""
+    return (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def first_rejected(folder: StepFolder, entries: Iterable[FileEntry]) -> tuple[bytes, int]:
+    """The first SHOWN_ROWS rejected rows as CSV with a header, and how many they are."""
+    found: list[pa.Table] = []
+    missing = SHOWN_ROWS
+    with scratch_folder("report") as scratch:
+        for entry in entries:
+            if missing <= 0:
+                break
+            with pq.ParquetFile(folder.fetch(entry, Path(scratch))) as file:
+                for batch in file.iter_batches(batch_size=SHOWN_ROWS):
+                    found.append(pa.Table.from_batches([batch.slice(0, missing)]))
+                    missing -= found[-1].num_rows
+                    if missing <= 0:
+                        break
+    table = pa.concat_tables([REJECTED.empty_table(), *found])
+    buffer = io.BytesIO()
+    pa.csv.write_csv(table, buffer)
+    return buffer.getvalue(), table.num_rows
+
+
+def _file_report(file: InputFile, count: FileCounts, schema: DatasetSchema) -> dict[str, Any]:
+    warnings = []
+    if not file.header:
+        warnings.append("The file is empty.")
+    elif not count.rows_read:
+        warnings.append("The file holds a header but no rows.")
+    if extra := extra_columns(file, schema):
+        warnings.append(f"Columns that the schema does not name are ignored: {', '.join(extra)[:1000]}.")
+    shown = {name: getattr(count, name) for name in _COUNTS}
+    return {"file": file.name, "uri": file.uri, "size": file.size, "version": file.version, **shown, "warnings": warnings}

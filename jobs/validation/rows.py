@@ -1,0 +1,197 @@
+"""One block of records: cut into cells, checked column by column, sorted into accepted and rejected rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+from numpy.typing import NDArray
+
+from jobs.validation.cells import ARROW_TYPES, Column, parse_column
+from jobs.validation.inputs import InputFile
+from jobs.validation.quotes import Structure, structure, to_doubled_quotes
+from jobs.validation.reading import RecordBlock
+from schemas import columns
+from schemas.datasets import DatasetSchema
+
+FILE_SHIFT = 40  # INPUT_ORDER = file number << 40 | line number
+SHOWN_CHARACTERS = 200  # of a rejected value
+
+REJECTED = pa.schema(
+    [
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("column", pa.string(), nullable=False),  # empty where the row as a whole is wrong
+        pa.field("value", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+
+Places = NDArray[np.int64]
+
+_LF, _CR = b"\n\r"
+
+
+@dataclass(frozen=True)
+class CheckedBlock:
+    """A block's rows, sorted.
+
+    Attributes:
+        accepted: Typed rows in order, with INPUT_ORDER.
+        rejected: One row of REJECTED for every wrong cell or wrong row, by line, then by column in the schema's order.
+        rows_read: Records that are not blank; accepted and rejected rows together.
+        rows_rejected: Records with at least one row in `rejected`.
+        blank_lines: Records without any character.
+    """
+
+    accepted: pa.Table
+    rejected: pa.Table
+    rows_read: int
+    rows_rejected: int
+    blank_lines: int
+
+
+def typed_schema(schema: DatasetSchema) -> Any:
+    """The Arrow schema of accepted rows: the dataset's fields, then the row's place in the import."""
+    fields = [pa.field(entry.name, ARROW_TYPES[entry.type], nullable=entry.nullable) for entry in schema.fields]
+    return pa.schema([*fields, pa.field(columns.INPUT_ORDER, pa.int64(), nullable=False)])
+
+
+def check_block(block: RecordBlock, file: InputFile, schema: DatasetSchema) -> CheckedBlock:
+    """Check every row of a block.
+
+    Args:
+        block: Whole records of a file, its header not among them.
+        file: The file, for names and the header.
+        schema: What the columns must hold.
+    """
+    data = to_doubled_quotes(block.data)
+    records = _records(block.data, block.structure)
+    lines = block.first_line + records.lines
+    cells, wrong = _cells(data, file.header, schema.names)
+    assert cells.num_rows + len(wrong) == len(lines), "the scanner and the parser see different records"
+    kept = np.delete(lines, list(wrong))
+    parsed = [parse_column(cells.column(field.name).combine_chunks(), field) for field in schema.fields]
+    bad = np.zeros(len(kept), np.bool_)
+    for column in parsed:
+        for _, mask in column.wrong:
+            bad |= mask
+    order = pa.array(file.number << FILE_SHIFT | kept, pa.int64())
+    accepted = pa.table([*(column.values for column in parsed), order], schema=typed_schema(schema))
+    wrong_rows = _wrong_rows(wrong, lines, records, block.data, len(file.header))
+    return CheckedBlock(
+        accepted=accepted.filter(pa.array(~bad)) if bad.any() else accepted,
+        rejected=_rejected([wrong_rows, *_wrong_cells(parsed, cells, kept, schema)], file.name),
+        rows_read=len(lines),
+        rows_rejected=len(wrong) + int(bad.sum()),
+        blank_lines=records.num_blank,
+    )
+
+
+@dataclass(frozen=True)
+class _Records:
+    """The records of a block that are not blank: first byte, byte after the last, line counted from 0."""
+
+    starts: Places
+    stops: Places
+    lines: Places
+    num_blank: int
+
+
+def _records(data: bytes, found: Structure) -> _Records:
+    starts, stops, lines = found.record_starts(), found.line_stops[found.ends_record], found.record_lines()
+    text = np.frombuffer(data, np.uint8)
+    first, lengths = text[starts], stops - starts
+    is_filled = (lengths > 2) | ((first != _CR) & (first != _LF)) | ((lengths == 2) & (text[stops - 1] != _LF))
+    if is_filled.all():
+        return _Records(starts, stops, lines, 0)
+    return _Records(starts[is_filled], stops[is_filled], lines[is_filled], int((~is_filled).sum()))
+
+
+def _cells(data: bytes, header: tuple[str, ...], names: list[str]) -> tuple[Any, dict[int, int]]:
+    """Cells of the wanted columns as binary, and the rows that have none: their places with how many fields they have."""
+    try:
+        return _read(data, header, names), {}
+    except pa.ArrowInvalid:
+        wrong = _wrong_lengths(data, header)
+        records = _records(data, structure(data))
+        bounds = [0, *(int(edge) for row in wrong for edge in (records.starts[row], records.stops[row])), len(data)]
+        kept = b"".join(data[start:stop] for start, stop in zip(bounds[::2], bounds[1::2], strict=True))
+        return _read(kept, header, names), wrong
+
+
+def _read(data: bytes, header: tuple[str, ...], names: list[str]) -> Any:
+    """All rows' cells of some columns. Raises ArrowInvalid where a row has too few or too many fields."""
+    if not data.strip(b"\r\n"):
+        return pa.table([pa.array([], pa.binary()) for _ in names], names=names)
+    labels = [name if name in names else f"column {place}" for place, name in enumerate(header)]
+    return pa.csv.read_csv(
+        pa.BufferReader(data),
+        pa.csv.ReadOptions(column_names=labels, use_threads=False, block_size=len(data) + 1),
+        pa.csv.ParseOptions(newlines_in_values=True),
+        pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.binary()), include_columns=names),
+    ).combine_chunks()
+
+
+def _wrong_lengths(data: bytes, header: tuple[str, ...]) -> dict[int, int]:
+    """Rows with too few or too many fields, by their place among the rows that are not blank."""
+    wrong: dict[int, int] = {}
+
+    def skip(row: Any) -> str:
+        wrong[row.number - 1] = row.actual_columns
+        return "skip"
+
+    # The parser hands wrong rows over as text, so that bytes which are none must go; fields do not change by it.
+    ascii_only = bytes(np.minimum(np.frombuffer(data, np.uint8), 0x7F))
+    labels = [str(place) for place in range(len(header))]
+    pa.csv.read_csv(
+        pa.BufferReader(ascii_only),
+        pa.csv.ReadOptions(column_names=labels, use_threads=False, block_size=len(data) + 1),
+        pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+        pa.csv.ConvertOptions(column_types={labels[0]: pa.binary()}, include_columns=labels[:1]),
+    )
+    return wrong
+
+
+def _wrong_rows(wrong: dict[int, int], lines: Places, records: _Records, data: bytes, num_columns: int) -> Any:
+    """Rejected rows without a column: those whose number of fields is not the header's."""
+    texts = [data[records.starts[row] : records.stops[row]].rstrip(b"\r\n") for row in wrong]
+    reasons = []
+    for text, num_fields in zip(texts, wrong.values(), strict=True):
+        hint = "; it spans several lines: is a quote left open?" if b"\n" in text else ""
+        reasons.append(f"the row has {num_fields} fields, the header {num_columns}{hint}")
+    shown = [text.decode(errors="replace")[:SHOWN_CHARACTERS] for text in texts]
+    return lines[list(wrong)], "", shown, reasons
+
+
+def _wrong_cells(parsed: list[Column], cells: Any, lines: Places, schema: DatasetSchema) -> Iterable[Any]:
+    """Rejected rows of every column, by reason."""
+    for field, column in zip(schema.fields, parsed, strict=True):
+        for reason, mask in column.wrong:
+            values = cells.column(field.name).filter(pa.array(mask)).to_pylist()
+            shown = [value.decode(errors="replace")[:SHOWN_CHARACTERS] for value in values]
+            yield lines[mask], field.name, shown, [reason] * len(shown)
+
+
+def _rejected(groups: list[Any], file_name: str) -> pa.Table:
+    """Groups of (lines, column, values, reasons) as one table, by line, then in the order of the groups."""
+    groups = [group for group in groups if len(group[0])]
+    if not groups:
+        return REJECTED.empty_table()
+    lines = np.concatenate([group[0] for group in groups])
+    order = np.argsort(lines, kind="stable")
+    total = len(lines)
+    table = pa.table(
+        {
+            "file": pa.array([file_name]).take(pa.array(np.zeros(total, np.int64))),
+            "line": pa.array(lines, pa.int64()),
+            "column": pa.array([group[1] for group in groups for _ in group[2]], pa.string()),
+            "value": pa.array([value for group in groups for value in group[2]], pa.string()),
+            "reason": pa.array([reason for group in groups for reason in group[3]], pa.string()),
+        }
+    ).take(pa.array(order))
+    return table.cast(REJECTED)
