@@ -99,10 +99,12 @@ def run(
         str, typer.Option(help="Order of a user's events at one time: file keeps the input's, hash shuffles it.")
     ] = "file",
     shards: Annotated[
-        int | None, typer.Option(help="Shards that users are dealt to. [default: by the number of events]")
+        int | None, typer.Option(help="Shards that users are dealt to; by default as many as the events ask for.")
     ] = None,
     event_type: Annotated[list[str] | None, typer.Option(help="Keep events of this type only; may be repeated.")] = None,
-    master: Annotated[str | None, typer.Option(help="Spark master URL. [default: spark-submit's, else local[*]]")] = None,
+    master: Annotated[
+        str | None, typer.Option(help="Spark master URL; by default what spark-submit sets, else this machine.")
+    ] = None,
 ) -> Summary:
     """Cut validated interactions into sessions; write sequences and the catalogue."""
     return sessionize(
