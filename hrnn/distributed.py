@@ -53,7 +53,7 @@ class Ranks:
         if self.world_size == 1:
             return values.unsqueeze(0)
         gathered = values.new_empty(self.world_size, *values.shape)
-        dist.all_gather_into_tensor(gathered.view(-1), values.contiguous().view(-1))
+        dist.all_gather(list(gathered.unbind()), values.contiguous())
         return gathered
 
     def from_first(self, values: Tensor) -> Tensor:

@@ -5,28 +5,25 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
-from safetensors.torch import load_file
-from torch import Tensor
 
-from hrnn.models import model_for
-from hrnn.models.hrnn import Hrnn, HrnnShape
+from hrnn.evaluation import Evaluation
+from hrnn.losses import LOSSES
+from hrnn.models.hrnn import Variant
+from hrnn.preparation import prepare
 from hrnn.sequences import Sequences
-from hrnn.serving import HrnnScorer
-from hrnn.session_model import ScoringModel
-from hrnn.splits import evaluation_split
-from hrnn.training import TrainingSettings
+from hrnn.training import LossName, TrainingSettings
 from jobs.cli import job_main
 from jobs.storage import join
 from jobs.storage.folders import StepFolder, scratch_folder
 from jobs.training.checkpoints import WorkspaceCheckpoints
-from jobs.training.launch import Launch, run_ranks
+from jobs.training.fit import FitOrder, FittedRecipe, fit
+from jobs.training.launch import Launch
 from jobs.training.publication import measure, write_curve, write_model, write_states
-from jobs.training.spec import WorkerSpec
 from jobs.training.staging import Staged, stage
 from schemas.errors import ConfigError
 from schemas.hyperparameters import Hyperparameters
@@ -74,7 +71,7 @@ def train(
     began = time.monotonic()
     name = recipe_for(recipe).name
     parsed = parse_hyperparameters(recipe, dict(hyperparameters or {}))
-    settings = _settings(parsed, loss=loss, epochs=epochs, seed=seed, time_limit_seconds=time_limit_seconds)
+    settings = _settings(parsed, loss, epochs, seed, time_limit_seconds)
     if variant not in ("init", "all"):
         raise ConfigError("there is no such variant of HRNN", where="variant", value=variant, allowed="init, all")
     source, folder = StepFolder(sequences_uri), StepFolder(output_uri)
@@ -85,111 +82,88 @@ def train(
     existing = folder.manifest()
     if existing is not None and existing.fingerprint == identity:
         return _summary(folder, existing, began, skipped=True)
-    with scratch_folder("train") as scratch_path:
-        scratch = Path(scratch_path)
-        staged = stage(source, sequences_manifest, scratch)
-        checkpoints = WorkspaceCheckpoints(join(folder.uri, "checkpoints"))
-        model, parameters, curve = _fit(
-            name,
-            parsed,
-            settings,
-            variant,
-            staged,
-            checkpoints_uri=join(folder.uri, "checkpoints"),
-            identity=identity,
-            launch=launch or Launch(),
-            scratch=scratch,
-        )
-        if model is None:
-            return {
-                "job": "train",
-                "output": folder.uri,
-                "skipped": False,
-                "published": False,
-                "seconds": round(time.monotonic() - began, 1),
-            }
-        sequences = Sequences.load(staged.arrays)
-        split = evaluation_split(sequences.history_lengths)
-        files = [write_model(folder, scratch, model, parameters), write_curve(folder, scratch, curve)]
-        measured, evaluation, held_out = measure(folder, scratch, model, sequences, split, staged)
-        states, shards = write_states(folder, scratch, model, sequences, staged)
-        catalogue = folder.put_file(staged.catalogue, folder.own("catalogue.parquet"), rows=sequences.num_items)
-        manifest = folder.publish(
-            "solution_version",
-            identity,
-            config,
-            [source.reference(sequences_manifest)],
-            [*files, *measured, *states, catalogue],
-            counts={
-                "users": sequences.num_users,
-                "items": sequences.num_items,
-                "events": sequences.num_events,
-                "test_users": len(split),
-            },
-            facts={
-                "recipe": name,
-                "hyperparameters": parsed.model_dump(),
-                "dimension": model.item_vectors().shape[1],
-                "shards": shards,
-                "catalogue": catalogue.path,
-                "model": files[0].path,
-                "training": files[1].path,
-                "metrics": measured[1].path,
-                "hash_seed": sequences_manifest.facts.get("hash_seed", 0),
-                "scores": recipe_for(recipe).has_scores,
-                "evaluation": evaluation.to_document() | {"held_out": held_out},
-            },
-        )
-        checkpoints.clear()
+    order = FitOrder(
+        recipe=name,
+        hyperparameters=parsed,
+        settings=settings,
+        variant=cast(Variant, variant),
+        gap_seconds=sequences_manifest.facts.get("gap_seconds"),
+        identity=identity,
+        checkpoints_uri=join(folder.uri, "checkpoints"),
+    )
+    with scratch_folder("train") as scratch:
+        staged = stage(source, sequences_manifest, Path(scratch))
+        manifest = _fit_and_publish(order, config, source, folder, staged, launch or Launch(), Path(scratch))
+    if manifest is None:
+        seconds = round(time.monotonic() - began, 1)
+        return {"job": "train", "output": folder.uri, "skipped": False, "published": False, "seconds": seconds}
     return _summary(folder, manifest, began, skipped=False)
 
 
 def _settings(
-    parsed: Hyperparameters, *, loss: str, epochs: int | None, seed: int, time_limit_seconds: float | None
+    parsed: Hyperparameters, loss: str, epochs: int | None, seed: int, time_limit_seconds: float | None
 ) -> TrainingSettings:
-    settings = replace(TrainingSettings(), loss=loss, seed=seed, time_limit_seconds=time_limit_seconds)  # type: ignore[arg-type]
-    bptt = getattr(parsed, "bptt", settings.num_steps)
-    return replace(settings, num_steps=bptt, epochs=epochs or settings.epochs)
+    if loss not in LOSSES:
+        raise ConfigError("there is no such loss", where="loss", value=loss, allowed=", ".join(LOSSES))
+    if epochs is not None and epochs < 1:
+        raise ConfigError("at least one epoch is needed", where="epochs", value=epochs, allowed="1 and more")
+    return TrainingSettings(
+        num_steps=getattr(parsed, "bptt", TrainingSettings.num_steps),
+        epochs=epochs or TrainingSettings.epochs,
+        loss=cast(LossName, loss),
+        seed=seed,
+        time_limit_seconds=time_limit_seconds,
+    )
 
 
-def _fit(
-    name: str,
-    parsed: Hyperparameters,
-    settings: TrainingSettings,
-    variant: str,
+def _fit_and_publish(
+    order: FitOrder,
+    config: dict[str, Any],
+    source: StepFolder,
+    folder: StepFolder,
     staged: Staged,
-    *,
-    checkpoints_uri: str,
-    identity: str,
     launch: Launch,
     scratch: Path,
-) -> tuple[ScoringModel | None, dict[str, Tensor], list[dict[str, Any]]]:
-    """The fitted model, its parameters and its curve; no model on nodes without the first rank."""
-    entry = model_for(name)
-    if entry.fit is not None:
-        sequences = Sequences.load(staged.arrays)
-        split = evaluation_split(sequences.history_lengths)
-        return entry.fit(sequences.truncate(split.user_rows, split.keep_counts), parsed), {}, []
-    answers = scratch / "answers"
-    answers.mkdir()
-    spec = WorkerSpec(
-        identity=identity,
-        arrays=str(staged.arrays),
-        checkpoints_uri=checkpoints_uri,
-        answers=str(answers),
-        hyperparameters=parsed.model_dump(),
-        variant=variant,
-        settings=asdict(settings),
-        threads=launch.threads,
+) -> Manifest | None:
+    """The published manifest; None on a node that does not hold the first rank."""
+    sequences = Sequences.load(staged.arrays)
+    prepared = prepare(sequences, order.settings.seed)
+    fitted = fit(order, sequences, prepared, staged.arrays, launch, scratch)
+    if fitted is None:
+        return None
+    model = write_model(folder, scratch, fitted.nightly, fitted.evaluation, fitted.parameters)
+    curve = write_curve(folder, scratch, fitted.curve)
+    measured, evaluation = measure(folder, scratch, fitted.evaluation, sequences, prepared.split, staged)
+    states, shards = write_states(folder, scratch, fitted.nightly, sequences, staged)
+    catalogue = folder.put_file(staged.catalogue, folder.own("catalogue.parquet"), rows=sequences.num_items)
+    paths = {"model": model.path, "training": curve.path, "metrics": measured[1].path, "catalogue": catalogue.path}
+    manifest = folder.publish(
+        "solution_version",
+        order.identity,
+        config,
+        [source.reference(staged.manifest)],
+        [model, curve, *measured, *states, catalogue],
+        counts={
+            "users": sequences.num_users,
+            "items": sequences.num_items,
+            "events": sequences.num_events,
+            "test_users": len(prepared.split),
+        },
+        facts=paths | {"shards": shards} | _facts(order, fitted, staged, evaluation, measured[0].path),
     )
-    run_ranks(launch, spec, scratch / "spec.json")
-    if not spec.model_path.is_file():
-        return None, {}, []
-    parameters = load_file(spec.model_path)
-    num_items, width = parameters["item_table"].shape
-    shape = HrnnShape(num_items=num_items, hidden_dimension=width - 1, variant="all" if variant == "all" else "init")
-    model = Hrnn(shape, parameters["item_table"], parameters["dense"])
-    return HrnnScorer(model), parameters, json.loads(spec.curve_path.read_text())
+    WorkspaceCheckpoints(order.checkpoints_uri).clear()
+    return manifest
+
+
+def _facts(order: FitOrder, fitted: FittedRecipe, staged: Staged, evaluation: Evaluation, held_out: str) -> dict[str, Any]:
+    return {
+        "recipe": order.recipe,
+        "hyperparameters": order.hyperparameters.model_dump(),
+        "dimension": fitted.nightly.item_vectors().shape[1],
+        "hash_seed": staged.manifest.facts.get("hash_seed", 0),
+        "scores": recipe_for(order.recipe).has_scores,
+        "evaluation": evaluation.to_document() | {"held_out": held_out},
+    }
 
 
 def _summary(folder: StepFolder, manifest: Manifest, began: float, *, skipped: bool) -> dict[str, Any]:
@@ -209,13 +183,15 @@ def run(
     sequences: Annotated[str, typer.Option(help="Folder that `hrnn sessionize` wrote: s3://…, file://… or a path.")],
     output: Annotated[str, typer.Option(help="Folder of the solution version.")],
     recipe: Annotated[str, typer.Option(help="Recipe name or ARN; `hrnn recipes` lists them.")] = "aws-hrnn",
-    hyperparameters: Annotated[str, typer.Option(help='JSON object: {"hidden_dimension": "64"}; strings or numbers.')] = "{}",
+    hyperparameters: Annotated[str, typer.Option(help='JSON: {"hidden_dimension": "64"}; strings or numbers.')] = "{}",
     variant: Annotated[str, typer.Option(help="init: sessions start from the user state; all: every event sees it.")] = "init",
     loss: Annotated[str, typer.Option(help="cross_entropy, bpr_max, top1_max or top1.")] = "cross_entropy",
     epochs: Annotated[int | None, typer.Option(min=1, help="Times every event is met.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     time_limit: Annotated[float | None, typer.Option(min=0.0, help="Seconds after which the training loop ends.")] = None,
-    nproc_per_node: Annotated[int | None, typer.Option(min=1, help="torchrun: ranks on this node (a GPU each, or 1).")] = None,
+    nproc_per_node: Annotated[
+        int | None, typer.Option(min=1, help="torchrun: ranks on this node; default one a GPU, else 1.")
+    ] = None,
     nnodes: Annotated[int, typer.Option(min=1, help="torchrun: nodes of the training.")] = 1,
     node_rank: Annotated[int, typer.Option(min=0, help="torchrun: this node's number.")] = 0,
     rdzv_endpoint: Annotated[str | None, typer.Option(help="torchrun: host:port where nodes meet.")] = None,

@@ -10,20 +10,18 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from hrnn.batching import Rows
 from hrnn.distributed import Ranks
 from hrnn.models.hrnn import Hrnn, HrnnShape
+from hrnn.preparation import prepare, users_between
 from hrnn.sequences import Sequences
-from hrnn.splits import evaluation_split
 from hrnn.training import CurvePoint, Stopped, TrainableModel, Trainer
 from jobs.progress import Progress
 from jobs.training.checkpoints import WorkspaceCheckpoints
 from jobs.training.spec import WorkerSpec
-from schemas.errors import DataError, HrnnError
+from schemas.errors import HrnnError
 
 STOPPED = 75  # exit status after SIGTERM: the checkpoint is written, run again to go on
 
@@ -51,8 +49,8 @@ def main() -> int:
 def work(spec: WorkerSpec, ranks: Ranks, stopping: list[bool]) -> None:
     """Train; the first rank writes model and curve for the launcher."""
     sequences = Sequences.load(Path(spec.arrays))
-    learnt_from = training_part(sequences)
     settings = spec.training_settings()
+    learnt_from = prepare(sequences, settings.seed).learnt_from
     counts = learnt_from.item_counts()
     shape = HrnnShape(
         num_items=sequences.num_items,
@@ -88,26 +86,6 @@ def write_answers(spec: WorkerSpec, model: TrainableModel, curve: list[CurvePoin
     tensors = {"item_table": model.item_table.cpu().contiguous(), "dense": model.dense.cpu().contiguous()}
     save_file(tensors, spec.model_path)
     spec.curve_path.write_text(json.dumps([asdict(point) for point in curve]))
-
-
-def training_part(sequences: Sequences) -> Sequences:
-    """What may be learnt from: all but the events that the evaluation hides."""
-    split = evaluation_split(np.diff(sequences.user_offsets))
-    return sequences.truncate(split.user_rows, split.keep_counts)
-
-
-def users_between(sequences: Sequences, low: float, high: float) -> Rows:
-    """Users whose history length lies between two percentiles (shares of users, 0 to 1), bounds included.
-
-    Raises:
-        DataError: No user is left.
-    """
-    lengths = sequences.history_lengths
-    shortest, longest = np.quantile(lengths, [low, high])
-    users = np.flatnonzero((lengths >= shortest) & (lengths <= longest))
-    if len(users) == 0:
-        raise DataError("no user is left between the history-length percentiles", value=[low, high], remedy="Widen them.")
-    return users
 
 
 def _catch_sigterm() -> list[bool]:

@@ -93,7 +93,11 @@ class Hrnn:
             views.append(view.view(rows, columns) if rows > 1 else view)
             begin += rows * columns
         user_to_session = views[8] if self.shape.variant == "all" else None
-        return views[0], views[1], RecurrentWeights(*views[2:8], user_to_session)
+        return views[0], views[1], RecurrentWeights(*views[2:8], user_to_session=user_to_session)  # type: ignore[misc]
+
+    def start_state(self) -> Tensor:
+        """[H], predicts the first event of a user of whom nothing is known."""
+        return torch.tanh(self.weights()[2].initial_bias)
 
     def states(self, embedded: Tensor, session: Tensor, user: Tensor, starts: Starts) -> tuple[Tensor, Tensor, Tensor]:
         """The states that predict each event of a window.

@@ -21,17 +21,20 @@ from jobs.training.staging import Staged
 from schemas import columns
 from schemas.manifest import FileEntry
 
-ITEM_VECTORS = "scoring.item_vectors"
-ITEM_BIAS = "scoring.item_bias"
 _USERS_AT_ONCE = 65_536
 
 
-def write_model(folder: StepFolder, scratch: Path, model: ScoringModel, parameters: dict[str, Tensor]) -> FileEntry:
-    """All parameters and what `recommend` multiplies, as one safetensors file."""
+def write_model(
+    folder: StepFolder, scratch: Path, nightly: ScoringModel, evaluation: ScoringModel, parameters: dict[str, Tensor]
+) -> FileEntry:
+    """All parameters, and what `recommend` (`scoring.…`) and `evaluate` (`evaluation.…`) multiply, as one safetensors file."""
     path = scratch / "model.safetensors"
-    scoring = {ITEM_VECTORS: model.item_vectors().contiguous(), ITEM_BIAS: model.item_bias().contiguous()}
-    save_file(parameters | scoring, path)
-    return folder.put_file(path, folder.own("model.safetensors"), rows=len(scoring[ITEM_BIAS]))
+    tensors = dict(parameters)
+    for view, model in (("scoring", nightly), ("evaluation", evaluation)):
+        tensors[f"{view}.item_vectors"] = model.item_vectors().contiguous()
+        tensors[f"{view}.item_bias"] = model.item_bias().contiguous()
+    save_file(tensors, path)
+    return folder.put_file(path, folder.own("model.safetensors"), rows=len(tensors["scoring.item_bias"]))
 
 
 def write_states(
@@ -77,8 +80,8 @@ def states_table(user_ids: pa.Array, user_rows: np.ndarray[Any, np.dtype[np.int6
 
 def measure(
     folder: StepFolder, scratch: Path, model: ScoringModel, sequences: Sequences, split: EvaluationSplit, staged: Staged
-) -> tuple[list[FileEntry], Evaluation, str]:
-    """Rank for the test users as they were before their hidden events; returns files, metrics and the held-out table's path."""
+) -> tuple[list[FileEntry], Evaluation]:
+    """Rank for the test users as they were before their hidden events; returns held-out table and metrics.json, and metrics."""
     states = model.user_states(sequences.truncate(split.user_rows, split.keep_counts), split.user_rows)
     held_out = hold_out(split, sequences, states)
     catalogue = staged.catalogue_table([columns.NUM_EVENTS, columns.NUM_USERS])
@@ -93,7 +96,7 @@ def measure(
     pq.write_table(held_out.to_table(), path, compression="zstd")
     table = folder.put_file(path, folder.own("evaluation.parquet"), rows=len(held_out))
     document = (json.dumps(evaluation.to_document(), indent=1) + "\n").encode()
-    return [table, folder.put(folder.own("metrics.json"), document)], evaluation, table.path
+    return [table, folder.put(folder.own("metrics.json"), document)], evaluation
 
 
 def write_curve(folder: StepFolder, scratch: Path, points: list[dict[str, Any]]) -> FileEntry:

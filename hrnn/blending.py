@@ -1,0 +1,221 @@
+"""How much each path counts: the sequence, the user's own past items, recent popularity.
+
+score = w · features, with features
+
+    continuing, fresh     the last session's state and a new session's state, each times the item's vector
+    bias                  the item's bias
+    trend_1d, …           hrnn/recency.py
+    own, log_count, …     hrnn/own_items.py; all 0 where the item is not the user's own
+
+There are two sets of weights: `now`, for users asked right after their last event, who may go on with the session; `later`, for
+users asked after a break, as most are in a nightly list. Both are fitted on users whose newest events the sequence model was
+not trained on, by the likelihood of those events among the whole catalogue (or a weighted sample of it): a convex problem.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hrnn import own_items, recency
+from hrnn.batching import Rows
+from hrnn.models.hrnn import Hrnn
+from hrnn.negatives import NegativeSampler
+from hrnn.own_items import own_item_features, repeat_odds
+from hrnn.recency import Trends
+from hrnn.sequences import Sequences
+from hrnn.splits import ranges
+from hrnn.states import replay
+
+TREND_NAMES = tuple(f"trend_{days:g}d" for days in recency.WINDOWS_DAYS)
+FEATURES = ("continuing", "fresh", "bias", *TREND_NAMES, *own_items.FEATURES)
+TREND_WEIGHTS = slice(3, 3 + len(TREND_NAMES))
+BESIDE_WEIGHTS = slice(2, TREND_WEIGHTS.stop)  # the bias and the trends
+OWN_WEIGHTS = slice(TREND_WEIGHTS.stop, len(FEATURES))
+_CANDIDATES = 1024  # sampled for every example alike, beside its own items and the truth
+_MOST_TRUTH = 50  # events of an example
+_RIDGE = 1.0  # pull towards the plain sequence model, in examples
+_MOST_STEPS = 30
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Users whose newest events are kept from the sequence model, to fit the weights on.
+
+    Attributes:
+        user_rows: int64 [X], no user twice.
+        keep_counts: int64 [X], events before the moment of asking.
+        truth_counts: int64 [X], events after it that count as right answers.
+        as_of: int64 [X], the moment, UTC epoch seconds.
+        later: bool [X], whether the user is asked after a break.
+    """
+
+    user_rows: Rows
+    keep_counts: Rows
+    truth_counts: Rows
+    as_of: Rows
+    later: npt.NDArray[np.bool_]
+
+    def only(self, later: bool) -> Examples:
+        """Those of one kind."""
+        at = np.flatnonzero(self.later == later)
+        return Examples(self.user_rows[at], self.keep_counts[at], self.truth_counts[at], self.as_of[at], self.later[at])
+
+
+def draw_examples(sequences: Sequences, seed: int, *, most: int = 4_000) -> Examples:
+    """Choose users: for `now` at random, and their newest tenth of events; for `later` among the latest sessions, and those.
+
+    `later` examples are as recent as can be, because that is when the nightly list is asked for.
+
+    Args:
+        sequences: What may be learnt from.
+        seed: Of the choice.
+        most: Upper bound of each kind.
+    """
+    generator = np.random.Generator(np.random.Philox(key=[seed, 1 << 40]))
+    lengths = sequences.history_lengths
+    last_start = _last_session_starts(sequences)
+    several = np.flatnonzero(last_start > 0)
+    begins = sequences.timestamps[sequences.user_offsets[:-1][several] + last_start[several]]
+    newest = several[np.argsort(-begins, kind="stable")[: max(1, len(several) // 5)]]
+    later = np.sort(generator.permutation(newest)[: min(most, -(-len(newest) // 4))])
+    others = np.setdiff1d(np.flatnonzero(lengths >= 2), later)
+    now = np.sort(generator.permutation(others)[: min(most, -(-len(others) // 20))])
+    hidden = np.maximum(1, lengths[now] // 10)
+    keep = np.concatenate([lengths[now] - hidden, last_start[later]])
+    users = np.concatenate([now, later])
+    begin = sequences.user_offsets[:-1][users]
+    is_later = np.arange(len(users)) >= len(now)
+    as_of = sequences.timestamps[begin + keep - ~is_later]  # now: the last kept event; later: the first hidden one
+    truth = np.minimum(lengths[users] - keep, _MOST_TRUTH)
+    return Examples(users, keep, truth, np.asarray(as_of), is_later)
+
+
+def _last_session_starts(sequences: Sequences) -> Rows:
+    """int64 [U]: how many of each user's events come before their last session."""
+    offsets, positions = sequences.event_positions(np.arange(sequences.num_users))
+    within = np.arange(len(positions)) - np.repeat(offsets[:-1], np.diff(offsets))
+    started = np.where(sequences.session_starts[positions], within, 0)
+    last = np.zeros(sequences.num_users, dtype=np.int64)
+    some = np.flatnonzero(np.diff(offsets))
+    last[some] = np.maximum.reduceat(started, offsets[some]) if len(some) else 0
+    return last
+
+
+def default_weights() -> Tensor:
+    """float64 [features]: the sequence model as it was trained."""
+    weights = torch.zeros(len(FEATURES), dtype=torch.float64)
+    weights[FEATURES.index("bias")] = 1.0
+    return weights
+
+
+def fit_weights(
+    model: Hrnn, sequences: Sequences, learnt_from: Sequences, examples: Examples, *, later: bool, use_trends: bool, seed: int
+) -> npt.NDArray[np.float32]:
+    """Weights of one kind, float32 [features].
+
+    Args:
+        model: Trained on `learnt_from`, on the CPU.
+        sequences: With the examples' hidden events.
+        learnt_from: Without them.
+        examples: From `draw_examples`.
+        later: Which kind.
+        use_trends: False leaves recent popularity out (`recency_mask`).
+        seed: Of the candidates.
+    """
+    prior = default_weights()
+    prior[FEATURES.index("fresh" if later else "continuing")] = 1.0
+    chosen = examples.only(later)
+    if len(chosen.user_rows) == 0:
+        return prior.numpy().astype(np.float32)
+    used = torch.ones(len(FEATURES), dtype=torch.bool)
+    used[TREND_WEIGHTS] = use_trends
+    problem = _Problem(model, sequences, learnt_from, chosen, seed)
+    weights = prior.clone()
+    best, gradient, curvature = problem.evaluate(weights, prior)
+    for _ in range(_MOST_STEPS):
+        step = torch.zeros_like(weights)
+        step[used] = torch.linalg.solve(curvature[used][:, used], gradient[used])
+        size = 1.0
+        while size > 1e-4:
+            value, next_gradient, next_curvature = problem.evaluate(weights - size * step, prior)
+            if value < best:
+                break
+            size /= 2
+        else:
+            break
+        gained, best = best - value, value
+        weights, gradient, curvature = weights - size * step, next_gradient, next_curvature
+        if gained < 1e-6 * abs(best):
+            break
+    return weights.numpy().astype(np.float32)
+
+
+class _Problem:
+    """Features of every candidate of every example, and the likelihood of the truth under given weights."""
+
+    def __init__(self, model: Hrnn, sequences: Sequences, learnt_from: Sequences, examples: Examples, seed: int) -> None:
+        counts = learnt_from.item_counts()
+        sample = NegativeSampler(counts, alpha=0.5, num_samples=_CANDIDATES, seed=seed).draw(1 << 20, 0)
+        kept = sequences.truncate(examples.user_rows, examples.keep_counts)
+        states = replay(model, kept, examples.user_rows)
+        own = own_item_features(kept, examples.user_rows, examples.as_of, repeat_odds(learnt_from))
+        trends = Trends(learnt_from)
+        starts = sequences.user_offsets[:-1][examples.user_rows] + examples.keep_counts
+        truth_offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(examples.truth_counts)])
+        truth = sequences.item_rows[ranges(starts, examples.truth_counts)].astype(np.int64)
+        seen = counts > 0
+        moments = trends.moment(examples.as_of)
+        self._chunks: list[tuple[Tensor, Tensor, Tensor]] = []
+        order = np.argsort(moments, kind="stable")
+        table_moment, table = -1, np.zeros((0, 0), dtype=np.float32)
+        vectors, bias = model.item_table[:, :-1], model.item_table[:, -1]
+        for example in order:
+            if moments[example] != table_moment:
+                table_moment = int(moments[example])
+                table = trends.at_moment(table_moment)
+            mine = slice(own.offsets[example], own.offsets[example + 1])
+            true = truth[truth_offsets[example] : truth_offsets[example + 1]]
+            true = true[seen[true]]
+            if len(true) == 0:
+                continue
+            always = np.union1d(own.item_rows[mine], true)
+            others = ~np.isin(sample.item_rows, always)
+            candidates = np.concatenate([always, sample.item_rows[others]])
+            features = np.zeros((len(candidates), len(FEATURES)), dtype=np.float32)
+            at = torch.from_numpy(candidates)
+            chosen = vectors[at]
+            features[:, 0] = (chosen @ states.continuing[example]).numpy()
+            features[:, 1] = (chosen @ states.fresh[example]).numpy()
+            features[:, 2] = bias[at].numpy()
+            features[:, TREND_WEIGHTS] = table[candidates]
+            features[np.searchsorted(always, own.item_rows[mine]), OWN_WEIGHTS] = own.features[mine]
+            offset = np.concatenate([np.zeros(len(always), dtype=np.float32), sample.log_weight[others]])
+            target = np.zeros(len(candidates), dtype=np.float32)
+            np.add.at(target, np.searchsorted(always, true), 1.0 / len(true))
+            self._chunks.append((torch.from_numpy(features), torch.from_numpy(offset), torch.from_numpy(target)))
+
+    def evaluate(self, weights: Tensor, prior: Tensor) -> tuple[float, Tensor, Tensor]:
+        """Mean cost, its gradient and its curvature, in float64."""
+        size = len(weights)
+        value, gradient, curvature = 0.0, torch.zeros(size, dtype=torch.float64), torch.zeros(size, size, dtype=torch.float64)
+        single = weights.to(torch.float32)
+        for features, offset, target in self._chunks:
+            shares = torch.log_softmax(features @ single + offset, dim=0)
+            value -= float(target @ shares)
+            shares = shares.exp()
+            mean = shares @ features
+            gradient += (mean - target @ features).double()
+            curvature += ((features * shares.unsqueeze(1)).t() @ features - torch.outer(mean, mean)).double()
+        away = weights - prior
+        count = max(1, len(self._chunks))
+        ridge = _RIDGE * torch.eye(size, dtype=torch.float64)
+        return (
+            (value + 0.5 * _RIDGE * float(away @ away)) / count,
+            (gradient + _RIDGE * away) / count,
+            (curvature + ridge) / count,
+        )

@@ -1,0 +1,57 @@
+"""Which events a model may learn from: all but those hidden for the evaluation and those kept to weigh the paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hrnn.batching import Rows
+from hrnn.blending import Examples, draw_examples
+from hrnn.sequences import Sequences
+from hrnn.splits import EvaluationSplit, evaluation_split
+from schemas.errors import DataError
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Parts of the same sequences; every rank and the launcher cut them alike.
+
+    Attributes:
+        split: Test users, and how much of their histories is input.
+        available: All events but the hidden ones.
+        examples: Users whose newest available events weigh the paths.
+        learnt_from: Available events but those.
+    """
+
+    split: EvaluationSplit
+    available: Sequences
+    examples: Examples
+    learnt_from: Sequences
+
+
+def prepare(sequences: Sequences, seed: int) -> Prepared:
+    """Cut the sequences; a function of the seed alone."""
+    split = evaluation_split(sequences.history_lengths)
+    available = sequences.truncate(split.user_rows, split.keep_counts)
+    examples = draw_examples(available, seed)
+    return Prepared(split, available, examples, available.truncate(examples.user_rows, examples.keep_counts))
+
+
+def users_between(sequences: Sequences, low: float, high: float) -> Rows:
+    """Users whose history length lies between two percentiles (shares of users, 0 to 1), bounds included.
+
+    Raises:
+        DataError: No user is left.
+    """
+    lengths = sequences.history_lengths
+    some = lengths[lengths > 0]
+    shortest, longest = np.quantile(some, [low, high]) if len(some) else (1, 0)
+    users = np.flatnonzero((lengths > 0) & (lengths >= shortest) & (lengths <= longest))
+    if len(users) == 0:
+        raise DataError(
+            "no user is left between the history-length percentiles",
+            value=[low, high],
+            remedy="Widen min_user_history_length_percentile and max_user_history_length_percentile.",
+        )
+    return users
