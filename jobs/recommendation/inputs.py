@@ -107,8 +107,6 @@ def read_lines(split: Split) -> list[bytes]:
         _, feed, data = data.partition(b"\n")  # what begins before the split is its neighbour's
         if not feed:
             return []
-    else:
-        data = data.removeprefix(_BYTE_ORDER_MARK)
     if not data:
         return []
     lines = data.split(b"\n")
@@ -116,6 +114,8 @@ def read_lines(split: Split) -> list[bytes]:
         lines.pop()
     else:
         lines[-1] += _rest_of_line(store, split)
+    if split.start == 0:
+        lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
     return lines
 
 

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jobs.recommendation import inputs
+from jobs.recommendation.inputs import Split, check_places, cut, input_files, read_lines
+from jobs.storage import join, store_for
+from schemas.batch import MOST_LINE_BYTES
+from schemas.errors import ConfigError, DataError, StorageError
+
+
+def put(uri: str, data: bytes = b"x\n") -> str:
+    store_for(uri).write(uri, data)
+    return uri
+
+
+def names(uri: str) -> list[str]:
+    return [file.name for file in input_files(uri)]
+
+
+def splits_of(path: Path, data: bytes, size: int) -> list[Split]:
+    file = input_files(put(str(path), data))[0]
+    starts = range(0, file.size, size)
+    return [
+        Split(number=number, file=file, file_number=0, start=start, end=min(start + size, file.size))
+        for number, start in enumerate(starts)
+    ]
+
+
+def plain_lines(data: bytes) -> list[bytes]:
+    lines = data.split(b"\n")
+    lines = lines[:-1] if lines[-1] == b"" else lines
+    return [lines[0].removeprefix(b"\xef\xbb\xbf"), *lines[1:]] if lines else []
+
+
+LINES = st.sampled_from([b"", b"a", b"bcd", b"\xef\xbb\xbf", b"\r", b"longer than a split"])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@given(st.lists(LINES), st.booleans(), st.integers(1, 12))
+def test_splits_hold_every_line_once_and_in_order(tmp_path: Path, lines: list[bytes], ends: bool, size: int) -> None:
+    data = b"\n".join(lines) + (b"\n" if ends else b"")
+    splits = splits_of(tmp_path / "file", data, size)
+    assert [line for split in splits for line in read_lines(split)] == plain_lines(data)
+
+
+def test_a_byte_order_mark_is_dropped(tmp_path: Path) -> None:
+    assert read_lines(splits_of(tmp_path / "file", b"\xef\xbb\xbf{}\n", 100)[0]) == [b"{}"]
+
+
+def test_a_line_that_is_too_long_is_cut_off_but_stays_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "_READ_BYTES", 1 << 16)
+    data = b"short\n" + b"x" * (3 * MOST_LINE_BYTES) + b"\nlast"
+    lines = [line for split in splits_of(tmp_path / "file", data, 1000) for line in read_lines(split)]
+    assert (len(lines), lines[0], lines[2]) == (3, b"short", b"last")
+    assert MOST_LINE_BYTES < len(lines[1]) < MOST_LINE_BYTES + 2000
+
+
+def test_a_file_that_changes_meanwhile_is_an_error(tmp_path: Path) -> None:
+    split = splits_of(tmp_path / "file", b"one\n", 100)[0]
+    put(str(tmp_path / "file"), b"another\n")
+    with pytest.raises(StorageError, match="changed while it was being read"):
+        read_lines(split)
+
+
+def test_cuts_cover_every_byte_once_and_skip_empty_files(tmp_path: Path) -> None:
+    for name, size in (("a", 200_000), ("b", 0), ("c", 70_000)):
+        put(str(tmp_path / name), b"x" * size)
+    splits = cut(input_files(str(tmp_path)), parallelism=2)
+    assert [split.number for split in splits] == list(range(len(splits)))
+    assert [(split.file_number, split.start, split.end) for split in splits] == [
+        (0, 0, 65_536),
+        (0, 65_536, 131_072),
+        (0, 131_072, 196_608),
+        (0, 196_608, 200_000),
+        (2, 0, 65_536),
+        (2, 65_536, 70_000),
+    ]
+
+
+def test_large_inputs_are_cut_in_two_mebibytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = inputs.StoredFile("s3://b/k", 5 << 30, "v")
+    assert {split.end - split.start for split in cut([file], parallelism=8)} == {2 << 20}
+
+
+@pytest.mark.parametrize("place", ["local", "s3"])
+def test_a_file_and_a_folder_are_what_they_are(place: str, tmp_path: Path, s3: str) -> None:
+    base = str(tmp_path) if place == "local" else s3
+    for name in ("in/a.json", "in/b.json", "in/_SUCCESS", "in/.hidden", "in/a.json.bak"):
+        put(join(base, name))
+    assert names(join(base, "in") + "/") == ["a.json", "a.json.bak", "b.json"]
+    assert names(join(base, "in/a.json")) == ["a.json"]
+    with pytest.raises(StorageError):
+        input_files(join(base, "nothing"))
+
+
+def test_on_s3_a_path_without_a_slash_is_a_prefix(s3: str) -> None:
+    for name in ("folder/a.json", "folder_test/b.json", "other/c.json"):
+        put(join(s3, name))
+    assert names(join(s3, "folder")) == ["a.json", "b.json"]
+    assert names(join(s3, "folder") + "/") == ["a.json"]
+    assert names(s3) == ["a.json", "b.json", "c.json"]
+
+
+def test_two_files_of_one_name_are_refused(s3: str) -> None:
+    for name in ("folder/a.json", "folder_test/a.json"):
+        put(join(s3, name))
+    with pytest.raises(DataError, match=r"answered in a\.json\.out.*end the input with /"):
+        input_files(join(s3, "folder"))
+
+
+@pytest.mark.parametrize(
+    ("given", "output", "fine"),
+    [
+        ("in/a.json", "out", True),
+        ("in/a.json", "in/out", True),
+        ("in/a.json", "in", False),
+        ("in/", "in", False),
+        ("in/", "in/out", False),
+        ("in/", "out", True),
+        ("in", "in-out", False),  # a prefix takes it, on S3
+        ("in/", "in-out", True),
+        ("in/a.json", ".", True),
+    ],
+)
+def test_answers_never_lie_where_they_would_be_taken_for_input(given: str, output: str, fine: bool, s3: str) -> None:
+    put(join(s3, "in/a.json"))
+    files, target = input_files(f"{s3}/{given}"), s3 if output == "." else join(s3, output)
+    if fine:
+        check_places(files, f"{s3}/{given}", target)
+    else:
+        with pytest.raises(ConfigError, match="the output lies where the input is"):
+            check_places(files, f"{s3}/{given}", target)
+
+
+def test_a_local_folder_is_no_prefix(tmp_path: Path) -> None:
+    put(str(tmp_path / "in" / "a.json"))
+    put(str(tmp_path / "in-out" / "b.json"))
+    files = input_files(str(tmp_path / "in"))
+    assert [file.name for file in files] == ["a.json"]
+    check_places(files, str(tmp_path / "in"), str(tmp_path / "in-out"))
+    with pytest.raises(ConfigError):
+        check_places(files, str(tmp_path / "in"), str(tmp_path / "in" / "out"))

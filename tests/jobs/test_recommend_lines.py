@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.recommendation.lines import LineWriter, read_requests
+from schemas.batch import BadLine, Request, error_line, parse_line, result_line
+
+UNUSUAL = [
+    b"",
+    b"{}",
+    b'{"userId": 12}',
+    b'{"userId": "a", "userId": "b"}',
+    b'{"userId": "a", "itemList": ["1", 2.50, 1e3]}',
+    b' {"userId" :\t"a\\u00e9\\n\\u001f/\\"\\u2028"}\r',
+    b'{"userId": "\\ud83d\\ude00"}',
+    b'{"userId": "\\ud83d"}',
+    b'{"userId": ""}',
+    b'{"userId": "' + b"y" * 256 + b'"}',
+    b'{"userId": "' + b"y" * 257 + b'"}',
+    b'{"userId": "a", "n": 123456789012345678901234567890}',
+    b"[1]",
+    b"\xff",
+]
+
+
+def as_the_rules_say(line: bytes, items: list[str], scores: list[int] | None) -> bytes:
+    parsed = parse_line(line)
+    return error_line(parsed) if isinstance(parsed, BadLine) else result_line(parsed, items, scores)
+
+
+def written(lines: list[bytes], ids: list[str], rows: list[int], scores: list[int], *, has_scores: bool = True) -> list[bytes]:
+    requests = read_requests(lines)
+    shape = (len(requests.user_ids), 1)
+    item_rows, units = np.tile(np.array(rows, np.int32), shape), np.tile(np.array(scores, np.int32), shape)
+    return LineWriter(ids, has_scores).output_lines(requests, item_rows, units)
+
+
+@pytest.mark.parametrize("line", UNUSUAL, ids=range(len(UNUSUAL)))
+def test_unusual_lines_are_read_and_written_by_the_rules(line: bytes) -> None:
+    assert written([line], ["é", "b"], [1, 0], [9, 3]) == [as_the_rules_say(line, ["b", "é"], [9, 3])]
+
+
+IDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+
+
+@given(IDS, st.lists(st.integers(0, 10_000_000), max_size=9), st.booleans())
+def test_fast_lines_are_those_of_the_rules(user_id: str, scores: list[int], has_scores: bool) -> None:
+    line = json.dumps({"userId": user_id}, ensure_ascii=False).encode()
+    falling = sorted(scores, reverse=True)
+    ids = [f'item "{number}" ☃' for number in range(len(scores))]
+    expected = as_the_rules_say(line, ids, falling if has_scores else None)
+    assert written([line], ids, list(range(len(scores))), falling, has_scores=has_scores) == [expected]
+
+
+@given(st.lists(st.binary(max_size=30).map(lambda data: data.replace(b"\n", b"")), max_size=8))
+def test_any_lines_are_read_as_the_rules_say(lines: list[bytes]) -> None:
+    assert written(lines, ["a"], [0], [1]) == [as_the_rules_say(line, ["a"], [1]) for line in lines]
+
+
+def test_good_and_bad_lines_keep_their_places() -> None:
+    requests = read_requests([b'{"userId":"a"}', b"?", b'{"userId":"b"}', b"?"])
+    assert requests.num_lines == 4
+    assert requests.positions.tolist() == [0, 2]
+    assert requests.user_ids == ["a", "b"]
+    assert sorted(requests.errors) == [1, 3]
+    rows = np.array([[0], [1]], np.int32)
+    users = [json.loads(line)["output"] for line in LineWriter(["x", "y"], True).output_lines(requests, rows, rows)]
+    assert users == [{"recommendedItems": ["x"], "scores": [0.0]}, None, {"recommendedItems": ["y"], "scores": [1e-7]}, None]
+
+
+def test_no_lines_give_no_lines() -> None:
+    assert written([], ["a"], [0], [1]) == []
+
+
+def test_a_request_is_what_the_rules_parse() -> None:
+    parsed = parse_line(b'{"userId": "a"}')
+    assert isinstance(parsed, Request)
+    assert read_requests([b'{"userId": "a"}']).given == [parsed.given.encode()]
