@@ -164,7 +164,7 @@ class FaultProxy:
         server.close()
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while (request := await _read_request(reader, writer)) is not None:
                 outcome = await self._outcome(request)
                 if outcome.answer is None:

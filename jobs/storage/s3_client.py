@@ -43,6 +43,8 @@ _REASONS = {
     "RequestTimeTooSkewed": ("this machine's clock is wrong", "Set the clock."),
     "PreconditionFailed": ("the object changed while it was being read", "Run again when it is complete."),
     "412": ("the object changed while it was being read", "Run again when it is complete."),
+    "500": ("the store failed, or its answers broke off", "Check the network, then run again."),
+    "InternalError": ("the store failed", "Run again later."),
     "SlowDown": ("the store is throttling and did not recover", "Run again later."),
 }
 BROKEN = (  # an answer that breaks off, comes too late, can't be parsed or fails its checksum
@@ -60,16 +62,25 @@ _lock = threading.Lock()  # boto3 can't make two sessions at once
 @functools.cache
 def client() -> Any:
     """The process's one boto3 client."""
+    settings = Config(
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        connect_timeout=5,
+        read_timeout=READ_TIMEOUT_SECONDS,
+        max_pool_connections=32,
+    )
     with _lock:
-        return boto3.session.Session().client(
-            "s3",
-            config=Config(
-                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-                connect_timeout=5,
-                read_timeout=READ_TIMEOUT_SECONDS,
-                max_pool_connections=32,
-            ),
-        )
+        made = boto3.session.Session().client("s3", config=settings)
+    made.meta.events.register("before-parse.s3", _refuse_cut_answers)
+    return made
+
+
+def _refuse_cut_answers(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
+    """Have an answer that ends early asked for again: boto3 would take a listing cut to nothing for an empty one."""
+    body, headers = response_dict["body"], response_dict["headers"]
+    if not isinstance(body, bytes) or operation_model.http["method"] == "HEAD" or "content-encoding" in headers:
+        return
+    if len(body) < int(headers.get("content-length", 0)):
+        response_dict["status_code"] = 500
 
 
 def error_code(error: ClientError) -> str:
@@ -132,7 +143,7 @@ def ask(operation: str, **request: Any) -> dict[str, Any]:
             if attempt + 1 < ATTEMPTS:
                 time.sleep(0.1 * 2**attempt)
     raise StorageError(
-        "the answer kept breaking off",
+        "every answer broke off or failed its checksum",
         where=f"s3://{request['Bucket']}/{request.get('Key', '')}",
         remedy="Check the network, then run again.",
     )
