@@ -162,7 +162,7 @@ def _facts(order: FitOrder, fitted: FittedRecipe, staged: Staged, evaluation: Ev
         "dimension": fitted.nightly.item_vectors().shape[1],
         "hash_seed": staged.manifest.facts.get("hash_seed", 0),
         "scores": recipe_for(order.recipe).has_scores,
-        "evaluation": evaluation.to_document() | {"held_out": held_out},
+        "evaluation": evaluation.to_document() | {"held_out": held_out, "dimension": fitted.evaluation.item_vectors().shape[1]},
     }
 
 

@@ -21,6 +21,9 @@ from jobs.training.staging import Staged
 from schemas import columns
 from schemas.manifest import FileEntry
 
+# What the held-out queries multiply; `recommend` takes `scoring.…`.
+ITEM_VECTORS = "evaluation.item_vectors"
+ITEM_BIAS = "evaluation.item_bias"
 _USERS_AT_ONCE = 65_536
 
 
