@@ -97,6 +97,7 @@ def _command(weed: Path, folder: Path, ports: dict[str, int]) -> list[str]:
         "-s3",
         f"-s3.config={folder / 's3.json'}",
         "-s3.iam=false",
+        "-s3.autoCreateBucket=false",  # a mistyped bucket is an error, as on AWS
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-master.telemetry=false",

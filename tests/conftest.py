@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import os
 import socket
@@ -62,23 +63,41 @@ def moto_endpoint(aws_environment: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.fixture
 def s3(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URI of a fresh, empty bucket on the mock S3: `s3://test-…`."""
-    return _fresh_bucket(moto_endpoint, monkeypatch)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_endpoint)
+    _forget_client()
+    bucket = f"test-{uuid.uuid4().hex[:12]}"
+    boto3.client("s3", endpoint_url=moto_endpoint).create_bucket(Bucket=bucket)
+    return f"s3://{bucket}"
 
 
 @pytest.fixture(scope="session")
-def seaweed_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a real S3 server (SeaweedFS) that lives as long as the test session."""
-    from real_s3 import seaweedfs
+def seaweed_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """AWS settings for a real S3 server (SeaweedFS) that lives as long as the test session.
 
-    with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as endpoint:
-        yield endpoint
+    Their user may do all but make buckets; the user `reader`, whose secret is `reader-secret`, may only read.
+    """
+    from jobs.local_s3 import local_s3
+
+    folder = tmp_path_factory.mktemp("seaweedfs")
+    write = ["Read", "Write", "List", "Tagging"]
+    rights = {"owner": ["Admin", *write], "test": write, "reader": ["Read", "List"]}
+    identities = [
+        {"name": name, "credentials": [{"accessKey": name, "secretKey": f"{name}-secret"}], "actions": actions}
+        for name, actions in rights.items()
+    ]
+    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
+    with local_s3(folder, buckets=["tests"]) as environment:
+        yield environment | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test-secret"}
 
 
 @pytest.fixture
-def seaweed(seaweed_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URI of a fresh, empty bucket on the real S3 server; this test's process, not Spark's workers, talks to it."""
-    yield _fresh_bucket(seaweed_endpoint, monkeypatch)
-    monkeypatch.undo()
+def seaweed(seaweed_environment: dict[str, str]) -> Iterator[str]:
+    """The URI of a fresh folder on the real S3 server; this test's process, not Spark's workers, talks to it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in seaweed_environment.items():
+            patch.setenv(name, value)
+        _forget_client()
+        yield f"s3://tests/{uuid.uuid4().hex}"
     _forget_client()
 
 
@@ -112,14 +131,6 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
-
-
-def _fresh_bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    _forget_client()
-    bucket = f"test-{uuid.uuid4().hex[:12]}"
-    boto3.client("s3").create_bucket(Bucket=bucket)
-    return f"s3://{bucket}"
 
 
 def _forget_client() -> None:

@@ -15,7 +15,7 @@ from schemas.errors import CommitLost, StorageError
 
 @pytest.fixture(params=["local", "moto", "seaweedfs"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URI of an empty folder, or of an empty bucket."""
+    """The URI of an empty folder or bucket."""
     fixture = {"moto": "s3", "seaweedfs": "seaweed"}.get(request.param)
     return request.getfixturevalue(fixture) if fixture else str(tmp_path / "place")
 
@@ -270,10 +270,9 @@ def _begin_upload(place: str, key: str) -> None:
     if place.startswith("s3://"):
         from jobs.storage.s3_client import client
 
-        upload = client().create_multipart_upload(Bucket=place.removeprefix("s3://"), Key=key)
-        client().upload_part(
-            Bucket=place.removeprefix("s3://"), Key=key, UploadId=upload["UploadId"], PartNumber=1, Body=b"half a file"
-        )
+        bucket, _, key = join(place, key).removeprefix("s3://").partition("/")
+        upload = client().create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+        client().upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"half a file")
     else:
         from jobs.storage.local import _temporary
 

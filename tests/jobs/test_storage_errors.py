@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from real_s3 import READER_KEY, READER_SECRET
 
 from jobs.storage import Store, join, list_input, store_for
 from jobs.storage.s3_client import client
@@ -74,8 +73,8 @@ def test_an_impossible_bucket_name_is_one_clear_line(s3: str) -> None:
 def reader(seaweed: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A bucket whose one file these credentials may read, but not change."""
     store_for(seaweed).write(join(seaweed, "file"), b"theirs")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER_SECRET)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "reader")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "reader-secret")
     client.cache_clear()
     yield seaweed
     client.cache_clear()
