@@ -9,8 +9,8 @@ What `train` does with it, in this order:
     evaluation = evaluate(held_out, item_vectors, item_bias, catalogue num_events, catalogue num_users)
     metrics.json = evaluation.to_document()
 
-The stored table holds all that `hrnn evaluate` needs beside the model's item vectors and the catalogue, so that any recipe is
-measured again by the same few lines, without its model's code.
+The stored table holds all that `hrnn evaluate` needs beside the item vectors that its queries multiply and the catalogue, so
+that any recipe is measured again by the same few lines, without its model's code.
 """
 
 from __future__ import annotations

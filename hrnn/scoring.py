@@ -25,6 +25,7 @@ BLOCK_ITEMS = 4096  # C
 GROUP_ITEMS = 64
 MOST_ROWS = 128  # users of one product
 MOST_CELLS = 1 << 26  # scores held at once: 256 MiB
+MOST_CANDIDATES = 1 << 22  # of which the K best are looked for at once
 
 _GROUPS = BLOCK_ITEMS // GROUP_ITEMS
 _LOW_BITS = 0xFFFFFFFF
@@ -167,15 +168,20 @@ class Scorer:
 
     def _best(self, wanted: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Item rows and scores of each row's best cells, [rows, wanted] each."""
-        num_groups = self._group_best.shape[1]
-        keys = _sortable(self._group_best, torch.arange(num_groups))
-        groups = _LOW_BITS - (torch.topk(keys, min(wanted, num_groups), dim=1, sorted=False).values & _LOW_BITS)
+        num_groups = min(wanted, self._group_best.shape[1])
+        step = max(1, MOST_CANDIDATES // (num_groups * GROUP_ITEMS))
+        pieces = [self._best_of(slice(start, start + step), num_groups, wanted) for start in range(0, self.rows, step)]
+        keys = torch.cat(pieces)
+        return (_LOW_BITS - (keys & _LOW_BITS)).numpy(), _score_of(keys).numpy()
+
+    def _best_of(self, rows: slice, num_groups: int, wanted: int) -> torch.Tensor:
+        """Sortable keys of some rows' best cells, best first."""
+        best = _sortable(self._group_best[rows], torch.arange(self._group_best.shape[1]))
+        groups = _LOW_BITS - (torch.topk(best, num_groups, dim=1, sorted=False).values & _LOW_BITS)
         grouped = self._cells.view(len(self._cells), self.rows, _GROUPS, GROUP_ITEMS)
-        rows = torch.arange(self.rows)[:, None]
-        candidates = grouped[groups // _GROUPS, rows, groups % _GROUPS].flatten(1)
+        candidates = grouped[groups // _GROUPS, torch.arange(self.rows)[rows, None], groups % _GROUPS].flatten(1)
         item_rows = (groups[:, :, None] * GROUP_ITEMS + torch.arange(GROUP_ITEMS)).flatten(1)
-        best = torch.topk(_sortable(candidates, item_rows), wanted, dim=1).values
-        return (_LOW_BITS - (best & _LOW_BITS)).numpy(), _score_of(best).numpy()
+        return torch.topk(_sortable(candidates, item_rows), wanted, dim=1).values
 
 
 def _sortable(scores: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:

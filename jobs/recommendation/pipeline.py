@@ -28,6 +28,7 @@ from jobs.recommendation.inputs import Split, read_lines
 from jobs.recommendation.lines import Requests, read_requests
 from jobs.recommendation.parts import Part, store_part
 from jobs.recommendation.served import Items, Served, Solution, UserTable, all_users, served
+from jobs.spark.following import following
 from jobs.spark.session import spark_errors
 
 MOST_BYTES_IN_WORKER = 256 << 20  # of states, as they are stored
@@ -65,14 +66,15 @@ def answer(spark: SparkSession, work: Work) -> list[Part]:
         HrnnError: What a worker raised.
     """
     num_splits, num_shards = len(work.splits), len(work.solution.states)
-    numbers = spark.range(0, num_splits, 1, num_splits)
+    numbers, num_tasks = spark.range(0, num_splits, 1, num_splits), num_splits
     if work.solution.states_bytes <= MOST_BYTES_IN_WORKER:
         parts = numbers.mapInArrow(partial(_answer_splits, work), _PART_SQL)
     else:
         asked = numbers.mapInArrow(partial(_send_users, work), _PARCEL_SQL)
         scored = asked.repartitionById(num_shards, "target").mapInArrow(partial(_score_users, work), _PARCEL_SQL)
         parts = scored.repartitionById(num_splits, "target").mapInArrow(partial(_write_split, work), _PART_SQL)
-    with spark_errors():
+        num_tasks += num_shards + num_splits
+    with spark_errors(), following(spark, num_tasks, "recommend"):
         rows = parts.toArrow()["part"].to_pylist()
     found = {part.split: part for part in (Part(**json.loads(row)) for row in rows)}
     assert len(rows) == len(found) == num_splits, "every split has one part"

@@ -58,6 +58,12 @@ def test_more_users_than_one_product_takes() -> None:
     assert_is_top(scorer.top(queries, own, 10), scores, 10)
 
 
+def test_long_lists_are_found_a_few_users_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hrnn.scoring.MOST_CANDIDATES", 3 * 90 * 64)
+    scorer, queries, own, scores = random_case(10, 5000, 4)
+    assert_is_top(scorer.top(queries, own, 90), scores, 90)
+
+
 def test_equal_scores_stand_in_order_of_item_row() -> None:
     top = Scorer(torch.zeros(5000, 3), torch.zeros(5000)).top(torch.ones(1, 3), OwnItems.none(1), 30)
     assert top.item_rows.tolist() == [list(range(30))]

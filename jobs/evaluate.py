@@ -1,0 +1,153 @@
+"""Measure a solution version beside its baselines, on the events that its training did not see."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import typer
+from safetensors import safe_open
+
+from hrnn import evaluation
+from hrnn.evaluation import Evaluation, HeldOut
+from hrnn.sequences import Sequences
+from hrnn.splits import evaluation_split, ranges
+from jobs.cli import job_main
+from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.training.publication import ITEM_BIAS, ITEM_VECTORS
+from jobs.training.staging import stage
+from schemas import columns
+from schemas.errors import DataError
+from schemas.manifest import Manifest, fingerprint
+
+_NAMES = {
+    "coverage": "coverage",
+    "mean_reciprocal_rank_at_25": "MRR@25",
+    "normalized_discounted_cumulative_gain_at_5": "NDCG@5",
+    "normalized_discounted_cumulative_gain_at_10": "NDCG@10",
+    "normalized_discounted_cumulative_gain_at_25": "NDCG@25",
+    "precision_at_5": "P@5",
+    "precision_at_10": "P@10",
+    "precision_at_25": "P@25",
+    "hit_rate_at_25": "hits@25",
+    "recall_at_25": "recall@25",
+}
+
+
+def evaluate(*, solution_uri: str, sequences_uri: str | None = None, output_uri: str | None = None) -> dict[str, Any]:
+    """Rank the catalogue for the test users again, from what the solution version holds, and measure model and baselines.
+
+    Args:
+        solution_uri: Folder that `train` wrote.
+        sequences_uri: Folder of the sequences it was trained on: checks that the hidden events are theirs. None: no such check.
+        output_uri: Folder for `metrics.json` and a manifest. None: nothing is written.
+
+    Returns:
+        The summary: Personalize's metrics of the model, the table of model and baselines, test_users, truth_events.
+
+    Raises:
+        DataError: The solution version was not trained on these sequences, or what it holds back is not theirs.
+        StorageError: There is no such solution version, or there are no such sequences.
+    """
+    began = time.monotonic()
+    source = StepFolder(solution_uri)
+    solution = source.require("solution_version")
+    identity = fingerprint("evaluate", {}, [solution.fingerprint])
+    folder = StepFolder(output_uri) if output_uri else None
+    done = folder.manifest() if folder else None
+    if folder and done and done.fingerprint == identity and not sequences_uri:
+        return _summary(done.facts["metrics"], began, output=folder.uri, skipped=True)
+    with scratch_folder("evaluate") as scratch_path:
+        scratch = Path(scratch_path)
+        held_out = HeldOut.from_table(
+            pq.read_table(source.fetch(solution.file(solution.facts["evaluation"]["held_out"]), scratch)),
+            solution.facts["evaluation"]["dimension"],
+        )
+        if sequences_uri:
+            check_held_out(held_out, solution, StepFolder(sequences_uri), scratch)
+        document = _measured(source, solution, held_out, scratch).to_document()
+    if folder:
+        metrics = folder.put(folder.own("metrics.json"), (json.dumps(document, indent=1) + "\n").encode())
+        folder.publish("evaluation", identity, {}, [source.reference(solution)], [metrics], facts={"metrics": document})
+    return _summary(document, began, output=folder.uri if folder else None, skipped=False)
+
+
+def check_held_out(held_out: HeldOut, solution: Manifest, source: StepFolder, scratch: Path) -> None:
+    """Compare what a solution version holds of its test users with the sequences that it was trained on.
+
+    Raises:
+        DataError: They differ.
+    """
+    manifest = source.require("sequences")
+    if manifest.fingerprint not in {reference.version for reference in solution.inputs}:
+        raise DataError(
+            "the solution version was trained on other sequences",
+            where=source.uri,
+            allowed=", ".join(reference.uri for reference in solution.inputs),
+        )
+    sequences = Sequences.load(stage(source, manifest, scratch).arrays)
+    split = evaluation_split(sequences.history_lengths)
+    starts = sequences.user_offsets[:-1][split.user_rows]
+    history = sequences.item_rows[ranges(starts, split.keep_counts)]
+    truth = sequences.item_rows[ranges(starts + split.keep_counts, split.truth_counts)]
+    same = (
+        np.array_equal(held_out.user_rows, split.user_rows)
+        and np.array_equal(held_out.history_item_rows, history)
+        and np.array_equal(held_out.truth_item_rows, truth)
+    )
+    if not same:
+        raise DataError(
+            "the test users' events are not those of the sequences", where=source.uri, remedy="Train again with this release."
+        )
+
+
+def table_lines(document: dict[str, Any]) -> list[str]:
+    """The table of model and baselines for people, and how sure the gain over each baseline is."""
+    rows: dict[str, dict[str, float]] = document["table"]
+    width = max(len(name) for name in rows)
+    lines = [" " * width + "".join(f"{_NAMES[metric]:>11}" for metric in rows["model"])]
+    lines += [name.ljust(width) + "".join(f"{value:>11.4f}" for value in row.values()) for name, row in rows.items()]
+    for name, gain in document["gain_in_normalized_discounted_cumulative_gain_at_25"].items():
+        lines.append(f"NDCG@25, model less {name}: {gain['difference']:+.4f} (standard error {gain['standard_error']:.4f})")
+    lines.append(f"{document['test_users']:,} test users, {document['truth_events']:,} hidden events")
+    return lines
+
+
+def _measured(source: StepFolder, solution: Manifest, held_out: HeldOut, scratch: Path) -> Evaluation:
+    catalogue = pq.read_table(
+        source.fetch(solution.file(solution.facts["catalogue"]), scratch), columns=[columns.NUM_EVENTS, columns.NUM_USERS]
+    )
+    with safe_open(source.fetch(solution.file(solution.facts["model"]), scratch), "pt") as parameters:
+        return evaluation.evaluate(
+            held_out,
+            parameters.get_tensor(ITEM_VECTORS),
+            parameters.get_tensor(ITEM_BIAS),
+            catalogue[columns.NUM_EVENTS].to_numpy(),
+            catalogue[columns.NUM_USERS].to_numpy(),
+        )
+
+
+def _summary(document: dict[str, Any], began: float, *, output: str | None, skipped: bool) -> dict[str, Any]:
+    return {"job": "evaluate", "output": output, "skipped": skipped, **document, "seconds": round(time.monotonic() - began, 1)}
+
+
+def run(
+    solution: Annotated[str, typer.Option(help="Folder that `hrnn train` wrote: s3://…, file://… or a path.")],
+    sequences: Annotated[
+        str | None, typer.Option(help="Folder of its sequences: check that the hidden events are really theirs.")
+    ] = None,
+    output: Annotated[str | None, typer.Option(help="Folder for metrics.json; nothing is written without it.")] = None,
+) -> dict[str, Any]:
+    """Measure a solution version by Personalize's split and metrics, beside popularity and personal popularity."""
+    summary = evaluate(solution_uri=solution, sequences_uri=sequences, output_uri=output)
+    print("\n".join(table_lines(summary)), file=sys.stderr)
+    return summary
+
+
+if __name__ == "__main__":
+    job_main("evaluate", run)
