@@ -51,7 +51,7 @@ def sessionize(
         The job's summary: counts of events, users, items and sessions, and warnings.
 
     Raises:
-        ConfigError: A setting is out of range, or event types are asked of data that have none.
+        ConfigError: A setting is out of range, event types are asked of data that have none, or the output is an input.
         DataError: No event is left.
         StorageError: An input is missing or the output cannot be written.
         IntegrityError: An input differs from its manifest.
@@ -61,6 +61,8 @@ def sessionize(
     sources = [_dataset(interactions_uri, "Interactions"), *([_dataset(items_uri, "Items")] if items_uri else [])]
     identity = fingerprint("sessionize", config, [manifest.fingerprint for _, manifest in sources])
     folder = StepFolder(output_uri)
+    if folder.uri in {source.uri for source, _ in sources}:
+        raise ConfigError("the output would replace an input", where="output", value=folder.uri, remedy="Name another folder.")
     published = folder.manifest()
     skipped = published is not None and published.fingerprint == identity
     if published is None or not skipped:

@@ -23,7 +23,7 @@ from schemas.columns import (
     NUM_EVENTS,
     NUM_USERS,
 )
-from schemas.errors import SchemaError
+from schemas.errors import DataError, SchemaError
 from schemas.manifest import Manifest
 
 _OWN_COLUMNS = {ITEM_ROW, NUM_EVENTS, NUM_USERS, FIRST_TIME, LAST_TIME}
@@ -80,11 +80,14 @@ def read_items(folder: StepFolder, manifest: Manifest) -> pa.Table:
     """The Items dataset, one row an id: the last one of the input where an id occurs again.
 
     Raises:
+        DataError: There is no item.
         IntegrityError: A part differs from what its manifest promises.
         SchemaError: A metadata column bears a name that the catalogue gives to a column of its own.
     """
     with scratch_folder("items") as scratch:
-        parts = [pq.read_table(folder.fetch(part, Path(scratch))) for part in manifest.files_below("data")]
+        parts = [pq.read_table(folder.fetch(part, Path(scratch))) for part in manifest.files_below("data") if part.rows]
+    if not parts:
+        raise DataError("the dataset holds no items", where=folder.uri, remedy="See the rows that validate rejected.")
     table = pa.concat_tables(parts).sort_by(INPUT_ORDER).drop_columns([INPUT_ORDER]).combine_chunks()
     if taken := _OWN_COLUMNS.intersection(table.schema.names):
         raise SchemaError(

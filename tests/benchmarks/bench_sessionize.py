@@ -190,7 +190,12 @@ def compare(label: str, data: Path, output: Path, options: argparse.Namespace) -
     }
     for name, row in median.items():
         print(f"{name:14} {row['seconds']:8.2f} {row['start_seconds']:8.2f} {row['cpu']:8.1f} {row['peak'] / 2**30:9.2f}")
-    print(f"hrnn / polars  {median['hrnn']['seconds'] / median['polars']['seconds']:8.2f}", flush=True)
+    # Neighbours in time share the machine's other load: their ratio is steadier than that of the medians.
+    ratios = [ours["seconds"] / theirs["seconds"] for ours, theirs in zip(runs["hrnn"], runs["polars"], strict=True)]
+    print(
+        f"hrnn / polars  {statistics.median(ratios):8.2f}  (median of {', '.join(f'{ratio:.2f}' for ratio in ratios)})",
+        flush=True,
+    )
 
 
 def _shown(run: dict[str, Any]) -> dict[str, Any]:

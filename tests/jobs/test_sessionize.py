@@ -353,6 +353,20 @@ def test_what_cannot_work_is_refused_in_one_sentence(
     assert StepFolder(f"{tmp_path}/out").manifest() is None
 
 
+def test_items_that_are_none_are_refused(tmp_path: Path) -> None:
+    publish_interactions(f"{tmp_path}/in", [("a", "b", 1)])
+    publish_items(f"{tmp_path}/items", [], {"GENRE": "string"})
+    with pytest.raises(DataError, match="the dataset holds no items"):
+        sessionize(interactions_uri=f"{tmp_path}/in", items_uri=f"{tmp_path}/items", output_uri=f"{tmp_path}/out")
+
+
+def test_an_input_is_never_replaced(tmp_path: Path) -> None:
+    publish_interactions(f"{tmp_path}/in", [("a", "b", 1)])
+    with pytest.raises(ConfigError, match="output: the output would replace an input"):
+        sessionize(interactions_uri=f"{tmp_path}/in", output_uri=f"{tmp_path}/in/")
+    assert StepFolder(f"{tmp_path}/in").require("dataset")
+
+
 def test_an_item_column_must_not_take_a_name_of_the_catalogue(tmp_path: Path) -> None:
     publish_interactions(f"{tmp_path}/in", [("a", "b", 1)])
     publish_items(f"{tmp_path}/items", [("b", 1)], {"num_users": "long"})
