@@ -23,6 +23,8 @@ from schemas.datasets import DatasetSchema, parse_schema
 from schemas.errors import ConfigError, DataError
 from schemas.manifest import FileEntry, InputRef, Manifest, fingerprint
 
+_NO_ROWS = "Give CSV with a header and rows."
+
 
 def validate(
     *,
@@ -90,9 +92,13 @@ class _Import:
     def run(self, identity: str, master: str | None) -> Manifest:
         """Do all of it; the manifest, when all is well."""
         if not any(file.header for file in self.files):
-            raise DataError("every file is empty", where=self.data_uri, remedy="Give CSV with a header and rows.")
+            raise DataError("every file is empty", where=self.data_uri, remedy=_NO_ROWS)
+        splits = plan_splits(
+            self.files, SPLIT_BYTES, lambda stretches: run_tasks(spark_session(master), scan, stretches, "find lines")
+        )
+        if not splits:
+            raise DataError("there is a header but no rows", where=self.data_uri, remedy=_NO_ROWS)
         spark = spark_session(master)
-        splits = plan_splits(self.files, SPLIT_BYTES, lambda stretches: run_tasks(spark, scan, stretches, "find lines"))
         check = partial(write_part, schema=self.schema, output_uri=self.folder.uri)
         answers = run_tasks(spark, check, gather(splits, SPLIT_BYTES), "check rows")
         counts = reconcile(self.files, answers)
@@ -127,7 +133,7 @@ class _Import:
         shown = self.folder.uri_of(self.failed_place + "report.json")
         read, rejected = report["rows_read"], report["rows_rejected"]
         if not read:
-            raise DataError("there is a header but no rows", where=self.data_uri, remedy="Give CSV with a header and rows.")
+            raise DataError("there is a header but no rows", where=self.data_uri, remedy=_NO_ROWS)
         raise DataError(
             f"{rejected:,} of {read:,} rows were rejected: {'; '.join(map(_told, report['reasons'][:3]))}",
             where=self.data_uri,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 
 from jobs.storage.folders import StepFolder, scratch_folder
 from jobs.validation.cells import LATEST_SECONDS, is_time, longest_string
+from jobs.validation.page import offline_page
 from schemas import columns
 from schemas.dataset_rules import FieldType
 from schemas.datasets import DatasetSchema
@@ -67,28 +69,35 @@ def check_expectations(frame: DataFrame, schema: DatasetSchema, num_rows: int) -
         schema: What they must be.
         num_rows: How many they must be.
     """
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # before the import: it reads the variable once
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # before the import, which reads it once and takes seconds
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations of its own and of what it imports
+        import great_expectations as gx
 
-    from jobs.validation.page import offline_page
+        logging.getLogger("great_expectations").setLevel(logging.WARNING)  # the import sets it to INFO
+        result = _run_suite(gx, frame, schema, num_rows)
+        page = offline_page(result, frame.columns, num_rows)
+    failed = tuple(_name(outcome.expectation_config) for outcome in result.results if not outcome.success)
+    return Verdict(len(result.results), failed, page)
+
+
+def _run_suite(gx: Any, frame: DataFrame, schema: DatasetSchema, num_rows: int) -> Any:
+    """The suite's result, from a context that lives in memory only."""
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
-    batches = context.data_sources.add_spark("accepted", persist=False).add_dataframe_asset(schema.dataset_type)
-    suite = gx.ExpectationSuite(schema.dataset_type)
+    rows = context.data_sources.add_spark("accepted", persist=False).add_dataframe_asset(schema.dataset_type)
+    suite = context.suites.add(gx.ExpectationSuite(schema.dataset_type))
     for expectation in expectations(gx.expectations, schema, num_rows):
         suite.add_expectation(expectation)
-    result = context.validation_definitions.add(
-        gx.ValidationDefinition(
-            name=schema.dataset_type,
-            data=batches.add_batch_definition_whole_dataframe("all rows"),
-            suite=context.suites.add(suite),
-        )
-    ).run(batch_parameters={"dataframe": frame}, result_format="BOOLEAN_ONLY")
-    failed = [_name(outcome.expectation_config) for outcome in result.results if not outcome.success]
-    return Verdict(len(result.results), tuple(failed), offline_page(result, frame.columns, num_rows))
+    definition = gx.ValidationDefinition(
+        name=schema.dataset_type, data=rows.add_batch_definition_whole_dataframe("all rows"), suite=suite
+    )
+    # BOOLEAN_ONLY: every other format scans the rows again for each column's values.
+    return context.validation_definitions.add(definition).run(
+        batch_parameters={"dataframe": frame}, result_format="BOOLEAN_ONLY"
+    )
 
 
 def expectations(kinds: Any, schema: DatasetSchema, num_rows: int) -> Iterator[Any]:

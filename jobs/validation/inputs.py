@@ -168,20 +168,25 @@ def _header(head: bytes, is_whole: bool, where: str) -> tuple[tuple[str, ...], i
     for start, stop in zip(found.record_starts().tolist(), stops.tolist(), strict=True):
         if stop == len(head) and not is_whole:
             break
-        row = head[start:stop].strip()
-        if b"\0" in row:
-            raise DataError("this is a binary file, not CSV text", where=where, remedy="Export it as CSV in UTF-8.")
-        if row:
-            return _names(row, where), stop, int((found.line_stops <= stop).sum())
+        if row := head[start:stop].strip():
+            names = _names(row)
+            if names is None:
+                raise _no_csv("the header is not CSV text in UTF-8", head, where)
+            return names, stop, int((found.line_stops <= stop).sum())
     if not is_whole or found.inside_after:
-        raise DataError(
-            "no header row was found", where=where, remedy="The first row must name the columns, separated by commas."
-        )
+        raise _no_csv("no header row was found", head, where)
     return (), len(head), found.num_lines
 
 
-def _names(row: bytes, where: str) -> tuple[str, ...]:
+def _names(row: bytes) -> tuple[str, ...] | None:
+    """Column names of a header row, or None where it is none."""
     try:
-        return tuple(name.strip() for name in next(csv.reader([row.decode()])))
+        return None if b"\0" in row else tuple(name.strip() for name in next(csv.reader([row.decode()])))
     except (UnicodeDecodeError, csv.Error):
-        raise DataError("the header is not CSV text in UTF-8", where=where, remedy="Export the file as CSV in UTF-8.") from None
+        return None
+
+
+def _no_csv(problem: str, head: bytes, where: str) -> DataError:
+    if b"\0" in head:
+        problem = "this is a binary file, not CSV text"
+    return DataError(problem, where=where, remedy="Give CSV in UTF-8 whose first row names the columns, separated by commas.")

@@ -1,0 +1,282 @@
+"""`hrnn validate` as a whole, on Spark."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import jobs.validate
+from jobs.storage import list_input, store_for
+from jobs.storage.folders import StepFolder
+from jobs.validate import validate
+from jobs.validation.expectations import accepted_rows
+from schemas.columns import INPUT_ORDER
+from schemas.datasets import parse_schema_document
+from schemas.errors import ConfigError, DataError, SchemaError, StorageError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+SCHEMA = {
+    "type": "record",
+    "name": "Interactions",
+    "fields": [
+        {"name": "USER_ID", "type": "string"},
+        {"name": "ITEM_ID", "type": "string"},
+        {"name": "TIMESTAMP", "type": "long"},
+        {"name": "EVENT_VALUE", "type": ["null", "float"]},
+        {"name": "NOTE", "type": ["null", "string"]},
+    ],
+    "version": "1.0",
+}
+HEADER = "USER_ID,ITEM_ID,TIMESTAMP,EVENT_VALUE,NOTE\n"
+RIGHT = 'u1,i1,10,1.5,"a, ""b"""\nu1,i2,11,,\nu2,i1,12,2,"two\nlines"\nu3,i9,13,,x\n'
+WRONG = "u4,i1,1700000000000,,\n,i1,14,,\nu5,i1\n"
+
+
+def write(folder: Path, files: dict[str, str | bytes], schema: dict[str, Any] | str = SCHEMA) -> dict[str, Any]:
+    """Put a schema and data files down; the arguments of `validate` for them."""
+    (folder / "in").mkdir(parents=True, exist_ok=True)
+    (folder / "schema.json").write_text(schema if isinstance(schema, str) else json.dumps(schema))
+    for name, data in files.items():
+        (folder / "in" / name).write_bytes(data.encode() if isinstance(data, str) else data)
+    return {
+        "schema_uri": str(folder / "schema.json"),
+        "data_uri": str(folder / "in"),
+        "output_uri": str(folder / "out"),
+        "max_rejected_fraction": 0.5,
+    }
+
+
+def rows(folder: StepFolder, scratch: Path) -> list[tuple[Any, ...]]:
+    """The published rows in their order, every file checked."""
+    manifest = folder.require("dataset")
+    tables = [pq.read_table(folder.fetch(entry, scratch)) for entry in manifest.files_below("data")]
+    return [tuple(row.values()) for row in pa.concat_tables(tables).to_pylist()]
+
+
+DATA: dict[str, str | bytes] = {"1.csv": HEADER + RIGHT}
+WANTED = [
+    ("u1", "i1", 10, 1.5, 'a, "b"', 2),
+    ("u1", "i2", 11, None, None, 3),
+    ("u2", "i1", 12, 2.0, "two\nlines", 4),
+    ("u3", "i9", 13, None, "x", 6),
+]
+
+
+def test_an_import_leaves_rows_rejects_report_and_data_docs(spark: SparkSession, tmp_path: Path) -> None:
+    arguments = write(tmp_path, {"1.csv": HEADER + RIGHT + WRONG})
+    summary = validate(**arguments)
+    folder = StepFolder(arguments["output_uri"])
+    manifest = folder.require("dataset")
+    assert rows(folder, tmp_path) == WANTED
+    assert manifest.counts == {"rows_read": 7, "rows_accepted": 4, "rows_rejected": 3}
+    assert manifest.facts["dataset_type"] == "Interactions"
+    assert parse_schema_document(manifest.facts["schema"]).names == ["USER_ID", "ITEM_ID", "TIMESTAMP", "EVENT_VALUE", "NOTE"]
+    assert manifest.facts["input_files"] == [
+        {"uri": str(tmp_path / "in" / "1.csv"), "size": len((HEADER + RIGHT + WRONG).encode()), "rows_read": 7}
+    ]
+    on_disk = {str(path.relative_to(folder.uri)) for path in Path(folder.uri).rglob("*") if path.is_file()}
+    assert on_disk == {entry.path for entry in manifest.files} | {"manifest.json"}
+
+    rejected = list(csv.DictReader(io.StringIO(folder.read(manifest.file("rejected/rejected.csv")).decode())))
+    assert [(row["file"], int(row["line"]), row["column"], row["value"]) for row in rejected] == [
+        ("1.csv", 7, "TIMESTAMP", "1700000000000"),
+        ("1.csv", 8, "USER_ID", ""),
+        ("1.csv", 9, "", "u5,i1"),
+    ]
+    [part] = [entry for entry in manifest.files_below("rejected") if entry.path.endswith(".parquet")]
+    assert pq.read_table(folder.fetch(part, tmp_path)).num_rows == 3
+
+    report = json.loads(folder.read(manifest.file("report.json")))
+    assert (report["rows_read"], report["rows_accepted"], report["rows_rejected"], report["accepted"]) == (7, 4, 3, True)
+    assert {(reason["column"], reason["rows"], reason["examples"][0]["line"]) for reason in report["reasons"]} == {
+        ("TIMESTAMP", 1, 7), ("USER_ID", 1, 8), ("", 1, 9),
+    }  # fmt: skip
+    assert report["expectations"]["checked"] > 10
+    assert report["expectations"]["failed"] == []
+
+    page = folder.read(manifest.file("data_docs/index.html")).decode()
+    assert "Must have exactly" in page
+    assert not re.search(r"https?:|src=|href=", page)
+
+    assert summary | {"seconds": 0} == {
+        "job": "validate", "output": folder.uri, "skipped": False, "seconds": 0, "dataset_type": "Interactions",
+        "rows_read": 7, "rows_accepted": 4, "rows_rejected": 3, "report": f"{folder.uri}/report.json",
+    }  # fmt: skip
+
+
+def test_the_same_import_again_does_nothing_and_a_changed_one_replaces_it(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = write(tmp_path, {"1.csv": HEADER + RIGHT})
+    first = validate(**arguments)
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs.validate, "spark_session", lambda master: pytest.fail("Spark is not needed"))
+        again = validate(**arguments)
+    assert again["skipped"]
+    assert again | {"skipped": False, "seconds": 0} == first | {"seconds": 0}
+    write(tmp_path, {"2.csv": HEADER + "u7,i7,70,,\n"})
+    assert not validate(**arguments)["skipped"]
+    folder = StepFolder(arguments["output_uri"])
+    assert rows(folder, tmp_path) == [*WANTED, ("u7", "i7", 70, None, None, (1 << 40) + 2)]
+    assert len(list(Path(folder.uri, "data").iterdir())) == 1
+
+
+def test_splits_and_parts_change_nothing_but_the_files(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs.validate, "SPLIT_BYTES", 20)
+    arguments = write(tmp_path, {"1.csv": HEADER + RIGHT + WRONG, "2.csv.gz": gzip.compress((HEADER + RIGHT).encode())})
+    validate(**arguments)
+    folder = StepFolder(arguments["output_uri"])
+    assert rows(folder, tmp_path) == WANTED + [(*row[:-1], row[-1] + (1 << 40)) for row in WANTED]
+    assert len(folder.require("dataset").files_below("data")) > 3
+    report = json.loads(folder.read(folder.require("dataset").file("report.json")))
+    assert [(file["file"], file["rows_read"], file["rows_rejected"]) for file in report["files"]] == [
+        ("1.csv", 7, 3),
+        ("2.csv.gz", 4, 0),
+    ]
+    assert sorted(reason["examples"][0]["line"] for reason in report["reasons"]) == [7, 8, 9]
+
+
+def test_s3_in_and_out_gives_what_local_files_give(
+    spark: SparkSession, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs.validate, "SPLIT_BYTES", 64)
+    arguments = write(tmp_path, {"1.csv": HEADER + RIGHT + WRONG})
+    store = store_for(s3)
+    store.upload(tmp_path / "schema.json", f"{s3}/schema.json")
+    store.upload(tmp_path / "in" / "1.csv", f"{s3}/raw/1.csv")
+    remote = {"schema_uri": f"{s3}/schema.json", "data_uri": f"{s3}/raw/", "output_uri": f"{s3}/out/"}
+    summary = validate(**{**arguments, **remote})
+    assert summary["rows_accepted"] == 4
+    assert summary["output"] == f"{s3}/out"
+    assert rows(StepFolder(f"{s3}/out"), tmp_path) == WANTED
+    validate(**arguments)
+    here, there = StepFolder(arguments["output_uri"]), StepFolder(f"{s3}/out")
+    shown = [folder.read(folder.require("dataset").file("rejected/rejected.csv")) for folder in (here, there)]
+    assert shown[0] == shown[1]
+    assert validate(**{**arguments, **remote})["skipped"]
+
+
+def test_too_many_rejected_rows_fail_after_the_report_is_written(spark: SparkSession, tmp_path: Path) -> None:
+    arguments = write(tmp_path, {"1.csv": HEADER + RIGHT + WRONG}) | {"max_rejected_fraction": 0.1}
+    with pytest.raises(DataError) as raised:
+        validate(**arguments)
+    message = str(raised.value)
+    assert message.startswith(f"{tmp_path}/in: 3 of 7 rows were rejected: ")
+    assert "USER_ID: empty, but the schema does not allow null (1 rows, as in 1.csv line 8: '')" in message
+    assert f"Allowed: a fraction of 0.1, and at least one right row. See {tmp_path}/out/report.json;" in message
+    assert sorted(file.uri.removeprefix(f"{tmp_path}/out/")[:20] for file in list_input(f"{tmp_path}/out")) == [
+        "rejected/part-00000-", "rejected/rejected.cs", "report.json",
+    ]  # fmt: skip
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["accepted"] is False
+    with pytest.raises(StorageError, match="no finished step"):
+        StepFolder(arguments["output_uri"]).require("dataset")
+
+
+def test_a_failed_import_leaves_the_published_one_whole(spark: SparkSession, tmp_path: Path) -> None:
+    arguments = write(tmp_path, {"1.csv": HEADER + RIGHT})
+    validate(**arguments)
+    write(tmp_path, {"2.csv": HEADER + "u\n" * 10})
+    with pytest.raises(DataError, match=r"10 of 14 rows were rejected.*See .*/out/failed/report.json"):
+        validate(**arguments)
+    folder = StepFolder(arguments["output_uri"])
+    assert rows(folder, tmp_path) == WANTED
+    assert json.loads(folder.read(folder.require("dataset").file("report.json")))["rows_read"] == 4
+    assert json.loads((tmp_path / "out" / "failed" / "report.json").read_text())["rows_read"] == 14
+    write(tmp_path, {"2.csv": HEADER + "u8,i,1,,\n"})
+    validate(**arguments)
+    assert not list((tmp_path / "out" / "failed").rglob("*.*"))
+
+
+def test_an_expectation_that_fails_is_named_and_nothing_is_published(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = accepted_rows
+
+    def damaged(*arguments: Any) -> Any:
+        frame = real(*arguments)
+        return frame.selectExpr("USER_ID", "nullif(ITEM_ID, 'i2') ITEM_ID", "TIMESTAMP", "EVENT_VALUE", "NOTE", INPUT_ORDER)
+
+    monkeypatch.setattr(jobs.validate, "accepted_rows", damaged)
+    arguments = write(tmp_path, {"1.csv": HEADER + RIGHT})
+    with pytest.raises(DataError, match="break an expectation: expect_column_values_to_not_be_null of ITEM_ID") as raised:
+        validate(**arguments)
+    assert f"See {tmp_path}/out/data_docs/index.html." in str(raised.value)
+    assert (tmp_path / "out" / "data_docs" / "index.html").is_file()
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    assert not list((tmp_path / "out" / "data").iterdir())
+
+
+def test_odd_names_and_files_without_rows_are_no_trouble(spark: SparkSession, tmp_path: Path) -> None:
+    folder = tmp_path / "a {b} [c], d* ü"
+    header = "NOTE,EXTRA,TIMESTAMP,EVENT_VALUE,ITEM_ID,USER_ID"
+    arguments = write(folder, {"0.csv": "", "1 %20.csv": f"{header}\n,e,5,,i,u\n", "2.csv": HEADER, "3.csv": HEADER + "\n\n"})
+    assert validate(**arguments)["rows_accepted"] == 1
+    report = json.loads((folder / "out" / "report.json").read_text())
+    assert [file["warnings"] for file in report["files"]] == [
+        ["The file is empty."],
+        ["Columns that the schema does not name are ignored: EXTRA."],
+        ["The file holds a header but no rows."],
+        ["The file holds a header but no rows."],
+    ]
+    assert rows(StepFolder(arguments["output_uri"]), tmp_path) == [("u", "i", 5, None, None, (1 << 40) + 2)]
+
+
+def test_what_a_worker_finds_is_one_message_here_too(spark: SparkSession, tmp_path: Path) -> None:
+    arguments = write(tmp_path, {"1.csv": HEADER + RIGHT + 'u,i,1,,"open\n'})
+    with pytest.raises(DataError) as raised:
+        validate(**arguments)
+    assert str(raised.value) == (
+        f"{tmp_path}/in/1.csv: the quote that opens in the row of line 7 is never closed. "
+        'Close it; write a quote inside a quoted value as "".'
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "schema", "changed", "error", "message"),
+    [
+        ({}, SCHEMA, {}, StorageError, "no file is there"),
+        ({"1.csv": ""}, SCHEMA, {}, DataError, "every file is empty. Give CSV with a header and rows."),
+        ({"1.csv": HEADER, "2.csv": ""}, SCHEMA, {}, DataError, "there is a header but no rows"),
+        ({"1.csv": "USER_ID,NOTE\nu,x\n"}, SCHEMA, {}, DataError, "following columns:[ITEM_ID, TIMESTAMP, EVENT_VALUE]."),
+        (DATA, "{", {}, SchemaError, "schema.json: the schema is not JSON"),
+        (DATA, "\xff\xfe", {}, SchemaError, "the schema is not JSON"),
+        (DATA, SCHEMA, {"schema_uri": "/nowhere/schema.json"}, StorageError, "/nowhere/schema.json: there is no such file"),
+        (DATA, SCHEMA, {"schema_uri": "{folder}/in"}, StorageError, "this is a folder, not a file"),
+        (DATA, SCHEMA, {"data_uri": "{folder}/missing.csv"}, StorageError, "missing.csv: no file is there"),
+        (DATA, SCHEMA, {"data_uri": "ftp://host/1.csv"}, StorageError, "this kind of place is not known"),
+        (DATA, SCHEMA, {"output_uri": "{folder}/in/out"}, ConfigError, "data and output lie within each other"),
+        (DATA, SCHEMA, {"output_uri": "{folder}"}, ConfigError, "data and output lie within each other"),
+        (DATA, SCHEMA, {"max_rejected_fraction": 1.5}, ConfigError, "--max-rejected-fraction: this is no fraction (got 1.5)"),
+    ],
+)
+def test_a_users_mistake_is_one_message_before_spark_starts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    files: dict[str, str | bytes],
+    schema: dict[str, Any] | str,
+    changed: dict[str, Any],
+    error: type[Exception],
+    message: str,
+) -> None:
+    monkeypatch.setattr(jobs.validate, "spark_session", lambda master: pytest.fail("Spark is not needed"))
+    arguments = write(tmp_path, files, schema) | {
+        key: value.format(folder=tmp_path) if isinstance(value, str) else value for key, value in changed.items()
+    }
+    with pytest.raises(error) as raised:
+        validate(**arguments)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "out").exists()
