@@ -39,18 +39,29 @@ class NegativeSampler:
         self._seen = np.flatnonzero(item_counts > 0)
         weights = item_counts[self._seen].astype(np.float64) ** alpha
         self._probability = weights / weights.sum()
+        self._share = item_counts[self._seen] / item_counts.sum()
         self._cumulative = np.cumsum(self._probability)
         self._num_samples, self._seed = num_samples, seed
         self.exact = len(self._seen) <= num_samples
 
-    def draw(self, epoch: int, window: int) -> Negatives:
-        """The negatives of one window."""
+    def draw(self, epoch: int, window: int, targets: npt.NDArray[np.int64] | None = None) -> Negatives:
+        """The negatives of one window.
+
+        Args:
+            epoch, window: Which one.
+            targets: int64, all ranks' items of the window: these are negatives too ("in-batch"), as if they had been
+            drawn by count.
+        """
         if self.exact:
             return Negatives(self._seen, np.zeros(len(self._seen), dtype=np.float32))
-        # Apart from the shuffle's stream, which uses the same seed: the third word differs.
+        # Apart from the shuffle's stream, which has the same key: the third word differs.
         generator = np.random.Generator(np.random.Philox(key=[self._seed, epoch], counter=[0, 0, 1, window]))
         uniform = np.sort(generator.random(self._num_samples))
         drawn = np.minimum(np.searchsorted(self._cumulative, uniform, side="right"), len(self._seen) - 1)
+        in_batch = 0
+        if targets is not None:
+            in_batch = len(targets)
+            drawn = np.concatenate([drawn, np.searchsorted(self._seen, targets)])
         distinct, times = np.unique(drawn, return_counts=True)
-        log_weight = np.log(times / (self._num_samples * self._probability[distinct]))
-        return Negatives(self._seen[distinct], log_weight.astype(np.float32))
+        expected = self._num_samples * self._probability[distinct] + in_batch * self._share[distinct]
+        return Negatives(self._seen[distinct], np.log(times / expected).astype(np.float32))

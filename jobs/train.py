@@ -16,7 +16,7 @@ from hrnn.losses import LOSSES
 from hrnn.models.hrnn import Variant
 from hrnn.preparation import prepare
 from hrnn.sequences import Sequences
-from hrnn.training import LossName, TrainingSettings
+from hrnn.training_settings import LossName, TrainingSettings
 from jobs.cli import job_main
 from jobs.storage import join
 from jobs.storage.folders import StepFolder, scratch_folder

@@ -17,7 +17,9 @@ from hrnn.distributed import Ranks
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.preparation import prepare, users_between
 from hrnn.sequences import Sequences
-from hrnn.training import CurvePoint, Stopped, TrainableModel, Trainer
+from hrnn.training import Stopped, Trainer
+from hrnn.training_settings import CurvePoint
+from hrnn.window_loss import TrainableModel
 from jobs.progress import Progress
 from jobs.training.checkpoints import WorkspaceCheckpoints
 from jobs.training.spec import WorkerSpec

@@ -20,7 +20,7 @@ from hrnn.recency import Trends
 from hrnn.sequences import Sequences
 from hrnn.serving import EvaluationView, Fitted, NightlyView
 from hrnn.session_model import ScoringModel
-from hrnn.training import TrainingSettings
+from hrnn.training_settings import TrainingSettings
 from jobs.training.launch import Launch, run_ranks
 from jobs.training.spec import WorkerSpec
 from schemas.hyperparameters import Hyperparameters

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import schemas.errors
-from hrnn.training import TrainingSettings
+from hrnn.training_settings import TrainingSettings
 from schemas.errors import HrnnError, UserError
 
 

@@ -1,0 +1,74 @@
+"""How a model is trained, and what a training tells about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+LossName = Literal["cross_entropy", "bpr_max", "top1_max", "top1"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a model is trained; what it is stands in its own settings.
+
+    Attributes:
+        num_lanes: Lanes of all ranks together; a rank gets its share.
+        num_steps: Events through which gradients flow back (Personalize's `bptt`).
+        epochs: Times every event is met.
+        loss: A key of hrnn.losses.LOSSES.
+        num_negatives: Draws a window.
+        exact_below: A catalogue with no more seen items than this is taken whole in place of draws.
+        alpha: Negatives are drawn in proportion to count ** alpha.
+        in_batch_negatives: Whether the window's own targets are negatives of its other rows too.
+        item_rate: Adagrad's learning rate for the item table, falling linearly to zero over the epochs.
+        dense_rate: The same for all other parameters.
+        momentum: Adagrad's, 0 for none.
+        input_dropout: Share of input numbers that are dropped.
+        state_dropout: Share of predicting states' numbers that are dropped.
+        within_session_only: The papers' mode: the first event of a session is no target.
+        seed: Of everything random.
+        checkpoint_seconds: Between two checkpoints.
+        time_limit_seconds: Training ends with the first window after so many seconds; None: never.
+    """
+
+    num_lanes: int = 64
+    num_steps: int = 32
+    epochs: int = 5
+    loss: LossName = "cross_entropy"
+    num_negatives: int = 1024
+    exact_below: int = 1024
+    alpha: float = 0.75
+    in_batch_negatives: bool = False
+    item_rate: float = 0.2
+    dense_rate: float = 0.05
+    momentum: float = 0.0
+    input_dropout: float = 0.0
+    state_dropout: float = 0.0
+    within_session_only: bool = False
+    seed: int = 0
+    checkpoint_seconds: float = 120.0
+    time_limit_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One line of training.parquet, written at the end of an epoch.
+
+    Attributes:
+        step: Windows done.
+        epoch: Epochs done.
+        events: Events met, by all ranks.
+        seconds: Since the start, interruptions left out.
+        loss: Mean over the epoch's targets.
+        learning_rate: Of the item table, in the epoch's last window.
+        validation: Mean cost of held-out events, where it was asked for.
+    """
+
+    step: int
+    epoch: int
+    events: int
+    seconds: float
+    loss: float
+    learning_rate: float
+    validation: float | None = None

@@ -1,0 +1,105 @@
+"""The loss of one window: which item rows it touches, and what its lanes' events cost under the model."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hrnn.batching import Rows, Window
+from hrnn.losses import sampled_loss
+from hrnn.negatives import Negatives
+from hrnn.recurrence import Starts
+from hrnn.training_settings import TrainingSettings
+
+
+class TrainableModel(Protocol):
+    """What the trainer asks of a model."""
+
+    item_table: Tensor
+    dense: Tensor
+
+    def to(self, device: torch.device) -> TrainableModel:
+        """The same parameters on a device."""
+
+    def states(self, embedded: Tensor, session: Tensor, user: Tensor, starts: Starts) -> tuple[Tensor, Tensor, Tensor]:
+        """States that predict each event [T, B, H], and the session and user states carried on [B, H]."""
+
+
+class Lanes:
+    """What the lanes of one rank carry from window to window: session and user states [B, H], of an item table's width."""
+
+    def __init__(self, num_lanes: int, like: Tensor) -> None:
+        self.session = like.new_zeros(num_lanes, like.shape[1] - 1)
+        self.user = torch.zeros_like(self.session)
+
+    def clear(self) -> None:
+        """Forget everything, as an epoch starts."""
+        self.session.zero_()
+        self.user.zero_()
+
+
+def window_loss(
+    model: TrainableModel,
+    lanes: Lanes,
+    window: Window,
+    negatives: Negatives,
+    rows: Rows,
+    table: Tensor,
+    settings: TrainingSettings,
+    dropout: tuple[int, ...],
+) -> tuple[Tensor, int]:
+    """What a window's targets cost, summed; the lanes move on.
+
+    Args:
+        model: Its item table is not read, only `table` is.
+        lanes: States carried in; changed in place.
+        window: The events.
+        negatives: Shared by all rows.
+        rows: int64 [M], item rows of window and negatives, rising.
+        table: [M, H + 1], their part of the item table.
+        settings: Loss, dropout, what is a target.
+        dropout: Numbers that seed the dropped units of this window.
+
+    Returns:
+        The sum over targets, and how many there are.
+    """
+    width, device = table.shape[1] - 1, table.device
+    place = np.searchsorted(rows, window.items)
+    embedded = torch.nn.functional.embedding(torch.from_numpy(place).to(device), table)
+    inputs = dropped(embedded[..., :width], settings.input_dropout, (*dropout, 1))
+    starts = Starts.of(window.session_starts, window.user_starts, table)
+    states, lanes.session, lanes.user = model.states(inputs, lanes.session, lanes.user, starts)
+    states = dropped(states, settings.state_dropout, (*dropout, 2))
+    negative_place = np.searchsorted(rows, negatives.item_rows)
+    which = np.full(len(rows), -1, dtype=np.int64)
+    which[negative_place] = np.arange(len(negative_place))
+    hits = which[place].reshape(-1)
+    queries = torch.cat([states.reshape(-1, width), states.new_ones(place.size, 1)], dim=1)
+    positives = embedded.view(-1, width + 1)
+    targets = window.alive & ~window.session_starts if settings.within_session_only else window.alive
+    if not targets.all():
+        at = np.flatnonzero(targets)
+        kept = torch.from_numpy(at).to(device)
+        queries, positives, hits = queries[kept], positives[kept], hits[at]
+    loss = sampled_loss(
+        settings.loss,
+        queries,
+        positives,
+        torch.nn.functional.embedding(torch.from_numpy(negative_place).to(device), table),
+        torch.from_numpy(negatives.log_weight).to(device),
+        torch.from_numpy(hits).to(device),
+    )
+    return loss, int(targets.sum())
+
+
+def dropped(values: Tensor, share: float, seed: tuple[int, ...]) -> Tensor:
+    """Inverted dropout, a function of the seed's numbers alone, so that a resumed training drops the same units."""
+    if share == 0.0:
+        return values
+    low, high = np.random.SeedSequence(seed).generate_state(2, np.uint32).tolist()
+    generator = torch.Generator(device=values.device).manual_seed(high << 31 | low)
+    kept = torch.empty_like(values).bernoulli_(1.0 - share, generator=generator)
+    return values * kept.mul_(1.0 / (1.0 - share))

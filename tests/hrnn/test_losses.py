@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from hrnn.losses import LOSSES, bpr_max, cross_entropy, sampled_loss, top1, top1_max
+
+POSITIVE = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
+NEGATIVE = torch.tensor(
+    [[0.1, 0.4, -0.3, 1.2, 0.0], [0.7, -0.2, 0.3, 0.0, -1.5], [2.5, 0.3, -0.1, 0.2, 1.0]], dtype=torch.float64
+)
+ALLOWED = torch.tensor([[True] * 5, [True, True, False, True, True], [False, True, True, True, True]])
+
+
+def sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-value))
+
+
+def by_hand(row: int, loss: Callable[[float, list[float]], float]) -> float:
+    """A row's loss from its positive and its allowed negatives."""
+    allowed = [float(score) for score, may in zip(NEGATIVE[row], ALLOWED[row], strict=True) if may]
+    return loss(float(POSITIVE[row]), allowed)
+
+
+def softmax(scores: list[float]) -> list[float]:
+    total = sum(math.exp(score) for score in scores)
+    return [math.exp(score) / total for score in scores]
+
+
+CLOSED_FORMS: dict[str, Callable[[float, list[float]], float]] = {
+    "cross_entropy": lambda r, negatives: -math.log(softmax([r, *negatives])[0]),
+    "top1": lambda r, negatives: sum(sigmoid(n - r) + sigmoid(n * n) for n in negatives) / len(negatives),
+    "top1_max": lambda r, negatives: sum(
+        p * (sigmoid(n - r) + sigmoid(n * n)) for p, n in zip(softmax(negatives), negatives, strict=True)
+    ),
+    "bpr_max": lambda r, negatives: (
+        -math.log(sum(p * sigmoid(r - n) for p, n in zip(softmax(negatives), negatives, strict=True)))
+        + sum(p * n * n for p, n in zip(softmax(negatives), negatives, strict=True))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_equal_their_closed_forms_on_three_rows_and_five_negatives(name: str) -> None:
+    expected = [by_hand(row, CLOSED_FORMS[name]) for row in range(3)]
+    assert LOSSES[name](POSITIVE, NEGATIVE, ALLOWED).tolist() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_of_losses_agree_with_finite_differences(name: str) -> None:
+    positive, negative = POSITIVE.clone().requires_grad_(), NEGATIVE.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda p, n: LOSSES[name](p, n, ALLOWED), (positive, negative))
+
+
+def random_problem(seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    queries = torch.randn(3, 4, generator=generator, dtype=torch.float64)
+    queries[:, -1] = 1.0
+    negatives = torch.randn(5, 4, generator=generator, dtype=torch.float64)
+    positives = torch.stack([torch.randn(4, generator=generator, dtype=torch.float64), negatives[2], negatives[0]])
+    log_weight = torch.randn(5, generator=generator, dtype=torch.float64)
+    return queries, positives, negatives, log_weight, torch.tensor([-1, 2, 0])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_row_s_own_positive_among_the_negatives_does_not_count_against_it(name: str) -> None:
+    queries, positives, negatives, log_weight, hits = random_problem()
+    weighed = negatives @ queries.t() + (log_weight.unsqueeze(1) if name == "cross_entropy" else 0.0)
+    allowed = torch.arange(5) != hits.unsqueeze(1)
+    expected = LOSSES[name]((queries * positives).sum(1), weighed.t(), allowed).sum()
+    torch.testing.assert_close(sampled_loss(name, queries, positives, negatives, log_weight, hits), expected)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_of_the_sampled_loss_agree_with_finite_differences(name: str) -> None:
+    queries, positives, negatives, log_weight, hits = random_problem(1)
+    learnt = [tensor.requires_grad_() for tensor in (queries, positives, negatives)]
+    assert torch.autograd.gradcheck(lambda q, p, n: sampled_loss(name, q, p, n, log_weight, hits), learnt)
+
+
+def test_cross_entropy_with_the_whole_catalogue_is_the_exact_softmax() -> None:
+    queries, _, table, _, _ = random_problem(2)
+    targets = torch.tensor([4, 0, 3])
+    ours = sampled_loss("cross_entropy", queries, table[targets], table, torch.zeros(5, dtype=torch.float64), targets)
+    torch.testing.assert_close(ours, torch.nn.functional.cross_entropy(queries @ table.t(), targets, reduction="sum"))
+
+
+def test_scores_far_apart_give_finite_losses() -> None:
+    positive, negative = torch.tensor([-200.0]), torch.tensor([[200.0, 0.0]])
+    allowed = torch.ones(1, 2, dtype=torch.bool)
+    for loss in (cross_entropy, bpr_max, top1, top1_max):
+        assert torch.isfinite(loss(positive, negative, allowed)).all()
+    queries = torch.tensor([[100.0, 1.0]])
+    items = torch.tensor([[-2.0, 0.0], [2.0, 0.0]])
+    fused = sampled_loss("cross_entropy", queries, items[:1], items[1:], torch.zeros(1), torch.tensor([-1]))
+    assert torch.isfinite(fused)

@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_sequences import circular_histories, random_histories, sequences_of
+from torch import Tensor
+
+from hrnn.batching import LanePlan
+from hrnn.checkpoints import checkpoint_names
+from hrnn.models.hrnn import Hrnn, HrnnShape, Variant
+from hrnn.negatives import NegativeSampler
+from hrnn.sequences import Sequences
+from hrnn.training import Stopped, Trainer
+from hrnn.training_settings import TrainingSettings
+from schemas.errors import ConfigError, DataError
+
+SEQUENCES = sequences_of(random_histories(20, 25))
+USERS = np.arange(SEQUENCES.num_users)
+SETTINGS = TrainingSettings(num_lanes=4, num_steps=5, epochs=2, num_negatives=8, exact_below=0)
+
+
+class Folder:
+    """A CheckpointStore on the local disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(exist_ok=True)
+
+    def names(self) -> list[str]:
+        return [path.name for path in self.path.iterdir()]
+
+    def read(self, name: str) -> bytes:
+        return (self.path / name).read_bytes()
+
+    def write(self, name: str, data: bytes) -> None:
+        (self.path / name).write_bytes(data)
+
+    def delete(self, name: str) -> None:
+        (self.path / name).unlink()
+
+
+def fresh_model(sequences: Sequences = SEQUENCES, variant: Variant = "init", width: int = 6) -> Hrnn:
+    shape = HrnnShape(num_items=sequences.num_items, hidden_dimension=width, variant=variant)
+    return Hrnn.initial(shape, sequences.item_counts(), seed=0)
+
+
+def double(model: Hrnn) -> Hrnn:
+    return Hrnn(model.shape, model.item_table.double(), model.dense.double())
+
+
+def test_training_in_lanes_equals_a_plain_loop_over_single_events() -> None:
+    for variant in ("init", "all"):
+        lanes, plain = double(fresh_model(variant=variant)), double(fresh_model(variant=variant))
+        curve = Trainer(lanes, SEQUENCES, USERS, SETTINGS).run()
+        losses = plain_training(plain, SETTINGS)
+        assert [point.loss for point in curve] == pytest.approx(losses, abs=1e-9)
+        torch.testing.assert_close(lanes.item_table, plain.item_table, atol=1e-5, rtol=0)
+        torch.testing.assert_close(lanes.dense, plain.dense, atol=1e-5, rtol=0)
+
+
+def plain_training(model: Hrnn, settings: TrainingSettings) -> list[float]:
+    """One lane, one event at a time; the item table is dense, every item is scored; returns the mean loss of each epoch."""
+    width = model.shape.hidden_dimension
+    sampler = NegativeSampler(
+        SEQUENCES.item_counts(), alpha=settings.alpha, num_samples=settings.num_negatives, seed=settings.seed
+    )
+    accumulated = [torch.zeros_like(model.item_table), torch.zeros_like(model.dense)]
+    losses = []
+    for epoch in range(settings.epochs):
+        plan = LanePlan(SEQUENCES, USERS, settings.num_lanes, settings.num_steps, seed=settings.seed, epoch=epoch)
+        sessions = [torch.zeros(width, dtype=torch.float64) for _ in range(settings.num_lanes)]
+        users = [torch.zeros(width, dtype=torch.float64) for _ in range(settings.num_lanes)]
+        total = 0.0
+        for number in range(plan.num_windows):
+            window, negatives = plan.window(number), sampler.draw(epoch, number)
+            correction = torch.full((SEQUENCES.num_items,), -torch.inf, dtype=torch.float64)
+            correction[negatives.item_rows] = torch.from_numpy(negatives.log_weight).double()
+            table, dense = model.item_table.clone().requires_grad_(), model.dense.clone().requires_grad_()
+            parameters = Hrnn(model.shape, table, dense)
+            loss = torch.zeros((), dtype=torch.float64)
+            for lane in range(settings.num_lanes):
+                session, user = sessions[lane].detach(), users[lane].detach()
+                for step in range(settings.num_steps):
+                    if window.alive[step, lane]:
+                        new_session, new_user = bool(window.session_starts[step, lane]), bool(window.user_starts[step, lane])
+                        item = int(window.items[step, lane])
+                        cost, session, user = plain_event(parameters, session, user, item, new_session, new_user, correction)
+                        loss = loss + cost
+                sessions[lane], users[lane] = session, user
+            grads = torch.autograd.grad(loss, [table, dense])
+            rate = 1.0 - (epoch + number / plan.num_windows) / settings.epochs
+            scale = 1.0 / (settings.num_lanes * settings.num_steps)
+            for parameter, grad, seen, learning_rate in zip(
+                (model.item_table, model.dense), grads, accumulated, (settings.item_rate, settings.dense_rate), strict=True
+            ):
+                seen += (grad * scale) ** 2
+                parameter -= learning_rate * rate * grad * scale / torch.sqrt(seen + 1e-6)
+            total += loss.item()
+        losses.append(total / SEQUENCES.num_events)
+    return losses
+
+
+def plain_event(
+    model: Hrnn, session: Tensor, user: Tensor, item: int, new_session: bool, new_user: bool, correction: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What one event costs, and the states after it."""
+    input_weight, input_bias, weights = model.weights()
+    width = model.shape.hidden_dimension
+    if new_session:
+        user = (
+            torch.zeros_like(user)
+            if new_user
+            else gru(session @ weights.user_input + weights.user_bias, user, weights.user_hidden)
+        )
+        session = torch.tanh(user @ weights.initial_weight + weights.initial_bias)
+    scores = model.item_table[:, :width] @ session + model.item_table[:, width]
+    compared = scores + correction
+    compared[item] = scores[item]
+    cost = torch.logsumexp(compared, dim=0) - scores[item]
+    entering = model.item_table[item, :width] @ input_weight + input_bias
+    if weights.user_to_session is not None:
+        entering = entering + user @ weights.user_to_session
+    return cost, gru(entering, session, weights.session_hidden), user
+
+
+def gru(entering: Tensor, hidden: Tensor, weight: Tensor) -> Tensor:
+    entering_gates, hidden_gates = entering.chunk(3), (hidden @ weight).chunk(3)
+    reset = torch.sigmoid(entering_gates[0] + hidden_gates[0])
+    update = torch.sigmoid(entering_gates[1] + hidden_gates[1])
+    return (1 - update) * hidden + update * torch.tanh(entering_gates[2] + reset * hidden_gates[2])
+
+
+def trained(store: Folder | None = None, stop_after: int | None = None, settings: TrainingSettings = SETTINGS) -> Hrnn:
+    """A model trained to the end, or stopped after some windows."""
+    asked = iter(range(10_000))
+    stop: Callable[[], bool] | None = (lambda: next(asked) >= stop_after) if stop_after is not None else None
+    model = fresh_model()
+    Trainer(model, SEQUENCES, USERS, settings, store=store, identity="x", should_stop=stop).run()
+    return model
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 4, 9])
+def test_a_training_stopped_and_resumed_ends_with_the_bits_of_an_uninterrupted_one(tmp_path: Path, stop_after: int) -> None:
+    settings = replace(SETTINGS, momentum=0.2, input_dropout=0.1, state_dropout=0.2, in_batch_negatives=True)
+    store, whole = Folder(tmp_path / "c"), trained(settings=settings)
+    with pytest.raises(Stopped):
+        trained(store, stop_after, settings)
+    assert checkpoint_names(store)
+    resumed = trained(store, settings=settings)
+    assert torch.equal(resumed.item_table, whole.item_table)
+    assert torch.equal(resumed.dense, whole.dense)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
+    assert torch.equal(trained().dense, trained().dense)
+    assert not torch.equal(trained().dense, trained(settings=replace(SETTINGS, seed=1)).dense)
+
+
+def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
+    store = Folder(tmp_path / "c")
+    first = trained(store)
+    again = Trainer(fresh_model(), SEQUENCES, USERS, SETTINGS, store=store, identity="x", progress=pytest.fail)
+    assert len(again.run()) == SETTINGS.epochs
+    assert torch.equal(again.model.dense, first.dense)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store, whole = Folder(tmp_path / "c"), trained()
+    for windows in (2, 3):
+        with pytest.raises(Stopped):
+            trained(store, windows)
+    newest = store.path / checkpoint_names(store)[0]
+    newest.write_bytes(newest.read_bytes()[:-7] + b"damaged")
+    assert torch.equal(trained(store).dense, whole.dense)
+    assert "is damaged" in caplog.text
+
+
+def test_checkpoints_of_another_training_are_left_alone(tmp_path: Path) -> None:
+    store = Folder(tmp_path / "c")
+    with pytest.raises(Stopped):
+        trained(store, 3)
+    other = Trainer(fresh_model(), SEQUENCES, USERS, SETTINGS, store=store, identity="y")
+    assert other.run()[-1].events == 2 * SEQUENCES.num_events
+
+
+def test_time_that_is_out_ends_the_training_after_the_window() -> None:
+    curve = Trainer(fresh_model(), SEQUENCES, USERS, replace(SETTINGS, time_limit_seconds=0.0)).run()
+    assert len(curve) == 1
+    assert curve[0].step == 1
+
+
+def test_the_loss_falls_and_the_next_item_round_the_circle_is_found() -> None:
+    sequences = sequences_of(circular_histories(60, 12))
+    settings = TrainingSettings(num_lanes=8, num_steps=8, epochs=25, item_rate=0.3, dense_rate=0.1)
+    model = fresh_model(sequences, width=16)
+    curve = Trainer(model, sequences, np.arange(60), settings).run()
+    assert curve[-1].loss < 0.5 * curve[0].loss < 0.5 * math.log(12) * 1.1
+
+
+def test_within_sessions_only_first_events_are_no_targets() -> None:
+    settings = replace(SETTINGS, within_session_only=True, epochs=1)
+    seen: list[str] = []
+    trainer = Trainer(fresh_model(), SEQUENCES, USERS, settings, progress=lambda events, text: seen.append(text))
+    curve = trainer.run()
+    alone = sequences_of([[[item] for session in history for item in session] for history in random_histories(20, 25)])
+    assert curve[0].loss > 0
+    assert Trainer(fresh_model(alone), alone, USERS, settings).run()[0].loss == 0
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "bpr_max", "top1_max", "top1"])
+def test_every_loss_can_be_trained_with(loss: str) -> None:
+    curve = Trainer(fresh_model(), SEQUENCES, USERS, replace(SETTINGS, loss=loss, epochs=8)).run()  # type: ignore[arg-type]
+    assert curve[-1].loss < curve[0].loss
+
+
+def test_progress_counts_every_event_of_every_epoch() -> None:
+    counted: list[int] = []
+    Trainer(fresh_model(), SEQUENCES, USERS, SETTINGS, progress=lambda events, _: counted.append(events)).run()
+    assert sum(counted) == 2 * SEQUENCES.num_events
+
+
+def test_a_loss_that_is_not_a_number_ends_with_a_clear_error() -> None:
+    model = fresh_model()
+    model.dense[0] = math.nan
+    with pytest.raises(DataError, match=r"not a number any more \(epoch 1, window 1\)"):
+        Trainer(model, SEQUENCES, USERS, SETTINGS).run()
+
+
+def test_one_item_is_too_little_to_learn_from() -> None:
+    lonely = sequences_of([[[0, 0]], [[0]]])
+    with pytest.raises(DataError, match="fewer than two items"):
+        Trainer(fresh_model(lonely), lonely, np.arange(2), SETTINGS)
+
+
+def test_one_user_and_equal_times_are_enough_to_train() -> None:
+    alone = sequences_of([[[0, 1, 2, 1, 0]]], day_of_session=False)
+    assert Trainer(fresh_model(alone), alone, np.arange(1), SETTINGS).run()[-1].events == 10
+
+
+def test_lanes_that_ranks_can_t_share_are_refused() -> None:
+    from hrnn.distributed import Ranks
+
+    with pytest.raises(ConfigError, match="multiple of the 3 ranks"):
+        Trainer(fresh_model(), SEQUENCES, USERS, SETTINGS, ranks=Ranks(0, 3, torch.device("cpu")))
