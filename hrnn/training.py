@@ -172,9 +172,8 @@ class Trainer:
         loss, targets = window_loss(self.model, self._lanes, window, negatives, rows.cpu().numpy(), table, settings, dropout)
         loss.backward()  # type: ignore[no-untyped-call]
         self.model.dense.requires_grad_(False)
-        of_table, of_dense, told = self._exchange(
-            table, torch.tensor([loss.item(), targets, window.num_events, *asdict(flags).values()])
-        )
+        facts = [loss.item(), targets, window.num_events, *asdict(flags).values()]
+        of_table, of_dense, told = self._exchange(table, torch.tensor(facts, dtype=torch.float64))
         total, answered, events, *raised = told
         if not math.isfinite(total):
             raise DataError(

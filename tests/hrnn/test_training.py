@@ -165,9 +165,13 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     store = Folder(tmp_path / "c")
     first = trained(store)
-    again = Trainer(fresh_model(), SEQUENCES, USERS, SETTINGS, store=store, identity="x", progress=pytest.fail)
+    again = Trainer(fresh_model(), SEQUENCES, USERS, SETTINGS, store=store, identity="x", progress=no_progress)
     assert len(again.run()) == SETTINGS.epochs
     assert torch.equal(again.model.dense, first.dense)
+
+
+def no_progress(events: int, text: str) -> None:
+    raise AssertionError(f"{events} events were trained on: {text}")
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
