@@ -1,0 +1,39 @@
+# Driver and executors of Spark: Java 17, Python, the platform, torch's CPU build.
+#   docker build -f infra/docker/spark.Dockerfile -t hrnn-spark .
+
+FROM python:3.11.14-slim-bookworm AS build
+WORKDIR /src
+RUN python -m venv /opt/hrnn
+ENV PATH=/opt/hrnn/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# What changes rarely comes first: the dependencies, pinned by the lock, installed with packages that are still empty.
+COPY pyproject.toml requirements.lock README.md LICENSE ./
+RUN mkdir schemas hrnn jobs infra \
+    && pip install --constraint requirements.lock --extra-index-url https://download.pytorch.org/whl/cpu \
+        "$(grep '^torch==' requirements.lock)+cpu" \
+    && pip install --constraint requirements.lock .
+COPY schemas schemas
+COPY hrnn hrnn
+COPY jobs jobs
+COPY infra infra
+RUN pip install --no-deps --force-reinstall .
+
+FROM python:3.11.14-slim-bookworm
+# Debian keeps only the newest build of a package, so Java is pinned by its release: 17 of bookworm.
+# procps: Spark's scripts call ps. tini: process 1 of a pod must pass signals on and reap.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends openjdk-17-jre-headless procps tini \
+    && rm -rf /var/lib/apt/lists/* \
+    && ln -s /usr/lib/jvm/java-17-openjdk-* /usr/lib/jvm/java-17 \
+    && useradd --uid 10001 --create-home hrnn
+COPY --from=build /opt/hrnn /opt/hrnn
+COPY --chmod=755 infra/docker/entrypoint.sh /opt/entrypoint.sh
+ENV PATH=/opt/hrnn/bin:$PATH \
+    JAVA_HOME=/usr/lib/jvm/java-17 \
+    SPARK_HOME=/opt/hrnn/lib/python3.11/site-packages/pyspark \
+    PYSPARK_PYTHON=/opt/hrnn/bin/python \
+    PYTHONUNBUFFERED=1
+USER 10001
+WORKDIR /home/hrnn
+ENTRYPOINT ["/usr/bin/tini", "--", "/opt/entrypoint.sh"]
+CMD ["hrnn", "doctor"]

