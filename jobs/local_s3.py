@@ -253,10 +253,15 @@ def _keep(command: list[str]) -> int:
             _wait_for_end(server)
         server.terminate()
         try:
-            return server.wait(STOP_SECONDS)
+            status = server.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             server.kill()
-            return server.wait()
+            status = server.wait()
+    for argument in command:
+        if ".port" in argument:  # killed, it leaves a Unix socket for each port
+            for left in Path("/tmp").glob(f"seaweedfs-*-{argument.partition('=')[2]}.sock"):
+                left.unlink(missing_ok=True)
+    return status
 
 
 def _wait_for_end(server: subprocess.Popen[bytes]) -> None:

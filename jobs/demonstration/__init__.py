@@ -1,0 +1,1 @@
+"""The parts of `hrnn demo`: its data, its config, and what it says at the end."""

@@ -1,0 +1,99 @@
+"""Run one step: the job's own function, called with the step's arguments, and a record of what it said."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, NoReturn
+
+from jobs.night.generations import Generation
+from jobs.night.plan import Step
+from jobs.night.wording import counts_text
+
+SPARK_JOBS = frozenset({"validate", "sessionize", "recommend"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What the steps run on.
+
+    Attributes:
+        master: Spark master URL; None takes what spark-submit set, else this machine.
+        launch: jobs.training.launch.Launch, how torchrun starts the ranks; None: one rank a GPU, or one.
+    """
+
+    master: str | None = None
+    launch: Any = field(default=None)
+
+
+@contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """End as Ctrl-C does when SIGTERM comes, so that Spark, the ranks and a local S3 are ended too."""
+
+    def end(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(143)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def run_step(step: Step, means: Means, generation: Generation | None) -> dict[str, Any]:
+    """Do a step, or find that it is done; says one line on stderr.
+
+    Args:
+        step: The step.
+        means: What to run it on.
+        generation: Of the night; None on a node that only helps to train.
+
+    Returns:
+        The step's record: job, name, folder, fingerprint, settings, inputs, seconds, skipped, and `result`, the job's summary.
+    """
+    began = time.monotonic()
+    print(f"{step.label} …", file=sys.stderr, flush=True)
+    extra: dict[str, Any] = {"master": means.master} if step.job in SPARK_JOBS else {}
+    if step.job == "train":
+        extra["launch"] = means.launch
+    if step.job == "recommend" and generation is not None:
+        extra["before_publication"] = generation.check
+    result = job_function(step.job)(**step.arguments, output_uri=step.folder, **extra)
+    seconds = round(time.monotonic() - began, 1)
+    skipped = bool(result.get("skipped"))
+    said = "was done before" if skipped else f"{seconds:.1f} s"
+    print(f"{step.label}: {said}, {counts_text(step.job, result)}", file=sys.stderr, flush=True)
+    return {
+        "job": step.job,
+        "name": step.name,
+        "folder": step.folder,
+        "fingerprint": step.fingerprint,
+        "settings": step.settings,
+        "inputs": step.inputs,
+        "seconds": seconds,
+        "skipped": skipped,
+        "result": result,
+    }
+
+
+def job_function(job: str) -> Callable[..., dict[str, Any]]:
+    """The function of a job; its module is imported now, not before it is needed."""
+    function: Callable[..., dict[str, Any]] = getattr(importlib.import_module(f"jobs.{job}"), job)
+    return function
+
+
+def stop_spark() -> None:
+    """End the Spark that the steps shared, if there is one."""
+    if "pyspark.sql" in sys.modules:
+        from pyspark.sql import SparkSession
+
+        with suppress(Exception):  # where a signal to all our processes has ended its Java already, there is nothing to stop
+            session = SparkSession.getActiveSession()
+            if session is not None:
+                session.stop()

@@ -1,0 +1,109 @@
+"""What is said of a night, on the terminal and on its page: counts, metric tables, the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jobs.pages.night import MetricRow, Verdict
+
+MODEL, POPULARITY, PERSONAL = "model", "popularity", "personal popularity"
+HEADLINE = "normalized_discounted_cumulative_gain_at_25"
+_SURE = 1.96  # standard errors either side of a 95 % interval
+_SHOWN_METRICS = {
+    HEADLINE: "NDCG@25",
+    "normalized_discounted_cumulative_gain_at_10": "NDCG@10",
+    "normalized_discounted_cumulative_gain_at_5": "NDCG@5",
+    "mean_reciprocal_rank_at_25": "mean reciprocal rank@25",
+    "precision_at_25": "precision@25",
+    "precision_at_10": "precision@10",
+    "precision_at_5": "precision@5",
+    "coverage": "coverage",
+}
+_NOUNS = {  # count of a job's summary -> what it counts; the first that are there are shown
+    "validate": {"rows_accepted": "rows accepted", "rows_rejected": "rejected"},
+    "sessionize": {"events": "events", "users": "users", "items": "items", "sessions": "sessions"},
+    "train": {"events": "events", "users": "users", "items": "items"},
+    "evaluate": {"test_users": "test users", "truth_events": "hidden events"},
+    "recommend": {"lines": "lists", "unknown_users": "for unknown users", "errors": "error lines"},
+}
+
+
+def counts_text(job: str, counts: dict[str, Any]) -> str:
+    """`404,909 rows accepted, 0 rejected`."""
+    return ", ".join(f"{counts[key]:,} {noun}" for key, noun in _NOUNS.get(job, {}).items() if key in counts)
+
+
+def metric_table(solutions: dict[str, dict[str, Any]]) -> tuple[tuple[str, ...], tuple[MetricRow, ...]]:
+    """Columns (every solution, then the baselines) and rows of the metrics.
+
+    Args:
+        solutions: Name -> its metrics.json. All are measured on the same users, so the baselines are the same for all.
+    """
+    first = next(iter(solutions.values()))["table"]
+    columns = {name: found["table"][MODEL] for name, found in solutions.items()}
+    columns |= {f"{name} " if name in columns else name: first[name] for name in (POPULARITY, PERSONAL)}
+    rows = []
+    for key, name in _SHOWN_METRICS.items():
+        values = tuple(column[key] for column in columns.values())
+        rows.append(MetricRow(name=name, values=values, best=values.index(max(values))))
+    return tuple(columns), tuple(rows)
+
+
+def verdict(solutions: dict[str, dict[str, Any]]) -> Verdict:
+    """Whether the best solution's lists are worth publishing.
+
+    Args:
+        solutions: Name -> its metrics.json and "recipe".
+    """
+    name = max(solutions, key=lambda each: float(solutions[each]["table"][MODEL][HEADLINE]))
+    found = solutions[name]
+    if not found["test_users"]:
+        detail = "No user has two events or more, so none could be hidden and asked for."
+        return Verdict(state="even", word="Not measured", sentence="There is too little history to measure.", detail=detail)
+    values = {column: row[HEADLINE] for column, row in found["table"].items()}
+    rival = PERSONAL if values[PERSONAL] >= values[POPULARITY] else POPULARITY
+    other = POPULARITY if rival == PERSONAL else PERSONAL
+    gain = found[f"gain_in_{HEADLINE}"][rival]
+    difference, margin = gain["difference"], _SURE * gain["standard_error"]
+    detail = (
+        f"NDCG@25 is {values[MODEL]:.4f} against {values[rival]:.4f} for {rival} ({difference:+.4f} ± {margin:.4f}) and "
+        f"{values[other]:.4f} for {other}, on {found['test_users']:,} users whose newest events were hidden from all three."
+    )
+    if difference > margin:
+        return Verdict(state="good", word="Publish", sentence=f"{name} is ahead of both baselines.", detail=detail)
+    if difference < -margin:
+        return Verdict(state="bad", word="Look first", sentence=f"{name} is behind {rival}.", detail=detail)
+    return Verdict(state="even", word="No clear gain", sentence=f"{name} and {rival} cannot be told apart.", detail=detail)
+
+
+def terminal_table(rows: Sequence[tuple[str, ...]], numbers: set[int]) -> list[str]:
+    """Lines of a plain table; columns in `numbers` are set to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if at in numbers else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def night_lines(summary: dict[str, Any]) -> list[str]:
+    """The night as plain text: verdict, steps, metrics, and where things lie."""
+    steps = [("step", "seconds", "what came out", "where it lies")]
+    steps += [
+        (f"{s['job']} {s['name']}", seconds_text(s), counts_text(s["job"], s["result"]), s["folder"]) for s in summary["steps"]
+    ]
+    lines = ["", f"{summary['group']}, night {summary['generation']}", "", *terminal_table(steps, {1})]
+    columns, rows = metric_table(summary["solutions"])
+    table = [("metric", *columns), *((row.name, *(f"{value:.4f}" for value in row.values)) for row in rows)]
+    said = verdict(summary["solutions"])
+    told = [f"{said.word}. {said.sentence}", said.detail, f"Page: {summary['report']}"]
+    return [*lines, "", *terminal_table(table, set(range(1, len(columns) + 1))), "", *told, ""]
+
+
+def seconds_text(step: dict[str, Any]) -> str:
+    """Seconds of a step record, or that it was done before."""
+    return "done before" if step["skipped"] else f"{step['seconds']:.1f}"

@@ -1,0 +1,245 @@
+"""`hrnn nightly`: the whole night from one config file; a rerun goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from hrnn.models import model_for
+from jobs.cli import job_main
+from jobs.night.configs import load_config
+from jobs.night.generations import Generation, last_summary
+from jobs.night.plan import NightPlan, Step, plan_night, reasons
+from jobs.night.report import night_page
+from jobs.night.running import Means, ending_on_sigterm, run_step, stop_spark
+from jobs.night.wording import night_lines, terminal_table
+from jobs.pages.night import night_html
+from jobs.storage import join, store_for
+from jobs.storage.folders import StepFolder
+from jobs.training.launch import Launch
+from schemas.config import NightlyConfig
+from schemas.errors import HrnnError, MachineError
+from schemas.version import VERSION
+
+FOLLOW_SECONDS = 2.0  # between two looks of a training node whether its turn has come
+
+
+def nightly(*, config: NightlyConfig, means: Means, notes: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Run a night, or what is left of it.
+
+    Args:
+        config: What to do.
+        means: What to do it on.
+        notes: Sentences that a reader of the page must know.
+
+    Returns:
+        The night's summary, as `<workspace>/nights/gen-<N>/summary.json` holds it, and `skipped`: nothing was left to do.
+
+    Raises:
+        CommitLost: Another night of the group has published meanwhile; this one has published nothing.
+        HrnnError: A step failed; `<workspace>/nights/failed.json` says which.
+    """
+    began = _now()
+    start = time.monotonic()
+    plan = plan_night(config)
+    generation = Generation.begin(plan.workspace, plan.fingerprint)
+    for uri, schema in plan.documents.items():
+        store_for(uri).write(uri, schema)
+    records: list[dict[str, Any]] = []
+    step: Step | None = None
+    try:
+        for step in (step for step in plan.steps if step.job != "recommend"):
+            records.append(run_step(step, means, generation))
+        step = None
+        generation.claim(began)
+        for step in plan.of("recommend"):
+            records.append(run_step(step, means, generation))
+    except Exception as error:
+        failure = {"step": None if step is None else step.label, "error": str(error), "kind": type(error).__name__}
+        document = _document(config, plan, generation, began, start, records) | {"state": "failed", **failure}
+        _record_failure(plan.workspace, document)
+        raise
+    finally:
+        stop_spark()
+    document = _document(config, plan, generation, began, start, records) | {"state": "finished", "notes": list(notes)}
+    return _finish(config, plan, generation, document)
+
+
+def _document(
+    config: NightlyConfig, plan: NightPlan, generation: Generation, began: str, start: float, records: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """What is known of a night, finished or not."""
+    return {
+        "job": "nightly",
+        "output": generation.folder,
+        "group": config.dataset_group.name,
+        "workspace": plan.workspace,
+        "generation": generation.number,
+        "night": plan.fingerprint,
+        "software": VERSION,
+        "began": began,
+        "finished": _now(),
+        "seconds": round(time.monotonic() - start, 1),
+        "skipped": False,
+        "steps": records,
+    }
+
+
+def _finish(config: NightlyConfig, plan: NightPlan, generation: Generation, document: dict[str, Any]) -> dict[str, Any]:
+    """Write summary and page, the summary last; a night that has one keeps it."""
+    store = store_for(generation.folder)
+    if store.stat(generation.summary_uri) is not None and all(record["skipped"] for record in document["steps"]):
+        kept: dict[str, Any] = json.loads(store.read(generation.summary_uri))
+        return kept | {"skipped": True, "seconds": document["seconds"]}
+    document["solutions"] = {step.name: _measured(step) for step in plan.of("evaluate")}
+    document["report"] = join(generation.folder, "report.html")
+    page = night_html(night_page(document, out_uris(document)))
+    store.write(document["report"], page.encode())
+    store.write(generation.summary_uri, (json.dumps(document, indent=1) + "\n").encode())
+    store.delete([_failure_uri(plan.workspace)])
+    return document
+
+
+def _measured(step: Step) -> dict[str, Any]:
+    """metrics.json of a solution, and its recipe."""
+    metrics: dict[str, Any] = StepFolder(step.folder).require("evaluation").facts["metrics"]
+    solution = StepFolder(step.arguments["solution_uri"]).require("solution_version")
+    return {"recipe": solution.facts["recipe"], **metrics}
+
+
+def out_uris(summary: dict[str, Any]) -> list[str]:
+    """The `.out` objects that a night published."""
+    published = [step for step in summary["steps"] if step["job"] == "recommend"]
+    return [
+        join(step["folder"], f"{name}.out")
+        for step in published
+        for name in sorted(step["inputs"])
+        if not name.startswith("train ")
+    ]
+
+
+def _failure_uri(workspace: str) -> str:
+    return join(workspace, "nights", "failed.json")
+
+
+def _record_failure(workspace: str, document: dict[str, Any]) -> None:
+    """Leave the result of a failed night in the workspace and on stdout, as far as either can be written."""
+    print(json.dumps({key: document[key] for key in ("job", "output", "group", "seconds", "state", "step", "kind", "error")}))
+    uri = _failure_uri(workspace)
+    try:
+        store_for(uri).write(uri, (json.dumps(document, indent=1) + "\n").encode())
+    except HrnnError as error:
+        print(f"hrnn: the failure could not be recorded: {error}", file=sys.stderr)
+
+
+def plan_document(config: NightlyConfig) -> dict[str, Any]:
+    """What `--plan` says: every step, whether it would run, and why. Nothing is written, Spark is not started."""
+    plan = plan_night(config)
+    last = last_summary(plan.workspace)
+    before = {(step["job"], step["name"]): step for step in (last["steps"] if last else [])}
+    again: set[str] = set()
+    steps = []
+    for step in plan.steps:
+        record = before.get((step.job, step.name))
+        finished = step.finished(record)
+        why = [] if finished else list(reasons(step, record, again)) or ["not finished"]
+        if not finished:
+            again.add(step.label)
+        steps.append({"job": step.job, "name": step.name, "runs": not finished, "why": why, "folder": step.folder})
+    return {"job": "nightly", "plan": True, "night": plan.fingerprint, "workspace": plan.workspace, "steps": steps}
+
+
+def follow(*, config: NightlyConfig, means: Means) -> dict[str, Any]:
+    """Take part in the trainings of a night that node 0 leads: wait for the sequences, then join the ranks of each.
+
+    Raises:
+        MachineError: The night failed on node 0.
+    """
+    plan = plan_night(config)
+    failure = _failure_uri(plan.workspace)
+    before = store_for(failure).stat(failure)
+    while not plan.of("sessionize")[0].finished():
+        if store_for(failure).stat(failure) != before:
+            raise MachineError("the night failed on node 0", where=failure, remedy="Mend that, then start all nodes again.")
+        time.sleep(FOLLOW_SECONDS)
+    shared = [step for step in plan.of("train") if model_for(step.settings["recipe"]).fit is None and not step.finished()]
+    records = [run_step(step, means, None) for step in shared]
+    return {"job": "nightly", "output": plan.workspace, "followed": [record["name"] for record in records]}
+
+
+def run(
+    config: Annotated[
+        str, typer.Option(help="TOML file, or JSON of AWS's Maintaining Personalized Experiences.", metavar="URI")
+    ],
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what would run, and why.")] = False,
+    master: Annotated[str | None, typer.Option(help="Spark master URL. [default: spark-submit's, else local[*]]")] = None,
+    workspace: Annotated[
+        str | None, typer.Option(help="For AWS's JSON: folder for all that is written.", metavar="URI")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="For AWS's JSON: folder of interactions.csv or interactions/, …", metavar="URI")
+    ] = None,
+    batch: Annotated[
+        str | None, typer.Option(help="For AWS's JSON: folder of SOLUTION/job_config.json.", metavar="URI")
+    ] = None,
+    nproc_per_node: Annotated[
+        int | None, typer.Option(min=1, help="torchrun: ranks on this node. [default: one a GPU, else one]")
+    ] = None,
+    nnodes: Annotated[int, typer.Option(min=1, help="torchrun: nodes of the training.")] = 1,
+    node_rank: Annotated[int, typer.Option(min=0, help="torchrun: this node's number; all but 0 only help to train.")] = 0,
+    rdzv_endpoint: Annotated[str | None, typer.Option(help="torchrun: host:port where nodes meet.")] = None,
+    rdzv_backend: Annotated[str, typer.Option(help="torchrun: how they meet.")] = "c10d",
+    rdzv_id: Annotated[str, typer.Option(help="torchrun: the same on all nodes.")] = "hrnn",
+) -> dict[str, Any]:
+    """Run the whole night from one config file.
+
+    Validates every dataset, cuts sessions, trains and measures every solution, writes every batch's lists, and a page about it
+    all. Run it again after a failure or a kill: finished steps are not done twice, and training goes on from its checkpoint.
+    """
+    loaded, warnings = load_config(config, workspace=workspace, data=data, batch=batch)
+    for warning in warnings:
+        print(f"hrnn: {config}: {warning}", file=sys.stderr)
+    if plan:
+        document = plan_document(loaded)
+        rows = [("step", "", "why")]
+        rows += [
+            (f"{s['job']} {s['name']}", "runs" if s["runs"] else "is done", "; ".join(s["why"])) for s in document["steps"]
+        ]
+        print("\n".join(terminal_table(rows, set())), file=sys.stderr)
+        return document
+    launch = Launch(
+        nproc_per_node=nproc_per_node,
+        nnodes=nnodes,
+        node_rank=node_rank,
+        rdzv_endpoint=rdzv_endpoint,
+        rdzv_backend=rdzv_backend,
+        rdzv_id=rdzv_id,
+    )
+    means = Means(master=master, launch=launch)
+    with ending_on_sigterm():
+        if node_rank > 0:
+            return follow(config=loaded, means=means)
+        summary = nightly(config=loaded, means=means)
+    print("\n".join(night_lines(summary)), file=sys.stderr)
+    return brief(summary)
+
+
+def brief(summary: dict[str, Any]) -> dict[str, Any]:
+    """The summary as one readable line: without settings, inputs and metric tables."""
+    kept = ("job", "output", "skipped", "seconds", "group", "generation", "report")
+    steps = [{**step["result"], "name": step["name"], "seconds": step["seconds"]} for step in summary["steps"]]
+    metrics = {name: found["metrics"] for name, found in summary["solutions"].items()}
+    return {**{key: summary[key] for key in kept}, "metrics": metrics, "steps": steps}
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+if __name__ == "__main__":
+    job_main("nightly", run)

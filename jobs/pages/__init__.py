@@ -1,0 +1,1 @@
+"""Self-contained HTML pages: one file, inline CSS and SVG, no script, no network."""

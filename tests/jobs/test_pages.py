@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from night_double import NDCG, measured, sample_page
+
+from jobs.night.report import _length_bars
+from jobs.night.wording import metric_table, terminal_table, verdict
+from jobs.pages.axes import day_axis, linear_axis, log_axis, short_number
+from jobs.pages.night import night_html
+from jobs.pages.plots import MOST_POINTS, Plot, bar_plot, day_plot, line_plot
+
+LOADING = {"src", "href", "srcset", "data", "action", "xlink:href"}
+
+
+class Page(HTMLParser):
+    """What a browser would load or run, and the texts it would show."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.texts: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loads += [str(value) for name, value in attrs if name in LOADING or name.startswith("on")]
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data.strip())
+
+
+def test_the_page_loads_nothing_and_runs_nothing() -> None:
+    html = night_html(sample_page())
+    page = Page(html)
+    assert page.loads == []
+    assert not {"script", "link", "iframe", "img", "object"} & set(page.tags)
+    assert not re.search(r"url\(|@import|https?://", html)
+
+
+def test_the_verdict_comes_first() -> None:
+    texts = [text for text in Page(night_html(sample_page())).texts if text]
+    body = texts[texts.index("shop · night 3 · 2026-11-21 02:10:00 UTC") + 1 :]
+    assert body[:2] == ["Publish.", "for-you is ahead of both baselines."]
+
+
+def test_what_users_wrote_is_shown_and_never_run() -> None:
+    nasty = '<script>alert("x")</script>&amp;'
+    html = night_html(sample_page(title=nasty))
+    assert "<script" not in html
+    assert nasty in Page(html).texts
+
+
+def test_the_page_is_small() -> None:
+    assert len(night_html(sample_page())) < 20_000
+
+
+def inside(plot: Plot) -> bool:
+    """Whether all that is drawn lies in the drawing."""
+    numbers = [float(number) for path in plot.lines for number in re.findall(r"-?\d+\.\d+", path)]
+    points = list(zip(numbers[::2], numbers[1::2], strict=True))
+    points += [(bar.x, bar.y) for bar in plot.bars] + [(bar.x + bar.width, bar.y + bar.height) for bar in plot.bars]
+    return all(-1 <= x <= plot.width + 1 and -1 <= y <= plot.height + 1 for x, y in points)
+
+
+@pytest.mark.parametrize("values", [[0.0], [5.0, 5.0], [1e-9, 2e-9], [-3.0, 4.0], [1e12, 3e12]])
+def test_any_values_fit_a_line_plot(values: list[float]) -> None:
+    assert inside(line_plot("t", [(float(x), y) for x, y in enumerate(values)], "x", "y"))
+
+
+def test_a_long_line_is_thinned_and_keeps_its_end() -> None:
+    plot = line_plot("t", [(float(x), float(x)) for x in range(10_001)], "x", "y")
+    assert plot.lines[0].count("L") <= 2 * MOST_POINTS
+    assert plot.lines[0].endswith(f"{plot.right:.1f},10.0")
+
+
+def test_bars_are_as_high_as_their_values() -> None:
+    low, high = bar_plot("t", [("a", 5.0), ("b", 10.0)], "x", "y").bars
+    assert high.height == pytest.approx(2 * low.height)
+
+
+@pytest.mark.parametrize(("days", "unit"), [(1, "a day"), (100, "a day"), (300, "a week"), (3000, "in 4 weeks")])
+def test_many_days_are_summed(days: int, unit: str) -> None:
+    counts = {date(2017, 1, 1) + timedelta(days=day): 1 for day in range(days)}
+    plot = day_plot("t", counts, "events")
+    assert plot.y_label == f"events {unit}"
+    assert inside(plot)
+    assert sum(int(bar.title.rpartition(" ")[2]) for bar in plot.bars) == days
+
+
+def test_ticks_are_round() -> None:
+    assert [text for _, text in linear_axis([0.0, 0.93]).ticks] == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
+    assert [text for _, text in log_axis([3.0, 4000.0]).ticks] == ["1", "10", "100", "1k", "10k"]
+    assert [text for _, text in day_axis(date(2017, 1, 20), date(2017, 5, 2)).ticks] == [
+        "Feb 2017",
+        "Mar 2017",
+        "Apr 2017",
+        "May 2017",
+    ]
+    assert [short_number(value) for value in (950, 1200, 35_000, 1_500_000)] == ["950", "1.2k", "35k", "1.5M"]
+
+
+def test_session_lengths_are_grouped_by_doubling() -> None:
+    assert _length_bars(np.array([1, 2, 3, 4, 5, 8])) == [("1", 1.0), ("2", 1.0), ("4", 2.0), ("8", 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("figures", "state", "sentence"),
+    [
+        (measured(0.3, 0.1, 0.2, 0.01), "good", "for-you is ahead of both baselines."),
+        (measured(0.3, 0.1, 0.29, 0.01), "even", "for-you and personal popularity cannot be told apart."),
+        (measured(0.1, 0.3, 0.2, 0.01), "bad", "for-you is behind popularity."),
+        ({**measured(), "test_users": 0}, "even", "There is too little history to measure."),
+    ],
+)
+def test_the_verdict_follows_from_the_interval(figures: dict[str, object], state: str, sentence: str) -> None:
+    said = verdict({"for-you": figures})
+    assert (said.state, said.sentence) == (state, sentence)
+
+
+def test_the_best_solution_is_judged() -> None:
+    said = verdict({"weak": measured(0.15), "strong": measured(0.4)})
+    assert said.sentence.startswith("strong")
+    assert "0.4000 against 0.2000 for personal popularity (+0.2000 ± 0.0196)" in said.detail
+
+
+def test_solutions_stand_beside_the_baselines() -> None:
+    columns, rows = metric_table({"a": measured(0.3), "b": measured(0.4)})
+    assert columns == ("a", "b", "popularity", "personal popularity")
+    assert rows[0].name == "NDCG@25"
+    assert (rows[0].values, rows[0].best) == ((0.3, 0.4, 0.1, 0.2), 1)
+    assert NDCG in measured()["metrics"]
+
+
+def test_a_terminal_table_lines_up() -> None:
+    assert terminal_table([("a", "1"), ("long", "22")], {1}) == ["a      1", "long  22"]

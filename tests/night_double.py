@@ -1,0 +1,158 @@
+"""Jobs that write the manifests of a night and no more: a night in milliseconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from jobs.night.wording import metric_table, verdict
+from jobs.pages.night import NightPage, Recommendation, SessionPart, SolutionPart, StepPart, UserPart
+from jobs.pages.plots import bar_plot, day_plot, line_plot
+from jobs.storage import join, list_input, normalise, store_for
+from jobs.storage.folders import StepFolder
+from schemas.errors import DataError
+from schemas.manifest import Kind, fingerprint
+
+METRICS = (
+    *(f"normalized_discounted_cumulative_gain_at_{k}" for k in (5, 10, 25)),
+    *(f"precision_at_{k}" for k in (5, 10, 25)),
+    "mean_reciprocal_rank_at_25",
+    "coverage",
+)
+NDCG = "normalized_discounted_cumulative_gain_at_25"
+
+
+def measured(model: float = 0.3, popularity: float = 0.1, personal: float = 0.2, error: float = 0.01) -> dict[str, Any]:
+    """metrics.json in which all metrics of a row are equal."""
+    rows = {"model": model, "popularity": popularity, "personal popularity": personal}
+    table = {name: dict.fromkeys(METRICS, value) for name, value in rows.items()}
+    gain = {name: {"difference": model - value, "standard_error": error} for name, value in list(rows.items())[1:]}
+    return {"metrics": table["model"], "table": table, "test_users": 40, "truth_events": 90, f"gain_in_{NDCG}": gain}
+
+
+class Jobs:
+    """Stands in for the jobs' functions.
+
+    Attributes:
+        ran: Labels of the steps that did something, in order.
+        failing: Names of jobs that fail.
+        before: Called with a job's name before it does anything.
+    """
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.failing: set[str] = set()
+        self.before: Callable[[str], None] = lambda job: None
+
+    def function(self, job: str) -> Callable[..., dict[str, Any]]:
+        """What jobs.night.running.job_function gives."""
+
+        def call(*, output_uri: str, **arguments: Any) -> dict[str, Any]:
+            self.before(job)
+            if job in self.failing:
+                raise DataError("the double was told to fail", where=job)
+            return getattr(self, job)(output_uri=output_uri, **arguments)
+
+        return call
+
+    def validate(self, *, output_uri: str, data_uri: str, **rest: Any) -> dict[str, Any]:
+        counts = {"rows_read": 10, "rows_accepted": 9, "rows_rejected": 1}
+        return self._step("validate", "dataset", output_uri, [file.version for file in list_input(data_uri)], counts)
+
+    def sessionize(self, *, output_uri: str, interactions_uri: str, **rest: Any) -> dict[str, Any]:
+        counts = {"events": 9, "users": 3, "items": 4, "sessions": 5}
+        return self._step("sessionize", "sequences", output_uri, [self._version(interactions_uri)], counts)
+
+    def train(self, *, output_uri: str, sequences_uri: str, recipe: str, **rest: Any) -> dict[str, Any]:
+        return self._step("train", "solution_version", output_uri, [self._version(sequences_uri)], {}, {"recipe": recipe})
+
+    def evaluate(self, *, output_uri: str, solution_uri: str) -> dict[str, Any]:
+        return self._step("evaluate", "evaluation", output_uri, [self._version(solution_uri)], {}, {"metrics": measured()})
+
+    def recommend(
+        self, *, output_uri: str, solution_uri: str, input_uri: str, before_publication: Callable[[], None], **rest: Any
+    ) -> dict[str, Any]:
+        before_publication()
+        name = join(output_uri, normalise(input_uri).rpartition("/")[2] + ".out")
+        store_for(name).write(name, self._version(solution_uri).encode())
+        store_for(name).write(join(output_uri, "_CHECK"), b"")
+        return self._step(
+            "recommend", "batch_inference", join(output_uri, "_hrnn"), [self._version(solution_uri)], {"lines": 3}
+        )
+
+    @staticmethod
+    def _version(uri: str) -> str:
+        manifest = StepFolder(uri).manifest()
+        assert manifest is not None
+        return manifest.fingerprint
+
+    def _step(
+        self, job: str, kind: Kind, uri: str, versions: list[str], counts: dict[str, int], facts: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        folder, identity = StepFolder(uri), fingerprint(job, {}, versions)
+        found = folder.manifest()
+        skipped = found is not None and found.fingerprint == identity
+        if not skipped:
+            self.ran.append(job)
+            folder.publish(kind, identity, {}, [], [], counts, facts or {})
+        return {"job": job, "output": folder.uri, "skipped": skipped, "seconds": 0.0, **counts}
+
+
+def write_shop(folder: Path, workspace: str | None = None) -> str:
+    """A config beside its input files; returns the config's path."""
+    (folder / "raw").mkdir(parents=True, exist_ok=True)
+    (folder / "raw" / "interactions.csv").write_text("USER_ID,ITEM_ID,TIMESTAMP\n")
+    (folder / "schema.json").write_text(json.dumps({"type": "record"}))
+    (folder / "users.json").write_text('{"userId": "1"}\n')
+    config = folder / "shop.toml"
+    config.write_text(f"""
+        [dataset_group]
+        name = "shop"
+        workspace = "{workspace or folder / "workspace"}"
+        [datasets.interactions]
+        schema = "{folder}/schema.json"
+        data = "{folder}/raw/"
+        [solutions.for-you]
+        recipe = "aws-hrnn"
+        [batch_inference.users]
+        solution = "for-you"
+        input = "{folder}/users.json"
+        output = "{folder}/out/"
+    """)
+    return str(config)
+
+
+def sample_page(title: str = "Bananas, 40 LB") -> NightPage:
+    """A page with one of everything."""
+    user = UserPart(
+        user_id="17",
+        summary="9 events in 2 sessions",
+        sessions=(SessionPart(day="03 Dec 2017", items=(title,), more=4),),
+        recommendations=(Recommendation(title=title, taken=True), Recommendation(title="Milk", taken=False)),
+    )
+    columns, rows = metric_table({"for-you": measured()})
+    return NightPage(
+        group="shop",
+        generation=3,
+        finished="2026-11-21 02:10:00 UTC",
+        session_word="session",
+        verdict=verdict({"for-you": measured()}),
+        tiles=(("rows read", "10"),),
+        notes=("A note.",),
+        explanation="How high.",
+        columns=columns,
+        metrics=rows,
+        solutions=(
+            SolutionPart(name="for-you", recipe="aws-hrnn", curves=(line_plot("Loss", [(1, 3), (2, 2)], "events", "loss"),)),
+        ),
+        plots=(
+            bar_plot("Lengths", [("1", 5), ("2", 3)], "events", "sessions"),
+            day_plot("Days", {date(2017, 12, 3): 5}, "events"),
+        ),
+        users=(user,),
+        steps=(StepPart(job="validate", name="interactions", seconds="1.2", counts="9 rows", where="s3://b/x"),),
+        software="0.1.0",
+    )
