@@ -142,7 +142,7 @@ def three_users(histories: Histories, out_uri: str, whole_history: bool) -> tupl
     lists = {user: listed for user, listed in _lists(out_uri) if user in histories.users}
     lengths = {user: histories.users[user][1] - histories.users[user][0] for user in lists}
     ordered = sorted(lists, key=lambda user: (lengths[user], int(hash64(pa.array([user]), histories.hash_seed)[0])))
-    chosen = [ordered[int(len(ordered) * share)] for share in (0.5, 0.7, 0.9)] if len(ordered) >= 3 else ordered
+    chosen = [ordered[int(len(ordered) * share)] for share in (0.5, 0.7, 0.9)] if len(ordered) >= 10 else ordered[:3]
     rows = {item: row for row, item in enumerate(histories.catalogue[ITEM_ID].to_pylist())}
     return tuple(_user(histories, user, lists[user], rows, whole_history) for user in chosen)
 
