@@ -8,7 +8,8 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import boto3
@@ -126,11 +127,23 @@ def no_space(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def free_port() -> int:
+def free_ports() -> Callable[[int], list[int]]:
+    """Gives that many ports of loopback that nothing listens on."""
+
+    def ports(count: int) -> list[int]:
+        with ExitStack() as stack:
+            listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+            for listener in listeners:
+                listener.bind(("127.0.0.1", 0))
+            return [int(listener.getsockname()[1]) for listener in listeners]
+
+    return ports
+
+
+@pytest.fixture
+def free_port(free_ports: Callable[[int], list[int]]) -> int:
     """A port of loopback that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    return free_ports(1)[0]
 
 
 def _forget_client() -> None:

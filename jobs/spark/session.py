@@ -42,7 +42,7 @@ def spark_session(master: str | None = None) -> SparkSession:
     # Workers must be this Python, also where the environment is not activated.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
-    if "SPARK_SUBMIT" not in os.environ.get("SPARK_ENV_LOADED", ""):
+    if not _submitted():
         os.environ["JAVA_HOME"] = str(java_home())
 
     from pyspark.sql import SparkSession
@@ -50,9 +50,11 @@ def spark_session(master: str | None = None) -> SparkSession:
     builder = SparkSession.Builder().appName("hrnn")
     for key, value in _SETTINGS.items():
         builder = builder.config(key, value)
-    if master or not os.environ.get("MASTER"):
-        builder = builder.master(master or "local[*]")
-    if (master or "local").startswith("local"):
+    if master is None and not _configured():
+        master = "local[*]"
+    if master is not None:
+        builder = builder.master(master)
+    if master is not None and master.startswith("local"):
         builder = (
             builder.config("spark.driver.memory", os.environ.get("HRNN_DRIVER_MEMORY", "4g"))
             .config("spark.driver.host", "127.0.0.1")
@@ -67,6 +69,20 @@ def spark_session(master: str | None = None) -> SparkSession:
         raise MachineError(f"Spark did not start: {reason}", remedy="Check --master, and Java with `hrnn doctor`.") from None
     spark.sparkContext.setLogLevel("ERROR")
     return spark
+
+
+def _submitted() -> bool:
+    """Whether spark-submit runs this process: Java is up already, and knows its master."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def _configured() -> bool:
+    """Whether spark-submit, MASTER or spark-defaults.conf says where Spark runs."""
+    if _submitted() or os.environ.get("MASTER"):
+        return True
+    home = os.environ.get("SPARK_HOME", "")
+    defaults = Path(os.environ.get("SPARK_CONF_DIR") or Path(home, "conf"), "spark-defaults.conf")
+    return defaults.is_file() and re.search(r"(?m)^\s*spark\.master[\s=]", defaults.read_text()) is not None
 
 
 @contextmanager

@@ -1,0 +1,59 @@
+"""Where Spark runs: what the caller says, else what spark-submit or spark-defaults.conf says, else this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs.spark.session import _configured
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MASTER", "SPARK_HOME", "SPARK_CONF_DIR", "PYSPARK_GATEWAY_PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("defaults", "configured"),
+    [("spark.master yarn\n", True), ("# spark.master yarn\n", False), ("spark.executor.memory=4g\nspark.master=yarn", True)],
+)
+def test_spark_defaults_may_name_the_master(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, defaults: str, configured: bool
+) -> None:
+    (tmp_path / "spark-defaults.conf").write_text(defaults)
+    assert not _configured()
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+    assert _configured() is configured
+
+
+def test_the_environment_may_name_the_master(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASTER", "yarn")
+    assert _configured()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("asked", "expected"), [("None", "local[3]"), ("'local[1]'", "local[1]")])
+def test_under_spark_submit_its_master_stands_unless_the_caller_names_another(
+    tmp_path: Path, asked: str, expected: str
+) -> None:
+    import pyspark
+
+    script = tmp_path / "where.py"
+    script.write_text(
+        f"from jobs.spark.session import spark_session\nprint('master', spark_session({asked}).sparkContext.master)\n"
+    )
+    submit = Path(pyspark.__file__).parent / "bin" / "spark-submit"
+    from jobs.spark.java import java_home
+
+    environment = os.environ | {"JAVA_HOME": str(java_home()), "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    answer = subprocess.run(
+        [submit, "--master", "local[3]", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert f"master {expected}" in answer.stdout, answer.stderr[-2000:]
