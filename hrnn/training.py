@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,6 +25,8 @@ from hrnn.sequences import Sequences
 from hrnn.training_settings import CurvePoint, TrainingSettings
 from hrnn.window_loss import Lanes, TrainableModel, window_loss
 from schemas.errors import ConfigError, DataError
+
+Model = TypeVar("Model", bound=TrainableModel)
 
 
 class Stopped(Exception):
@@ -55,7 +57,7 @@ class _Flags:
     stop: bool
 
 
-class Trainer:
+class Trainer(Generic[Model]):
     """Trains one model; see the module's text.
 
     Args:
@@ -77,7 +79,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: TrainableModel,
+        model: Model,
         sequences: Sequences,
         user_rows: Rows,
         settings: TrainingSettings,
@@ -85,7 +87,7 @@ class Trainer:
         ranks: Ranks | None = None,
         store: CheckpointStore | None = None,
         identity: str = "",
-        validate: Callable[[TrainableModel], float] | None = None,
+        validate: Callable[[Model], float | None] | None = None,
         progress: Callable[[int, str], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> None:
@@ -107,6 +109,7 @@ class Trainer:
         self._cursor = _Cursor()
         self._lanes = Lanes(settings.num_lanes // self.ranks.world_size, self.model.item_table)
         self._began = self._saved = time.monotonic()
+        self._resumed = False
 
     def run(self) -> list[CurvePoint]:
         """Train to the end, from the newest checkpoint if there is one; returns one point an epoch.
@@ -115,7 +118,7 @@ class Trainer:
             DataError: The loss is not a number.
             Stopped: `should_stop` said so; a checkpoint is written.
         """
-        self._resume()
+        self.resume()
         cursor = self._cursor
         self._began, self._saved = time.monotonic() - cursor.seconds, time.monotonic()
         if not cursor.finished:
@@ -240,8 +243,23 @@ class Trainer:
         document = {"identity": self._identity, "world_size": self.ranks.world_size, "cursor": asdict(self._cursor)}
         save_checkpoint(self._store, self._cursor.step, Checkpoint(tensors, document))
 
-    def _resume(self) -> None:
-        """Take up the newest checkpoint of the same training on as many ranks, the same one on every rank."""
+    def resume(self) -> int:
+        """Take up the newest checkpoint of the same training on as many ranks, the same one on every rank.
+
+        All ranks call it, and `run` does where nobody has.
+
+        Returns:
+            Events met before.
+
+        Raises:
+            StorageError: A rank can't read the checkpoint that rank 0 goes on from.
+        """
+        if not self._resumed:
+            self._resumed = True
+            self._take_up()
+        return self._cursor.events
+
+    def _take_up(self) -> None:
         if self._store is None:
             return
         found = newest_checkpoint(self._store)

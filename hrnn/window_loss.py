@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ class TrainableModel(Protocol):
     item_table: Tensor
     dense: Tensor
 
-    def to(self, device: torch.device) -> TrainableModel:
+    def to(self, device: torch.device) -> Self:
         """The same parameters on a device."""
 
     def states(self, embedded: Tensor, session: Tensor, user: Tensor, starts: Starts) -> tuple[Tensor, Tensor, Tensor]:

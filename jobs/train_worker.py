@@ -19,7 +19,7 @@ from hrnn.preparation import prepare, users_between
 from hrnn.sequences import Sequences
 from hrnn.training import Stopped, Trainer
 from hrnn.training_settings import CurvePoint
-from hrnn.window_loss import TrainableModel
+from hrnn.validation import validation_cost
 from jobs.progress import Progress
 from jobs.training.checkpoints import WorkspaceCheckpoints
 from jobs.training.spec import WorkerSpec
@@ -52,7 +52,8 @@ def work(spec: WorkerSpec, ranks: Ranks, stopping: list[bool]) -> None:
     """Train; the first rank writes model and curve for the launcher."""
     sequences = Sequences.load(Path(spec.arrays))
     settings = spec.training_settings()
-    learnt_from = prepare(sequences, settings.seed).learnt_from
+    prepared = prepare(sequences, settings.seed)
+    learnt_from = prepared.learnt_from
     counts = learnt_from.item_counts()
     shape = HrnnShape(
         num_items=sequences.num_items,
@@ -65,25 +66,32 @@ def work(spec: WorkerSpec, ranks: Ranks, stopping: list[bool]) -> None:
         spec.hyperparameters["max_user_history_length_percentile"],
     )
     model = Hrnn.initial(shape, counts, settings.seed)
-    total = int(learnt_from.history_lengths[users].sum()) * settings.epochs
-    with Progress(total, "events", "train") as bar:
-        trainer = Trainer(
-            model,
-            learnt_from,
-            users,
-            settings,
-            ranks=ranks,
-            store=WorkspaceCheckpoints(spec.checkpoints_uri),
-            identity=spec.identity,
-            progress=bar.update,
-            should_stop=lambda: bool(stopping),
-        )
+    bar = Progress(None, "events", "train")
+    trainer = Trainer(
+        model,
+        learnt_from,
+        users,
+        settings,
+        ranks=ranks,
+        store=WorkspaceCheckpoints(spec.checkpoints_uri),
+        identity=spec.identity,
+        validate=lambda trained: validation_cost(trained, prepared),
+        progress=lambda events, text: bar.update(events, text),
+        should_stop=lambda: bool(stopping),
+    )
+    events, done = int(learnt_from.history_lengths[users].sum()), trainer.resume()
+    if ranks.rank == 0:
+        begun = f", going on after {done:,}" if done else ""
+        where = f"{ranks.world_size} ranks on {ranks.device.type}"
+        print(f"train: {events:,} events an epoch, {settings.epochs} epochs, {where}{begun}", file=sys.stderr, flush=True)
+    bar.total = events * settings.epochs - done
+    with bar:
         curve = trainer.run()
-        if ranks.rank == 0:
-            write_answers(spec, trainer.model, curve)
+    if ranks.rank == 0:
+        write_answers(spec, trainer.model, curve)
 
 
-def write_answers(spec: WorkerSpec, model: TrainableModel, curve: list[CurvePoint]) -> None:
+def write_answers(spec: WorkerSpec, model: Hrnn, curve: list[CurvePoint]) -> None:
     """Leave the trained parameters and the curve on this node."""
     tensors = {"item_table": model.item_table.cpu().contiguous(), "dense": model.dense.cpu().contiguous()}
     save_file(tensors, spec.model_path)

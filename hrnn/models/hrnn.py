@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -81,9 +81,9 @@ class Hrnn:
             pieces.append(torch.cat(gates, dim=1).reshape(-1))
         return cls(shape, table, torch.cat(pieces))
 
-    def to(self, device: torch.device) -> Hrnn:
+    def to(self, device: torch.device) -> Self:
         """The same parameters on a device."""
-        return Hrnn(self.shape, self.item_table.to(device), self.dense.to(device))
+        return type(self)(self.shape, self.item_table.to(device), self.dense.to(device))
 
     def weights(self) -> tuple[Tensor, Tensor, RecurrentWeights]:
         """Input weight [H, 3H], input bias [3H] and the recurrent weights, as views of `dense`."""

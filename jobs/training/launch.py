@@ -17,8 +17,6 @@ import torch
 from jobs.training.spec import WorkerSpec
 from schemas.errors import MachineError
 
-STOPPED = 75  # the worker's exit status after SIGTERM
-
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
@@ -50,8 +48,8 @@ class Launch:
         """CPU threads of each rank: this node's cores, shared out."""
         return max(1, len(os.sched_getaffinity(0)) // self.ranks_here)
 
-    def command(self, spec_path: Path) -> list[str]:
-        """The command line that starts the ranks."""
+    def command(self, answers: Path, spec_path: Path) -> list[str]:
+        """The command line that starts the ranks; `answers` is where a failure is named."""
         where = (
             ["--standalone"]
             if self.nnodes == 1
@@ -65,7 +63,7 @@ class Launch:
         )
         ranks = f"--nproc-per-node={self.ranks_here}"
         worker = ["-m", "jobs.train_worker", "--spec", str(spec_path)]
-        return [sys.executable, "-m", "torch.distributed.run", *where, ranks, *worker]
+        return [sys.executable, "-m", "jobs.training.elastic", str(answers), *where, ranks, *worker]
 
 
 def run_ranks(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
@@ -77,21 +75,24 @@ def run_ranks(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
         SystemExit: SIGTERM came; the checkpoint is written.
     """
     spec.save(spec_path)
-    environment = os.environ | {"OMP_NUM_THREADS": str(launch.threads), "TORCHELASTIC_ERROR_FILE": ""}
+    environment = os.environ | {"OMP_NUM_THREADS": str(launch.threads)}
     environment["PYTHONPATH"] = os.pathsep.join([path for path in sys.path if path])
-    process = subprocess.Popen(launch.command(spec_path), env=environment, stdout=sys.stderr, start_new_session=True)
+    process = subprocess.Popen(
+        launch.command(Path(spec.answers), spec_path), env=environment, stdout=sys.stderr, start_new_session=True
+    )
     with _passing_on_sigterm(process) as asked_to_stop:
         status = process.wait()
     error = spec.told_error()
     if error is not None:
         raise error
     if asked_to_stop:
-        print("hrnn: stopped; the checkpoint is written, run the same command again to go on", file=sys.stderr)
+        print("hrnn: stopped; run the same command again to go on from the newest checkpoint", file=sys.stderr)
         raise SystemExit(143)
     if status != 0:
+        told = Path(spec.answers) / "failure.txt"
+        how = told.read_text() if told.is_file() else f"torchrun ended with status {status}"
         raise MachineError(
-            f"training stopped: torchrun ended with status {status}",
-            remedy="The ranks' own messages stand above; run again to go on.",
+            f"training broke off: {how}", remedy="Run the same command again to go on from the newest checkpoint."
         )
 
 

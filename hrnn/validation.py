@@ -1,0 +1,35 @@
+"""One number for the curve: what hidden events cost under the model that is being trained."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from hrnn.models.hrnn import Hrnn
+from hrnn.preparation import Prepared
+from hrnn.states import replay
+
+_MOST_EXAMPLES = 1_000  # of each kind; a replay takes time that no training uses
+
+
+@torch.no_grad()
+def validation_cost(model: Hrnn, prepared: Prepared) -> float | None:
+    """Mean of -log(share of exp(score)) of each example's first hidden event among all items with events, or None without any.
+
+    Examples asked `now` are predicted by the state that goes on with their session, those asked `later` by a new session's.
+    """
+    examples, available = prepared.examples, prepared.available
+    chosen = np.concatenate([np.flatnonzero(examples.later == later)[:_MOST_EXAMPLES] for later in (False, True)])
+    users, keep = examples.user_rows[chosen], examples.keep_counts[chosen]
+    seen = prepared.learnt_from.item_counts() > 0
+    targets = available.item_rows[available.user_offsets[:-1][users] + keep].astype(np.int64)
+    known = np.flatnonzero(seen[targets])
+    if len(known) == 0:
+        return None
+    states = replay(model, available.truncate(users, keep), users[known])
+    later = torch.from_numpy(examples.later[chosen][known]).unsqueeze(1)
+    queries = torch.where(later, states.fresh, states.continuing)
+    table = model.item_table.cpu()
+    scores = torch.addmm(table[:, -1], queries, table[:, :-1].t())
+    scores[:, torch.from_numpy(~seen)] = -torch.inf
+    return float(torch.nn.functional.cross_entropy(scores, torch.from_numpy(targets[known])))

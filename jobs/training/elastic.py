@@ -1,0 +1,37 @@
+"""torchrun, without its tracebacks: `python -m jobs.training.elastic ANSWERS TORCHRUN-ARGUMENTS…`
+
+A rank that fails has told why already (jobs/training/spec.py), or died without a word; then one line says which and how.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """Run torchrun; exit status 0, 1 where a rank failed, 143 where SIGTERM ended it."""
+    os.environ.setdefault("LOGLEVEL", "CRITICAL")  # torchrun's own account of what its ranks have said already
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main as torchrun
+
+    answers, arguments = Path(sys.argv[1]), sys.argv[2:]
+    try:
+        torchrun(arguments)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        how = f"signal {-failure.exitcode}" if failure.exitcode < 0 else f"exit status {failure.exitcode}"
+        if failure.exitcode == -signal.SIGKILL:
+            how += ", most likely for want of memory"
+        (answers / "failure.txt").write_text(f"rank {rank} ended with {how}")
+        return 1
+    except SignalException:
+        return 128 + signal.SIGTERM
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from small_sequences import random_histories, sequences_of
+
+from hrnn import states
+from hrnn.models.hrnn import Hrnn, HrnnShape, Variant
+from hrnn.recurrence import Starts
+from hrnn.states import replay
+
+HISTORIES = random_histories(15, 20)
+SEQUENCES = sequences_of(HISTORIES)
+
+
+def model_of(variant: Variant = "init") -> Hrnn:
+    shape = HrnnShape(num_items=SEQUENCES.num_items, hidden_dimension=5, variant=variant)
+    return Hrnn.initial(shape, SEQUENCES.item_counts(), seed=3)
+
+
+@pytest.mark.parametrize("variant", ["init", "all"])
+def test_replaying_many_users_at_once_equals_one_event_after_the_other(variant: Variant) -> None:
+    model = model_of(variant)
+    replayed = replay(model, SEQUENCES, np.arange(15))
+    for user, history in enumerate(HISTORIES):
+        session, known = torch.zeros(1, 5), torch.zeros(1, 5)
+        for number, items in enumerate([*history, [0]]):
+            for step, item in enumerate(items):
+                first, new = np.asarray([[step == 0]]), np.asarray([[step == 0 and number == 0]])
+                starts = Starts.of(first, new, session)
+                before, session_after, user_after = model.states(model.item_table[None, None, item, :5], session, known, starts)
+                if number == len(history):  # the next session's first event
+                    torch.testing.assert_close(replayed.fresh[user], before[0, 0])
+                    torch.testing.assert_close(replayed.continuing[user], session[0])
+                session, known = session_after, user_after
+
+
+def test_the_order_of_users_does_not_matter_and_long_histories_span_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = replay(model_of(), SEQUENCES, np.arange(15))
+    monkeypatch.setattr(states, "_LANES", 4)
+    monkeypatch.setattr(states, "_STEPS", 3)
+    order = np.random.default_rng(0).permutation(15)
+    shuffled = replay(model_of(), SEQUENCES, order)
+    torch.testing.assert_close(shuffled.continuing, whole.continuing[order])
+    torch.testing.assert_close(shuffled.fresh, whole.fresh[order])
+
+
+def test_hidden_events_are_not_replayed() -> None:
+    users, keep = np.arange(15), np.minimum(SEQUENCES.history_lengths, 2)
+    short = sequences_of([[history[0][:2]] if len(history[0]) > 1 else [[history[0][0]], *[s[:1] for s in history[1:2]]]
+                          for history in HISTORIES], num_items=SEQUENCES.num_items)  # fmt: skip
+    cut = replay(model_of(), SEQUENCES.truncate(users, keep), users)
+    torch.testing.assert_close(cut.continuing, replay(model_of(), short, users).continuing)
+
+
+def test_a_user_without_events_is_as_at_the_start() -> None:
+    model = model_of()
+    nobody = SEQUENCES.truncate(np.asarray([4]), np.asarray([0]))
+    replayed = replay(model, nobody, np.asarray([3, 4]))
+    torch.testing.assert_close(replayed.continuing[1], model.start_state())
+    torch.testing.assert_close(replayed.fresh[1], model.start_state())
+    assert not torch.equal(replayed.continuing[0], model.start_state())

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_sequences import circular_histories, publish_sequences, sequences_of
+
+import jobs.training.fit
+from hrnn.distributed import Ranks
+from hrnn.sequences import Sequences
+from jobs.storage.folders import StepFolder
+from jobs.train import train
+from jobs.train_worker import work
+from jobs.training.launch import Launch
+from jobs.training.spec import WorkerSpec
+from schemas import columns
+from schemas.errors import ConfigError, DataError, StorageError
+
+CIRCLE = sequences_of(circular_histories(80, 15), num_items=17)  # the last two items have no events
+SMALL: dict[str, Any] = {"recipe": "aws-hrnn", "hyperparameters": {"hidden_dimension": "32", "bptt": "8"}}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _trained_here() -> Iterator[None]:
+    """One rank in this process, in place of torchrun; tests/jobs/test_train_ranks.py starts the real one."""
+
+    def run_here(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
+        spec.save(spec_path)
+        work(WorkerSpec.load(spec_path), Ranks.alone(), [])
+
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(jobs.training.fit, "run_ranks", run_here)
+        yield
+
+
+def published(tmp_path: Path, sequences: Sequences = CIRCLE) -> str:
+    (tmp_path / "parts").mkdir()
+    return publish_sequences(sequences, str(tmp_path / "sequences"), tmp_path / "parts")
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory: pytest.TempPathFactory, _trained_here: None) -> StepFolder:
+    """A solution version of the circle, trained well."""
+    tmp_path = tmp_path_factory.mktemp("train")
+    train(sequences_uri=published(tmp_path), output_uri=str(tmp_path / "version"), epochs=30, **SMALL)
+    return StepFolder(str(tmp_path / "version"))
+
+
+def test_a_solution_version_holds_what_recommend_and_evaluate_need(version: StepFolder, tmp_path: Path) -> None:
+    manifest = version.require("solution_version")
+    facts = manifest.facts
+    model = load_file(version.fetch(manifest.file(facts["model"]), tmp_path))
+    assert model["scoring.item_vectors"].shape == (17, facts["dimension"])
+    assert model["scoring.item_bias"].shape == (17,)
+    assert model["evaluation.item_vectors"].shape == (17, facts["evaluation"]["dimension"])
+    assert {"item_table", "dense", "paths.now", "paths.later"} <= set(model)
+    users = 0
+    for shard in facts["shards"]:
+        states = pq.read_table(version.fetch(manifest.file(shard["states"]), tmp_path))
+        assert states.column_names == [
+            columns.USER_ID, columns.USER_ROW, columns.QUERY, columns.OWN_ITEM_ROWS, columns.OWN_ITEM_SCORES
+        ]  # fmt: skip
+        assert states[columns.USER_ROW].to_pylist() == list(range(users, users + shard["num_users"]))
+        assert states[columns.USER_ID][0].as_py() == f"user {users}"
+        assert {len(query) for query in states[columns.QUERY].to_pylist()} == {facts["dimension"]}
+        users += shard["num_users"]
+    assert users == manifest.counts["users"] == 80
+    curve = pq.read_table(version.fetch(manifest.file(facts["training"]), tmp_path))
+    assert curve["epoch"].to_pylist() == list(range(1, 31))
+    assert curve["loss"].to_pylist()[-1] < curve["loss"].to_pylist()[0]
+    assert json.loads(version.read(manifest.file(facts["metrics"])))["metrics"] == facts["evaluation"]["metrics"]
+    assert facts["scores"] is True
+    assert pq.read_metadata(version.fetch(manifest.file(facts["catalogue"]), tmp_path)).num_rows == 17
+
+
+def test_the_model_beats_popularity_where_the_next_item_is_plain_to_see(version: StepFolder) -> None:
+    table = version.require("solution_version").facts["evaluation"]["table"]
+    assert table["model"]["mean_reciprocal_rank_at_25"] > 0.8
+    assert table["popularity"]["mean_reciprocal_rank_at_25"] < 0.5
+
+
+def test_nothing_but_the_version_is_left_behind(version: StepFolder) -> None:
+    named = {version.uri_of(file.path) for file in version.require("solution_version").files}
+    files = {str(path) for path in Path(version.uri).rglob("*") if path.is_file()}
+    assert files == named | {version.uri_of("manifest.json")}
+
+
+def test_the_same_training_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri, output = published(tmp_path), str(tmp_path / "version")
+    first = train(sequences_uri=uri, output_uri=output, epochs=1, **SMALL)
+    monkeypatch.setattr(jobs.training.fit, "run_ranks", None)
+    again = train(sequences_uri=uri, output_uri=output, epochs=1, **SMALL)
+    assert (first["skipped"], again["skipped"]) == (False, True)
+    assert again["metrics"] == first["metrics"]
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+    uri = published(tmp_path)
+    digests = []
+    for name in ("one", "other"):
+        train(sequences_uri=uri, output_uri=str(tmp_path / name), epochs=1, **SMALL)
+        manifest = StepFolder(str(tmp_path / name)).require("solution_version")
+        digests.append({shard["states"][:17]: manifest.file(shard["states"]).sha256 for shard in manifest.facts["shards"]})
+        digests.append({"model": manifest.file(manifest.facts["model"]).sha256})
+    assert digests[:2] == digests[2:]
+
+
+@pytest.mark.parametrize("variant", ["init", "all"])
+@pytest.mark.parametrize("recency_mask", ["true", "false"])
+def test_variants_and_recency_can_be_chosen(tmp_path: Path, variant: str, recency_mask: str) -> None:
+    hyperparameters = SMALL["hyperparameters"] | {"recency_mask": recency_mask}
+    output = str(tmp_path / "version")
+    summary = train(
+        sequences_uri=published(tmp_path),
+        output_uri=output,
+        recipe="aws-hrnn",
+        hyperparameters=hyperparameters,
+        variant=variant,
+        epochs=1,
+    )
+    assert summary["published"]
+    folder = StepFolder(output)
+    manifest = folder.require("solution_version")
+    model = load_file(folder.fetch(manifest.file(manifest.facts["model"]), tmp_path))
+    assert bool(model["paths.now"][3:6].any()) == (recency_mask == "true")
+
+
+def test_popularity_needs_no_ranks_and_writes_no_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs.training.fit, "run_ranks", None)
+    output = str(tmp_path / "version")
+    train(sequences_uri=published(tmp_path), output_uri=output, recipe="aws-popularity-count")
+    facts = StepFolder(output).require("solution_version").facts
+    assert facts["scores"] is False
+    assert facts["dimension"] == 0
+    assert facts["evaluation"]["table"]["model"] == facts["evaluation"]["table"]["popularity"]
+
+
+def test_a_whole_training_works_on_s3(tmp_path: Path, s3: str) -> None:
+    uri = publish_sequences(CIRCLE, s3 + "/sequences", tmp_path)
+    summary = train(sequences_uri=uri, output_uri=s3 + "/version", epochs=1, **SMALL)
+    assert summary["published"]
+    assert StepFolder(s3 + "/version").require("solution_version").counts["users"] == 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"hyperparameters": {"hidden_dimension": "7"}}, "hidden_dimension"),
+        ({"hyperparameters": {"hidden_size": "64"}}, "hidden_size"),
+        ({"recipe": "aws-hrn"}, "aws-hrn"),
+        ({"variant": "both"}, "both"),
+        ({"loss": "hinge"}, "hinge"),
+        ({"epochs": 0}, "epochs"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(tmp_path: Path, arguments: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        train(**{"sequences_uri": str(tmp_path), "output_uri": str(tmp_path / "version"), "recipe": "aws-hrnn", **arguments})
+
+
+def test_sequences_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="no finished step lies here"):
+        train(sequences_uri=str(tmp_path / "nowhere"), output_uri=str(tmp_path / "version"), **SMALL)
+
+
+@pytest.mark.parametrize("histories", [[[[0, 0, 0]], [[0, 0]]], [[[0]]], [[[0], [1]]]])
+def test_one_item_ends_with_one_clear_message(tmp_path: Path, histories: list[list[list[int]]]) -> None:
+    with pytest.raises(DataError, match="fewer than two items"):
+        train(sequences_uri=published(tmp_path, sequences_of(histories)), output_uri=str(tmp_path / "version"), **SMALL)
+
+
+@pytest.mark.parametrize("histories", [[[[0, 1, 2, 1]]], [[[0]], [[1]], [[2]]]])
+def test_very_few_users_still_give_a_result(tmp_path: Path, histories: list[list[list[int]]]) -> None:
+    sequences = sequences_of(histories, day_of_session=False)
+    summary = train(sequences_uri=published(tmp_path, sequences), output_uri=str(tmp_path / "version"), epochs=1, **SMALL)
+    assert summary["published"]
+
+
+def test_percentiles_leave_users_out_of_training_but_not_out_of_the_version(tmp_path: Path) -> None:
+    hyperparameters = SMALL["hyperparameters"] | {"max_user_history_length_percentile": 0.3}
+    output = str(tmp_path / "version")
+    train(sequences_uri=published(tmp_path), output_uri=output, recipe="aws-hrnn", hyperparameters=hyperparameters, epochs=1)
+    folder = StepFolder(output)
+    manifest = folder.require("solution_version")
+    curve = pq.read_table(folder.fetch(manifest.file(manifest.facts["training"]), tmp_path))
+    assert curve["events"][0].as_py() < 0.5 * CIRCLE.num_events
+    assert sum(shard["num_users"] for shard in manifest.facts["shards"]) == 80
+    assert np.isfinite(manifest.counts["test_users"])

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_sequences import publish_sequences, random_histories, sequences_of
+
+from hrnn.checkpoints import checkpoint_names
+from jobs.storage.folders import StepFolder
+from jobs.train import train
+from jobs.training.checkpoints import WorkspaceCheckpoints
+from jobs.training.launch import Launch, run_ranks
+from jobs.training.spec import WorkerSpec
+from schemas.errors import DataError, MachineError
+
+RANDOM = sequences_of(random_histories(60, 30))
+SMALL: dict[str, Any] = {"recipe": "aws-hrnn", "hyperparameters": {"hidden_dimension": "32", "bptt": "8"}}
+
+
+def parameters_of(uri: str, scratch: Path) -> dict[str, torch.Tensor]:
+    folder = StepFolder(uri)
+    manifest = folder.require("solution_version")
+    parameters: dict[str, torch.Tensor] = load_file(folder.fetch(manifest.file(manifest.facts["model"]), scratch))
+    return parameters
+
+
+def test_one_node_meets_itself_and_several_meet_at_an_endpoint() -> None:
+    alone = Launch(nproc_per_node=2).command(Path("answers"), Path("spec.json"))
+    assert alone[1:] == [
+        *("-m", "jobs.training.elastic", "answers", "--standalone", "--nproc-per-node=2"),
+        *("-m", "jobs.train_worker", "--spec", "spec.json"),
+    ]
+    several = Launch(nproc_per_node=8, nnodes=4, node_rank=3, rdzv_endpoint="head:29500", rdzv_id="night").command(
+        Path("a"), Path("s")
+    )
+    assert {"--nnodes=4", "--node-rank=3", "--rdzv-endpoint=head:29500", "--rdzv-id=night", "--rdzv-backend=c10d"} <= set(
+        several
+    )
+
+
+def test_threads_are_shared_out_among_ranks() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert Launch(nproc_per_node=1).threads == cores
+    assert Launch(nproc_per_node=4 * cores).threads == 1
+
+
+class _Ended:
+    """A torchrun that ends at once."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+    def __call__(self, *_: Any, **__: Any) -> _Ended:
+        return self
+
+    def wait(self) -> int:
+        return self.status
+
+    poll = wait
+
+
+def spec_in(folder: Path) -> WorkerSpec:
+    return WorkerSpec(
+        identity="x",
+        arrays="",
+        checkpoints_uri="",
+        answers=str(folder),
+        hyperparameters={},
+        variant="init",
+        settings={},
+        threads=1,
+    )
+
+
+def test_a_rank_s_own_error_becomes_the_job_s_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_in(tmp_path)
+    spec.tell_error(DataError("the loss is not a number any more", remedy="Train with another seed."))
+    monkeypatch.setattr(subprocess, "Popen", _Ended(1))
+    with pytest.raises(DataError, match=r"^the loss is not a number any more\. Train with another seed\.$"):
+        run_ranks(Launch(), spec, tmp_path / "spec.json")
+
+
+def test_ranks_that_die_without_a_word_make_one_clear_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "Popen", _Ended(-9))
+    with pytest.raises(MachineError, match="torchrun ended with status -9"):
+        run_ranks(Launch(), spec_in(tmp_path), tmp_path / "spec.json")
+
+
+@pytest.mark.slow
+def test_two_ranks_learn_what_one_learns(tmp_path: Path) -> None:
+    uri = publish_sequences(RANDOM, str(tmp_path / "sequences"), tmp_path)
+    found = []
+    for name, ranks in (("one", 1), ("two", 2), ("two-again", 2)):
+        output = str(tmp_path / name)
+        train(sequences_uri=uri, output_uri=output, epochs=3, launch=Launch(nproc_per_node=ranks), **SMALL)
+        found.append(parameters_of(output, tmp_path))
+    one, two, again = found
+    assert torch.equal(two["item_table"], again["item_table"])
+    assert torch.equal(two["dense"], again["dense"])
+    scores = [model["item_table"][:, :-1] @ model["item_table"][:, :-1].t() for model in (one, two)]
+    alike = np.corrcoef(scores[0].numpy().ravel(), scores[1].numpy().ravel())[0, 1]
+    assert alike > 0.5
+
+
+@pytest.mark.slow
+def test_sigterm_leaves_a_checkpoint_and_the_next_run_ends_with_the_same_bits(tmp_path: Path) -> None:
+    uri = publish_sequences(sequences_of(random_histories(1_500, 300)), str(tmp_path / "sequences"), tmp_path)
+    options = ["--hyperparameters", '{"hidden_dimension": "32"}', "--epochs", "6"]
+    whole, cut = str(tmp_path / "whole"), str(tmp_path / "cut")
+    arguments = [sys.executable, "-m", "jobs.train", "--sequences", uri, *options, "--nproc-per-node", "2", "--output"]
+    checkpoints = WorkspaceCheckpoints(cut + "/checkpoints")
+    process = subprocess.Popen([*arguments, cut], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while "events an epoch" not in process.stderr.readline():
+        assert process.poll() is None
+    time.sleep(1.0)  # some windows are trained on
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+    assert "run the same command again to go on" in said
+    assert "Traceback" not in said
+    assert checkpoint_names(checkpoints)
+    subprocess.run([*arguments, cut], check=True)
+    subprocess.run([*arguments, whole], check=True)
+    assert not checkpoints.names()
+    one, other = parameters_of(whole, tmp_path), parameters_of(cut, tmp_path)
+    assert all(torch.equal(one[name], other[name]) for name in one)
