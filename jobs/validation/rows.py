@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -73,8 +75,8 @@ def check_block(block: RecordBlock, file: InputFile, schema: DatasetSchema) -> C
     records = _records(block.data, block.structure)
     lines = block.first_line + records.lines
     cells, wrong = _cells(data, file.header, schema.names)
-    assert cells.num_rows + len(wrong) == len(lines), "the scanner and the parser see different records"
-    kept = np.delete(lines, list(wrong))
+    assert cells.num_rows + len(wrong.rows) == len(lines), "the scanner and the parser see different records"
+    kept = np.delete(lines, wrong.rows)
     parsed = [parse_column(cells.column(field.name).combine_chunks(), field) for field in schema.fields]
     bad = np.zeros(len(kept), np.bool_)
     for column in parsed:
@@ -87,7 +89,7 @@ def check_block(block: RecordBlock, file: InputFile, schema: DatasetSchema) -> C
         accepted=accepted.filter(pa.array(~bad)) if bad.any() else accepted,
         rejected=_rejected([wrong_rows, *_wrong_cells(parsed, cells, kept, schema)], file.name),
         rows_read=len(lines),
-        rows_rejected=len(wrong) + int(bad.sum()),
+        rows_rejected=len(wrong.rows) + int(bad.sum()),
         blank_lines=records.num_blank,
     )
 
@@ -112,16 +114,26 @@ def _records(data: bytes, found: Structure) -> _Records:
     return _Records(starts[is_filled], stops[is_filled], lines[is_filled], int((~is_filled).sum()))
 
 
-def _cells(data: bytes, header: tuple[str, ...], names: list[str]) -> tuple[Any, dict[int, int]]:
-    """Cells of the wanted columns as binary, and the rows that have none: their places with how many fields they have."""
+@dataclass(frozen=True)
+class _Misfits:
+    """Rows whose number of fields is not the header's: places among the rows that are not blank, and fields of each."""
+
+    rows: Places
+    num_fields: Places
+
+
+def _cells(data: bytes, header: tuple[str, ...], names: list[str]) -> tuple[Any, _Misfits]:
+    """Cells of the wanted columns as binary, of all rows but the misfits."""
     try:
-        return _read(data, header, names), {}
+        return _read(data, header, names), _Misfits(np.empty(0, np.int64), np.empty(0, np.int64))
     except pa.ArrowInvalid:
-        wrong = _wrong_lengths(data, header)
+        misfits = _misfits(data, header)
         records = _records(data, structure(data))
-        bounds = [0, *(int(edge) for row in wrong for edge in (records.starts[row], records.stops[row])), len(data)]
-        kept = b"".join(data[start:stop] for start, stop in zip(bounds[::2], bounds[1::2], strict=True))
-        return _read(kept, header, names), wrong
+        edges = np.zeros(len(data) + 1, np.int8)
+        edges[records.starts[misfits.rows]] += 1
+        edges[records.stops[misfits.rows]] -= 1
+        kept = np.frombuffer(data, np.uint8)[np.cumsum(edges[:-1], dtype=np.int8) == 0]
+        return _read(kept.tobytes(), header, names), misfits
 
 
 def _read(data: bytes, header: tuple[str, ...], names: list[str]) -> Any:
@@ -137,16 +149,17 @@ def _read(data: bytes, header: tuple[str, ...], names: list[str]) -> Any:
     ).combine_chunks()
 
 
-def _wrong_lengths(data: bytes, header: tuple[str, ...]) -> dict[int, int]:
-    """Rows with too few or too many fields, by their place among the rows that are not blank."""
-    wrong: dict[int, int] = {}
+def _misfits(data: bytes, header: tuple[str, ...]) -> _Misfits:
+    """Find the rows with too few or too many fields."""
+    numbers, num_fields = array("q"), array("q")  # a block may hold millions of them
 
     def skip(row: Any) -> str:
-        wrong[row.number - 1] = row.actual_columns
+        numbers.append(row.number)
+        num_fields.append(row.actual_columns)
         return "skip"
 
     # The parser hands wrong rows over as text, so that bytes which are none must go; fields do not change by it.
-    ascii_only = bytes(np.minimum(np.frombuffer(data, np.uint8), 0x7F))
+    ascii_only = np.minimum(np.frombuffer(data, np.uint8), 0x7F).tobytes()
     labels = [str(place) for place in range(len(header))]
     pa.csv.read_csv(
         pa.BufferReader(ascii_only),
@@ -154,18 +167,19 @@ def _wrong_lengths(data: bytes, header: tuple[str, ...]) -> dict[int, int]:
         pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
         pa.csv.ConvertOptions(column_types={labels[0]: pa.binary()}, include_columns=labels[:1]),
     )
-    return wrong
+    return _Misfits(np.frombuffer(numbers, np.int64) - 1, np.frombuffer(num_fields, np.int64))
 
 
-def _wrong_rows(wrong: dict[int, int], lines: Places, records: _Records, data: bytes, num_columns: int) -> Any:
+def _wrong_rows(misfits: _Misfits, lines: Places, records: _Records, data: bytes, num_columns: int) -> Any:
     """Rejected rows without a column: those whose number of fields is not the header's."""
-    texts = [data[records.starts[row] : records.stops[row]].rstrip(b"\r\n") for row in wrong]
-    reasons = []
-    for text, num_fields in zip(texts, wrong.values(), strict=True):
+    shown, reasons = [], []
+    starts, stops = records.starts[misfits.rows].tolist(), records.stops[misfits.rows].tolist()
+    for start, stop, num_fields in zip(starts, stops, misfits.num_fields.tolist(), strict=True):
+        text = data[start:stop].rstrip(b"\r\n")
         hint = "; it spans several lines: is a quote left open?" if b"\n" in text else ""
-        reasons.append(f"the row has {num_fields} fields, the header {num_columns}{hint}")
-    shown = [text.decode(errors="replace")[:SHOWN_CHARACTERS] for text in texts]
-    return lines[list(wrong)], "", shown, reasons
+        shown.append(text.decode(errors="replace")[:SHOWN_CHARACTERS])
+        reasons.append(sys.intern(f"the row has {num_fields} fields, the header {num_columns}{hint}"))
+    return lines[misfits.rows], "", shown, reasons
 
 
 def _wrong_cells(parsed: list[Column], cells: Any, lines: Places, schema: DatasetSchema) -> Iterable[Any]:
