@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ Items = npt.NDArray[np.int32]
 
 # Scores below a thousandth need Java's exponent, which orjson doesn't write; there are few enough of them to hold.
 _PLAIN_SCORE = SCORE_UNITS // 1000
+_LINES_AT_ONCE = 2048
 _SMALL_SCORES = [score_text(units).encode() for units in range(_PLAIN_SCORE)]
 
 
@@ -67,7 +68,7 @@ class LineWriter:
         self._ids = [orjson.dumps(item_id) for item_id in item_ids]
         self._has_scores = has_scores
 
-    def output_lines(self, requests: Requests, item_rows: Items, scores: Items) -> list[bytes]:
+    def output_lines(self, requests: Requests, item_rows: Items, scores: Items) -> Iterator[bytes]:
         """One output line for each line of `requests`, in order, each with its line feed.
 
         Args:
@@ -75,23 +76,24 @@ class LineWriter:
             item_rows: int32 [n, K], best first.
             scores: int32 [n, K], ten-millionths, falling.
         """
-        written: list[bytes] = [b""] * requests.num_lines
-        for position, line in requests.errors.items():
-            written[position] = line
-        outputs = self._outputs(item_rows, scores)
-        for position, given, output in zip(requests.positions.tolist(), requests.given, outputs, strict=True):
-            written[position] = b'{"input":%b,"output":{%b},"error":null}\n' % (given, output)
-        return written
+        answers = zip(requests.given, self._outputs(item_rows, scores), strict=True)
+        for position in range(requests.num_lines):
+            if (error := requests.errors.get(position)) is not None:
+                yield error
+            else:
+                yield b'{"input":%b,"output":{%b},"error":null}\n' % next(answers)
 
-    def _outputs(self, item_rows: Items, scores: Items) -> Iterable[bytes]:
-        """The members of each request's `output`."""
-        items = (b'"recommendedItems":[%b]' % b",".join(map(self._ids.__getitem__, rows)) for rows in item_rows.tolist())
-        if not self._has_scores:
-            return items
-        plain = (scores >= _PLAIN_SCORE).sum(axis=1).tolist()
-        values = (scores / SCORE_UNITS).tolist()
-        texts = map(_scores_text, scores.tolist(), values, plain)
-        return (b'%b,"scores":[%b]' % pair for pair in zip(items, texts, strict=True))
+    def _outputs(self, item_rows: Items, scores: Items) -> Iterator[bytes]:
+        """The members of each request's `output`, some lines at a time: as Python's lists, numbers take much memory."""
+        for start in range(0, len(item_rows), _LINES_AT_ONCE):
+            rows, units = item_rows[start : start + _LINES_AT_ONCE], scores[start : start + _LINES_AT_ONCE]
+            items = (b'"recommendedItems":[%b]' % b",".join(map(self._ids.__getitem__, row)) for row in rows.tolist())
+            if not self._has_scores:
+                yield from items
+                continue
+            plain = (units >= _PLAIN_SCORE).sum(axis=1).tolist()
+            texts = map(_scores_text, units.tolist(), (units / SCORE_UNITS).tolist(), plain)
+            yield from (b'%b,"scores":[%b]' % pair for pair in zip(items, texts, strict=True))
 
 
 def _scores_text(units: list[int], values: list[float], plain: int) -> bytes:

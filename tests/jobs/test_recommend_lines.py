@@ -37,7 +37,7 @@ def written(lines: list[bytes], ids: list[str], rows: list[int], scores: list[in
     requests = read_requests(lines)
     shape = (len(requests.user_ids), 1)
     item_rows, units = np.tile(np.array(rows, np.int32), shape), np.tile(np.array(scores, np.int32), shape)
-    return LineWriter(ids, has_scores).output_lines(requests, item_rows, units)
+    return list(LineWriter(ids, has_scores).output_lines(requests, item_rows, units))
 
 
 @pytest.mark.parametrize("line", UNUSUAL, ids=range(len(UNUSUAL)))
@@ -71,6 +71,12 @@ def test_good_and_bad_lines_keep_their_places() -> None:
     rows = np.array([[0], [1]], np.int32)
     users = [json.loads(line)["output"] for line in LineWriter(["x", "y"], True).output_lines(requests, rows, rows)]
     assert users == [{"recommendedItems": ["x"], "scores": [0.0]}, None, {"recommendedItems": ["y"], "scores": [1e-7]}, None]
+
+
+def test_many_lines_are_written_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.recommendation.lines._LINES_AT_ONCE", 2)
+    lines = [b'{"userId":"%d"}' % number for number in range(5)]
+    assert written(lines, ["a"], [0], [1]) == [as_the_rules_say(line, ["a"], [1]) for line in lines]
 
 
 def test_no_lines_give_no_lines() -> None:
