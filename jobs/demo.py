@@ -114,17 +114,19 @@ def _users(page: NightPage) -> Iterator[str]:
 
 
 def _what_next(folder: Path) -> list[str]:
-    shown = shlex.quote(os.path.relpath(folder))
+    shown = shlex.quote(str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder))
     return [
         f"Page to open in a browser:  {folder / 'report.html'}",
         f"Lists, one line a household: {folder / 'users.json.out'}",
         f"Input and config:            {folder / 'input'}",
         "",
         "To go on:",
-        f"  hrnn demo --folder {shown} --keep-serving      # serves S3 again; then, in another terminal:",
-        f"  source {shown}/s3.env                          # endpoint and credentials of this demo's S3",
-        f"  hrnn nightly --config {CONFIG_URI} --plan      # what would run, and why",
-        "  hrnn recipes                                   # what can be trained",
+        "  # serve S3 again; then, in another terminal, with its endpoint and credentials:",
+        f"  hrnn demo --folder {shown} --keep-serving",
+        f"  source {shown}/s3.env",
+        "  # what the night would do now, and why; what can be trained:",
+        f"  hrnn nightly --config {CONFIG_URI} --plan",
+        "  hrnn recipes",
     ]
 
 

@@ -93,7 +93,8 @@ def _items(products: pd.DataFrame, purchases: pd.DataFrame) -> Iterable[Sequence
     columns = ("product_id", "product_type", "product_category", "department", "brand", "package_size")
     for item, kind, category, department, brand, size in zip(*(bought[column] for column in columns), strict=True):
         name = " ".join(str(kind or category or department).split()).capitalize()
-        size_text = f", {' '.join(size.split())}" if size else ""
+        has_size = bool(size) and any(letter.isdigit() for letter in size)
+        size_text = f", {' '.join(size.split())}" if has_size else ""
         title = f"{name}{size_text}{' (store brand)' if brand == 'Private' else ''}"
         yield item, title, department, category or "", brand
 

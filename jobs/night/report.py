@@ -24,6 +24,10 @@ _EXPLANATION = (
     "How high the items that users took next stand in their lists: 1 would be perfect, and is never reached. Popularity lists "
     "what most users took; personal popularity what a user took most often before, then what is popular."
 )
+_CURVES = (
+    ("loss", "Training loss", "mean over an epoch, lower is better"),
+    ("validation", "Cost of held-out events", "after an epoch, lower is better"),
+)
 
 
 def night_page(summary: dict[str, Any], out_uris: Sequence[str]) -> NightPage:
@@ -93,20 +97,15 @@ def _notes(summary: dict[str, Any], steps: dict[tuple[str, str], dict[str, Any]]
 
 
 def _curves(folder: StepFolder) -> tuple[Plot, ...]:
-    """Loss and, where it was measured, validation over the events seen."""
+    """Loss and, where it was measured, the cost of held-out events, over the events seen."""
     manifest = folder.require("solution_version")
     table = pq.read_table(io.BytesIO(folder.read(manifest.file(manifest.facts["training"])))).to_pydict()
     curves = []
-    for column, title in (("loss", "Training loss"), ("validation", "Validation")):
-        points = [
-            (float(x), float(y))
-            for x, y in zip(table["events"], table[column], strict=True)
-            if y is not None and np.isfinite(y)
-        ]
+    for column, title, y_label in _CURVES:
+        pairs = zip(table["events"], table[column], strict=True)
+        points = [(float(x), float(y)) for x, y in pairs if y is not None and np.isfinite(y)]
         if len(points) > 1:
-            curves.append(
-                line_plot(title, points, "events seen", "mean of the events since the last point" if column == "loss" else "")
-            )
+            curves.append(line_plot(title, points, "events seen", y_label))
     return tuple(curves)
 
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from jobs.pages.axes import Axis, day_axis, linear_axis, log_axis
+from jobs.pages.axes import Axis, day_axis, linear_axis, log_axis, short_number
 
 WIDTH, HEIGHT = 560, 240  # of the drawing, in SVG units
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 40  # margins for ticks and labels
 MOST_POINTS = 400  # more cannot be told apart
+MOST_MARKS = 20  # more would hide the line
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,15 @@ class Bar:
     title: str
 
 
+@dataclass(frozen=True)
+class Point:
+    """One point of a line with few of them, in SVG units, and what it says when pointed at."""
+
+    x: float
+    y: float
+    title: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plot:
     """What the template draws; positions in SVG units.
@@ -33,6 +43,7 @@ class Plot:
         x_label, y_label: What the axes count, with units.
         x_ticks, y_ticks: (position, text) of each tick.
         lines: Points of each line, as SVG path data.
+        points: Points that are marked, if any.
         bars: Bars, if any.
     """
 
@@ -42,6 +53,7 @@ class Plot:
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
     lines: tuple[str, ...] = ()
+    points: tuple[Point, ...] = ()
     bars: tuple[Bar, ...] = ()
     width: int = field(default=WIDTH, init=False)
     height: int = field(default=HEIGHT, init=False)
@@ -75,8 +87,16 @@ def line_plot(
     x_axis = log_axis(xs) if logarithmic else linear_axis(xs)
     y_axis = log_axis(ys) if logarithmic else linear_axis(ys, from_zero=from_zero)
     path = "M" + " L".join(f"{_x(x_axis, x):.1f},{_y(y_axis, y):.1f}" for x, y in thinned)
+    marked = thinned if len(thinned) <= MOST_MARKS else []
+    marks = tuple(Point(_x(x_axis, x), _y(y_axis, y), f"{short_number(x)}: {y:.4g}") for x, y in marked)
     return Plot(
-        title=title, x_label=x_label, y_label=y_label, x_ticks=_x_ticks(x_axis), y_ticks=_y_ticks(y_axis), lines=(path,)
+        title=title,
+        x_label=x_label,
+        y_label=y_label,
+        x_ticks=_x_ticks(x_axis),
+        y_ticks=_y_ticks(y_axis),
+        lines=(path,),
+        points=marks,
     )
 
 
