@@ -92,7 +92,7 @@ def _notes(summary: dict[str, Any], steps: dict[tuple[str, str], dict[str, Any]]
             "the model cannot learn from it, and is not measured on it."
         )
     if histories.share < 1:
-        notes.append(f"The plots show {histories.share:.0%} of the events; whole users, drawn by hash.")
+        notes.append(f"The plots show {100 * histories.share:.0f} % of the events; whole users, drawn by hash.")
     return tuple(notes)
 
 
@@ -123,7 +123,7 @@ def _data_plots(histories: Histories, one_session: bool) -> tuple[Plot, ...]:
         ),
         replace(
             line_plot(
-                f"The top 1 % of items have {share:.0%} of the events",
+                f"Top 1 % of items: {100 * share:.0f} % of events",
                 points,
                 "items, most frequent first",
                 "",

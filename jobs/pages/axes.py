@@ -65,7 +65,7 @@ def log_axis(values: Sequence[float]) -> Axis:
     return Axis(10.0**first, 10.0**last, ticks, logarithmic=True)
 
 
-def day_axis(first: date, last: date, most_ticks: int = 6) -> Axis:
+def day_axis(first: date, last: date, most_ticks: int = 4) -> Axis:
     """An axis of days, as ordinals; ticks at month starts where months fit, else every few days."""
     low, high = first.toordinal(), max(last.toordinal(), first.toordinal() + 1)
     months = [day for day in map(date.fromordinal, range(low, high + 1)) if day.day == 1]

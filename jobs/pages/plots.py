@@ -8,8 +8,8 @@ from datetime import date
 
 from jobs.pages.axes import Axis, day_axis, linear_axis, log_axis, short_number
 
-WIDTH, HEIGHT = 560, 240  # of the drawing, in SVG units
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 40  # margins for ticks and labels
+WIDTH, HEIGHT = 380, 215  # of the drawing, in SVG units
+LEFT, RIGHT, TOP, BOTTOM = 42, 18, 10, 40  # margins for ticks and labels
 MOST_POINTS = 400  # more cannot be told apart
 MOST_MARKS = 20  # more would hide the line
 
@@ -84,7 +84,7 @@ def line_plot(
     thinned = points[:: max(1, len(points) // MOST_POINTS)]
     thinned = [*thinned, points[-1]] if thinned[-1] != points[-1] else list(thinned)
     xs, ys = [x for x, _ in thinned], [y for _, y in thinned]
-    x_axis = log_axis(xs) if logarithmic else linear_axis(xs)
+    x_axis = log_axis(xs) if logarithmic else linear_axis(xs, most_ticks=4)
     y_axis = log_axis(ys) if logarithmic else linear_axis(ys, from_zero=from_zero)
     path = "M" + " L".join(f"{_x(x_axis, x):.1f},{_y(y_axis, y):.1f}" for x, y in thinned)
     marked = thinned if len(thinned) <= MOST_MARKS else []
