@@ -149,8 +149,11 @@ def three_users(histories: Histories, out_uri: str, whole_history: bool) -> tupl
 
 def _lists(out_uri: str) -> Iterator[tuple[str, list[str]]]:
     """User id and recommended items of the whole lines at the head of a batch output."""
-    head = store_for(out_uri).read(out_uri, 0, _HEAD_BYTES)
-    for line in head.split(b"\n")[:-1]:
+    store = store_for(out_uri)
+    stored = store.stat(out_uri)
+    if stored is None or stored.size == 0:  # S3 refuses to read a range of nothing
+        return
+    for line in store.read(out_uri, 0, _HEAD_BYTES).split(b"\n")[:-1]:
         answer = json.loads(line)
         if answer["error"] is None:
             yield str(answer["input"]["userId"]), answer["output"]["recommendedItems"]

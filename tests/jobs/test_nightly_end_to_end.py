@@ -26,7 +26,7 @@ def shop(tmp_path: Path) -> Path:
     """A config over a small shop."""
     write_shop(tmp_path / "data")
     config = tmp_path / "shop.toml"
-    config.write_text(night_config(str(tmp_path / "data"), str(tmp_path / "workspace"), str(tmp_path / "out"), epochs=1))
+    config.write_text(night_config(str(tmp_path / "data"), str(tmp_path / "workspace"), str(tmp_path / "out"), epochs=2))
     return config
 
 

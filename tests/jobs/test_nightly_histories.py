@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from jobs.night.histories import Histories, three_users, title_column
+from jobs.storage import store_for
 from schemas.columns import ITEM_ID, NUM_EVENTS, NUM_USERS
 from schemas.datasets import parse_schema_document
 
@@ -78,6 +79,12 @@ def test_three_known_users_are_chosen_the_same_every_time(histories: Histories, 
 
 def test_lists_for_nobody_we_know_show_no_user(histories: Histories, tmp_path: Path) -> None:
     assert three_users(histories, batch_output(tmp_path, "nobody"), whole_history=False) == ()
+
+
+def test_an_empty_batch_output_shows_no_user(histories: Histories, s3: str) -> None:
+    store_for(s3).write(f"{s3}/empty.out", b"")
+    assert three_users(histories, f"{s3}/empty.out", whole_history=False) == ()
+    assert three_users(histories, f"{s3}/nowhere.out", whole_history=False) == ()
 
 
 def items_schema(*fields: dict[str, object]) -> dict[str, object]:
