@@ -22,6 +22,7 @@ from hrnn.training_settings import CurvePoint
 from hrnn.validation import validation_cost
 from jobs.progress import Progress
 from jobs.training.checkpoints import WorkspaceCheckpoints
+from jobs.training.leash import end_with_parent
 from jobs.training.spec import WorkerSpec
 from schemas.errors import HrnnError
 
@@ -32,6 +33,7 @@ def main() -> int:
     """Train as the spec says; exit status 0, 1 for a user's error (told to the launcher), STOPPED after SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spec", type=Path, required=True, help="JSON file that the launcher wrote")
+    end_with_parent()
     spec = WorkerSpec.load(parser.parse_args().spec)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     stopping = _catch_sigterm()

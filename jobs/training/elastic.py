@@ -10,9 +10,12 @@ import signal
 import sys
 from pathlib import Path
 
+from jobs.training.leash import end_with_parent
+
 
 def main() -> int:
     """Run torchrun; exit status 0, 1 where a rank failed, 143 where SIGTERM ended it."""
+    end_with_parent()
     os.environ.setdefault("LOGLEVEL", "CRITICAL")  # torchrun's own account of what its ranks have said already
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

@@ -1,0 +1,19 @@
+"""Processes that must not outlive the one that started them: a rank without its night would train for nobody."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1  # Linux, <sys/prctl.h>
+
+
+def end_with_parent() -> None:
+    """On Linux, have the kernel end this process when its parent ends, however that happens; elsewhere nothing is done."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before the kernel was asked
+            os.kill(os.getpid(), signal.SIGKILL)
