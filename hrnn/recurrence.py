@@ -62,12 +62,12 @@ class Starts:
     """Where sessions start in a window, step after step.
 
     Attributes:
-        bounds: T + 1 numbers; starts [bounds[t], bounds[t + 1]) belong to step t.
+        counts: T numbers, how many sessions start at each step.
         lanes: int64 [starts].
         continues: [starts, 1], 1.0 where the user goes on, 0.0 at a user's first event.
     """
 
-    bounds: list[int]
+    counts: list[int]
     lanes: Tensor
     continues: Tensor
 
@@ -75,9 +75,8 @@ class Starts:
     def of(cls, session_starts: Marks, user_starts: Marks, like: Tensor) -> Starts:
         """The starts of a window's marks [T, B], on the device and in the dtype of `like`."""
         steps, lanes = np.nonzero(session_starts)
-        bounds = np.searchsorted(steps, np.arange(len(session_starts) + 1)).tolist()
         continues = torch.from_numpy(~user_starts[steps, lanes]).to(like.device, like.dtype).unsqueeze(1)
-        return cls(bounds, torch.from_numpy(lanes).to(like.device), continues)
+        return cls(session_starts.sum(1).tolist(), torch.from_numpy(lanes).to(like.device), continues)
 
 
 def recur(
@@ -128,27 +127,24 @@ class _Recurrence(torch.autograd.Function):
         gates, products = torch.empty_like(inputs), torch.empty_like(inputs)
         states[0] = session
         entered_user, user = user, user.clone()
-        session_starts = _SessionStarts(starts, weights, inputs)
         extra = None if weights.user_to_session is None else user @ weights.user_to_session
+        entering = inputs if extra is None else torch.empty_like(inputs)
+        session_starts = _SessionStarts(starts, weights, inputs)
+        # All views are made beforehand: a slice costs as much as the kernel that works on it.
         each_step = zip(
-            states.unbind(),
-            states[1:].unbind(),
-            inputs.unbind(),
-            products.unbind(),
-            gates[..., : 2 * width].unbind(),
-            gates[..., :width].unbind(),
-            gates[..., width : 2 * width].unbind(),
-            gates[..., 2 * width :].unbind(),
-            strict=False,
-        )
-        for step, (state, after, entering, product, reset_update, reset, update, candidate) in enumerate(each_step):
+            inputs.unbind(), entering.unbind(), states.unbind(), states[1:].unbind(), products.unbind(),
+            *(tensor[..., : 2 * width].unbind() for tensor in (entering, products, gates)),
+            *(tensor[..., 2 * width :].unbind() for tensor in (entering, products, gates)),
+            gates[..., :width].unbind(), gates[..., width : 2 * width].unbind(), strict=False,
+        )  # fmt: skip
+        for step, (x, a, state, after, h, a_rz, h_rz, rz, a_n, h_n, n, r, z) in enumerate(each_step):
             session_starts.enter(step, state, user, extra)
-            torch.mm(state, weights.session_hidden, out=product)
             if extra is not None:
-                entering = entering + extra
-            torch.add(entering[:, : 2 * width], product[:, : 2 * width], out=reset_update).sigmoid_()
-            torch.addcmul(entering[:, 2 * width :], reset, product[:, 2 * width :], out=candidate).tanh_()
-            torch.lerp(state, candidate, update, out=after)
+                torch.add(x, extra, out=a)
+            torch.mm(state, weights.session_hidden, out=h)
+            torch.add(a_rz, h_rz, out=rz).sigmoid_()
+            torch.addcmul(a_n, r, h_n, out=n).tanh_()
+            torch.lerp(state, n, z, out=after)
         ctx.kept = states, gates, products, session_starts, entered_user
         ctx.weights = weights
         final = states[steps].clone()
@@ -160,31 +156,33 @@ class _Recurrence(torch.autograd.Function):
         states, gates, products, session_starts, entered_user = ctx.kept
         weights: RecurrentWeights = ctx.weights
         steps, lanes, width = grad_states.shape
-        blocks = (steps, lanes, 3, width)
-        before = states[:steps]
+        before, blocks = states[:steps], (steps, lanes, 3, width)
         of_input = _gate_slopes(gates, before, products[..., 2 * width :]).view(blocks)
         of_hidden = of_input.clone()
         of_hidden[:, :, 2] *= gates[..., :width]
         stay = 1.0 - gates[..., width : 2 * width]
-        grads = torch.zeros_like(grad_states)  # of each step's new state; nothing flows in from after the window
-        grad_products = torch.empty(blocks, dtype=gates.dtype, device=gates.device)
-        first = torch.empty_like(grads[0])
-        grad_user = torch.zeros_like(first)
-        grad_extra = None if weights.user_to_session is None else torch.zeros_like(gates[0])
+        grads = grad_states.new_zeros(steps + 1, lanes, width)  # of the states after each step; nothing flows in from later
+        grad_products = torch.empty_like(of_hidden)
+        grad_user = torch.zeros_like(grads[0])
+        grad_extra = None if weights.user_to_session is None else torch.zeros_like(gates[0]).view(lanes, 3, width)
         back = weights.session_hidden.t().contiguous()
         session_starts.prepare_to_leave()
-        for step in range(steps - 1, -1, -1):
-            grad, earlier = grads[step], grads[step - 1] if step else first
-            torch.mul(grad.unsqueeze(1), of_hidden[step], out=grad_products[step])
-            torch.addcmul(grad_states[step], grad, stay[step], out=earlier)
-            earlier.addmm_(grad_products[step].view(lanes, 3 * width), back)
+        each_step = zip(
+            grads[1:].unbind(), grads[1:].unsqueeze(2).unbind(), grads.unbind(), grad_states.unbind(), stay.unbind(),
+            of_hidden.unbind(), of_input.unbind(), grad_products.unbind(), grad_products.view(steps, lanes, -1).unbind(),
+            strict=False,
+        )  # fmt: skip
+        for step, (grad, grad_blocks, earlier, told, kept, slopes, x_slopes, to_blocks, to_gates) in reversed(
+            [*enumerate(each_step)]
+        ):
+            torch.mul(grad_blocks, slopes, out=to_blocks)
+            torch.addcmul(told, grad, kept, out=earlier).addmm_(to_gates, back)
             if grad_extra is not None:
-                grad_extra.view(lanes, 3, width).addcmul_(grad.unsqueeze(1), of_input[step])
+                grad_extra.addcmul_(grad_blocks, x_slopes)
             session_starts.leave(step, earlier, grad_user, grad_extra)
-        grad_inputs = of_input.mul_(grads.unsqueeze(2)).view(steps, lanes, 3 * width)
+        grad_inputs = of_input.mul_(grads[1:].unsqueeze(2)).view(steps, lanes, 3 * width)
         grad_session_hidden = before.reshape(-1, width).t() @ grad_products.view(-1, 3 * width)
-        of_starts = session_starts.gradients(entered_user, grad_extra)
-        return grad_inputs, None, None, None, grad_session_hidden, *of_starts
+        return grad_inputs, None, None, None, grad_session_hidden, *session_starts.gradients(entered_user, grad_extra)
 
 
 class _SessionStarts:
@@ -193,58 +191,80 @@ class _SessionStarts:
     def __init__(self, starts: Starts, weights: RecurrentWeights, like: Tensor) -> None:
         count, width = len(starts.lanes), weights.initial_bias.shape[0]
         self._starts, self._weights, self._width = starts, weights, width
-        self._joined = like.new_zeros(2 * width, 4 * width)  # [last session state | user state] -> r, z, input's n, hidden's n
-        self._joined[:width, : 3 * width] = weights.user_input
-        self._joined[width:, : 2 * width] = weights.user_hidden[:, : 2 * width]
-        self._joined[width:, 3 * width :] = weights.user_hidden[:, 2 * width :]
+        joined = like.new_zeros(2 * width, 4 * width)  # [last session state | user state] -> r, z, input's n, hidden's n
+        joined[:width, : 3 * width] = weights.user_input
+        joined[width:, : 2 * width] = weights.user_hidden[:, : 2 * width]
+        joined[width:, 3 * width :] = weights.user_hidden[:, 2 * width :]
+        self._joined, self._joined_back, self._initial_back = joined, joined.t(), weights.initial_weight.t()
         self._bias = torch.cat([weights.user_bias, like.new_zeros(width)])
         self._entering = like.new_empty(count, 2 * width)
         self._gates = like.new_empty(count, 4 * width)
         self._users = like.new_empty(count, width)
         self._firsts = like.new_empty(count, width)
+        of_steps = zip(
+            self._views(starts.lanes), self._views(starts.continues), self._views(self._entering), self._views(self._entering[:, :width]),
+            self._views(self._entering[:, width:]), self._views(self._gates), self._views(self._gates[:, : 2 * width]),
+            *(self._views(self._gates[:, block * width : (block + 1) * width]) for block in range(4)),
+            self._views(self._users), self._views(self._firsts), strict=True,
+        )  # fmt: skip
+        self._of_steps = list(of_steps)
 
     def enter(self, step: int, state: Tensor, user: Tensor, extra: Tensor | None) -> None:
         """Replace `state`, `user` and `extra`, in place, in the lanes where a session starts."""
-        begin, end = self._starts.bounds[step], self._starts.bounds[step + 1]
-        if begin == end:
+        if self._starts.counts[step] == 0:
             return
-        width, weights, at = self._width, self._weights, self._starts.lanes[begin:end]
-        entering, gates = self._entering[begin:end], self._gates[begin:end]
-        entering[:, :width] = state.index_select(0, at)
-        entering[:, width:] = user.index_select(0, at)
+        at, continues, entering, last, known, gates, rz, r, z, n, h_n, users, firsts = self._of_steps[step]
+        weights = self._weights
+        torch.index_select(state, 0, at, out=last)
+        torch.index_select(user, 0, at, out=known)
         torch.addmm(self._bias, entering, self._joined, out=gates)
-        gates[:, : 2 * width].sigmoid_()
-        candidate = gates[:, 2 * width : 3 * width]
-        candidate.addcmul_(gates[:, :width], gates[:, 3 * width :]).tanh_()
-        users, firsts = self._users[begin:end], self._firsts[begin:end]
-        torch.lerp(entering[:, width:], candidate, gates[:, width : 2 * width], out=users)
-        users.mul_(self._starts.continues[begin:end])
+        rz.sigmoid_()
+        n.addcmul_(r, h_n).tanh_()
+        torch.lerp(known, n, z, out=users).mul_(continues)
         torch.addmm(weights.initial_bias, users, weights.initial_weight, out=firsts).tanh_()
         user.index_copy_(0, at, users)
         state.index_copy_(0, at, firsts)
         if extra is not None and weights.user_to_session is not None:
             extra.index_copy_(0, at, users @ weights.user_to_session)
 
+    def prepare_to_leave(self) -> None:
+        """Compute everything of the backward pass that needs no gradient, for all starts at once."""
+        width = self._width
+        gates, hidden_candidate = self._gates[:, : 3 * width], self._gates[:, 3 * width :]
+        slopes = _gate_slopes(gates, self._entering[:, width:], hidden_candidate)
+        slopes = torch.cat([slopes, slopes[:, 2 * width :] * gates[:, :width]], dim=1).view(-1, 4, width)
+        stay = 1.0 - gates[:, width : 2 * width]
+        first_slopes = 1.0 - self._firsts * self._firsts
+        self._grad_firsts = torch.empty_like(self._firsts)
+        self._grad_gates = torch.empty_like(slopes)
+        self._grad_extras = torch.empty_like(gates)
+        self._grad_users = torch.empty_like(self._users)
+        back_of_steps = zip(
+            self._views(self._starts.lanes), self._views(self._starts.continues), self._views(slopes), self._views(stay),
+            self._views(first_slopes), self._views(self._grad_firsts), self._views(self._grad_users),
+            self._views(self._grad_users.unsqueeze(1)), self._views(self._grad_gates),
+            self._views(self._grad_gates.view(-1, 4 * width)), self._views(self._grad_extras), strict=True,
+        )  # fmt: skip
+        self._back_of_steps = list(back_of_steps)
+
     def leave(self, step: int, grad_state: Tensor, grad_user: Tensor, grad_extra: Tensor | None) -> None:
         """Take gradients back across the starts of a step: `enter` in reverse, in place in the same lanes."""
-        begin, end = self._starts.bounds[step], self._starts.bounds[step + 1]
-        if begin == end:
+        if self._starts.counts[step] == 0:
             return
-        width, at = self._width, self._starts.lanes[begin:end]
-        grad_first = self._grad_firsts[begin:end]
-        torch.mul(grad_state.index_select(0, at), self._first_slopes[begin:end], out=grad_first)
-        grad = torch.addmm(grad_user.index_select(0, at), grad_first, self._weights.initial_weight.t())
+        at, continues, slopes, stay, first_slopes, of_first, of_user, user_blocks, blocks, gates, extras = self._back_of_steps[
+            step
+        ]
+        torch.mul(grad_state.index_select(0, at), first_slopes, out=of_first)
+        torch.addmm(grad_user.index_select(0, at), of_first, self._initial_back, out=of_user)
         if grad_extra is not None and self._weights.user_to_session is not None:
-            of_extra = self._grad_extras[begin:end]
-            of_extra.copy_(grad_extra.index_select(0, at))
-            grad.addmm_(of_extra, self._weights.user_to_session.t())
+            extras.copy_(grad_extra.index_select(0, at).flatten(1))
+            of_user.addmm_(extras, self._weights.user_to_session.t())
             grad_extra.index_fill_(0, at, 0.0)
-        grad.mul_(self._starts.continues[begin:end])
-        grad_gates = self._grad_gates[begin:end]
-        torch.mul(grad.unsqueeze(1), self._slopes[begin:end], out=grad_gates)
-        earlier = grad_gates.view(-1, 4 * width) @ self._joined.t()
-        grad_state.index_copy_(0, at, earlier[:, :width])
-        grad_user.index_copy_(0, at, torch.addcmul(earlier[:, width:], grad, self._stay[begin:end]))
+        of_user.mul_(continues)
+        torch.mul(user_blocks, slopes, out=blocks)
+        earlier = gates @ self._joined_back
+        grad_state.index_copy_(0, at, earlier[:, : self._width])
+        grad_user.index_copy_(0, at, torch.addcmul(earlier[:, self._width :], of_user, stay))
 
     def gradients(self, entered_user: Tensor, grad_extra: Tensor | None) -> tuple[Tensor | None, ...]:
         """Gradients of user_input, user_hidden, user_bias, initial_weight, initial_bias, user_to_session."""
@@ -254,7 +274,7 @@ class _SessionStarts:
         user_hidden = torch.cat([joined[width:, : 2 * width], joined[width:, 3 * width :]], dim=1)
         user_to_session = None
         if grad_extra is not None:
-            user_to_session = torch.addmm(entered_user.t() @ grad_extra, self._users.t(), self._grad_extras)
+            user_to_session = torch.addmm(entered_user.t() @ grad_extra.flatten(1), self._users.t(), self._grad_extras)
         return (
             joined[:width, : 3 * width],
             user_hidden,
@@ -264,17 +284,9 @@ class _SessionStarts:
             user_to_session,
         )
 
-    def prepare_to_leave(self) -> None:
-        """Compute everything of the backward pass that needs no gradient, for all starts at once."""
-        width = self._width
-        gates, hidden_candidate = self._gates[:, : 3 * width], self._gates[:, 3 * width :]
-        slopes = _gate_slopes(gates, self._entering[:, width:], hidden_candidate)
-        self._slopes = torch.cat([slopes, slopes[:, 2 * width :] * gates[:, :width]], dim=1).view(-1, 4, width)
-        self._stay = 1.0 - gates[:, width : 2 * width]
-        self._first_slopes = 1.0 - self._firsts * self._firsts
-        self._grad_firsts = torch.empty_like(self._firsts)
-        self._grad_gates = torch.empty_like(self._slopes)
-        self._grad_extras = torch.empty_like(gates)
+    def _views(self, values: Tensor) -> tuple[Tensor, ...]:
+        """Each step's rows."""
+        return torch.split(values, self._starts.counts)
 
 
 def _gate_slopes(gates: Tensor, state: Tensor, hidden_candidate: Tensor) -> Tensor:
