@@ -202,7 +202,8 @@ class _SessionStarts:
         self._users = like.new_empty(count, width)
         self._firsts = like.new_empty(count, width)
         of_steps = zip(
-            self._views(starts.lanes), self._views(starts.continues), self._views(self._entering), self._views(self._entering[:, :width]),
+            self._views(starts.lanes), self._views(starts.continues),
+            self._views(self._entering), self._views(self._entering[:, :width]),
             self._views(self._entering[:, width:]), self._views(self._gates), self._views(self._gates[:, : 2 * width]),
             *(self._views(self._gates[:, block * width : (block + 1) * width]) for block in range(4)),
             self._views(self._users), self._views(self._firsts), strict=True,
