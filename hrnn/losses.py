@@ -103,7 +103,20 @@ class _SampledCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         shares, queries, positives, corrected = ctx.saved_tensors
-        of_negatives, of_positive = shares[:, :-1], shares[:, -1:]
-        grad_queries = torch.addcmul(of_negatives @ corrected, of_positive, positives)
-        grad_negatives = of_negatives.t() @ queries
+        of_positive = shares[:, -1:]
+        coarse = _coarse_type(shares)
+        of_negatives = shares[:, :-1].to(coarse)
+        grad_queries = torch.addcmul((of_negatives @ corrected.to(coarse)).to(shares.dtype), of_positive, positives)
+        grad_negatives = (queries.t().to(coarse) @ of_negatives).t().to(shares.dtype)
         return grad * grad_queries, grad * (of_positive * queries), grad * grad_negatives, None, None
+
+
+def _coarse_type(like: Tensor) -> torch.dtype:
+    """bfloat16 for single precision where the processor multiplies it natively, sums stay float32; else the type itself.
+
+    Only gradients are made so: a score that is off by 2^-9 would be another score.
+    """
+    if like.dtype != torch.float32:
+        return like.dtype
+    native = torch.cuda.is_bf16_supported() if like.is_cuda else torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if native else torch.float32

@@ -40,11 +40,11 @@ class TrainingSettings:
     exact_below: int = 1024
     alpha: float = 0.75
     in_batch_negatives: bool = False
-    item_rate: float = 0.2
+    item_rate: float = 0.5
     dense_rate: float = 0.05
     momentum: float = 0.0
     input_dropout: float = 0.0
-    state_dropout: float = 0.0
+    state_dropout: float = 0.2
     within_session_only: bool = False
     seed: int = 0
     checkpoint_seconds: float = 120.0

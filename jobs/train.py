@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -44,6 +44,7 @@ def train(
     epochs: int | None = None,
     seed: int = 0,
     time_limit_seconds: float | None = None,
+    within_session_only: bool = False,
     launch: Launch | None = None,
 ) -> dict[str, Any]:
     """Train, measure and publish one solution version; nothing is done where the same one lies there already.
@@ -58,6 +59,7 @@ def train(
         epochs: Times every event is met; None: the default.
         seed: Of everything random.
         time_limit_seconds: Bound of the training loop; None: none.
+        within_session_only: The papers' mode, for aws-hrnn: the first event of a session is nothing to be predicted.
         launch: Ranks and nodes.
 
     Returns:
@@ -71,7 +73,7 @@ def train(
     began = time.monotonic()
     name = recipe_for(recipe).name
     parsed = parse_hyperparameters(recipe, dict(hyperparameters or {}))
-    settings = _settings(parsed, loss, epochs, seed, time_limit_seconds)
+    settings = replace(_settings(parsed, loss, epochs, seed, time_limit_seconds), within_session_only=within_session_only)
     if variant not in ("init", "all"):
         raise ConfigError("there is no such variant of HRNN", where="variant", value=variant, allowed="init, all")
     source, folder = StepFolder(sequences_uri), StepFolder(output_uri)
@@ -189,6 +191,7 @@ def run(
     epochs: Annotated[int | None, typer.Option(min=1, help="Times every event is met.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     time_limit: Annotated[float | None, typer.Option(min=0.0, help="Seconds after which the training loop ends.")] = None,
+    within_session_only: Annotated[bool, typer.Option(help="The papers' mode: sessions' first events are no targets.")] = False,
     nproc_per_node: Annotated[
         int | None, typer.Option(min=1, help="torchrun: ranks on this node; default one a GPU, else 1.")
     ] = None,
@@ -217,6 +220,7 @@ def run(
         epochs=epochs,
         seed=seed,
         time_limit_seconds=time_limit,
+        within_session_only=within_session_only,
         launch=Launch(
             nproc_per_node=nproc_per_node,
             nnodes=nnodes,

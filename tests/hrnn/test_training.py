@@ -22,7 +22,7 @@ from schemas.errors import ConfigError, DataError
 
 SEQUENCES = sequences_of(random_histories(20, 25))
 USERS = np.arange(SEQUENCES.num_users)
-SETTINGS = TrainingSettings(num_lanes=4, num_steps=5, epochs=2, num_negatives=8, exact_below=0)
+SETTINGS = TrainingSettings(num_lanes=4, num_steps=5, epochs=2, num_negatives=8, exact_below=0, state_dropout=0.0)
 
 
 class Folder:
@@ -201,7 +201,7 @@ def test_time_that_is_out_ends_the_training_after_the_window() -> None:
 
 def test_the_loss_falls_and_the_next_item_round_the_circle_is_found() -> None:
     sequences = sequences_of(circular_histories(60, 12))
-    settings = TrainingSettings(num_lanes=8, num_steps=8, epochs=25, item_rate=0.3, dense_rate=0.1)
+    settings = TrainingSettings(num_lanes=8, num_steps=8, epochs=25, item_rate=0.3, dense_rate=0.1, state_dropout=0.0)
     model = fresh_model(sequences, width=16)
     curve = Trainer(model, sequences, np.arange(60), settings).run()
     assert curve[-1].loss < 0.5 * curve[0].loss < 0.5 * math.log(12) * 1.1
