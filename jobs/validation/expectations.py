@@ -74,7 +74,7 @@ def check_expectations(frame: DataFrame, schema: DatasetSchema, num_rows: int) -
         warnings.simplefilter("ignore")  # deprecations of its own and of what it imports
         import great_expectations as gx
 
-        logging.getLogger("great_expectations").setLevel(logging.WARNING)  # the import sets it to INFO
+        logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)  # the import sets it to INFO
         result = _run_suite(gx, frame, schema, num_rows)
         page = offline_page(result, frame.columns, num_rows)
     failed = tuple(_name(outcome.expectation_config) for outcome in result.results if not outcome.success)
