@@ -169,15 +169,12 @@ class _Problem:
         truth_offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(examples.truth_counts)])
         truth = sequences.item_rows[ranges(starts, examples.truth_counts)].astype(np.int64)
         seen = counts > 0
-        moments = trends.moment(examples.as_of)
+        # Nightly lists are asked for at an exact time, evaluations at a moment of the grid.
+        on_grid = trends.first + trends.moment(examples.as_of) * trends.grid_seconds
+        asked_at = np.where(examples.later, examples.as_of, on_grid)
         self._chunks: list[tuple[Tensor, Tensor, Tensor]] = []
-        order = np.argsort(moments, kind="stable")
-        table_moment, table = -1, np.zeros((0, 0), dtype=np.float32)
         vectors, bias = model.item_table[:, :-1], model.item_table[:, -1]
-        for example in order:
-            if moments[example] != table_moment:
-                table_moment = int(moments[example])
-                table = trends.at_moment(table_moment)
+        for example in np.argsort(asked_at, kind="stable"):
             mine = slice(own.offsets[example], own.offsets[example + 1])
             true = truth[truth_offsets[example] : truth_offsets[example + 1]]
             true = true[seen[true]]
@@ -192,7 +189,7 @@ class _Problem:
             features[:, 0] = (chosen @ states.continuing[example]).numpy()
             features[:, 1] = (chosen @ states.fresh[example]).numpy()
             features[:, 2] = bias[at].numpy()
-            features[:, TREND_WEIGHTS] = table[candidates]
+            features[:, TREND_WEIGHTS] = trends.at(int(asked_at[example]), candidates)
             features[np.searchsorted(always, own.item_rows[mine]), OWN_WEIGHTS] = own.features[mine]
             offset = np.concatenate([np.zeros(len(always), dtype=np.float32), sample.log_weight[others]])
             target = np.zeros(len(candidates), dtype=np.float32)

@@ -1,11 +1,9 @@
-"""The path of recent popularity: how an item's share of the last days' events compares with its share of all.
+"""The path of recent popularity: how an item's share of the last hours' or days' events compares with its share of all.
 
 trend_w(item) = log( (events in the window + PRIOR · share) / (all events in the window + PRIOR) / share )
 
-where share is the item's part of all events.
-
-It is 0 where the window says nothing new, and grows with the evidence. Only events before the asked moment count; moments are
-rounded down to a grid, so that a table of a few hundred rows serves every user.
+where share is the item's part of all events. It is 0 where the window says nothing new, and grows with the evidence. Only
+events before the asked moment count.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ import numpy.typing as npt
 from hrnn.batching import Rows
 from hrnn.sequences import Sequences
 
-WINDOWS_DAYS = (1.0, 3.0, 7.0)
+WINDOWS_DAYS = (0.125, 1.0, 3.0, 7.0, 28.0)
 PRIOR = 100.0  # events
 _DAY = 86_400
 _MOST_MOMENTS = 128
@@ -25,7 +23,9 @@ _FINEST_SECONDS = 3_600
 
 
 class Trends:
-    """Trends of every item at any moment.
+    """Trends of every item at any moment; asked in rising order of time, each event is counted in and out once.
+
+    For many users at once, moments are rounded down to a grid, so that a table of a few hundred columns serves them all.
 
     Args:
         sequences: Events to count, possibly truncated.
@@ -35,30 +35,50 @@ class Trends:
         _, positions = sequences.event_positions(np.arange(sequences.num_users))
         times = sequences.timestamps[positions]
         order = np.argsort(times, kind="stable")
-        self._times = times[order]
-        self._items = sequences.item_rows[positions[order]]
-        self._num_items = sequences.num_items
+        self._times = np.asarray(times[order])
+        self._items = np.asarray(sequences.item_rows[positions[order]])
         counts = np.bincount(self._items, minlength=sequences.num_items)
         self._share = (counts + 0.5) / (counts.sum() + 0.5 * sequences.num_items)
         self.first, self.last = (int(self._times[0]), int(self._times[-1])) if len(times) else (0, 0)
         moments = max(8, min(_MOST_MOMENTS, _MOST_CELLS // max(1, sequences.num_items)))
         self.grid_seconds = max(_FINEST_SECONDS, -(-(self.last + 1 - self.first) // moments))
         self.num_moments = (self.last - self.first) // self.grid_seconds + 1
+        self._windows = [_Window(self._times, self._items, int(days * _DAY), sequences.num_items) for days in WINDOWS_DAYS]
 
     def moment(self, as_of: Rows) -> Rows:
-        """The grid's moment at or before each asked time, int64: 0 is the first event's time."""
+        """The number of the grid's moment at or before each asked time, int64."""
         return np.clip(as_of - self.first, 0, self.last - self.first) // self.grid_seconds
 
-    def at(self, time: int) -> npt.NDArray[np.float32]:
-        """float32 [N, windows], from the events before `time` (UTC epoch seconds)."""
-        end = int(np.searchsorted(self._times, time, side="left"))
+    def time_of(self, moment: int) -> int:
+        """When a moment of the grid is, UTC epoch seconds."""
+        return self.first + moment * self.grid_seconds
+
+    def at(self, time: int, item_rows: Rows | None = None) -> npt.NDArray[np.float32]:
+        """float32 [items, windows], from the events before `time` (UTC epoch seconds); of all items, or of some."""
+        chosen = slice(None) if item_rows is None else item_rows
+        share = self._share[chosen]
         columns = []
-        for days in WINDOWS_DAYS:
-            begin = int(np.searchsorted(self._times, time - int(days * _DAY), side="left"))
-            counts = np.bincount(self._items[begin:end], minlength=self._num_items)
-            columns.append(np.log((counts + PRIOR * self._share) / ((end - begin) + PRIOR) / self._share))
+        for window in self._windows:
+            total = window.move_to(time)
+            columns.append(np.log((window.counts[chosen] + PRIOR * share) / ((total + PRIOR) * share)))
         return np.stack(columns, axis=1).astype(np.float32)
 
-    def at_moment(self, moment: int) -> npt.NDArray[np.float32]:
-        """`at` the grid's moment of that number."""
-        return self.at(self.first + moment * self.grid_seconds)
+
+class _Window:
+    """How often each item occurs in the `seconds` before a moment that moves."""
+
+    def __init__(self, times: Rows, items: npt.NDArray[np.int32], seconds: int, num_items: int) -> None:
+        self._times, self._items, self._seconds = times, items, seconds
+        self._begin = self._end = 0
+        self.counts = np.zeros(num_items, dtype=np.int64)
+
+    def move_to(self, time: int) -> int:
+        """Count what lies before `time`; returns how many events these are."""
+        begin, end = np.searchsorted(self._times, [time - self._seconds, time], side="left").tolist()
+        if begin < self._begin or end < self._end or begin > self._end:
+            self.counts[:] = np.bincount(self._items[begin:end], minlength=len(self.counts))
+        else:
+            np.add.at(self.counts, self._items[self._end : end], 1)
+            np.subtract.at(self.counts, self._items[self._begin : begin], 1)
+        self._begin, self._end = begin, end
+        return int(end - begin)

@@ -109,7 +109,7 @@ class EvaluationView:
         self._fitted = fitted
         trends, weights = fitted.trends, fitted.now[TREND_WEIGHTS]
         self._num_moments = trends.num_moments if weights.any() else 0
-        by_moment = [torch.from_numpy(trends.at_moment(moment) @ weights) for moment in range(self._num_moments)]
+        by_moment = [torch.from_numpy(trends.at(trends.time_of(moment)) @ weights) for moment in range(self._num_moments)]
         self._vectors = torch.cat([fitted.model.item_table, *(column.unsqueeze(1) for column in by_moment)], dim=1)
 
     def item_vectors(self) -> Tensor:

@@ -14,6 +14,7 @@ from small_sequences import circular_histories, publish_sequences, sequences_of
 
 import jobs.training.fit
 from hrnn.distributed import Ranks
+from hrnn.recency import WINDOWS_DAYS
 from hrnn.sequences import Sequences
 from jobs.storage.folders import StepFolder
 from jobs.train import train
@@ -130,7 +131,7 @@ def test_variants_and_recency_can_be_chosen(tmp_path: Path, variant: str, recenc
     folder = StepFolder(output)
     manifest = folder.require("solution_version")
     model = load_file(folder.fetch(manifest.file(manifest.facts["model"]), tmp_path))
-    assert bool(model["paths.now"][3:6].any()) == (recency_mask == "true")
+    assert bool(model["paths.now"][3 : 3 + len(WINDOWS_DAYS)].any()) == (recency_mask == "true")
 
 
 def test_popularity_needs_no_ranks_and_writes_no_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
