@@ -16,7 +16,7 @@ from jobs.night.configs import load_config
 from jobs.night.generations import Generation, last_summary
 from jobs.night.plan import NightPlan, Step, plan_night, reasons
 from jobs.night.report import night_page
-from jobs.night.running import Means, ending_on_sigterm, run_step, stop_spark
+from jobs.night.running import Means, ending_on_sigterm, one_spark, run_step
 from jobs.night.wording import night_lines, terminal_table
 from jobs.pages.night import night_html
 from jobs.storage import join, store_for
@@ -53,19 +53,18 @@ def nightly(*, config: NightlyConfig, means: Means, notes: tuple[str, ...] = ())
     records: list[dict[str, Any]] = []
     step: Step | None = None
     try:
-        for step in (step for step in plan.steps if step.job != "recommend"):
-            records.append(run_step(step, means, generation))
-        step = None
-        generation.claim(began)
-        for step in plan.of("recommend"):
-            records.append(run_step(step, means, generation))
+        with one_spark():
+            for step in (step for step in plan.steps if step.job != "recommend"):
+                records.append(run_step(step, means, generation))
+            step = None
+            generation.claim(began)
+            for step in plan.of("recommend"):
+                records.append(run_step(step, means, generation))
     except Exception as error:
         failure = {"step": None if step is None else step.label, "error": str(error), "kind": type(error).__name__}
         document = _document(config, plan, generation, began, start, records) | {"state": "failed", **failure}
         _record_failure(plan.workspace, document)
         raise
-    finally:
-        stop_spark()
     document = _document(config, plan, generation, began, start, records) | {"state": "finished", "notes": list(notes)}
     return _finish(config, plan, generation, document)
 

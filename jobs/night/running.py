@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from jobs.night.generations import Generation
 from jobs.night.plan import Step
 from jobs.night.wording import counts_text
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 SPARK_JOBS = frozenset({"validate", "sessionize", "recommend"})
 
@@ -88,12 +91,24 @@ def job_function(job: str) -> Callable[..., dict[str, Any]]:
     return function
 
 
-def stop_spark() -> None:
-    """End the Spark that the steps shared, if there is one."""
-    if "pyspark.sql" in sys.modules:
-        from pyspark.sql import SparkSession
+@contextmanager
+def one_spark() -> Iterator[None]:
+    """End the Spark that the steps inside have started and shared; one that ran before is its owner's to end."""
+    found = _running_spark()
+    try:
+        yield
+    finally:
+        ours = _running_spark()
+        if found is None and ours is not None:
+            with suppress(Exception):  # where a signal to all our processes has ended its Java already
+                ours.stop()
 
-        with suppress(Exception):  # where a signal to all our processes has ended its Java already, there is nothing to stop
-            session = SparkSession.getActiveSession()
-            if session is not None:
-                session.stop()
+
+def _running_spark() -> SparkSession | None:
+    if "pyspark.sql" not in sys.modules:
+        return None
+    from pyspark.sql import SparkSession
+
+    with suppress(Exception):
+        return SparkSession.getActiveSession()
+    return None
