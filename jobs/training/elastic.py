@@ -5,6 +5,7 @@ A rank that fails has told why already (jobs/training/spec.py), or died without 
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ def main() -> int:
     """Run torchrun; exit status 0, 1 where a rank failed, 143 where SIGTERM ended it."""
     end_with_parent()
     os.environ.setdefault("LOGLEVEL", "CRITICAL")  # torchrun's own account of what its ranks have said already
+    logging.disable(logging.ERROR)  # and what it logs past that setting
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
