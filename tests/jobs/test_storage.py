@@ -211,6 +211,15 @@ def test_files_of_mixed_sizes_concatenate_in_order(store: Store, place: str, meb
     assert _concatenated(store, place, contents) == b"".join(contents)
 
 
+def test_files_of_odd_names_concatenate(store: Store, place: str) -> None:
+    names = ["with space", "é and ü", "100%+&=#?.csv"]
+    for number, name in enumerate(names):
+        store.write(join(place, name), b"%d" % number * (5 << 20))
+    sources = [store.stat(join(place, name)) for name in names]
+    store.concatenate([source for source in sources if source is not None], join(place, "a=b/whole ü"))
+    assert store.read(join(place, "a=b/whole ü")) == b"".join(b"%d" % number * (5 << 20) for number in range(3))
+
+
 def test_concatenation_replaces_and_leaves_no_upload(store: Store, place: str) -> None:
     store.write(join(place, "whole"), b"of yesterday")
     contents = [b"a" * (6 << 20), b"b" * (6 << 20)]
