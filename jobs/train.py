@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
+import torch
 import typer
 
 from hrnn.evaluation import Evaluation
@@ -128,6 +129,7 @@ def _fit_and_publish(
     scratch: Path,
 ) -> Manifest | None:
     """The published manifest; None on a node that does not hold the first rank."""
+    torch.set_num_threads(1)  # the last bits of a sum depend on how many threads share it
     sequences = Sequences.load(staged.arrays)
     prepared = prepare(sequences, order.settings.seed)
     fitted = fit(order, sequences, prepared, staged.arrays, launch, scratch)

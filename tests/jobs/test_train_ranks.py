@@ -47,8 +47,11 @@ def test_one_node_meets_itself_and_several_meet_at_an_endpoint() -> None:
     )
 
 
-def test_threads_are_shared_out_among_ranks() -> None:
+def test_beside_gpus_ranks_share_the_cores_and_without_any_a_rank_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     cores = len(os.sched_getaffinity(0))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert Launch(nproc_per_node=1).threads == 1
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert Launch(nproc_per_node=1).threads == cores
     assert Launch(nproc_per_node=4 * cores).threads == 1
 
