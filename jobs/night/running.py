@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -94,7 +95,7 @@ def job_function(job: str) -> Callable[..., dict[str, Any]]:
 @contextmanager
 def one_spark() -> Iterator[None]:
     """End the Spark that the steps inside have started and shared; one that ran before is its owner's to end."""
-    found = _running_spark()
+    found, interrupt = _running_spark(), signal.getsignal(signal.SIGINT)
     try:
         yield
     finally:
@@ -102,6 +103,8 @@ def one_spark() -> Iterator[None]:
         if found is None and ours is not None:
             with suppress(Exception):  # where a signal to all our processes has ended its Java already
                 ours.stop()
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, interrupt)  # Spark's own handler fails once Spark has ended
 
 
 def _running_spark() -> SparkSession | None:

@@ -95,6 +95,8 @@ def test_many_days_are_summed(days: int, unit: str) -> None:
 
 def test_ticks_are_round() -> None:
     assert [text for _, text in linear_axis([0.0, 0.93]).ticks] == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
+    assert [text for _, text in linear_axis([9.1, 9.2], from_zero=False).ticks][:2] == ["9.10", "9.12"]
+    assert [text for _, text in linear_axis([9.1, 9.22], from_zero=False).ticks][:2] == ["9.100", "9.125"]
     assert [text for _, text in log_axis([3.0, 4000.0]).ticks] == ["1", "10", "100", "1k", "10k"]
     assert [text for _, text in day_axis(date(2017, 1, 20), date(2017, 5, 2)).ticks] == [
         "Feb 2017",
