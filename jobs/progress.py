@@ -74,7 +74,7 @@ class Progress:
 
     def _line(self, elapsed: float, note: str) -> str:
         rate = self.done / elapsed if elapsed > 0 else 0.0
-        parts = [f"{self.done:,} {self.unit}", f"{rate:,.0f} {self.unit}/s"]
+        parts = [f"{self.done:,} {self.unit}", f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.1f} {self.unit}/s"]
         if self.total:
             parts[0] = f"{self.done:,}/{self.total:,} {self.unit} ({100 * self.done / self.total:.0f} %)"
             if rate > 0 and self.done < self.total:

@@ -41,6 +41,7 @@ def ending_on_sigterm() -> Iterator[None]:
     """End as Ctrl-C does when SIGTERM comes, so that Spark, the ranks and a local S3 are ended too."""
 
     def end(_number: int, _frame: FrameType | None) -> NoReturn:
+        print("hrnn: ended by SIGTERM; run the same command again to go on", file=sys.stderr, flush=True)
         raise SystemExit(143)
 
     before = signal.signal(signal.SIGTERM, end)
