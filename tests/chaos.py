@@ -1,10 +1,10 @@
 """`make chaos`: kill a night at random moments, run it again, and see that nothing but time was lost.
 
 A small shop on a real S3 server (SeaweedFS). First a night that nobody disturbs; then nights that lose their whole process
-group to SIGKILL at seeded random moments (after some time, after some request to S3, or inside some step), again and again,
-until each has come to its end; then one whose every request to S3 may be throttled, reset or answered in vain. At every moment
-the `.out` object is absent or whole; after every kill all that a manifest names is there, byte for byte, and no process is
-left; in the end all nights have the same `.out`, the same files, and no unfinished upload.
+group to SIGKILL at seeded random moments (after some time, after some request to S3, inside some step, in the midst of the
+upload of `.out`), again and again, until each has come to its end; then one whose every request to S3 may be throttled, reset
+or answered in vain. At every moment the `.out` object is absent or whole; after every kill all that a manifest names is there,
+byte for byte, and no process is left; in the end all nights have the same `.out`, the same files, and no unfinished upload.
 """
 
 from __future__ import annotations
@@ -62,21 +62,10 @@ def chaos(kills: int, seed: int, folder: Path, lines: int) -> None:
 def _disturb(night: Night, calm: Night, kills: int, seconds: float, dice: random.Random) -> int:
     """Kill a night up to so many times, then let it come to its end; gives how often it was killed."""
     for done in range(kills):
-        share = dice.random() / (done + 1)  # less is left to do each time
-        kind = dice.choice(["time", "request", "step", "step"])
         night.begin()
-        if kind == "time":
-            moment = f"{share * seconds:.1f} s"
-            status = night.wait(seconds=share * seconds)
-        elif kind == "request":
-            last = len(night.proxy.log) + int(share * len(calm.proxy.log))
-            moment = f"request {last - len(night.proxy.log)}"
-            status = night.wait(until=lambda last=last: len(night.proxy.log) >= last)  # type: ignore[misc]
-        else:
-            step, more = dice.choice(calm.steps()), dice.uniform(0, 10)
-            moment = f"{more:.1f} s of {step}"
-            status = night.wait(until=lambda step=step: step in night.steps())  # type: ignore[misc]
-            status = night.wait(seconds=more) if status is None else status
+        kind = dice.choice(["time", "request", "step", "step"]) if done < 2 else "upload"
+        share = dice.random() / (done + 1)  # less is left to do each time
+        moment, status = _wait_for(kind, share, night, calm, seconds)
         if status == 0:
             break
         if status is not None:
@@ -90,6 +79,24 @@ def _disturb(night: Night, calm: Night, kills: int, seconds: float, dice: random
     print(f"{night.name}: came to its end in {night.finish():.1f} s more", flush=True)
     _compare(night, calm)
     return done
+
+
+def _wait_for(kind: str, share: float, night: Night, calm: Night, seconds: float) -> tuple[str, int | None]:
+    """Wait for a moment of a kind, so far into the night; gives its name, and the status where the night ended before."""
+    if kind == "time":
+        return f"{share * seconds:.1f} s", night.wait(seconds=share * seconds)
+    if kind == "request":
+        number = int(share * len(calm.proxy.log))
+        last = len(night.proxy.log) + number
+        return f"request {number}", night.wait(until=lambda: len(night.proxy.log) >= last)
+    if kind == "upload":
+        last = len(night.proxy.log)
+        begun = night.wait(until=lambda: any(seen.path.endswith("?uploads") for seen in night.proxy.log[last:]))
+        return "the beginning of an upload", begun
+    position = share * len(calm.steps())
+    step, more = calm.steps()[int(position)], position % 1 * 10
+    status = night.wait(until=lambda: step in night.steps())
+    return f"{more:.1f} s of {step}", night.wait(seconds=more) if status is None else status
 
 
 def _run_until_done(night: Night, calm: Night) -> None:
