@@ -56,9 +56,14 @@ def test_other_ranks_are_silent(capsys: pytest.CaptureFixture[str], monkeypatch:
 
 def test_failed_work_is_not_called_done(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    with pytest.raises(ValueError, match="broken"), Progress(10, "events", "train", clock=clock):
-        clock.now = 60
-        raise ValueError("broken")
+
+    def break_off() -> None:
+        with Progress(10, "events", "train", clock=clock):
+            clock.now = 60
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        break_off()
     assert "done" not in capsys.readouterr().err
 
 
