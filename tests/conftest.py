@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 def pytest_configure(config: pytest.Config) -> None:
     """PySpark and boto3 leave sockets to the garbage collector; every other warning is an error."""
     config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
+    warnings.filterwarnings("ignore", "unclosed <socket", ResourceWarning)  # what is collected between the tests
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -40,7 +40,8 @@ def test_an_unknown_fault_is_refused() -> None:
         Rule("typo")  # type: ignore[arg-type]
 
 
-def test_it_runs_as_a_program_whose_rules_can_be_changed(moto_endpoint: str) -> None:
+def test_it_runs_as_a_program_whose_rules_can_be_changed(s3: str, moto_endpoint: str) -> None:
+    path = s3.removeprefix("s3:/")
     command = [
         sys.executable,
         str(Path(fault_proxy.__file__)),
@@ -54,13 +55,14 @@ def test_it_runs_as_a_program_whose_rules_can_be_changed(moto_endpoint: str) -> 
         try:
             assert program.stdout is not None
             endpoint = program.stdout.readline().strip()
-            with pytest.raises(urllib.error.HTTPError, match="503"):
-                urllib.request.urlopen(endpoint + "/bucket").close()
+            with pytest.raises(urllib.error.HTTPError, match="503") as raised:
+                urllib.request.urlopen(endpoint + path)
+            raised.value.close()
             urllib.request.urlopen(urllib.request.Request(endpoint + "/_faults", data=b"[]", method="PUT")).close()
-            with urllib.request.urlopen(endpoint + "/moto-api/data.json") as answer:
+            with urllib.request.urlopen(endpoint + path) as answer:
                 assert answer.status == 200
             with urllib.request.urlopen(endpoint + "/_faults") as answer:
                 log = json.load(answer)
-            assert [(seen["path"], seen["fault"]) for seen in log] == [("/bucket", "slow_down"), ("/moto-api/data.json", None)]
+            assert [(seen["path"], seen["fault"]) for seen in log] == [(path, "slow_down"), (path, None)]
         finally:
             program.kill()
