@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
-from jobs.progress import Progress
+from jobs.spark.following import following
 from jobs.spark.session import spark_errors
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 Item = TypeVar("Item")
-
-_POLL_SECONDS = 0.5
 
 
 def run_tasks(
@@ -39,7 +35,7 @@ def run_tasks(
     """
     if not items:
         return []
-    with spark_errors(), _followed(spark, len(items), label):
+    with spark_errors(), following(spark, len(items), label):
         numbers = spark.range(0, len(items), 1, len(items))
         rows = numbers.mapInArrow(partial(_answer, function, list(items)), "answer string").collect()
     return [json.loads(row.answer) for row in rows]
@@ -51,25 +47,3 @@ def _answer(
     for batch in batches:
         for number in batch.column(0).to_pylist():
             yield pa.RecordBatch.from_pydict({"answer": [json.dumps(function(items[number]))]})
-
-
-@contextmanager
-def _followed(spark: SparkSession, num_tasks: int, label: str) -> Iterator[None]:
-    """Show how many tasks are done while the body waits for them."""
-    tracker, over = spark.sparkContext.statusTracker(), threading.Event()
-
-    def follow(progress: Progress) -> None:
-        while not over.wait(_POLL_SECONDS):
-            stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
-            done = max((stage.numCompletedTasks for stage in stages if stage is not None), default=0)
-            progress.update(max(0, done - progress.done))
-
-    with Progress(num_tasks, "tasks", label) as progress:
-        follower = threading.Thread(target=follow, args=(progress,), daemon=True)
-        follower.start()
-        try:
-            yield
-        finally:
-            over.set()
-            follower.join()
-        progress.update(num_tasks - progress.done)
