@@ -78,7 +78,8 @@ class Night:
         self.config.write_text(night_config(f"s3://{BUCKET}/shop", f"s3://{BUCKET}/{name}/ws", f"s3://{BUCKET}/{name}/out"))
         scratch = place.folder / "scratch"
         scratch.mkdir(exist_ok=True)
-        own = {"HRNN_CHAOS": name, "HRNN_SCRATCH": str(scratch), "TMPDIR": str(scratch), "HRNN_DRIVER_MEMORY": "1g"}
+        self.mark = f"{place.folder}/{name}"  # no other run on this machine bears it
+        own = {"HRNN_CHAOS": self.mark, "HRNN_SCRATCH": str(scratch), "TMPDIR": str(scratch), "HRNN_DRIVER_MEMORY": "1g"}
         self.environment = os.environ | place.environment | own
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -169,7 +170,7 @@ class Night:
     def check_processes(self) -> None:
         """Nothing that the night started is left."""
         deadline = time.monotonic() + GRACE_SECONDS
-        while left := _processes_with(f"HRNN_CHAOS={self.name}"):
+        while left := _processes_with(f"HRNN_CHAOS={self.mark}"):
             if time.monotonic() > deadline:
                 raise Broken(f"{self.name}: processes are left {GRACE_SECONDS:.0f} s after the end: {left}")
             time.sleep(0.2)
