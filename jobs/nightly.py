@@ -22,6 +22,7 @@ from jobs.pages.night import night_html
 from jobs.storage import join, store_for
 from jobs.storage.folders import StepFolder
 from jobs.training.launch import Launch
+from jobs.training.options import Nnodes, NodeRank, NprocPerNode, RdzvBackend, RdzvEndpoint, RdzvId
 from schemas.config import NightlyConfig
 from schemas.errors import HrnnError, MachineError
 from schemas.version import VERSION
@@ -186,14 +187,12 @@ def run(
     batch: Annotated[
         str | None, typer.Option(help="For AWS's JSON: folder of SOLUTION/job_config.json.", metavar="URI")
     ] = None,
-    nproc_per_node: Annotated[
-        int | None, typer.Option(min=1, help="torchrun: ranks on this node. [default: one a GPU, else one]")
-    ] = None,
-    nnodes: Annotated[int, typer.Option(min=1, help="torchrun: nodes of the training.")] = 1,
-    node_rank: Annotated[int, typer.Option(min=0, help="torchrun: this node's number; all but 0 only help to train.")] = 0,
-    rdzv_endpoint: Annotated[str | None, typer.Option(help="torchrun: host:port where nodes meet.")] = None,
-    rdzv_backend: Annotated[str, typer.Option(help="torchrun: how they meet.")] = "c10d",
-    rdzv_id: Annotated[str, typer.Option(help="torchrun: the same on all nodes.")] = "hrnn",
+    nproc_per_node: NprocPerNode = None,
+    nnodes: Nnodes = 1,
+    node_rank: NodeRank = 0,
+    rdzv_endpoint: RdzvEndpoint = None,
+    rdzv_backend: RdzvBackend = "c10d",
+    rdzv_id: RdzvId = "hrnn",
 ) -> dict[str, Any]:
     """Run the whole night from one config file.
 

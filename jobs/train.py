@@ -24,6 +24,7 @@ from jobs.storage.folders import StepFolder, scratch_folder
 from jobs.training.checkpoints import WorkspaceCheckpoints
 from jobs.training.fit import FitOrder, FittedRecipe, fit
 from jobs.training.launch import Launch
+from jobs.training.options import Nnodes, NodeRank, NprocPerNode, RdzvBackend, RdzvEndpoint, RdzvId
 from jobs.training.publication import measure, write_curve, write_model, write_states
 from jobs.training.staging import Staged, stage
 from schemas.errors import ConfigError
@@ -194,14 +195,12 @@ def run(
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     time_limit: Annotated[float | None, typer.Option(min=0.0, help="Seconds after which the training loop ends.")] = None,
     within_session_only: Annotated[bool, typer.Option(help="The papers' mode: sessions' first events are no targets.")] = False,
-    nproc_per_node: Annotated[
-        int | None, typer.Option(min=1, help="torchrun: ranks on this node; default one a GPU, else 1.")
-    ] = None,
-    nnodes: Annotated[int, typer.Option(min=1, help="torchrun: nodes of the training.")] = 1,
-    node_rank: Annotated[int, typer.Option(min=0, help="torchrun: this node's number.")] = 0,
-    rdzv_endpoint: Annotated[str | None, typer.Option(help="torchrun: host:port where nodes meet.")] = None,
-    rdzv_backend: Annotated[str, typer.Option(help="torchrun: how they meet.")] = "c10d",
-    rdzv_id: Annotated[str, typer.Option(help="torchrun: the same on all nodes.")] = "hrnn",
+    nproc_per_node: NprocPerNode = None,
+    nnodes: Nnodes = 1,
+    node_rank: NodeRank = 0,
+    rdzv_endpoint: RdzvEndpoint = None,
+    rdzv_backend: RdzvBackend = "c10d",
+    rdzv_id: RdzvId = "hrnn",
 ) -> dict[str, Any]:
     """Fit a recipe to sequences; write a solution version."""
     try:
@@ -210,8 +209,6 @@ def run(
         raise ConfigError(f"this is no JSON ({error})", where="--hyperparameters", value=hyperparameters) from None
     if not isinstance(parsed, dict):
         raise ConfigError("this is no JSON object", where="--hyperparameters", value=hyperparameters)
-    if nnodes > 1 and not rdzv_endpoint:
-        raise ConfigError("several nodes need a place to meet", where="--rdzv-endpoint", allowed="host:port")
     return train(
         sequences_uri=sequences,
         recipe=recipe,

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from jobs.training.spec import WorkerSpec
-from schemas.errors import MachineError
+from schemas.errors import ConfigError, MachineError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,9 @@ class Launch:
         rdzv_endpoint: host:port that all nodes meet at; needed when there are several.
         rdzv_backend: How they meet.
         rdzv_id: The same on all nodes.
+
+    Raises:
+        ConfigError: There are several nodes, and no place to meet.
     """
 
     nproc_per_node: int | None = None
@@ -37,6 +40,10 @@ class Launch:
     rdzv_endpoint: str | None = None
     rdzv_backend: str = "c10d"
     rdzv_id: str = "hrnn"
+
+    def __post_init__(self) -> None:
+        if self.nnodes > 1 and not self.rdzv_endpoint:
+            raise ConfigError("several nodes need a place to meet", where="--rdzv-endpoint", allowed="host:port")
 
     @property
     def ranks_here(self) -> int:
