@@ -15,10 +15,10 @@ from pyspark.sql import SparkSession
 
 from jobs.sessionization.catalogue import ItemLookup, make_catalogue
 from jobs.sessionization.events import Encoding, send_events
-from jobs.sessionization.exchange import exchange
 from jobs.sessionization.plan import Plan
 from jobs.sessionization.shard import write_shard
 from jobs.sessionization.survey import Survey, survey
+from jobs.spark.exchange import exchange
 from jobs.storage.folders import StepFolder, scratch_folder
 from schemas.columns import EVENT_TYPE, ITEM_ID, ITEM_ROW, NUM_USERS
 from schemas.errors import DataError

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from hrnn.hashing import Hashes, mix64
 from jobs.sessionization.events import HASH, USER, Encoding, load_lookup
-from jobs.sessionization.parcels import unpack, widen
 from jobs.sessionization.plan import Plan
+from jobs.spark.parcels import unpack, widen
 from jobs.storage.folders import StepFolder, scratch_folder
 from schemas.columns import (
     EVENT_TIME,

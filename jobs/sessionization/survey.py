@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from hrnn.hashing import hash64
-from jobs.sessionization.exchange import exchange
-from jobs.sessionization.parcels import pack, unpack
 from jobs.sessionization.plan import Plan
 from jobs.sessionization.source import codes_and_values, numbers, read_task
+from jobs.spark.exchange import exchange
+from jobs.spark.parcels import pack, unpack
 from schemas.columns import FIRST_TIME, ITEM_ID, LAST_TIME, NUM_EVENTS, TIMESTAMP, USER_ID
 
 _CATEGORIES = pa.schema([("column", pa.string()), ("value", pa.string())])

@@ -17,9 +17,9 @@ from typed_datasets import publish_interactions, publish_items
 
 from hrnn.hashing import Hashes, hash64
 from jobs.cli import main
-from jobs.sessionization.exchange import Receive, Send
 from jobs.sessionization.plan import cut_tasks
 from jobs.sessionize import sessionize
+from jobs.spark.exchange import Receive, Send
 from jobs.storage.folders import StepFolder
 from schemas.errors import ConfigError, DataError, IntegrityError, SchemaError, StorageError
 

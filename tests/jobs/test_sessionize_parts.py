@@ -16,10 +16,10 @@ from hypothesis.extra import numpy as st_numpy
 from hrnn.hashing import hash64
 from jobs.sessionization.catalogue import ItemLookup, make_catalogue
 from jobs.sessionization.events import HASH
-from jobs.sessionization.parcels import narrow_table, pack, unpack, widen
 from jobs.sessionization.passes import SequenceFiles, manifest_facts
 from jobs.sessionization.plan import EventColumns, Plan, Slice, cut_tasks, shards_for
 from jobs.sessionization.shard import HashCollision, count_ties, event_order, merge_users, session_starts
+from jobs.spark.parcels import narrow_table, pack, unpack, widen
 from schemas.datasets import parse_schema_document
 from schemas.errors import SchemaError
 from schemas.manifest import FileEntry

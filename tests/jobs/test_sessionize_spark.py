@@ -11,8 +11,8 @@ import pytest
 from pyspark.sql import SparkSession
 from typed_datasets import publish_interactions
 
-from jobs.sessionization.exchange import exchange
 from jobs.sessionize import sessionize
+from jobs.spark.exchange import exchange
 from jobs.storage.folders import StepFolder
 from schemas.errors import IntegrityError, StorageError
 
