@@ -1,19 +1,27 @@
-"""What Personalize asks of each dataset type, as one table. A new dataset type is an entry in it and a name in DatasetType."""
+"""What Personalize asks of each dataset type, as one table. A new dataset type is an entry in it and a name in DatasetType.
+
+Source: Amazon Personalize developer guide, "Custom datasets and schemas".
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from schemas import columns
 
 FieldType = Literal["string", "int", "long", "float", "double", "boolean"]
-DatasetType = Literal["Interactions", "Users", "Items"]
+DatasetType = Literal["Interactions", "Users", "Items", "Actions", "Action_Interactions"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReservedField:
-    """A name that Personalize gives a meaning to, with the only type it may have."""
+    """A name that Personalize gives a meaning to, with the only type it may have.
+
+    Attributes:
+        type: Type of its values.
+        nullable: The type may be a union with null.
+    """
 
     type: FieldType
     nullable: bool = False
@@ -24,6 +32,8 @@ class DatasetRules:
     """What Personalize asks of one dataset type.
 
     Attributes:
+        key: The id whose last record counts, where every record is a user, an item or an action; None where it is an event.
+        target: What a user does something with, where every record is an event; None elsewhere.
         required: Names that must be there; all of them are in `reserved`.
         reserved: Every name with a meaning of its own.
         most_metadata: Other fields Personalize allows; more is a warning, not an error.
@@ -31,6 +41,8 @@ class DatasetRules:
         needs_metadata: At least one field beyond the required ones must be there.
     """
 
+    key: str | None = None
+    target: str | None = None
     required: frozenset[str]
     reserved: dict[str, ReservedField]
     most_metadata: int
@@ -40,29 +52,65 @@ class DatasetRules:
 
 _ID = ReservedField(type="string")
 _TIME = ReservedField(type="long")
+_EVENT_TYPE = ReservedField(type="string")
+_NULLABLE_LONG = ReservedField(type="long", nullable=True)
 _NULLABLE_STRING = ReservedField(type="string", nullable=True)
 
 DATASET_RULES: dict[DatasetType, DatasetRules] = {
     "Interactions": DatasetRules(
+        target=columns.ITEM_ID,
         required=frozenset({columns.USER_ID, columns.ITEM_ID, columns.TIMESTAMP}),
         reserved={
             columns.USER_ID: _ID,
             columns.ITEM_ID: _ID,
             columns.TIMESTAMP: _TIME,
-            columns.EVENT_TYPE: ReservedField(type="string"),
+            columns.EVENT_TYPE: _EVENT_TYPE,
             columns.EVENT_VALUE: ReservedField(type="float", nullable=True),
             columns.IMPRESSION: _NULLABLE_STRING,
-            "RECOMMENDATION_ID": _NULLABLE_STRING,
-            "EVENT_ATTRIBUTION_SOURCE": _NULLABLE_STRING,
+            columns.RECOMMENDATION_ID: _NULLABLE_STRING,
+            columns.EVENT_ATTRIBUTION_SOURCE: _NULLABLE_STRING,
         },
         most_metadata=5,
         needs_metadata=False,
     ),
-    "Users": DatasetRules(required=frozenset({columns.USER_ID}), reserved={columns.USER_ID: _ID}, most_metadata=25),
+    "Users": DatasetRules(
+        key=columns.USER_ID, required=frozenset({columns.USER_ID}), reserved={columns.USER_ID: _ID}, most_metadata=25
+    ),
     "Items": DatasetRules(
+        key=columns.ITEM_ID,
         required=frozenset({columns.ITEM_ID}),
         reserved={columns.ITEM_ID: _ID, columns.CREATION_TIMESTAMP: _TIME},
         most_metadata=100,
         text_allowed=True,
     ),
+    "Actions": DatasetRules(
+        key=columns.ACTION_ID,
+        required=frozenset({columns.ACTION_ID}),
+        reserved={
+            columns.ACTION_ID: _ID,
+            columns.CREATION_TIMESTAMP: _TIME,
+            columns.VALUE: _NULLABLE_LONG,
+            columns.TYPE: _NULLABLE_STRING,
+            columns.EXPIRATION_TIMESTAMP: _NULLABLE_LONG,
+            columns.REPEAT_FREQUENCY: _NULLABLE_LONG,
+        },
+        most_metadata=10,
+    ),
+    "Action_Interactions": DatasetRules(
+        target=columns.ACTION_ID,
+        required=frozenset({columns.USER_ID, columns.ACTION_ID, columns.EVENT_TYPE, columns.TIMESTAMP}),
+        reserved={
+            columns.USER_ID: _ID,
+            columns.ACTION_ID: _ID,
+            columns.EVENT_TYPE: _EVENT_TYPE,
+            columns.TIMESTAMP: _TIME,
+            columns.IMPRESSION: _NULLABLE_STRING,
+            columns.RECOMMENDATION_ID: _NULLABLE_STRING,
+        },
+        most_metadata=5,
+        needs_metadata=False,
+    ),
 }
+
+# Record names that AWS's pages use for a dataset type, besides its own, in lower case.
+RECORD_ALIASES: Final[dict[str, DatasetType]] = {"actioninteractions": "Action_Interactions"}

@@ -17,7 +17,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas import columns
-from schemas.dataset_rules import DATASET_RULES, DatasetType, FieldType
+from schemas.dataset_rules import DATASET_RULES, RECORD_ALIASES, DatasetRules, DatasetType, FieldType
 from schemas.errors import SchemaError
 
 NAMESPACE = "com.amazonaws.personalize.schema"
@@ -48,10 +48,15 @@ class DatasetSchema(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dataset_type: DatasetType = Field(description="Interactions, Users or Items")
+    dataset_type: DatasetType = Field(description="Interactions, Users, Items, Actions or Action_Interactions")
     fields: tuple[SchemaField, ...] = Field(description="columns, in the schema's order")
     document: dict[str, Any] = Field(description="the Avro JSON it was parsed from")
     warnings: tuple[str, ...] = Field(default=(), description="what Personalize would refuse or ignore and this platform takes")
+
+    @property
+    def rules(self) -> DatasetRules:
+        """What Personalize asks of its dataset type."""
+        return DATASET_RULES[self.dataset_type]
 
     @property
     def names(self) -> list[str]:
@@ -61,8 +66,7 @@ class DatasetSchema(BaseModel):
     @property
     def metadata(self) -> tuple[SchemaField, ...]:
         """Fields that are neither required nor reserved keywords."""
-        rules = DATASET_RULES[self.dataset_type]
-        return tuple(field for field in self.fields if field.name not in rules.required | rules.reserved.keys())
+        return tuple(field for field in self.fields if field.name not in self.rules.reserved)
 
     def field(self, name: str) -> SchemaField | None:
         """The field of a name, or None."""
@@ -124,12 +128,12 @@ def _dataset_type(document: Any, where: str, warnings: list[str]) -> DatasetType
             "the type is not that of a dataset", where=f"{where}.type", value=document.get("type"), allowed='"record"'
         )
     name = document.get("name")
-    for known in DATASET_RULES:
-        if name == known:
-            return known
-        if isinstance(name, str) and name.lower() == known.lower():
-            warnings.append(f'{where}.name: "{name}" was taken as "{known}".')
-            return known
+    if isinstance(name, str):
+        known = {**RECORD_ALIASES, **{dataset_type.lower(): dataset_type for dataset_type in DATASET_RULES}}
+        if dataset_type := known.get(name.lower()):
+            if name != dataset_type:
+                warnings.append(f'{where}.name: "{name}" was taken as "{dataset_type}".')
+            return dataset_type
     raise SchemaError(
         "the record's name is no dataset type",
         where=f"{where}.name",
@@ -245,7 +249,7 @@ def _check_marks(field: SchemaField, dataset_type: DatasetType, where: str) -> N
 
 def _check_whole(schema: DatasetSchema, where: str, warnings: list[str]) -> None:
     """What must hold of all fields together. Personalize's quotas are warnings: this platform has none."""
-    rules = DATASET_RULES[schema.dataset_type]
+    rules = schema.rules
     if missing := sorted(rules.required - set(schema.names)):
         raise SchemaError(
             f"required fields are missing: {', '.join(missing)}",
