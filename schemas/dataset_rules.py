@@ -21,10 +21,12 @@ class ReservedField:
     Attributes:
         type: Type of its values.
         nullable: The type may be a union with null.
+        may_be_categorical: Its values may be categories.
     """
 
     type: FieldType
     nullable: bool = False
+    may_be_categorical: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,6 @@ class DatasetRules:
         target: What a user does something with, where every record is an event; None elsewhere.
         required: Names that must be there; all of them are in `reserved`.
         reserved: Every name with a meaning of its own.
-        most_metadata: Other fields Personalize allows; more is a warning, not an error.
         text_allowed: `textual` and `itemName` may be used.
         needs_metadata: At least one field beyond the required ones must be there.
     """
@@ -45,7 +46,6 @@ class DatasetRules:
     target: str | None = None
     required: frozenset[str]
     reserved: dict[str, ReservedField]
-    most_metadata: int
     text_allowed: bool = False
     needs_metadata: bool = True
 
@@ -70,17 +70,13 @@ DATASET_RULES: dict[DatasetType, DatasetRules] = {
             columns.RECOMMENDATION_ID: _NULLABLE_STRING,
             columns.EVENT_ATTRIBUTION_SOURCE: _NULLABLE_STRING,
         },
-        most_metadata=5,
         needs_metadata=False,
     ),
-    "Users": DatasetRules(
-        key=columns.USER_ID, required=frozenset({columns.USER_ID}), reserved={columns.USER_ID: _ID}, most_metadata=25
-    ),
+    "Users": DatasetRules(key=columns.USER_ID, required=frozenset({columns.USER_ID}), reserved={columns.USER_ID: _ID}),
     "Items": DatasetRules(
         key=columns.ITEM_ID,
         required=frozenset({columns.ITEM_ID}),
         reserved={columns.ITEM_ID: _ID, columns.CREATION_TIMESTAMP: _TIME},
-        most_metadata=100,
         text_allowed=True,
     ),
     "Actions": DatasetRules(
@@ -90,11 +86,10 @@ DATASET_RULES: dict[DatasetType, DatasetRules] = {
             columns.ACTION_ID: _ID,
             columns.CREATION_TIMESTAMP: _TIME,
             columns.VALUE: _NULLABLE_LONG,
-            columns.TYPE: _NULLABLE_STRING,
+            columns.TYPE: ReservedField(type="string", nullable=True, may_be_categorical=True),
             columns.EXPIRATION_TIMESTAMP: _NULLABLE_LONG,
             columns.REPEAT_FREQUENCY: _NULLABLE_LONG,
         },
-        most_metadata=10,
     ),
     "Action_Interactions": DatasetRules(
         target=columns.ACTION_ID,
@@ -107,7 +102,6 @@ DATASET_RULES: dict[DatasetType, DatasetRules] = {
             columns.IMPRESSION: _NULLABLE_STRING,
             columns.RECOMMENDATION_ID: _NULLABLE_STRING,
         },
-        most_metadata=5,
         needs_metadata=False,
     ),
 }

@@ -10,37 +10,22 @@ What each dataset type asks for stands in schemas/dataset_rules.py.
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas import columns
-from schemas.dataset_rules import DATASET_RULES, RECORD_ALIASES, DatasetRules, DatasetType, FieldType
+from schemas.dataset_rules import DATASET_RULES, RECORD_ALIASES, DatasetRules, DatasetType
 from schemas.errors import SchemaError
+from schemas.quotas import PUBLISHED, Quotas
+from schemas.schema_fields import SchemaField, check_marks, check_reserved, parse_field
+from schemas.schema_text import check_values, read_document
+
+__all__ = ["DatasetSchema", "SchemaField", "parse_schema", "parse_schema_document", "require_complete"]
 
 NAMESPACE = "com.amazonaws.personalize.schema"
-LONGEST_SCHEMA = 20_000  # characters; CreateSchema's limit
-LONGEST_NAME = 150  # characters of a field's name
-
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ATTRIBUTES = {"name", "type", "categorical", "textual", "itemName"}
-_TYPES = " | ".join(f'"{name}"' for name in get_args(FieldType))
-_TYPE_FORMS = f'T, [T], ["null", T] or [T, "null"], where T is {_TYPES}'
-
-
-class SchemaField(BaseModel):
-    """One column of a dataset."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(description="column name, as in the CSV header")
-    type: FieldType = Field(description="type of its values")
-    nullable: bool = Field(default=False, description="an empty cell is allowed")
-    categorical: bool = Field(default=False, description="values are categories, several joined by |")
-    textual: bool = Field(default=False, description="values are free text (Items only)")
-    item_name: bool = Field(default=False, description="values are the items' titles (Items only)")
+OPTIONAL_COLUMNS = (columns.EVENT_TYPE, columns.EVENT_VALUE)  # reserved, and yet counted with the event types
 
 
 class DatasetSchema(BaseModel):
@@ -68,53 +53,65 @@ class DatasetSchema(BaseModel):
         """Fields that are neither required nor reserved keywords."""
         return tuple(field for field in self.fields if field.name not in self.rules.reserved)
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Required fields that are not there; of a parsed schema, TIMESTAMP at most (see `require_complete`)."""
+        return tuple(sorted(self.rules.required - set(self.names)))
+
     def field(self, name: str) -> SchemaField | None:
         """The field of a name, or None."""
         return next((field for field in self.fields if field.name == name), None)
 
 
-def parse_schema(text: str, where: str = "schema") -> DatasetSchema:
+def parse_schema(text: str, where: str = "schema", quotas: Quotas = PUBLISHED, strict: bool = False) -> DatasetSchema:
     """The dataset schema that a JSON text states.
 
     Args:
         text: Avro JSON, at most 20,000 characters.
         where: Name of its source, for messages.
+        quotas: How many fields are allowed.
+        strict: Fields beyond a quota are an error rather than a warning.
 
     Raises:
         SchemaError: It is not JSON, or breaks a rule; the message names the field, the value and what is allowed.
     """
-    if len(text) > LONGEST_SCHEMA:
-        raise SchemaError(
-            "the schema is too long", where=where, value=len(text), allowed=f"at most {LONGEST_SCHEMA:,} characters"
-        )
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-        raise SchemaError(
-            f"the schema is not JSON ({reason})", where=where, remedy="Give the Avro JSON that CreateSchema takes."
-        ) from None
-    return parse_schema_document(document, where)
+    return parse_schema_document(read_document(text, where), where, quotas, strict)
 
 
-def parse_schema_document(document: Any, where: str = "schema") -> DatasetSchema:
+def parse_schema_document(
+    document: Any, where: str = "schema", quotas: Quotas = PUBLISHED, strict: bool = False
+) -> DatasetSchema:
     """The dataset schema that decoded JSON states; as `parse_schema`."""
+    check_values(document, where)
     warnings: list[str] = []
     dataset_type = _dataset_type(document, where, warnings)
+    rules = DATASET_RULES[dataset_type]
     _check_version(document, where, warnings)
     described = document.get("fields")
     if not isinstance(described, list) or not described:
         raise SchemaError(
             "fields are missing", where=f"{where}.fields", value=described, allowed="a list of at least one field"
         )
-    fields = tuple(_field(entry, f"{where}.fields[{position}]", warnings) for position, entry in enumerate(described))
+    fields = tuple(parse_field(entry, f"{where}.fields[{position}]", warnings) for position, entry in enumerate(described))
     _check_names(fields, where)
     for field in fields:
-        _check_reserved(field, dataset_type, f"{where}.{field.name}")
-        _check_marks(field, dataset_type, f"{where}.{field.name}")
+        check_reserved(field, rules, f"{where}.{field.name}")
+        check_marks(field, dataset_type, rules, f"{where}.{field.name}")
     schema = DatasetSchema(dataset_type=dataset_type, fields=fields, document=document)
-    _check_whole(schema, where, warnings)
+    _check_required(schema, where, warnings)
+    _check_metadata(schema, where, warnings)
+    _check_quotas(schema, where, quotas, strict, warnings)
     return schema.model_copy(update={"warnings": tuple(warnings)})
+
+
+def require_complete(schema: DatasetSchema, where: str = "schema") -> None:
+    """Refuse a schema whose data could not be used.
+
+    Raises:
+        SchemaError: A required field is missing.
+    """
+    if schema.missing:
+        raise _missing(schema, schema.missing, where)
 
 
 def _dataset_type(document: Any, where: str, warnings: list[str]) -> DatasetType:
@@ -153,53 +150,11 @@ def _check_version(document: dict[str, Any], where: str, warnings: list[str]) ->
         warnings.append(f'{where}.namespace: Personalize expects "{NAMESPACE}", not {namespace!r}.')
 
 
-def _field(entry: Any, where: str, warnings: list[str]) -> SchemaField:
-    """One entry of `fields`, its form checked."""
-    if not isinstance(entry, dict):
-        raise SchemaError("a field is a JSON object", where=where, value=entry, allowed='{"name": …, "type": …}')
-    name = entry.get("name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
-        allowed = f"letters, digits and _, not beginning with a digit, at most {LONGEST_NAME} characters"
-        raise SchemaError("a field's name is missing or wrong", where=f"{where}.name", value=name, allowed=allowed)
-    marks = {mark: entry.get(mark, False) for mark in ("categorical", "textual", "itemName")}
-    for mark, value in marks.items():
-        if not isinstance(value, bool):
-            raise SchemaError(f"{mark} is a truth value", where=f"{where} ({name}).{mark}", value=value, allowed="true, false")
-    if unknown := sorted(set(entry) - _ATTRIBUTES):
-        warnings.append(f"{where} ({name}): unknown attributes are ignored: {', '.join(unknown)}.")
-    kind, nullable = _field_type(entry.get("type"), f"{where} ({name}).type")
-    return SchemaField(
-        name=name,
-        type=kind,
-        nullable=nullable,
-        categorical=marks["categorical"],
-        textual=marks["textual"],
-        item_name=marks["itemName"],
-    )
-
-
-def _field_type(described: Any, where: str) -> tuple[FieldType, bool]:
-    """Type and nullability of T, [T], ["null", T] or [T, "null"]."""
-    members = described if isinstance(described, list) else [described]
-    kinds = [member for member in members if member != "null"]
-    nulls = len(members) - len(kinds)
-    for known in get_args(FieldType):
-        if kinds == [known] and nulls <= 1:
-            return known, nulls == 1
-    raise SchemaError(
-        "the type of the field is not allowed",
-        where=where,
-        value=described,
-        allowed=_TYPE_FORMS,
-        remedy="Schemas are flat: no records, arrays, maps or enums.",
-    )
-
-
 def _check_names(fields: tuple[SchemaField, ...], where: str) -> None:
     """Names must differ in their letters and digits; Spark also ignores their case."""
     seen: dict[str, str] = {}
     for field in fields:
-        stripped = re.sub(r"[^A-Za-z0-9]", "", field.name).lower()
+        stripped = _stripped(field.name)
         if stripped in seen:
             raise SchemaError(
                 f"two fields clash: {seen[stripped]} and {field.name}",
@@ -212,63 +167,69 @@ def _check_names(fields: tuple[SchemaField, ...], where: str) -> None:
             raise SchemaError("this name is the platform's own", where=f"{where}.fields", value=field.name, remedy="Rename it.")
 
 
-def _check_reserved(field: SchemaField, dataset_type: DatasetType, where: str) -> None:
-    """A keyword of Personalize keeps the type that gives it its meaning."""
-    rule = DATASET_RULES[dataset_type].reserved.get(field.name)
-    if rule is None:
-        return
-    if field.type != rule.type:
-        raise SchemaError(
-            "a reserved field has one type only", where=f"{where}.type", value=field.type, allowed=f'"{rule.type}"'
-        )
-    if field.nullable and not rule.nullable:
-        raise SchemaError(
-            "this field must not allow null", where=f"{where}.type", value=["null", field.type], allowed=f'"{rule.type}"'
-        )
-    if field.categorical or field.textual or field.item_name:
-        raise SchemaError(
-            "a reserved field is neither categorical nor textual nor the items' name",
-            where=where,
-            remedy="Leave categorical, textual and itemName out.",
-        )
+def _check_required(schema: DatasetSchema, where: str, warnings: list[str]) -> None:
+    """Ids must be there. AWS ships a schema without TIMESTAMP, so that one is refused only where data are to be read."""
+    if missing := tuple(name for name in schema.missing if name != columns.TIMESTAMP):
+        raise _missing(schema, missing, where)
+    if schema.missing:
+        warnings.append(f"{where}.fields: required fields are missing: {', '.join(schema.missing)}. Data cannot be read by it.")
+    for field in schema.metadata:
+        if (keyword := field.name.upper()) in schema.rules.reserved:
+            warnings.append(f"{where}.{field.name}: this is taken as metadata; the keyword is {keyword}.")
 
 
-def _check_marks(field: SchemaField, dataset_type: DatasetType, where: str) -> None:
-    """`categorical`, `textual` and `itemName` stand on strings; the last two on Items only."""
-    marks = {"categorical": field.categorical, "textual": field.textual, "itemName": field.item_name}
-    for mark in (name for name, is_set in marks.items() if is_set):
-        if field.type != "string":
-            raise SchemaError(f"only a string is {mark}", where=f"{where}.{mark}", value=field.type, allowed='type "string"')
-        if mark != "categorical" and not DATASET_RULES[dataset_type].text_allowed:
+def _missing(schema: DatasetSchema, missing: tuple[str, ...], where: str) -> SchemaError:
+    given = {_stripped(name): name for name in schema.names}
+    renamed = [f"rename {given[_stripped(name)]} to {name}" for name in missing if _stripped(name) in given]
+    mend = f"{', '.join(renamed)} in the schema and in the CSV header" if renamed else "add them"
+    return SchemaError(
+        f"required fields are missing: {', '.join(missing)}",
+        where=f"{where}.fields",
+        value=schema.names,
+        remedy=f"{schema.dataset_type} cannot do without: {mend}.",
+    )
+
+
+def _check_metadata(schema: DatasetSchema, where: str, warnings: list[str]) -> None:
+    """Users, Items and Actions must tell something about themselves; an item has one name."""
+    if schema.rules.needs_metadata and not any(field.is_feature for field in schema.metadata):
+        kinds = "a categorical string, a number or a boolean" + (", or a textual string" if schema.rules.text_allowed else "")
+        if schema.metadata or len(schema.fields) == len(schema.rules.required):
             raise SchemaError(
-                f"{mark} is for Items only", where=f"{where}.{mark}", value=dataset_type, remedy=f"Leave {mark} out."
+                f"{schema.dataset_type} need at least one metadata field beyond {schema.rules.key}",
+                where=f"{where}.fields",
+                value=schema.names,
+                allowed=kinds,
+                remedy="Add one, mark a string as categorical, or leave this dataset out.",
             )
-    if field.categorical and field.textual:
-        raise SchemaError("a field is categorical or textual, not both", where=where, remedy="Leave one of them out.")
-
-
-def _check_whole(schema: DatasetSchema, where: str, warnings: list[str]) -> None:
-    """What must hold of all fields together. Personalize's quotas are warnings: this platform has none."""
-    rules = schema.rules
-    if missing := sorted(rules.required - set(schema.names)):
-        raise SchemaError(
-            f"required fields are missing: {', '.join(missing)}",
-            where=f"{where}.fields",
-            value=schema.names,
-            remedy=f"Add them to the schema of {schema.dataset_type}.",
-        )
-    if rules.needs_metadata and len(schema.fields) == len(rules.required):
-        raise SchemaError(
-            f"{schema.dataset_type} need at least one field beyond {', '.join(sorted(rules.required))}",
-            where=f"{where}.fields",
-            value=schema.names,
-            remedy="Add a metadata field, or leave this dataset out.",
-        )
+        warnings.append(f"{where}.fields: Personalize asks {schema.dataset_type} for a metadata field as well: {kinds}.")
     if sum(field.item_name for field in schema.fields) > 1:
-        raise SchemaError("more than one field is the items' name", where=f"{where}.fields", allowed="itemName on one field")
-    if (count := len(schema.metadata)) > rules.most_metadata:
-        warnings.append(
-            f"{where}.fields: {count} metadata fields; Personalize takes {rules.most_metadata} for {schema.dataset_type}."
+        named = [field.name for field in schema.fields if field.item_name]
+        raise SchemaError(
+            "more than one field is the items' name", where=f"{where}.fields", value=named, allowed="itemName on one field"
         )
-    if (count := sum(field.textual for field in schema.fields)) > 1:
-        warnings.append(f"{where}.fields: {count} textual fields; Personalize takes one.")
+
+
+def _check_quotas(schema: DatasetSchema, where: str, quotas: Quotas, strict: bool, warnings: list[str]) -> None:
+    """Fields that Personalize has no room for; this platform has."""
+    metadata = [field.name for field in schema.metadata]
+    textual = [field.name for field in schema.fields if field.textual]
+    found = [("textual fields", textual, "items_textual", quotas.items_textual)]
+    if quota := quotas.metadata_of(schema.dataset_type):
+        found.append(("metadata fields", metadata, *quota))
+    if schema.dataset_type == "Interactions":
+        optional = [name for name in schema.names if name in OPTIONAL_COLUMNS] + metadata
+        quota = ("event_types_and_metadata", quotas.event_types_and_metadata)
+        found.append(("optional fields before the first event type", optional, *quota))
+    for what, names, name, allowed in found:
+        if len(names) <= allowed:
+            continue
+        problem = f"there are {len(names)} {what}, more than the quota {name}"
+        if strict:
+            remedy = f"Leave fields out, or raise it with --quota {name}={len(names)}."
+            raise SchemaError(problem, where=f"{where}.fields", value=names, allowed=f"at most {allowed}", remedy=remedy)
+        warnings.append(f"{where}.fields: {problem} of Personalize, {allowed}: {', '.join(names)}.")
+
+
+def _stripped(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]", "", name).lower()
