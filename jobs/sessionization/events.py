@@ -17,7 +17,7 @@ from hrnn.hashing import hash64
 from jobs.sessionization.catalogue import ItemLookup
 from jobs.sessionization.plan import Plan
 from jobs.sessionization.source import MISSING, codes_and_values, numbers, read_task
-from jobs.spark.parcels import narrow_table, pack
+from jobs.spark.parcels import deal, narrow_table, pack
 from jobs.storage.folders import StepFolder, scratch_folder
 from schemas.columns import EVENT_TIME, EVENT_TYPE, EVENT_TYPE_CODE, INPUT_ORDER, ITEM_ID, ITEM_ROW, TIMESTAMP, USER_ID
 from schemas.manifest import FileEntry
@@ -48,23 +48,14 @@ def send_events(plan: Plan, encoding: Encoding, task: int) -> Iterator[tuple[int
     user_hashes = hash64(user_ids, plan.hash_seed)
     user_shards = (user_hashes % np.uint64(plan.num_shards)).astype(np.uint16)
     integers = _integers(plan, encoding, table)
-    event_shards = user_shards[user_codes]
-    order = np.argsort(event_shards, kind="stable")  # of 16 bits: numpy sorts them by radix
-    ends = np.cumsum(np.bincount(event_shards, minlength=plan.num_shards))
-    position = np.empty(len(user_ids), np.int64)
-    for shard, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
-        rows = order[begin:end]
-        if not rows.size:
-            continue
-        codes = user_codes[rows]
-        present = np.flatnonzero(np.bincount(codes, minlength=len(user_ids)))
-        position[present] = np.arange(len(present))
+    for hand in deal(user_codes, user_shards, plan.num_shards):
+        taken = pa.array(hand.rows)
         events = narrow_table(
-            {USER: position[codes], **{name: values[rows] for name, values in integers.items()}},
-            {name: table[name].take(pa.array(rows)) for name in columns.numeric},
+            {USER: hand.codes, **{name: values[hand.rows] for name, values in integers.items()}},
+            {name: table[name].take(taken) for name in columns.numeric},
         )
-        users = pa.table({HASH: user_hashes[present], USER_ID: user_ids.take(pa.array(present))})
-        yield shard, pack([events, users])
+        users = pa.table({HASH: user_hashes[hand.present], USER_ID: user_ids.take(pa.array(hand.present))})
+        yield hand.target, pack([events, users])
 
 
 def load_lookup(plan: Plan, entry: FileEntry) -> ItemLookup:

@@ -117,7 +117,7 @@ def _attempt(spark: SparkSession, plan: Plan, folder: StepFolder, items: pa.Tabl
         encoding = Encoding(lookup=folder.put_file(local, folder.own("lookup.arrow")), categories=found.categories)
     first_user_rows = (0, *np.cumsum(found.shard_users[:-1]).tolist())
     receive = partial(write_shard, plan, encoding, first_user_rows)
-    answers = exchange(spark, len(plan.tasks), plan.num_shards, partial(send_events, plan, encoding), receive)
+    answers = exchange(spark, len(plan.tasks), plan.num_shards, partial(send_events, plan, encoding), receive, "cut sessions")
     shards = [{**json.loads(answer), "first_user_row": row} for answer, row in zip(answers, first_user_rows, strict=True)]
     if any(shard.get("collision") for shard in shards):
         return None

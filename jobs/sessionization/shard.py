@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hrnn.hashing import Hashes, mix64
+from hrnn.histories import Int64s, event_order, session_starts
 from jobs.sessionization.events import HASH, USER, Encoding, load_lookup
 from jobs.sessionization.plan import Plan
 from jobs.spark.parcels import unpack, widen
@@ -34,9 +35,6 @@ from schemas.columns import (
     USER_ROW,
 )
 
-Int64s = NDArray[np.int64]
-
-_LARGEST_KEY = 2**63 - 1
 _NUMERIC_TYPES = {"int": pa.int32(), "long": pa.int64(), "float": pa.float32(), "double": pa.float64(), "boolean": pa.bool_()}
 
 
@@ -118,31 +116,6 @@ def merge_users(tables: list[pa.Table]) -> ShardUsers:
     position[order] = np.cumsum(is_first) - 1
     ends = np.cumsum([table.num_rows for table in tables])
     return ShardUsers(ids.take(pa.array(order[is_first])), np.split(position, ends[:-1]))
-
-
-def event_order(users: Int64s, times: Int64s, tie_keys: Int64s | Hashes) -> Int64s:
-    """The order of events by user, time and tie key: positions [events]."""
-    if not len(users):
-        return np.empty(0, np.int64)
-    before = None if (tie_keys[1:] > tie_keys[:-1]).all() else np.argsort(tie_keys, kind="stable")
-    if before is not None:
-        users, times = users[before], times[before]
-    earliest = int(times.min())
-    span = int(times.max()) - earliest + 1
-    if (int(users.max()) + 1) * span <= _LARGEST_KEY:  # one stable sort of one key takes a third of lexsort's time
-        order = np.argsort(users * np.int64(span) + (times - np.int64(earliest)), kind="stable")
-    else:
-        order = np.lexsort((times, users))
-    return order if before is None else before[order]
-
-
-def session_starts(users: Int64s, times: Int64s, gap_seconds: int | None) -> NDArray[np.bool_]:
-    """Whether each of the sorted events begins a session: a user's first, and each after an idle gap above `gap_seconds`."""
-    starts = np.ones(len(users), np.bool_)
-    starts[1:] = users[1:] != users[:-1]
-    if gap_seconds is not None:
-        starts[1:] |= times[1:] - times[:-1] > gap_seconds
-    return starts
 
 
 def count_ties(events: dict[str, Any], id_ranks: NDArray[np.int32]) -> tuple[int, int]:

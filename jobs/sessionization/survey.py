@@ -49,7 +49,7 @@ def survey(spark: SparkSession, plan: Plan) -> Survey:
     Raises:
         IntegrityError: A part differs from what its manifest promises.
     """
-    bodies = exchange(spark, len(plan.tasks), plan.num_shards, partial(send_ids, plan), gather_ids)
+    bodies = exchange(spark, len(plan.tasks), plan.num_shards, partial(send_ids, plan), gather_ids, "find items")
     found = [unpack(body) for body in bodies if body]
     if not found:
         return Survey(items=_empty_items(), categories={}, shard_users=(0,) * plan.num_shards)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,45 @@ from numpy.typing import NDArray
 
 _BASE = b"base"  # metadata of a narrow field: what was taken off every value
 _NARROW = (np.uint8, np.uint16, np.uint32)
+
+
+@dataclass(frozen=True)
+class Hand:
+    """What one receiver is dealt.
+
+    Attributes:
+        target: Number of the receiver.
+        rows: int64, positions of its rows, rising.
+        present: int64, the values that occur in them, rising.
+        codes: int64, parallel to rows: position of the row's value in `present`.
+    """
+
+    target: int
+    rows: NDArray[np.int64]
+    present: NDArray[np.int64]
+    codes: NDArray[np.int64]
+
+
+def deal(codes: NDArray[Any], owners: NDArray[np.uint16], num_receivers: int) -> Iterator[Hand]:
+    """Deal rows to the owners of their values; a receiver without rows gets no hand.
+
+    Args:
+        codes: Value of each row, as a position in `owners`.
+        owners: Receiver of each value.
+        num_receivers: At most 65,536.
+    """
+    dealt = owners[codes]
+    order = np.argsort(dealt, kind="stable")  # of 16 bits: numpy sorts them by radix
+    ends = np.cumsum(np.bincount(dealt, minlength=num_receivers))
+    position = np.empty(len(owners), np.int64)
+    for target, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        if begin == end:
+            continue
+        rows = order[begin:end]
+        own = codes[rows]
+        present = np.flatnonzero(np.bincount(own, minlength=len(owners)))
+        position[present] = np.arange(len(present))
+        yield Hand(target, rows, present, position[own])
 
 
 def pack(tables: Sequence[pa.Table]) -> bytes:

@@ -30,7 +30,7 @@ HOUR = 3600
 def exchange_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parcels go from hand to hand instead of through Spark, the last sender's first."""
 
-    def exchange(spark: None, num_senders: int, num_receivers: int, send: Send, receive: Receive) -> list[bytes]:
+    def exchange(spark: None, num_senders: int, num_receivers: int, send: Send, receive: Receive, label: str) -> list[bytes]:
         mail = defaultdict(list)
         for sender in reversed(range(num_senders)):
             for receiver, body in send(sender):

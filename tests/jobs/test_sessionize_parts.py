@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from hrnn.hashing import hash64
+from hrnn.histories import event_order, session_starts
 from jobs.sessionization.catalogue import ItemLookup, make_catalogue
 from jobs.sessionization.events import HASH
 from jobs.sessionization.passes import SequenceFiles, manifest_facts
 from jobs.sessionization.plan import EventColumns, Plan, Slice, cut_tasks, shards_for
-from jobs.sessionization.shard import HashCollision, count_ties, event_order, merge_users, session_starts
+from jobs.sessionization.shard import HashCollision, count_ties, merge_users
 from jobs.spark.parcels import narrow_table, pack, unpack, widen
 from schemas.datasets import parse_schema_document
 from schemas.errors import SchemaError

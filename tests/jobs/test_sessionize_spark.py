@@ -24,7 +24,7 @@ def test_every_receiver_gets_its_parcels_and_those_without_any_still_answer(spar
     def receive(receiver: int, bodies: Iterator[bytes]) -> bytes:
         return f"{receiver}: {sorted(bytes(body).decode() for body in bodies)}".encode()
 
-    assert exchange(spark, 3, 4, send, receive) == [
+    assert exchange(spark, 3, 4, send, receive, "test") == [
         b"0: ['0 to first', '1 to first', '2 to first']",
         b"1: []",
         b"2: ['0 to last', '1 to last', '2 to last']",
@@ -37,7 +37,7 @@ def test_what_a_task_raises_reaches_the_caller_as_itself(spark: SparkSession) ->
         raise StorageError("no space is left on the disk", where=f"/scratch/{sender}", remedy="Free some space.")
 
     with pytest.raises(StorageError, match=r"^/scratch/0: no space is left on the disk\. Free some space\.$"):
-        exchange(spark, 1, 1, send, lambda receiver, bodies: b"")
+        exchange(spark, 1, 1, send, lambda receiver, bodies: b"", "test")
 
 
 def test_the_same_events_give_the_same_bytes_here_and_on_s3(spark: SparkSession, tmp_path: Path, s3: str) -> None:
