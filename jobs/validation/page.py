@@ -10,6 +10,8 @@ from html import escape
 from html.parser import HTMLParser
 from typing import Any
 
+SECTION = "section"  # key of an expectation's meta
+
 _KEPT = frozenset(
     [
         "h1",
@@ -46,51 +48,59 @@ _ATTRIBUTES = {"id", "class", "colspan", "rowspan"}
 _DROPPED_CLASSES = {"ge-walkthrough-modal", "sticky", "modal", "cooltip", "collapse"}
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1f2430; background: #fff }
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-h1, h2, h3, h4, h5, h6 { margin: 1.4rem 0 .3rem; line-height: 1.2 }
-h5 { font-size: 1.15rem; border-bottom: 1px solid #8886; padding-bottom: .2rem }
-table { border-collapse: collapse; width: 100%; margin: .4rem 0 1rem }
-th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #8884 }
-.badge { background: #8883; border-radius: .3rem; padding: 0 .35rem; font-family: ui-monospace, monospace; font-size: .92em }
-.fa-check-circle::before { content: "✓ "; color: #1a7f37; font-weight: 700; font-style: normal }
-.fa-times::before, .fa-exclamation-triangle::before { content: "✗ "; color: #c62828; font-weight: 700; font-style: normal }
-@media (prefers-color-scheme: dark) { body { color: #e6e6e6; background: #16181d } }
+:root { color-scheme: light dark; --paper: #fcfcfb; --ink: #1d1d1b; --muted: #66655f; --rule: #e4e3de;
+  --good: #1b7a48; --bad: #b3261e }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #171716; --ink: #ecebe6; --muted: #a3a19a; --rule: #34332f; --good: #6fc796; --bad: #f08a80 } }
+body { margin: 0 auto; padding: 2.5rem 1.5rem 4rem; max-width: 60rem; background: var(--paper); color: var(--ink);
+  font: 15px/1.5 system-ui, sans-serif; font-variant-numeric: tabular-nums }
+h1, h2, h3, h4, h5, h6 { margin: 1.6rem 0 .3rem; font-size: 1rem; line-height: 1.3 }
+h1, h2, h3, h4 { font-size: 1.3rem }
+h5 { font-size: 1.1rem; border-top: 1px solid var(--rule); padding-top: .8rem }
+p { max-width: 46rem; margin: .4rem 0 }
+.note, th { color: var(--muted) }
+th { font-size: .82rem; font-weight: 600 }
+table { border-collapse: collapse; width: 100%; margin: .2rem 0 .6rem }
+th, td { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--rule);
+  overflow-wrap: anywhere }
+th:first-child { width: 4rem } th:last-child { width: 30% }
+.badge { background: #8882; border-radius: .3rem; padding: 0 .35rem; font: .92em ui-monospace, monospace }
+.fa-check-circle::before { content: "✓ "; color: var(--good); font-weight: 700; font-style: normal }
+.fa-times::before, .fa-exclamation-triangle::before { content: "✗ "; color: var(--bad); font-weight: 700; font-style: normal }
 """
 
 
-def offline_page(result: Any, column_names: list[str], num_rows: int) -> bytes:
+def offline_page(result: Any, note: str) -> bytes:
     """The Data Docs page of a validation result.
 
     Args:
-        result: Great Expectations' result of a whole suite, in the format BOOLEAN_ONLY; what that leaves out and the page
-            shows is filled in.
-        column_names: Columns of the rows that were checked.
-        num_rows: How many rows were wanted.
+        result: Great Expectations' result of a whole suite. Expectations whose meta names a SECTION stand under that heading,
+            all others under their column's name.
+        note: What was checked, in a few sentences for people.
     """
     from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
     from great_expectations.render.view.view import DefaultJinjaPageView
 
+    result.meta["batch_kwargs"] = {"data_asset_name": "accepted rows"}
     for outcome in result.results:
-        if outcome.expectation_config.type == "expect_table_columns_to_match_ordered_list":
-            outcome.result["observed_value"] = column_names
-        elif outcome.expectation_config.type == "expect_table_row_count_to_equal" and outcome.success:
-            outcome.result["observed_value"] = num_rows
-        elif outcome.success:
-            outcome.result["unexpected_percent"] = 0.0
+        config = outcome.expectation_config
+        if SECTION in config.meta:
+            config.kwargs["column"] = config.meta[SECTION]
     view: Any = DefaultJinjaPageView()
-    return whole_offline(view.render(ValidationResultsPageRenderer().render(result)))
+    return whole_offline(view.render(ValidationResultsPageRenderer().render(result)), note)
 
 
-def whole_offline(page: str) -> bytes:
+def whole_offline(page: str, note: str = "") -> bytes:
     """A page with its text, tables and anchors, and nothing that is loaded or run."""
     keeper = _Keeper()
     keeper.feed(page)
     keeper.close()
     body = "".join(keeper.kept)
+    told = f'<p class="note">{escape(note)}</p>' if note else ""
     return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Data Docs</title>'
-        f"<style>{_STYLE}</style></head>\n<body>{body}</body></html>\n"
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Data Docs</title>'
+        f"<style>{_STYLE}</style></head>\n<body>{told}{body}</body></html>\n"
     ).encode()
 
 
