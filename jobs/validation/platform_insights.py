@@ -47,7 +47,8 @@ def duplicate_rows(context: InsightContext) -> Insight | None:
     fraction = share(duplicates, read)
     most = MOST_DUPLICATES if context.is_events else 0.0
     key = context.schema.rules.key
-    kind = "repeat an event in every field" if context.is_events else f"repeat an {key} (the last one of each counts)"
+    verb = "repeats" if duplicates == 1 else "repeat"
+    kind = f"{verb} an event in every field" if context.is_events else f"{verb} the {key} of another one; the last one counts"
     return Insight(
         name="duplicate_rows",
         title=f"{counted(duplicates, 'row')} ({percent(fraction)}) {kind}." if duplicates else "No row is there twice.",

@@ -11,22 +11,19 @@ the same sessions, users and catalogue, or the benchmark fails.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from contenders import check_same, measure, median, paired, shown
 
 from jobs.storage.folders import StepFolder
 
@@ -177,83 +174,19 @@ def compare(label: str, data: Path, output: Path, options: argparse.Namespace) -
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTENDERS}
     for number in range(options.rounds):
         for name in CONTENDERS:
-            runs[name].append(measure(name, data, output / f"{data.name}-{name}-{number}", options.cores))
-            print(f"  {label}, round {number + 1}, {name}: {json.dumps(_shown(runs[name][-1]))}", file=sys.stderr, flush=True)
-    found = [run["found"] for name in runs for run in runs[name]]
-    if any(each != found[0] for each in found):
-        sys.exit(f"the contenders differ: {json.dumps(found, indent=1)}")
-    print(f"\n{options.rows:,} events, {label}; {found[0]['sessions']:,} sessions, {found[0]['users']:,} users; same results")
+            runs[name].append(measure(__file__, name, data, output / f"{data.name}-{name}-{number}", options.cores))
+            print(f"  {label}, round {number + 1}, {name}: {json.dumps(shown(runs[name][-1]))}", file=sys.stderr, flush=True)
+    found = check_same(run for name in runs for run in runs[name])
+    print(f"\n{options.rows:,} events, {label}; {found['sessions']:,} sessions, {found['users']:,} users; same results")
     print(f"{'median of ' + str(options.rounds):14} {'work s':>8} {'start s':>8} {'CPU s':>8} {'peak GiB':>9}")
-    median = {
-        name: {key: statistics.median(run[key] for run in runs[name]) for key in ("seconds", "start_seconds", "cpu", "peak")}
-        for name in CONTENDERS
-    }
-    for name, row in median.items():
-        print(f"{name:14} {row['seconds']:8.2f} {row['start_seconds']:8.2f} {row['cpu']:8.1f} {row['peak'] / 2**30:9.2f}")
-    # Neighbours in time share the machine's other load: their ratio is steadier than that of the medians.
-    ratios = [ours["seconds"] / theirs["seconds"] for ours, theirs in zip(runs["hrnn"], runs["polars"], strict=True)]
+    for name in CONTENDERS:
+        seconds, start, cpu, peak = (median(runs[name], key) for key in ("seconds", "start_seconds", "cpu", "peak"))
+        print(f"{name:14} {seconds:8.2f} {start:8.2f} {cpu:8.1f} {peak / 2**30:9.2f}")
+    ratios = paired(runs["hrnn"], runs["polars"])
     print(
         f"hrnn / polars  {statistics.median(ratios):8.2f}  (median of {', '.join(f'{ratio:.2f}' for ratio in ratios)})",
         flush=True,
     )
-
-
-def _shown(run: dict[str, Any]) -> dict[str, Any]:
-    return {key: round(value, 2) for key, value in run.items() if key != "found"}
-
-
-def measure(name: str, data: Path, output: Path, cores: int) -> dict[str, Any]:
-    """One run in a fresh process: what it reports, CPU seconds and peak bytes of its process tree."""
-    command = [sys.executable, __file__, "--child", name, "--data", str(data), "--output", str(output), "--cores", str(cores)]
-    environment = {**os.environ, "POLARS_MAX_THREADS": str(cores)}
-    with (
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process,
-        watched(process.pid) as usage,
-    ):
-        assert process.stdout is not None
-        answer = process.stdout.read()
-    if process.returncode:
-        sys.exit(f"{name} failed with status {process.returncode}")
-    return {**json.loads(answer.splitlines()[-1]), **usage}
-
-
-@contextlib.contextmanager
-def watched(root: int) -> Iterator[dict[str, float]]:
-    """Peak PSS in bytes and CPU seconds of a process and all below it, looked at five times a second."""
-    usage: dict[str, float] = {"peak": 0, "cpu": 0}
-    ticks: dict[int, int] = {}
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.2):
-            total = 0
-            for process in _tree(root):
-                with contextlib.suppress(OSError, ValueError, IndexError):
-                    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-                    ticks[process] = int(fields[11]) + int(fields[12])
-                    rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
-                    total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) << 10
-            usage["peak"] = max(usage["peak"], total)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    yield usage
-    done.set()
-    thread.join()
-    usage["cpu"] = sum(ticks.values()) / os.sysconf("SC_CLK_TCK")
-
-
-def _tree(root: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, IndexError):
-                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                children.setdefault(parent, []).append(int(entry.name))
-    found = [root]
-    for process in found:
-        found += children.get(process, [])
-    return found
 
 
 if __name__ == "__main__":

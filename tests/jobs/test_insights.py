@@ -103,7 +103,12 @@ CASES: list[tuple[str, InsightContext, str, str]] = [
     ("duplicate_rows", context(), "pass", "No row is there twice."),
     ("duplicate_rows", context(counts={"rows_duplicate": 1_000}), "pass", "1,000 rows (1 %) repeat an event in every field."),
     ("duplicate_rows", context(counts={"rows_duplicate": 1_001}), "warn", "1,001 of 100,000 rows"),
-    ("duplicate_rows", context(name="Items", counts={"rows_duplicate": 1}), "warn", "1 row (under 0.1 %) repeat an ITEM_ID"),
+    (
+        "duplicate_rows",
+        context(name="Items", counts={"rows_duplicate": 1}),
+        "warn",
+        "1 row (under 0.1 %) repeats the ITEM_ID of another one",
+    ),
     ("items_without_metadata", context(reference("items")), "pass", "Every item of the events is in the items dataset."),
     (
         "items_without_metadata",
