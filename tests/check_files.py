@@ -1,0 +1,21 @@
+"""What validate's tasks do with files, without Spark: headers, splits, blocks, rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from jobs.storage import list_input
+from jobs.validation.inputs import InputFile, open_inputs
+from jobs.validation.reading import record_blocks
+from jobs.validation.rows import CheckedBlock, check_block
+from jobs.validation.splits import plan_splits, scan
+from schemas.datasets import DatasetSchema
+
+
+def checked_blocks(uri: str, schema: DatasetSchema, split_bytes: int) -> Iterator[tuple[InputFile, CheckedBlock]]:
+    """All blocks of a file or of a folder's files, in order; between driver and workers go plain JSON only."""
+    files = open_inputs(list_input(uri), uri, schema)
+    for split in plan_splits(files, split_bytes, lambda stretches: [json.loads(json.dumps(scan(s))) for s in stretches]):
+        for block in record_blocks(split):
+            yield split.file, check_block(block, split.file, schema)

@@ -1,0 +1,57 @@
+"""Every defect of a CSV file is found at its file, line and column, and nothing else is; the other rows arrive as they are."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from check_files import checked_blocks
+from csv_defects import NOTHING, RIGHT, SCHEMAS, WRONG, Case, cases, kind_of
+from hypothesis import HealthCheck, given, settings
+
+from jobs.validation import reading
+from schemas.columns import INPUT_ORDER
+
+
+def outcome(case: Case, folder: Path, patch: pytest.MonkeyPatch) -> tuple[list[Any], list[Any], dict[str, Counter[str]]]:
+    """Accepted rows, rejected cells and the counts of every file, by the code that Spark's tasks run."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    case.write(folder)
+    rows: list[Any] = []
+    defects: list[Any] = []
+    counts: dict[str, Counter[str]] = {file.name: Counter() for file in case.files}
+    patch.setattr(reading, "PIECE_BYTES", case.piece_bytes)
+    patch.setattr(reading, "_EDGE_BYTES", case.piece_bytes)
+    for file, checked in checked_blocks(str(folder), case.schema, case.split_bytes):
+        table = checked.accepted.select([*case.schema.names, INPUT_ORDER])
+        rows += zip(*(column.to_pylist() for column in table.columns), strict=True)
+        defects += [tuple(row.values()) for row in checked.rejected.to_pylist()]
+        counts[file.name] += Counter(
+            read=checked.rows_read,
+            accepted=checked.accepted.num_rows,
+            rejected=checked.rows_rejected,
+            blank=checked.blank_lines,
+        )
+    return rows, defects, counts
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(cases())
+def test_exactly_the_defects_are_found_and_all_other_rows_arrive(tmp_path: Path, case: Case) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        rows, defects, counts = outcome(case, tmp_path / "in", patch)
+    assert defects == case.defects
+    assert rows == case.rows
+    for file in case.files:
+        found = counts[file.name]
+        assert (found["read"], found["rejected"], found["blank"]) == (file.rows_read, file.rows_rejected, file.blank_lines)
+        assert found["read"] == found["accepted"] + found["rejected"]
+
+
+def test_the_tables_of_the_generator_know_every_kind_of_field() -> None:
+    kinds = {kind_of(entry) for schema in SCHEMAS for entry in schema.fields}
+    assert kinds == set(RIGHT) == set(WRONG) >= set(NOTHING)
