@@ -84,9 +84,10 @@ def order_of_ties(context: InsightContext) -> Insight | None:
     found = (
         order and f", and {percent(order[1])} of {pairs} of neighbours lie in {order[0]} order of their {context.target} ids"
     )
+    is_kept = not order and int(ties.get("pairs") or 0) >= FEWEST_PAIRS
     return Insight(
         name="order_of_ties",
-        title=f"{tied}{found or ''}.",
+        title=f"{tied}{found or ''}{'; their order in the files is not that of their ids' if is_kept else ''}.",
         status="warn" if order else "pass",
         value=f"{events:,} of {counted(within, 'event')}; {pairs}, "
         f"{percent(share(int(ties.get('ascending') or 0), int(ties.get('pairs') or 0)))} ascending",

@@ -49,12 +49,11 @@ def import_size(context: InsightContext) -> Insight | None:
         return None
     name = "incremental_import_bytes" if context.import_mode == "INCREMENTAL" else "full_import_bytes"
     most = int(getattr(context.quotas, name))
-    size = f"{context.bytes_read / GIGABYTE:,.3g} GB"
     is_good = context.bytes_read <= most
-    over = f"; one {context.import_mode} import takes at most {most / GIGABYTE:,.3g} GB"
+    over = f"; one {context.import_mode} import takes at most {_size(most)}"
     return Insight(
         name="import_size",
-        title=f"The files of this import hold {size}{'' if is_good else over}.",
+        title=f"The files of this import hold {_size(context.bytes_read)}{'' if is_good else over}.",
         status="pass" if is_good else "warn",
         value=f"{context.bytes_read:,} bytes",
         threshold=f"warn above {most:,} bytes (quota {name})",
@@ -118,6 +117,13 @@ def advised_size(context: InsightContext) -> Insight | None:
         consequence="Models can be trained, and their lists will be little better than those of what is popular.",
         remedy="Export a longer period, or more event types.",
     )
+
+
+def _size(number: int) -> str:
+    for unit, name in ((GIGABYTE, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if number >= unit:
+            return f"{number / unit:,.3g} {name}" if number < 1000 * unit else f"{number / unit:,.0f} {name}"
+    return counted(number, "byte")
 
 
 def _considered(noun: str, quota: str, number: int, most: int, most_v2: int) -> Insight:
