@@ -84,7 +84,9 @@ def accepted_rows(spark: SparkSession, folder: StepFolder, parts: Sequence[FileE
     return spark.range(0, len(parts), 1, len(parts)).mapInArrow(partial(_read_parts, folder.uri, list(parts)), declared)
 
 
-def check_expectations(spark: SparkSession, measures: Sequence[Measures], schema: DatasetSchema, num_rows: int) -> Verdict:
+def check_expectations(
+    spark: SparkSession, measures: Sequence[Measures], schema: DatasetSchema, num_rows: int, own_page: str | None = None
+) -> Verdict:
     """Check the suite of a schema.
 
     Args:
@@ -92,6 +94,7 @@ def check_expectations(spark: SparkSession, measures: Sequence[Measures], schema
         measures: Of every part of the dataset, as `measure_parts` takes them; at least one.
         schema: What the rows must be.
         num_rows: How many they must be.
+        own_page: File name of the Data Docs of the user's own expectations, where there are any; it lies beside this page.
     """
     fields = pa.schema([(name, pa.int64()) for name in measures[0]])
     frame = spark.createDataFrame(pa.Table.from_pylist(list(measures), fields)).coalesce(1)
@@ -103,7 +106,8 @@ def check_expectations(spark: SparkSession, measures: Sequence[Measures], schema
     ]
     result = run_suite(frame, f"{schema.dataset_type}: what was written", suite, "BASIC")
     failed = tuple(_told(outcome) for outcome in result.results if not outcome.success)
-    return Verdict(len(result.results), failed, offline_page(result, _NOTE.format(parts=len(measures))))
+    link = ("The expectations of your own", own_page) if own_page else None
+    return Verdict(len(result.results), failed, offline_page(result, _NOTE.format(parts=len(measures)), link))
 
 
 def expectations(kinds: Any, schema: DatasetSchema, num_rows: int) -> Iterator[Any]:

@@ -6,6 +6,7 @@ attributes, so that nothing of the page can point elsewhere, whatever a later ve
 
 from __future__ import annotations
 
+import warnings
 from html import escape
 from html.parser import HTMLParser
 from typing import Any
@@ -70,13 +71,14 @@ th:first-child { width: 4rem } th:last-child { width: 30% }
 """
 
 
-def offline_page(result: Any, note: str) -> bytes:
+def offline_page(result: Any, note: str, link: tuple[str, str] | None = None) -> bytes:
     """The Data Docs page of a validation result.
 
     Args:
         result: Great Expectations' result of a whole suite. Expectations whose meta names a SECTION stand under that heading,
             all others under their column's name.
         note: What was checked, in a few sentences for people.
+        link: Text and relative address of a page that belongs to this one.
     """
     from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
     from great_expectations.render.view.view import DefaultJinjaPageView
@@ -87,16 +89,20 @@ def offline_page(result: Any, note: str) -> bytes:
         if SECTION in config.meta:
             config.kwargs["column"] = config.meta[SECTION]
     view: Any = DefaultJinjaPageView()
-    return whole_offline(view.render(ValidationResultsPageRenderer().render(result)), note)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of forms of expectations that it will not take for ever
+        page = view.render(ValidationResultsPageRenderer().render(result))
+    return whole_offline(page, note, link)
 
 
-def whole_offline(page: str, note: str = "") -> bytes:
-    """A page with its text, tables and anchors, and nothing that is loaded or run."""
+def whole_offline(page: str, note: str = "", link: tuple[str, str] | None = None) -> bytes:
+    """A page with its text, tables and anchors, and nothing that is loaded or run; below a note and a link of our own."""
     keeper = _Keeper()
     keeper.feed(page)
     keeper.close()
     body = "".join(keeper.kept)
     told = f'<p class="note">{escape(note)}</p>' if note else ""
+    told += f'<p><a href="{escape(link[1])}">{escape(link[0])}</a></p>' if link else ""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Data Docs</title>'

@@ -22,3 +22,8 @@ def test_nothing_is_loaded_run_or_linked() -> None:
     assert re.search(r"<h5>Overview &lt;b&gt;</h5>", kept)
     assert '<p>kept words <br> and <i class="fas fa-check-circle"></i></p>' in kept
     assert '<td id="cell" colspan="2">1</td></tr></tbody></table>' in kept
+
+
+def test_a_note_and_a_link_of_our_own_come_first_and_are_escaped() -> None:
+    kept = whole_offline("<p>body</p>", "a < b", ("more", 'own".html')).decode()
+    assert '<p class="note">a &lt; b</p><p><a href="own&quot;.html">more</a></p><p>body</p>' in kept
