@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
-from schema_documents import INTERACTIONS, changed, schema, without
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from schema_documents import INTERACTIONS, RIGHT_FIELDS, changed, schema, without
 
 from schemas.datasets import parse_schema, parse_schema_document
 from schemas.errors import SchemaError
@@ -238,6 +241,30 @@ def test_a_text_that_is_no_schema_is_one_message(text: str, message: str) -> Non
         parse_schema(text, "s3://bucket/schema.json")
     assert message in str(raised.value)
     assert str(raised.value).startswith("s3://bucket/schema.json: ")
+
+
+WORDS = st.sampled_from(["USER_ID", "ITEM_ID", "TIMESTAMP", "EVENT_TYPE", "string", "long", "null", "record", "Items", "1.0"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | WORDS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5) | WORDS, inner, max_size=4),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(["name", "type", "fields", "version", "namespace", "categorical", "textual", "itemName", "doc"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    name=st.sampled_from(sorted(RIGHT_FIELDS)), top=st.dictionaries(KEYS, JSON, max_size=2), field=st.dictionaries(KEYS, JSON)
+)
+def test_whatever_a_schema_holds_it_is_taken_or_refused_in_words(name: str, top: dict[str, Any], field: dict[str, Any]) -> None:
+    document = schema({"name": "X", "type": "int"} | field, name=name)
+    for spoiled in (document, document | top, top, field.get("type")):
+        try:
+            parsed = parse_schema_document(spoiled)
+        except SchemaError:
+            continue
+        assert parse_schema(json.dumps(parsed.document)) == parsed
+        assert parsed.model_dump_json()
 
 
 def test_the_longest_schema_is_taken() -> None:
