@@ -14,8 +14,12 @@ from schemas.datasets import DatasetSchema
 
 
 def checked_blocks(uri: str, schema: DatasetSchema, split_bytes: int) -> Iterator[tuple[InputFile, CheckedBlock]]:
-    """All blocks of a file or of a folder's files, in order; between driver and workers go plain JSON only."""
-    files = open_inputs(list_input(uri), uri, schema)
+    """All blocks of a file or of a folder's files, in order."""
+    return blocks_of(open_inputs(list_input(uri), uri, schema), schema, split_bytes)
+
+
+def blocks_of(files: list[InputFile], schema: DatasetSchema, split_bytes: int) -> Iterator[tuple[InputFile, CheckedBlock]]:
+    """All blocks of files whose headers were read; between driver and workers goes plain JSON only."""
     for split in plan_splits(files, split_bytes, lambda stretches: [json.loads(json.dumps(scan(s))) for s in stretches]):
         for block in record_blocks(split):
             yield split.file, check_block(block, split.file, schema)

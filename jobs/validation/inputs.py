@@ -123,7 +123,7 @@ def check_header(file: InputFile, schema: DatasetSchema) -> None:
         raise DataError(
             f"Input CSV is missing the following columns:[{', '.join(missing)}]",
             where=file.uri,
-            remedy=f"The header has: {', '.join(file.header)[:500]}.",
+            remedy=f"The header has: {_shown(file.header)}.",
         )
     if twice := [name for name in schema.names if file.header.count(name) > 1]:
         raise DataError(
@@ -134,6 +134,11 @@ def check_header(file: InputFile, schema: DatasetSchema) -> None:
 def extra_columns(file: InputFile, schema: DatasetSchema) -> list[str]:
     """Columns of the file that the schema does not name."""
     return [name for name in file.header if name not in schema.names]
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Column names in one line; line ends and other odd characters escaped."""
+    return ", ".join(name if name.isprintable() else repr(name) for name in names)[:500]
 
 
 def _open(number: int, stored: StoredFile, name: str) -> InputFile:

@@ -14,6 +14,11 @@ from hypothesis import HealthCheck, given, settings
 
 from jobs.validation import reading
 from schemas.columns import INPUT_ORDER
+from schemas.datasets import parse_schema_document
+
+USERS = parse_schema_document(
+    {"type": "record", "name": "Users", "fields": [{"name": "USER_ID", "type": "string"}, {"name": "AGE", "type": "int"}]}
+)
 
 
 def outcome(case: Case, folder: Path, patch: pytest.MonkeyPatch) -> tuple[list[Any], list[Any], dict[str, Counter[str]]]:
@@ -39,7 +44,7 @@ def outcome(case: Case, folder: Path, patch: pytest.MonkeyPatch) -> tuple[list[A
     return rows, defects, counts
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(cases())
 def test_exactly_the_defects_are_found_and_all_other_rows_arrive(tmp_path: Path, case: Case) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -55,3 +60,27 @@ def test_exactly_the_defects_are_found_and_all_other_rows_arrive(tmp_path: Path,
 def test_the_tables_of_the_generator_know_every_kind_of_field() -> None:
     kinds = {kind_of(entry) for schema in SCHEMAS for entry in schema.fields}
     assert kinds == set(RIGHT) == set(WRONG) >= set(NOTHING)
+
+
+def found(folder: Path, text: bytes) -> tuple[list[Any], list[Any]]:
+    """First column and line of the accepted rows; line and value of the rejected ones."""
+    (folder / "users.csv").write_bytes(text)
+    rows: list[Any] = []
+    wrong: list[Any] = []
+    for _, checked in checked_blocks(str(folder / "users.csv"), USERS, 10):
+        rows += [tuple(row.values())[::2] for row in checked.accepted.to_pylist()]
+        wrong += [(row["line"], row["value"]) for row in checked.rejected.to_pylist()]
+    return rows, wrong
+
+
+def test_a_backslash_before_a_closing_quote_hides_no_row_beside_a_row_with_too_few_fields(tmp_path: Path) -> None:
+    text = b'USER_ID,AGE\n"a\\\\",1\nb\n"c\\"\n",2\n"d\\\\"\n"e",3\n'
+    rows, wrong = found(tmp_path, text)
+    assert rows == [("a\\", 2), ('c"\n', 4), ("e", 7)]
+    assert wrong == [(3, "b"), (6, '"d\\\\"')]
+
+
+def test_a_byte_order_mark_within_a_file_belongs_to_its_value_wherever_the_file_is_cut(tmp_path: Path) -> None:
+    rows, wrong = found(tmp_path, "\ufeffUSER_ID,AGE\n\ufeffa,1\n\ufeffb,2\n".encode() + b'\xef\xbb\xbf"c,d",3\n' * 2)
+    assert rows == [("\ufeffa", 2), ("\ufeffb", 3)]
+    assert wrong == [(4, '\ufeff"c,d",3'), (5, '\ufeff"c,d",3')]
