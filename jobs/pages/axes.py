@@ -71,7 +71,9 @@ def day_axis(first: date, last: date, most_ticks: int = 4) -> Axis:
     low, high = first.toordinal(), max(last.toordinal(), first.toordinal() + 1)
     months = [day for day in map(date.fromordinal, range(low, high + 1)) if day.day == 1]
     if len(months) >= 3:
-        step = next(step for step in (1, 2, 3, 4, 6, 12, 24, 60, 120, 1200) if len(months) / step <= most_ticks)
+        step = next(
+            step for step in (1, 2, 3, 4, 6, 12, 24, 60, 120, 1200, 12_000, 120_000) if len(months) / step <= most_ticks
+        )
         marked = [day for day in months if (day.year * 12 + day.month - 1) % step == 0]
         pattern = "%b %Y"
     else:
@@ -87,8 +89,8 @@ def day_of(timestamp: int) -> date:
 
 
 def short_number(value: float, decimals: int = 0) -> str:
-    """`950`, `1.2k`, `35k`, `1.5M`; `decimals` only below a thousand."""
-    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    """`950`, `1.2k`, `35k`, `1.5M`, `2G`, `3T`; `decimals` only below a thousand."""
+    for limit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:
             return f"{value / limit:.1f}".removesuffix(".0") + letter
     return f"{value:.{decimals}f}"

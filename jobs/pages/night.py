@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from jobs.pages.plots import Plot
+from jobs.pages.rendering import render
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,15 +122,4 @@ class NightPage:
 
 def night_html(page: NightPage) -> str:
     """The page as one HTML document that loads nothing."""
-    return _environment().get_template("night.html.j2").render(page=page)
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("jobs.pages", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    return render("night.html.j2", page)
