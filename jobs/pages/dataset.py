@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,7 +124,7 @@ def dataset_page(report: dict[str, Any]) -> bytes:
     plots = dataset_plots(statistics)
     found = sorted(report.get("insights") or [], key=lambda each: ("fail", "warn", "pass").index(each["status"]))
     open_insights = tuple(
-        InsightPart(insight=each, plot=plots.pop(_BESIDE.get(each["name"], ""), None))
+        InsightPart(insight=each, plot=plots.pop(_beside(each, list(plots)), None))
         for each in found
         if each["status"] != "pass"
     )
@@ -155,6 +155,14 @@ def dataset_page(report: dict[str, Any]) -> bytes:
         software=VERSION,
     )
     return render("dataset.html.j2", page).encode()
+
+
+def _beside(insight: Mapping[str, Any], plots: Sequence[str]) -> str:
+    """Name of the plot that shows what an insight speaks of: where it is of numbers, of the first column that it names."""
+    if insight["name"] != "numeric_outliers":
+        return _BESIDE.get(insight["name"], "")
+    named = [name for name in plots if name in insight["title"]]
+    return min(named, key=insight["title"].index, default="")
 
 
 _FILE_COLUMNS = {

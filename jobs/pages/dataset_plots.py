@@ -12,6 +12,8 @@ from jobs.pages.axes import short_number
 from jobs.pages.plots import Plot, bar_plot, day_plot, line_plot
 
 MOST_COLUMNS = 12  # with missing values, and with categories
+MOST_NUMBERS = 6  # columns whose numbers are drawn
+MOST_BARS = 32  # with those of height 0
 MOST_VALUES = 8  # of one column
 COMMON = 0.05  # of the values are among the shown ones, where any are common
 MOST_POINTS = 300  # of a line over ranks
@@ -65,6 +67,9 @@ def _drawn(statistics: Mapping[str, Any]) -> Iterator[tuple[str, Drawing]]:
     columns, rows = statistics.get("columns") or {}, int(statistics.get("rows") or 0)
     if rows and any(found.get("missing") for found in columns.values()):
         yield "missing", _missing(columns, rows)
+    numbers = [(name, found) for name, found in columns.items() if found.get("kind") == "number" and found.get("histogram")]
+    for name, found in numbers[:MOST_NUMBERS]:
+        yield name, _numbers(name, found)
 
 
 def category_bars(statistics: Mapping[str, Any]) -> dict[str, BarList]:
@@ -161,6 +166,34 @@ def _missing(columns: Mapping[str, Any], rows: int) -> BarList:
     shown = f", the {MOST_COLUMNS} emptiest are shown" if len(shares) > MOST_COLUMNS else ""
     rows_shown = tuple(BarRow(name, 100 * share, _percent(share)) for share, name in shares[:MOST_COLUMNS])
     return BarList("Missing values", f"share of the rows; {several}{shown}", rows_shown)
+
+
+def _numbers(name: str, found: Mapping[str, Any]) -> Plot:
+    """How numbers are spread: one bar for each doubling; zero and negative numbers stand apart."""
+    sums: dict[tuple[int, int], float] = {}
+    for low, high, count in found["histogram"]:
+        sign, size = (1, low) if low > 0 else (-1, -high) if high < 0 else (0, 1)
+        key = sign, math.floor(math.log2(size) + 1e-6)
+        sums[key] = sums.get(key, 0.0) + count
+    bars: list[tuple[str, float]] = []
+    for sign in (-1, 0, 1):
+        powers = sorted(power for each, power in sums if each == sign)
+        if powers and powers[-1] - powers[0] < MOST_BARS:
+            powers = list(range(powers[0], powers[-1] + 1))
+        bars += [(_power(sign, power), sums.get((sign, power), 0.0)) for power in powers[:: -1 if sign < 0 else 1]]
+    low, high = found["histogram"][0][0], found["histogram"][-1][1]
+    span = " to ".join(_number(float(end)) for end in (found.get("min", low), found.get("max", high)))
+    return bar_plot(f"{name}: {span}", bars, "value; each bar spans a doubling", "rows")
+
+
+def _power(sign: int, power: int) -> str:
+    """A power of two as a tick."""
+    return _number(sign * 2.0**power)
+
+
+def _number(value: float) -> str:
+    """`0.25`, `12.5`, `35k`, `1e+18`."""
+    return short_number(value) if 1000 <= abs(value) < 1e15 else f"{value:.3g}"
 
 
 def _commonest(name: str, found: Mapping[str, Any], rows: int) -> BarList:

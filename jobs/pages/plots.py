@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -10,6 +11,7 @@ from jobs.pages.axes import Axis, day_axis, linear_axis, log_axis, short_number
 
 WIDTH, HEIGHT = 380, 215  # of the drawing, in SVG units
 LEFT, RIGHT, TOP, BOTTOM = 42, 18, 10, 40  # margins for ticks and labels
+CHARACTER = 6.2  # width of a digit of a tick, at most
 MOST_POINTS = 400  # more cannot be told apart
 MOST_MARKS = 20  # more would hide the line
 
@@ -106,7 +108,8 @@ def bar_plot(title: str, bars: Sequence[tuple[str, float]], x_label: str, y_labe
     each = (WIDTH - LEFT - RIGHT) / len(bars)
     middles = [LEFT + each * (number + 0.5) for number in range(len(bars))]
     drawn = tuple(_bar(y_axis, middle, each * 0.72, value, label) for middle, (label, value) in zip(middles, bars, strict=True))
-    every = max(1, len(bars) // 12)
+    widest = max(len(label) for label, _ in bars) * CHARACTER + 6
+    every = math.ceil(widest / each)
     ticks = tuple((middle, label) for middle, (label, _) in list(zip(middles, bars, strict=True))[::every])
     return Plot(title=title, x_label=x_label, y_label=y_label, x_ticks=ticks, y_ticks=_y_ticks(y_axis), bars=drawn)
 

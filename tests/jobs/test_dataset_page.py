@@ -219,6 +219,10 @@ ODD: dict[str, dict[str, Any]] = {
              "columns": {"C": {"kind": "category", "missing": HUGE, "values": {"": HUGE}, "num_values": HUGE}}},
     "many columns": {**EVENTS, "columns": {f"C{n}": {"kind": "category", "missing": n, "values": {"a": 5}, "num_values": 1}
                                            for n in range(100)}},
+    "odd numbers": {**EVENTS, "columns": {
+        "A": {"kind": "number", "missing": 0, "min": 0.0, "max": 0.0, "histogram": [[0, 0, 5]]},
+        "B": {"kind": "number", "missing": 0, "min": -1e300, "max": 1e300,
+              "histogram": [[-1e300, -9e299, 1], [1e-300, 1.1e-300, 1], [1e300, 1.1e300, 1]]}}},
     "items": statistics_of_items(),
 }  # fmt: skip
 
@@ -276,6 +280,7 @@ def test_plots_speak_for_themselves() -> None:
         "The most frequent item: 12 % of events",
         "Half of the users have 9 sessions or fewer",
         "Missing values",
+        "PRICE: 0.5 to 99",
     ]
     sessions = plots["sessions"]
     assert isinstance(sessions, Plot)
@@ -289,3 +294,17 @@ def test_item_popularity_falls_over_ranks() -> None:
     assert many.title == "Top 1 % of items: 85 % of events"
     ends = [float(point.split(",")[1]) for point in many.lines[0].removeprefix("M").split(" L")]
     assert ends == sorted(ends)
+
+
+def test_numbers_are_drawn_by_doublings_around_zero() -> None:
+    histogram = [[-5.0, -4.2, 1], [0.0, 0.0, 7], [0.25, 0.27, 2], [0.4, 0.45, 1], [1.0, 1.09, 4]]
+    column = {"kind": "number", "missing": 0, "min": -5.0, "max": 1.0, "histogram": histogram}
+    plot = dataset_plots({"rows": 15, "columns": {"PRICE": column}})["PRICE"]
+    assert isinstance(plot, Plot)
+    assert [bar.title for bar in plot.bars] == ["-4: 1", "0: 7", "0.25: 3", "0.5: 0", "1: 4"]
+
+
+def test_outliers_stand_beside_the_numbers_of_the_first_column_they_name() -> None:
+    found = insight("numeric_outliers", "warn", title="Numbers lie far from the rest: PRICE.")
+    html = dataset_page(sample_report(insights=[found])).decode()
+    assert "PRICE: 0.5 to 99" in html[: html.index("What is in it")]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import re
 from datetime import date, timedelta
 from html.parser import HTMLParser
@@ -82,6 +83,13 @@ def test_a_long_line_is_thinned_and_keeps_its_end() -> None:
 def test_bars_are_as_high_as_their_values() -> None:
     low, high = bar_plot("t", [("a", 5.0), ("b", 10.0)], "x", "y").bars
     assert high.height == pytest.approx(2 * low.height)
+
+
+@pytest.mark.parametrize("label", ["1", "1,024", "a rather long label"])
+def test_labels_of_bars_do_not_touch(label: str) -> None:
+    ticks = bar_plot("t", [(label, 1.0)] * 30, "x", "y").x_ticks
+    assert all(right - left > len(label) * 6 for (left, _), (right, _) in itertools.pairwise(ticks))
+    assert len(ticks) >= 2
 
 
 @pytest.mark.parametrize(("days", "unit"), [(1, "a day"), (100, "a day"), (300, "a week"), (3000, "in 4 weeks")])
