@@ -13,7 +13,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -225,7 +225,7 @@ class Case:
     def write(self, folder: Path) -> None:
         """Put the files into an empty folder."""
         for file in self.files:
-            (folder / file.name).parent.mkdir(exist_ok=True)
+            (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
             (folder / file.name).write_bytes(file.data)
 
 
@@ -242,6 +242,18 @@ def cases(draw: Draw[Any]) -> Case:
     largest = max(len(file.data) for file in case.files)  # tiny pieces of a large file would take for ever
     case.split_bytes, case.piece_bytes = max(case.split_bytes, largest // 40), max(case.piece_bytes, largest // 100)
     return case
+
+
+def joined(parts: list[Case]) -> Case:
+    """Many cases of one schema as one, each in a folder of its own."""
+    whole = Case(parts[0].schema, parts[0].split_bytes, parts[0].piece_bytes)
+    for number, part in enumerate(parts):
+        assert part.schema == whole.schema
+        first = len(whole.files)
+        whole.files += [replace(file, name=f"{number:04}/{file.name}") for file in part.files]
+        whole.rows += [(*row[:-1], row[-1] + (first << FILE_SHIFT)) for row in part.rows]
+        whole.defects += [(f"{number:04}/{name}", *rest) for name, *rest in part.defects]
+    return whole
 
 
 class _FileWriter:

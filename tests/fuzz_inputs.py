@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from copy import deepcopy
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -125,7 +126,7 @@ def schema_text(random: Random) -> str:
         return random.choice(
             ['{"type":' * 5000, "[" * 200_000, random.randbytes(99).decode("latin-1"), "9" * 5000, '"' * 50, ""]
         )
-    document = json.loads(json.dumps(random.choice(_DOCUMENTS)))
+    document = deepcopy(random.choice(_DOCUMENTS))
     for _ in range(random.randrange(3)):
         _change(random, document)
     text = json.dumps(document, ensure_ascii=random.random() < 0.5)
@@ -195,8 +196,8 @@ def _change(random: Random, document: Any) -> None:
     elif kind < 0.4:
         value = random.choice(["categorical", "textual", "itemName", "name", "type", "version", "namespace", "doc"])
         if isinstance(node, dict):
-            node[value] = random.choice(_VALUES)
+            node[value] = deepcopy(random.choice(_VALUES))
         else:
-            node.append(json.loads(json.dumps(node[key])))
+            node.append(deepcopy(node[key]))
     else:
-        node[key] = random.choice(_VALUES)
+        node[key] = deepcopy(random.choice(_VALUES))

@@ -110,7 +110,7 @@ def _try_schema(text: str) -> Counter[str]:
     except SchemaError as error:
         _check_message(str(error))
         return figures + Counter(schemas_refused=1)
-    assert parse_schema_document(json.loads(text)) == schema
+    assert parse_schema_document(json.loads(text)).fields == schema.fields
     assert len(set(schema.names)) == len(schema.names) == len(typed_schema(schema)) - 1
     return figures
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from check_files import checked_blocks
-from csv_defects import NOTHING, RIGHT, SCHEMAS, WRONG, Case, cases, kind_of
-from hypothesis import HealthCheck, given, settings
+from csv_defects import NOTHING, RIGHT, SCHEMAS, WRONG, Case, cases, joined, kind_of
+from hypothesis import HealthCheck, Phase, given, settings
 
+import jobs.validation.running
+from jobs.storage.folders import StepFolder
+from jobs.validate import validate
 from jobs.validation import reading
 from schemas.columns import INPUT_ORDER
-from schemas.datasets import parse_schema_document
+from schemas.datasets import DatasetSchema, parse_schema_document
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 USERS = parse_schema_document(
     {"type": "record", "name": "Users", "fields": [{"name": "USER_ID", "type": "string"}, {"name": "AGE", "type": "int"}]}
@@ -84,3 +93,61 @@ def test_a_byte_order_mark_within_a_file_belongs_to_its_value_wherever_the_file_
     rows, wrong = found(tmp_path, "\ufeffUSER_ID,AGE\n\ufeffa,1\n\ufeffb,2\n".encode() + b'\xef\xbb\xbf"c,d",3\n' * 2)
     assert rows == [("\ufeffa", 2), ("\ufeffb", 3)]
     assert wrong == [(4, '\ufeff"c,d",3'), (5, '\ufeff"c,d",3')]
+
+
+def many_files(schema: DatasetSchema) -> Case:
+    """A few hundred files, always the same."""
+    found: list[Case] = []
+
+    @settings(
+        max_examples=150, derandomize=True, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
+    @given(cases())
+    def collect(case: Case) -> None:
+        if case.schema == schema:
+            found.append(case)
+
+    collect()
+    return joined(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.dataset_type)
+def test_the_job_finds_the_same_in_hundreds_of_files_at_once(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schema: DatasetSchema
+) -> None:
+    monkeypatch.setattr(jobs.validation.running, "SPLIT_BYTES", 20_000)
+    case = many_files(schema)
+    case.write(tmp_path / "in")
+    (tmp_path / "schema.json").write_text(json.dumps(schema.document))
+    summary = validate(
+        schema_uri=str(tmp_path / "schema.json"),
+        data_uri=str(tmp_path / "in"),
+        output_uri=str(tmp_path / "out"),
+        max_rejected_fraction=1.0,
+    )
+    folder = StepFolder(str(tmp_path / "out"))
+    manifest = folder.require("dataset")
+    tables = {
+        place: [pq.read_table(folder.fetch(entry, tmp_path)) for entry in manifest.files_below(place) if entry.path[-1] == "t"]
+        for place in ("data", "rejected")
+    }
+    defects = [tuple(row.values()) for row in pa.concat_tables(tables["rejected"]).to_pylist()]
+    rows = [tuple(row.values()) for row in pa.concat_tables(tables["data"]).to_pylist()]
+    assert defects == case.defects
+    assert rows == without_duplicates(case)
+    assert summary["rows_read"] == sum(file.rows_read for file in case.files) > 300
+    assert summary["rows_rejected"] == sum(file.rows_rejected for file in case.files) > 100
+    assert summary["rows_duplicate"] == len(case.rows) - len(rows)
+
+
+def without_duplicates(case: Case) -> list[tuple[Any, ...]]:
+    """Of equal events the first one stays, of descriptions of one item the last one."""
+    if case.schema.dataset_type == "Items":
+        key = case.schema.names.index("ITEM_ID")
+        last = {row[key]: row for row in case.rows}
+        return [row for row in case.rows if last[row[key]] is row]
+    first: dict[Any, Any] = {}
+    for row in case.rows:
+        first.setdefault(row[:-1], row)
+    return list(first.values())
