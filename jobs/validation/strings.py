@@ -31,7 +31,7 @@ ONLY_FILLING = "nothing but white space, tags or bars, but the schema does not a
 # What Python's str.isspace takes, without and with the plain space.
 _ODD_SPACES = r"\t-\r\x1c-\x1f\x85\xa0\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}"
 SPACE = f"[ {_ODD_SPACES}]"
-_TAG = r"<!--(?s:.*?)-->|<(?:/?[A-Za-z]|[!?][A-Za-z])[^<>]*>"  # a < b is none
+_TAG = r"<(?:/?|[!?])[A-Za-z][^<>]*>"  # a < b is none
 _DENSE = (  # kana, then Chinese characters
     r"[\x{3040}-\x{30FF}\x{31F0}-\x{31FF}\x{FF66}-\x{FF9F}"
     r"\x{3400}-\x{4DBF}\x{4E00}-\x{9FFF}\x{F900}-\x{FAFF}\x{20000}-\x{3FFFF}]"
@@ -121,9 +121,24 @@ def _clean(found: Distinct, cleaned: Any) -> None:
 def _plain_texts(texts: Any) -> Any:
     """Texts without tags, with single spaces for all runs of white space, none at the ends; a tag counts as a space."""
     if pc.any(pc.match_substring(texts, "<")).as_py():
-        texts = pc.replace_substring_regex(texts, _TAG, " ")
+        texts = pc.replace_substring_regex(_without_comments(texts), _TAG, " ")
     texts = pc.replace_substring_regex(texts, f"{SPACE}{{2,}}|[{_ODD_SPACES}]", " ")
     return pc.ascii_trim(texts, " ")
+
+
+def _without_comments(texts: Any) -> Any:
+    """Texts with a space for each `<!-- … -->`. A regular expression would look for the end of an open one again and again."""
+    commented = pc.match_substring(texts, "<!--")
+    if not pc.any(commented).as_py():
+        return texts
+    rests = []
+    for text in texts.filter(commented).to_pylist():
+        kept, place = [], 0
+        while (start := text.find("<!--", place)) >= 0 and (stop := text.find("-->", start + 4)) >= 0:
+            kept.append(text[place:start])
+            place = stop + 3
+        rests.append(" ".join([*kept, text[place:]]))
+    return pc.replace_with_mask(texts, commented, pa.array(rests, pa.string()))
 
 
 def _truncate(found: Distinct) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,8 @@ def outcome(column: Column) -> list[Any]:
         (TEXT, "non\u00a0breaking\u2028and\u3000wide", "non breaking and wide"),
         (TEXT, "&lt;b&gt; stays", "&lt;b&gt; stays"),
         (TEXT, "unclosed <b", "unclosed <b"),
+        (TEXT, "<!-- a -->b<!-- <i>c</i> --><!--d <i>e</i>", "b <!--d e"),
+        (TEXT, "<!--> b --> c <!DOCTYPE x> <!- d -> <?e?>", "c <!- d ->"),
         (TEXT, " <br> \n", NULL),
         (field("PLOT", textual=True, nullable=False), "<br>", [strings.ONLY_FILLING]),
         (field("PLOT", textual=True, nullable=False), "", [cells.EMPTY]),
@@ -211,6 +214,17 @@ def test_cleaned_and_truncated_rows_are_counted() -> None:
     assert (column.cleaned, column.truncated) == (4, 2)
     column = parsed(["a |b", "|", "a"], field("G", categorical=True, nullable=False), as_dictionary=True)
     assert (column.cleaned, column.truncated, len(column.wrong)) == (1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["<!--<b>" * 150_000, "-->" + "<" * 1_000_000, "<b" * 500_000, " \t" * 500_000, "<!" * 500_000]
+)
+def test_a_text_made_to_be_slow_is_not(text: str) -> None:
+    began = time.process_time()
+    parsed([text], TEXT, as_dictionary=True)
+    parsed([text], GENRES, as_dictionary=True)
+    parsed([text], field("PRICE", "double"), as_dictionary=False)
+    assert time.process_time() - began < 1
 
 
 loose = st.text(st.sampled_from("ab| \t\u00a0\u3000日é\n"), max_size=8)
