@@ -110,7 +110,7 @@ def _users(page: NightPage) -> Iterator[str]:
     if page.users:
         yield ""
         yield "↻ bought before, + new to the household. Items of a basket bear one timestamp and lie in the file by item id;"
-        yield 'that order is an artefact, so the night takes them in hash order (tie_order = "hash").'
+        yield "the import finds that this order is an artefact, so the night takes them in hash order."
 
 
 def _what_next(folder: Path) -> list[str]:

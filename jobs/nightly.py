@@ -51,12 +51,13 @@ def nightly(*, config: NightlyConfig, means: Means, notes: tuple[str, ...] = ())
     generation = Generation.begin(plan.workspace, plan.fingerprint)
     for uri, schema in plan.documents.items():
         store_for(uri).write(uri, schema)
+    last = _records_of(last_summary(plan.workspace))
     records: list[dict[str, Any]] = []
     step: Step | None = None
     try:
         with one_spark():
             for step in (step for step in plan.steps if step.job != "recommend"):
-                records.append(run_step(step, means, generation))
+                records.append(run_step(step, means, generation, last.get((step.job, step.name))))
             step = None
             generation.claim(began)
             for step in plan.of("recommend"):
@@ -140,8 +141,7 @@ def _record_failure(workspace: str, document: dict[str, Any]) -> None:
 def plan_document(config: NightlyConfig) -> dict[str, Any]:
     """What `--plan` says: every step, whether it would run, and why. Nothing is written, Spark is not started."""
     plan = plan_night(config)
-    last = last_summary(plan.workspace)
-    before = {(step["job"], step["name"]): step for step in (last["steps"] if last else [])}
+    before = _records_of(last_summary(plan.workspace))
     again: set[str] = set()
     steps = []
     for step in plan.steps:
@@ -152,6 +152,11 @@ def plan_document(config: NightlyConfig) -> dict[str, Any]:
             again.add(step.label)
         steps.append({"job": step.job, "name": step.name, "runs": not finished, "why": why, "folder": step.folder})
     return {"job": "nightly", "plan": True, "night": plan.fingerprint, "workspace": plan.workspace, "steps": steps}
+
+
+def _records_of(summary: dict[str, Any] | None) -> dict[tuple[str, str], dict[str, Any]]:
+    """The records of a night's steps, by job and name."""
+    return {(step["job"], step["name"]): step for step in (summary["steps"] if summary else [])}
 
 
 def follow(*, config: NightlyConfig, means: Means) -> dict[str, Any]:

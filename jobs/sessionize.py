@@ -30,7 +30,7 @@ def sessionize(
     output_uri: str,
     items_uri: str | None = None,
     gap_seconds: int | None = 1800,
-    tie_order: TieOrder = "file",
+    tie_order: str = "auto",
     num_shards: int | None = None,
     event_types: Sequence[str] | None = None,
     master: str | None = None,
@@ -42,7 +42,8 @@ def sessionize(
         output_uri: Folder of the sequences.
         items_uri: Folder of a validated Items dataset: metadata, creation times, and items without events.
         gap_seconds: A session ends where its user was idle for longer than this; None: a whole history is one session.
-        tie_order: Order of a user's events at one time: "file" keeps the input's, "hash" shuffles it, the same way each time.
+        tie_order: Order of a user's events at one time: "file" keeps the input's, "hash" shuffles it, the same way each time;
+            "auto" does what `validate` found right: "hash" where the input's order is an artefact.
         num_shards: Shards that users are dealt to; None: by the number of events.
         event_types: Keep events of these types only; None keeps all.
         master: Spark master URL.
@@ -57,8 +58,16 @@ def sessionize(
         IntegrityError: An input differs from its manifest.
     """
     began = time.monotonic()
-    config = _config(gap_seconds, tie_order, num_shards, event_types)
+    _check_settings(gap_seconds, tie_order, num_shards, event_types)
     sources = [_dataset(interactions_uri, "Interactions"), *([_dataset(items_uri, "Items")] if items_uri else [])]
+    order = sources[0][1].facts.get("tie_order", "file") if tie_order == "auto" else tie_order
+    config = {
+        "layout": _LAYOUT,
+        "gap_seconds": gap_seconds,
+        "tie_order": order,
+        "num_shards": num_shards,
+        "event_types": None if event_types is None else sorted(set(event_types)),
+    }
     identity = fingerprint("sessionize", config, [manifest.fingerprint for _, manifest in sources])
     folder = StepFolder(output_uri)
     if folder.uri in {source.uri for source, _ in sources}:
@@ -81,6 +90,7 @@ def sessionize(
         "seconds": round(time.monotonic() - began, 3),
         **published.counts,
         "shards": len(published.facts["shards"]),
+        "tie_order": published.facts["tie_order"],
         "warnings": published.facts["warnings"],
     }
 
@@ -98,8 +108,11 @@ def run(
         str, typer.Option(help="A session ends after more idle seconds than this; none: a user's history is one session.")
     ] = "1800",
     tie_order: Annotated[
-        str, typer.Option(help="Order of a user's events at one time: file keeps the input's, hash shuffles it.")
-    ] = "file",
+        str,
+        typer.Option(
+            help="Order of a user's events at one time: file keeps the input's, hash shuffles it, auto: as validate advises."
+        ),
+    ] = "auto",
     shards: Annotated[
         int | None, typer.Option(help="Shards that users are dealt to; by default as many as the events ask for.")
     ] = None,
@@ -114,7 +127,7 @@ def run(
         output_uri=output,
         items_uri=items,
         gap_seconds=_parse_gap(gap_seconds),
-        tie_order=tie_order,  # type: ignore[arg-type]  # checked with the other settings
+        tie_order=tie_order,
         num_shards=shards,
         event_types=event_type or None,
         master=master,
@@ -132,25 +145,16 @@ def _parse_gap(text: str) -> int | None:
         ) from None
 
 
-def _config(
-    gap_seconds: int | None, tie_order: str, num_shards: int | None, event_types: Sequence[str] | None
-) -> dict[str, Any]:
-    """The settings as the manifest keeps them; ConfigError where one is wrong."""
+def _check_settings(gap_seconds: int | None, tie_order: str, num_shards: int | None, event_types: Sequence[str] | None) -> None:
+    """ConfigError where a setting is wrong."""
     if gap_seconds is not None and gap_seconds < 1:
         raise ConfigError("this gap is too short", where="gap_seconds", value=gap_seconds, allowed="1 or more seconds, or none")
-    if tie_order not in get_args(TieOrder):
-        raise ConfigError("this order is not known", where="tie_order", value=tie_order, allowed='"file", "hash"')
+    if tie_order not in ("auto", *get_args(TieOrder)):
+        raise ConfigError("this order is not known", where="tie_order", value=tie_order, allowed='"auto", "file", "hash"')
     if num_shards is not None and not 1 <= num_shards <= 10_000:
         raise ConfigError("this number of shards is out of range", where="shards", value=num_shards, allowed="1 to 10000")
     if event_types is not None and not event_types:
         raise ConfigError("the list of event types is empty", where="event_types", remedy="Name at least one, or leave it out.")
-    return {
-        "layout": _LAYOUT,
-        "gap_seconds": gap_seconds,
-        "tie_order": tie_order,
-        "num_shards": num_shards,
-        "event_types": None if event_types is None else sorted(set(event_types)),
-    }
 
 
 def _dataset(uri: str, wanted: str) -> Source:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import time
-from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from jobs.cli import job_main
 from jobs.spark.session import spark_session
-from jobs.storage import StoredFile, list_input, normalise, read_text, store_for
+from jobs.storage import StoredFile, list_input, normalise, read_text
 from jobs.storage.folders import StepFolder
-from jobs.validation.expectations import accepted_rows, check_expectations
-from jobs.validation.inputs import SPLIT_BYTES, InputFile, open_inputs
-from jobs.validation.parts import FileCounts, gather, write_part
-from jobs.validation.report import build_report, common_reasons, first_rejected, reconcile, to_json
-from jobs.validation.splits import plan_splits, scan
-from jobs.validation.tasks import run_tasks
-from schemas.datasets import DatasetSchema, parse_schema
-from schemas.errors import ConfigError, DataError
-from schemas.manifest import FileEntry, InputRef, Manifest, fingerprint
-
-_NO_ROWS = "Give CSV with a header and rows."
+from jobs.validation.imports import base_of, check_mode, references_of
+from jobs.validation.inputs import open_inputs
+from jobs.validation.running import Import, Policy
+from schemas.datasets import parse_schema, require_complete
+from schemas.errors import ConfigError
+from schemas.manifest import Manifest, fingerprint
+from schemas.quotas import PUBLISHED, Quotas
 
 
 def validate(
@@ -33,18 +28,38 @@ def validate(
     output_uri: str,
     master: str | None = None,
     max_rejected_fraction: float = 0.01,
+    import_mode: str = "FULL",
+    items_uri: str | None = None,
+    users_uri: str | None = None,
+    previous_uri: str | None = None,
+    expectations_uri: str | None = None,
+    gap_seconds: int = 1800,
+    quotas: Quotas = PUBLISHED,
+    strict: bool = False,
+    suite: bool = True,
 ) -> dict[str, Any]:
     """Check a dataset import and write what is right as typed Parquet.
 
     Args:
         schema_uri: Avro JSON of the dataset.
         data_uri: A CSV file, plain or gzipped, or a folder of them.
-        output_uri: Folder for the typed dataset: `data/`, `rejected/`, `report.json`, `data_docs/`, `manifest.json`.
+        output_uri: Folder for the typed dataset: `data/`, `rejected/`, `duplicates/`, `report.html`, `report.json`,
+            `statistics.json`, `data_docs/`, `manifest.json`.
         master: Spark master URL; None takes what is configured, else this machine.
         max_rejected_fraction: Rejected rows that are still acceptable, as a fraction of the rows read, from 0 to 1.
+        import_mode: FULL replaces what the folder holds; INCREMENTAL adds to it.
+        items_uri: Validated Items that events are compared with.
+        users_uri: Validated Users that events are compared with.
+        previous_uri: Folder of the last import, to see what changed since; None: what the output holds.
+        expectations_uri: JSON file of the user's own expectations.
+        gap_seconds: A session ends where its user was idle for longer; for the report only.
+        quotas: What Personalize, or the user, allows and advises.
+        strict: What Personalize would refuse is an error, not a finding.
+        suite: Check what was written with Great Expectations.
 
     Returns:
-        `rows_read`, `rows_accepted`, `rows_rejected`, `report` (its URI) and what every job returns.
+        `rows_read`, `rows_accepted`, `rows_rejected`, `rows_duplicate`, `rows` of the dataset, `verdict`, `report` (the URI of
+        its page) and what every job returns.
 
     Raises:
         SchemaError: The schema breaks a rule.
@@ -54,19 +69,46 @@ def validate(
     began = time.monotonic()
     if not 0 <= max_rejected_fraction <= 1:
         raise ConfigError("this is no fraction", where="--max-rejected-fraction", value=max_rejected_fraction, allowed="0 to 1")
-    schema = parse_schema(read_text(schema_uri), where=normalise(schema_uri))
+    if gap_seconds < 1:
+        raise ConfigError("this gap is too short", where="--gap-seconds", value=gap_seconds, allowed="1 or more seconds")
+    mode = check_mode(import_mode)
+    schema = parse_schema(read_text(schema_uri), normalise(schema_uri), quotas, strict)
+    require_complete(schema, normalise(schema_uri))
     data_uri, output_uri = normalise(data_uri), normalise(output_uri).rstrip("/")
     stored = list_input(data_uri)
     _keep_apart(stored, data_uri, output_uri)
+    references = references_of(schema, {"items": items_uri, "users": users_uri})
+    own = None if expectations_uri is None else (read_text(expectations_uri), normalise(expectations_uri))
+    config = {
+        "schema": schema.document,
+        "import_mode": mode,
+        "max_rejected_fraction": max_rejected_fraction,
+        "expectations": None if own is None else own[0],
+        "gap_seconds": gap_seconds,
+        "quotas": quotas.model_dump(),
+        "strict": strict,
+        "suite": suite,
+    }
     folder = StepFolder(output_uri)
-    config = {"schema": schema.document, "max_rejected_fraction": max_rejected_fraction}
-    identity = fingerprint("validate", config, [f"{file.size} {file.version}" for file in stored])
+    identity = fingerprint("validate", config, [*references.versions, *(f"{file.size} {file.version}" for file in stored)])
     manifest = folder.manifest()
-    skipped = manifest is not None and manifest.fingerprint == identity
+    skipped = manifest is not None and _last_import(manifest) == identity
     if manifest is None or not skipped:
-        files = open_inputs(stored, data_uri, schema)
-        failed_place = "" if manifest is None else "failed/"  # what a failed import tells must not harm a published one
-        manifest = _Import(folder, schema, data_uri, files, config, failed_place).run(identity, master)
+        base = base_of(manifest, mode, schema, folder.uri)
+        policy = Policy(max_rejected_fraction=max_rejected_fraction, quotas=quotas, strict=strict, suite=suite, own=own)
+        manifest = Import(
+            folder=folder,
+            schema=schema,
+            mode=mode,
+            data_uri=data_uri,
+            files=base.numbered(open_inputs(stored, data_uri, schema)),
+            base=base,
+            references=references,
+            previous=_previous(previous_uri, folder, manifest),
+            gap_seconds=gap_seconds,
+            policy=policy,
+            failed_place="" if manifest is None else "failed/",  # what a failed import tells must not harm a published one
+        ).run(lambda: spark_session(master), identity, config)
     return {
         "job": "validate",
         "output": folder.uri,
@@ -74,113 +116,27 @@ def validate(
         "seconds": round(time.monotonic() - began, 3),
         "dataset_type": schema.dataset_type,
         **manifest.counts,
-        "report": folder.uri_of("report.json"),
+        "verdict": manifest.facts["verdict"],
+        "report": folder.uri_of("report.html"),
     }
 
 
-@dataclass(frozen=True)
-class _Import:
-    """One import on its way: check and write the rows, tell about them, publish."""
-
-    folder: StepFolder
-    schema: DatasetSchema
-    data_uri: str
-    files: list[InputFile]
-    config: dict[str, Any]
-    failed_place: str
-
-    def run(self, identity: str, master: str | None) -> Manifest:
-        """Do all of it; the manifest, when all is well."""
-        if not any(file.header for file in self.files):
-            raise DataError("every file is empty", where=self.data_uri, remedy=_NO_ROWS)
-        splits = plan_splits(
-            self.files, SPLIT_BYTES, lambda stretches: run_tasks(spark_session(master), scan, stretches, "find lines")
-        )
-        if not splits:
-            raise DataError("there is a header but no rows", where=self.data_uri, remedy=_NO_ROWS)
-        spark = spark_session(master)
-        check = partial(write_part, schema=self.schema, output_uri=self.folder.uri)
-        answers = run_tasks(spark, check, gather(splits, SPLIT_BYTES), "check rows")
-        counts = reconcile(self.files, answers)
-        reasons = common_reasons(answers)
-        report = build_report(self.schema, self.data_uri, self.files, counts, reasons, self.config["max_rejected_fraction"])
-        written = [FileEntry.model_validate(entry) for answer in answers for entry in answer["entries"]]
-        data = [entry for entry in written if entry.path.startswith("data/")]
-        rejected = [entry for entry in written if entry.path.startswith("rejected/")]
-        if not report["accepted"]:
-            self._tell(report, rejected, self.failed_place)
-            self._refuse(report, data)
-        frame = accepted_rows(spark, self.folder, data, self.schema)
-        verdict = check_expectations(frame, self.schema, report["rows_accepted"])
-        report["expectations"] = {"checked": verdict.num_checked, "failed": list(verdict.failed)}
-        place = self.failed_place if verdict.failed else ""
-        told = [self.folder.put(f"{place}data_docs/index.html", verdict.page), *self._tell(report, rejected, place)]
-        if verdict.failed:
-            self._break(verdict.failed, data, told[0])
-        return self._publish(identity, [*written, *told], report, counts)
-
-    def _tell(self, report: dict[str, Any], rejected: list[FileEntry], place: str) -> list[FileEntry]:
-        """Write what people read."""
-        text, shown = first_rejected(self.folder, rejected)
-        return [
-            self.folder.put(f"{place}rejected/rejected.csv", text, rows=shown),
-            self.folder.put(f"{place}report.json", to_json(report)),
-        ]
-
-    def _refuse(self, report: dict[str, Any], data: list[FileEntry]) -> NoReturn:
-        """Raise what is wrong with an import of which too little is right; its rows go."""
-        self._drop(data)
-        shown = self.folder.uri_of(self.failed_place + "report.json")
-        read, rejected = report["rows_read"], report["rows_rejected"]
-        if not read:
-            raise DataError("there is a header but no rows", where=self.data_uri, remedy=_NO_ROWS)
-        raise DataError(
-            f"{rejected:,} of {read:,} rows were rejected: {'; '.join(map(_told, report['reasons'][:3]))}",
-            where=self.data_uri,
-            allowed=f"a fraction of {report['max_rejected_fraction']:g}, and at least one right row",
-            remedy=f"See {shown}; mend the rows, or raise --max-rejected-fraction.",
-        )
-
-    def _break(self, failed: tuple[str, ...], data: list[FileEntry], page: FileEntry) -> NoReturn:
-        self._drop(data)
-        raise DataError(
-            f"the accepted rows break an expectation: {'; '.join(failed)}",
-            where=self.data_uri,
-            remedy=f"See {self.folder.uri_of(page.path)}.",
-        )
-
-    def _drop(self, data: list[FileEntry]) -> None:
-        store_for(self.folder.uri).delete([self.folder.uri_of(entry.path) for entry in data])
-
-    def _publish(self, identity: str, entries: list[FileEntry], report: dict[str, Any], counts: list[FileCounts]) -> Manifest:
-        store = store_for(self.folder.uri)
-        manifest = self.folder.publish(
-            "dataset",
-            identity,
-            self.config,
-            [InputRef(uri=file.uri, version=file.version) for file in self.files],
-            entries,
-            {name: report[name] for name in ("rows_read", "rows_accepted", "rows_rejected")},
-            {
-                "dataset_type": self.schema.dataset_type,
-                "schema": self.schema.document,
-                "input_files": [
-                    {"uri": file.uri, "size": file.size, "rows_read": count.rows_read}
-                    for file, count in zip(self.files, counts, strict=True)
-                ],
-            },
-        )
-        store.delete([file.uri for file in store.list(self.folder.uri_of("failed") + "/")])
-        return manifest
+def _last_import(manifest: Manifest) -> str | None:
+    """Identity of the import that a dataset's manifest speaks of; None where it is another kind of folder."""
+    imports = manifest.facts.get("imports")
+    return imports[-1]["identity"] if imports else None
 
 
-def _told(reason: dict[str, Any]) -> str:
-    """`TIMESTAMP: not a whole number (12 rows, as in events.csv line 3: 'yesterday')`."""
-    column = f"{reason['column']}: " if reason["column"] else ""
-    example = "".join(
-        f", as in {found['file']} line {found['line']}: {found['value'][:40]!r}" for found in reason["examples"][:1]
-    )
-    return f"{column}{reason['reason']} ({reason['rows']:,} rows{example})"
+def _previous(uri: str | None, output: StepFolder, manifest: Manifest | None) -> dict[str, Any] | None:
+    """statistics.json of the last import, or None where there is none."""
+    folder = output
+    if uri is not None:
+        folder = StepFolder(uri)
+        manifest = folder.require("dataset")
+    if manifest is None or not any(entry.path == "statistics.json" for entry in manifest.files):
+        return None
+    document: dict[str, Any] = json.loads(folder.read(manifest.file("statistics.json")))
+    return document
 
 
 def _keep_apart(stored: list[StoredFile], data_uri: str, output_uri: str) -> None:
@@ -203,19 +159,56 @@ def _keep_apart(stored: list[StoredFile], data_uri: str, output_uri: str) -> Non
 def run(
     schema: Annotated[str, typer.Option(help="Avro JSON schema of the dataset: s3://…, file://… or a path.")],
     data: Annotated[str, typer.Option(help="A CSV file, plain or gzipped, or a folder of them.")],
-    output: Annotated[str, typer.Option(help="Folder for the typed dataset, the rejected rows, report.json and Data Docs.")],
-    master: Annotated[str | None, typer.Option(help="Spark master URL; default: as configured, else this machine.")] = None,
+    output: Annotated[str, typer.Option(help="Folder for the typed dataset, the rejected rows, the report and Data Docs.")],
+    import_mode: Annotated[
+        str, typer.Option(help="FULL replaces what the output folder holds, INCREMENTAL adds to it; the first must be FULL.")
+    ] = "FULL",
+    items: Annotated[
+        str | None, typer.Option(help="Folder of validated Items: tells which events are of unknown items.", metavar="URI")
+    ] = None,
+    users: Annotated[
+        str | None, typer.Option(help="Folder of validated Users: tells which events are of unknown users.", metavar="URI")
+    ] = None,
+    previous: Annotated[
+        str | None,
+        typer.Option(help="Folder of the last import, to see drift. [default: what the output holds]", metavar="URI"),
+    ] = None,
+    expectations: Annotated[
+        str | None, typer.Option(help="JSON file of your own Great Expectations, run on the accepted rows.", metavar="URI")
+    ] = None,
     max_rejected_fraction: Annotated[
         float, typer.Option(help="Share of rejected rows, 0 to 1, above which the import fails once its report is written.")
     ] = 0.01,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail where Personalize would: its quotas and minimums are errors, not findings.")
+    ] = False,
+    quota: Annotated[
+        list[str] | None, typer.Option(help="Change a quota: NAME=VALUE; may be repeated.", metavar="NAME=VALUE")
+    ] = None,
+    gap_seconds: Annotated[int, typer.Option(help="Idle seconds that end a session in the report's figures.")] = 1800,
+    master: Annotated[str | None, typer.Option(help="Spark master URL; default: as configured, else this machine.")] = None,
 ) -> dict[str, Any]:
     """Check CSV files against their schema; write typed Parquet, rejected rows and a report.
 
-    Columns are matched by header name. Every wrong row is told with file, line, column, value and reason; the right rows go on.
-    A rerun with the same schema and the same files does nothing.
+    Columns are matched by header name. Every wrong row is told with file, line, column, value and reason; the right rows go on,
+    once each. A rerun with the same schema and the same files does nothing.
     """
+    if previous is not None and normalise(previous).rstrip("/") == normalise(output).rstrip("/"):
+        previous = None  # it need not hold an import yet
     return validate(
-        schema_uri=schema, data_uri=data, output_uri=output, master=master, max_rejected_fraction=max_rejected_fraction
+        schema_uri=schema,
+        data_uri=data,
+        output_uri=output,
+        master=master,
+        max_rejected_fraction=max_rejected_fraction,
+        import_mode=import_mode,
+        items_uri=items,
+        users_uri=users,
+        previous_uri=previous,
+        expectations_uri=expectations,
+        gap_seconds=gap_seconds,
+        quotas=PUBLISHED.with_changes(quota or []),
+        strict=strict,
     )
 
 

@@ -27,6 +27,7 @@ from pydantic_core import PydanticCustomError
 
 from schemas.config_errors import NAME_RULE, config_error
 from schemas.errors import ConfigError
+from schemas.quotas import Quotas
 from schemas.recipes import RECIPE_ARN, parse_hyperparameters, recipe_for
 
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}$")]
@@ -70,6 +71,9 @@ class Dataset(_Section):
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.01, description="0 to 1: share of rows that may be wrong before the night stops"
     )
+    expectations: Uri | None = Field(
+        default=None, description="path or s3:// URI of a JSON file of Great Expectations that the rows must meet"
+    )
 
 
 class Datasets(_Section):
@@ -80,13 +84,20 @@ class Datasets(_Section):
     users: Dataset | None = Field(default=None, description="what is known of users")
 
     def given(self) -> dict[DatasetName, Dataset]:
-        """The datasets that there are, interactions first."""
-        found: dict[DatasetName, Dataset] = {"interactions": self.interactions}
+        """The datasets that there are, interactions last: they are compared with the others."""
+        found: dict[DatasetName, Dataset] = {}
         if self.items is not None:
             found["items"] = self.items
         if self.users is not None:
             found["users"] = self.users
-        return found
+        return {**found, "interactions": self.interactions}
+
+
+class Validation(_Section):
+    """What Personalize allows and advises, and how strictly it is taken."""
+
+    strict: bool = Field(default=False, description="stop the night where Personalize would refuse the data")
+    quotas: Quotas = Field(default_factory=Quotas, description="name = value; those left out are Personalize's newest")
 
 
 class Sessions(_Section):
@@ -96,9 +107,12 @@ class Sessions(_Section):
         default=1800,
         description='whole seconds without an event that end a session, or "none": a user\'s history is one session',
     )
-    tie_order: Literal["file", "hash"] = Field(
-        default="file",
-        description='order of a user\'s events of the same second: "file", or "hash" where file order is an artefact',
+    tie_order: Literal["auto", "file", "hash"] = Field(
+        default="auto",
+        description=(
+            'order of a user\'s events of the same second: "file", or "hash" where file order is an artefact, '
+            'or "auto": what the import finds right'
+        ),
     )
     event_types: tuple[str, ...] | None = Field(
         default=None, description="the EVENT_TYPE values that count; absent: all of them"
@@ -171,6 +185,7 @@ class NightlyConfig(_Section):
 
     dataset_group: DatasetGroup = Field(description="what all of it is called, and where it goes")
     datasets: Datasets = Field(description="what is learnt from")
+    validation: Validation = Field(default_factory=Validation, description="how strictly the data are judged")
     sessions: Sessions = Field(default_factory=Sessions, description="how interactions become sessions")
     solutions: Annotated[dict[Name, Solution], Field(min_length=1)] = Field(description="at least one solution, by name")
     batch_inference: dict[Name, BatchInference] = Field(default_factory=dict, description="who gets lists, by name")

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from jobs.recommendation.inputs import check_places, input_files
 from jobs.recommendation.publication import CHECK
 from jobs.storage import StoredFile, join, list_input, normalise, store_for
-from schemas.config import Dataset, NightlyConfig
+from schemas.config import DatasetName, NightlyConfig
 from schemas.manifest import MANIFEST_NAME, fingerprint
 from schemas.recipes import parse_hyperparameters
 
@@ -93,7 +93,9 @@ def plan_night(config: NightlyConfig) -> NightPlan:
     """
     workspace = normalise(config.dataset_group.workspace).rstrip("/")
     documents: dict[str, bytes] = {}
-    validates = {name: _validate(workspace, name, dataset, documents) for name, dataset in config.datasets.given().items()}
+    validates: dict[str, Step] = {}
+    for name in config.datasets.given():
+        validates[name] = _validate(workspace, config, name, validates, documents)
     sequences = _sessionize(workspace, config, validates)
     trains = {name: _train(workspace, config, name, sequences) for name in config.solutions}
     learnt = [step for train in trains.values() for step in (train, _evaluate(workspace, train))]
@@ -107,7 +109,10 @@ def plan_night(config: NightlyConfig) -> NightPlan:
     )
 
 
-def _validate(workspace: str, name: str, dataset: Dataset, documents: dict[str, bytes]) -> Step:
+def _validate(
+    workspace: str, config: NightlyConfig, name: DatasetName, before: dict[str, Step], documents: dict[str, bytes]
+) -> Step:
+    dataset = config.datasets.given()[name]
     if isinstance(dataset.avro, dict):
         schema = json.dumps(dataset.avro, indent=1).encode()
         digest = hashlib.sha256(schema).hexdigest()
@@ -118,8 +123,21 @@ def _validate(workspace: str, name: str, dataset: Dataset, documents: dict[str, 
         digest = hashlib.sha256(store_for(schema_uri).read(schema_uri)).hexdigest()
     data = normalise(dataset.data)
     inputs = {"the schema": digest, **_versions(data)}
-    settings = {"max_rejected_fraction": dataset.max_rejected_fraction}
-    return _step(workspace, "validate", name, settings, inputs, schema_uri=schema_uri, data_uri=data, **settings)
+    settings: dict[str, Any] = {
+        "max_rejected_fraction": dataset.max_rejected_fraction,
+        "strict": config.validation.strict,
+        "quotas": config.validation.quotas.model_dump(),
+    }
+    arguments = {**settings, "quotas": config.validation.quotas}
+    if dataset.expectations is not None:
+        arguments["expectations_uri"] = expectations = normalise(dataset.expectations)
+        inputs["the expectations"] = hashlib.sha256(store_for(expectations).read(expectations)).hexdigest()
+    if name == "interactions":
+        arguments |= {f"{other}_uri": step.folder for other, step in before.items()}
+        inputs |= _after(*before.values())
+        if config.sessions.gap is not None:
+            arguments["gap_seconds"] = settings["gap_seconds"] = config.sessions.gap
+    return _step(workspace, "validate", name, settings, inputs, schema_uri=schema_uri, data_uri=data, **arguments)
 
 
 def _sessionize(workspace: str, config: NightlyConfig, validates: dict[Any, Step]) -> Step:

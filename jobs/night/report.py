@@ -78,6 +78,7 @@ def _tiles(steps: dict[tuple[str, str], dict[str, Any]]) -> tuple[tuple[str, str
     counts = {
         "rows read": interactions["rows_read"],
         "rows rejected": interactions["rows_rejected"],
+        "duplicates": interactions.get("rows_duplicate", 0),
         **{noun: sequences[noun] for noun in ("users", "items", "sessions")},
         "lists written": lines,
     }
@@ -86,7 +87,10 @@ def _tiles(steps: dict[tuple[str, str], dict[str, Any]]) -> tuple[tuple[str, str
 
 def _notes(summary: dict[str, Any], steps: dict[tuple[str, str], dict[str, Any]], histories: Histories) -> tuple[str, ...]:
     notes = list(summary["notes"])
-    if steps["sessionize", "sequences"]["settings"]["tie_order"] == "hash":
+    for (job, name), step in steps.items():
+        if job == "validate" and step["result"].get("verdict", "pass") != "pass":
+            notes.append(f"The import of {name} has findings that want a look: {step['result']['report']}")
+    if steps["sessionize", "sequences"]["result"].get("tie_order") == "hash":
         notes.append(
             "Events of a user at the same second lie in hash order, since their order in the file is an artefact: "
             "the model cannot learn from it, and is not measured on it."

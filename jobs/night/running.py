@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from jobs.night.generations import Generation
 from jobs.night.plan import Step
 from jobs.night.wording import counts_text
+from jobs.storage import join, store_for
+from schemas.manifest import MANIFEST_NAME
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -51,13 +53,14 @@ def ending_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def run_step(step: Step, means: Means, generation: Generation | None) -> dict[str, Any]:
+def run_step(step: Step, means: Means, generation: Generation | None, last: dict[str, Any] | None = None) -> dict[str, Any]:
     """Do a step, or find that it is done; says one line on stderr.
 
     Args:
         step: The step.
         means: What to run it on.
         generation: Of the night; None on a node that only helps to train.
+        last: The step's record of the last finished night, if there was one.
 
     Returns:
         The step's record: job, name, folder, fingerprint, settings, inputs, seconds, skipped, and `result`, the job's summary.
@@ -67,6 +70,8 @@ def run_step(step: Step, means: Means, generation: Generation | None) -> dict[st
     extra: dict[str, Any] = {"master": means.master} if step.job in SPARK_JOBS else {}
     if step.job == "train":
         extra["launch"] = means.launch
+    if step.job == "validate" and last is not None and _is_published(last["folder"]):
+        extra["previous_uri"] = last["folder"]
     if step.job == "recommend" and generation is not None:
         extra["before_publication"] = generation.check
     result = job_function(step.job)(**step.arguments, output_uri=step.folder, **extra)
@@ -85,6 +90,11 @@ def run_step(step: Step, means: Means, generation: Generation | None) -> dict[st
         "skipped": skipped,
         "result": result,
     }
+
+
+def _is_published(folder: str) -> bool:
+    """Whether a folder still holds what a step made; old ones may have been cleared away."""
+    return store_for(folder).stat(join(folder, MANIFEST_NAME)) is not None
 
 
 def job_function(job: str) -> Callable[..., dict[str, Any]]:

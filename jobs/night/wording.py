@@ -21,7 +21,7 @@ _SHOWN_METRICS = {
     "coverage": "coverage",
 }
 _NOUNS = {  # count of a job's summary -> what it counts; the first that are there are shown
-    "validate": {"rows_accepted": "rows accepted", "rows_rejected": "rejected"},
+    "validate": {"rows_accepted": "rows accepted", "rows_rejected": "rejected", "rows_duplicate": "duplicates"},
     "sessionize": {"events": "events", "users": "users", "items": "items", "sessions": "sessions"},
     "train": {"events": "events", "users": "users", "items": "items"},
     "evaluate": {"test_users": "test users", "truth_events": "hidden events"},

@@ -17,36 +17,12 @@ from jobs.validation.inputs import InputFile, extra_columns
 from jobs.validation.parts import EXAMPLES, FileCounts
 from jobs.validation.rows import REJECTED
 from schemas.datasets import DatasetSchema
-from schemas.errors import IntegrityError
 from schemas.manifest import FileEntry
 
 SHOWN_ROWS = 10_000  # of rejected.csv; the Parquet files hold all
 SHOWN_REASONS = 100  # of report.json
 
-_COUNTS = ("rows_read", "rows_accepted", "rows_rejected", "blank_lines")
-
-
-def reconcile(files: Sequence[InputFile], answers: Iterable[dict[str, Any]]) -> list[FileCounts]:
-    """The counts of every file, summed over the tasks that read it.
-
-    Raises:
-        IntegrityError: Rows read are not those accepted and rejected, or not those written.
-    """
-    counts = [FileCounts(file.number) for file in files]
-    written = 0
-    for answer in answers:
-        for part in answer["files"]:
-            for name in _COUNTS:
-                setattr(counts[part["number"]], name, getattr(counts[part["number"]], name) + part[name])
-        written += sum(entry["rows"] for entry in answer["entries"] if entry["path"].startswith("data/"))
-    for file, count in zip(files, counts, strict=True):
-        if count.rows_read != count.rows_accepted + count.rows_rejected:
-            raise IntegrityError(
-                f"{file.uri}: {count.rows_read} rows were read, {count.rows_accepted} accepted, {count.rows_rejected} rejected."
-            )
-    if written != sum(count.rows_accepted for count in counts):
-        raise IntegrityError(f"{written} rows were written, but {sum(count.rows_accepted for count in counts)} accepted.")
-    return counts
+_COUNTS = ("rows_read", "rows_accepted", "rows_rejected", "rows_duplicate", "blank_lines")
 
 
 def common_reasons(answers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

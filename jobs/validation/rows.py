@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from jobs.validation.cells import ARROW_TYPES, Column, parse_column
 from jobs.validation.inputs import InputFile
-from jobs.validation.quotes import Structure, structure, to_doubled_quotes
+from jobs.validation.plan import FILE_SHIFT
+from jobs.validation.quotes import Structure, to_doubled_quotes
 from jobs.validation.reading import RecordBlock
 from schemas import columns
-from schemas.datasets import DatasetSchema
+from schemas.datasets import DatasetSchema, SchemaField
 
-FILE_SHIFT = 40  # INPUT_ORDER = file number << 40 | line number
 SHOWN_CHARACTERS = 200  # of a rejected value
 
 REJECTED = pa.schema(
@@ -36,6 +36,7 @@ REJECTED = pa.schema(
 Places = NDArray[np.int64]
 
 _LF, _CR = b"\n\r"
+_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class CheckedBlock:
         rows_read: Records that are not blank; accepted and rejected rows together.
         rows_rejected: Records with at least one row in `rejected`.
         blank_lines: Records without any character.
+        changed: Column -> right cells that were cleaned, and those that were cut.
     """
 
     accepted: pa.Table
@@ -55,12 +57,17 @@ class CheckedBlock:
     rows_read: int
     rows_rejected: int
     blank_lines: int
+    changed: dict[str, tuple[int, int]]
 
 
 def typed_schema(schema: DatasetSchema) -> Any:
-    """The Arrow schema of accepted rows: the dataset's fields, then the row's place in the import."""
-    fields = [pa.field(entry.name, ARROW_TYPES[entry.type], nullable=entry.nullable) for entry in schema.fields]
+    """The Arrow schema of accepted rows: the dataset's fields, strings as dictionaries, then the row's place in the import."""
+    fields = [pa.field(entry.name, _typed(entry), nullable=entry.nullable) for entry in schema.fields]
     return pa.schema([*fields, pa.field(columns.INPUT_ORDER, pa.int64(), nullable=False)])
+
+
+def _typed(entry: SchemaField) -> Any:
+    return pa.dictionary(pa.int32(), pa.string()) if entry.type == "string" else ARROW_TYPES[entry.type]
 
 
 def check_block(block: RecordBlock, file: InputFile, schema: DatasetSchema) -> CheckedBlock:
@@ -71,10 +78,9 @@ def check_block(block: RecordBlock, file: InputFile, schema: DatasetSchema) -> C
         file: The file, for names and the header.
         schema: What the columns must hold.
     """
-    data = to_doubled_quotes(block.data)
     records = _records(block.data, block.structure)
     lines = block.first_line + records.lines
-    cells, wrong = _cells(data, file.header, schema.names)
+    cells, wrong = _cells(block.data, records, file.header, _read_types(schema))
     assert cells.num_rows + len(wrong.rows) == len(lines), "the scanner and the parser see different records"
     kept = np.delete(lines, wrong.rows)
     parsed = [parse_column(cells.column(field.name).combine_chunks(), field) for field in schema.fields]
@@ -91,7 +97,18 @@ def check_block(block: RecordBlock, file: InputFile, schema: DatasetSchema) -> C
         rows_read=len(lines),
         rows_rejected=len(wrong.rows) + int(bad.sum()),
         blank_lines=records.num_blank,
+        changed={
+            field.name: (column.cleaned, column.truncated)
+            for field, column in zip(schema.fields, parsed, strict=True)
+            if column.cleaned or column.truncated
+        },
     )
+
+
+def _read_types(schema: DatasetSchema) -> dict[str, Any]:
+    """How the CSV parser hands columns over: strings by their distinct values, all others as they are."""
+    distinct = pa.dictionary(pa.int32(), pa.binary())
+    return {entry.name: distinct if entry.type == "string" else pa.binary() for entry in schema.fields}
 
 
 @dataclass(frozen=True)
@@ -122,30 +139,30 @@ class _Misfits:
     num_fields: Places
 
 
-def _cells(data: bytes, header: tuple[str, ...], names: list[str]) -> tuple[Any, _Misfits]:
-    """Cells of the wanted columns as binary, of all rows but the misfits."""
+def _cells(data: bytes, records: _Records, header: tuple[str, ...], types: dict[str, Any]) -> tuple[Any, _Misfits]:
+    """Cells of the wanted columns as bytes, of all rows but the misfits."""
+    readable = to_doubled_quotes(data)
     try:
-        return _read(data, header, names), _Misfits(np.empty(0, np.int64), np.empty(0, np.int64))
+        return _read(readable, header, types), _Misfits(np.empty(0, np.int64), np.empty(0, np.int64))
     except pa.ArrowInvalid:
-        misfits = _misfits(data, header)
-        records = _records(data, structure(data))
+        misfits = _misfits(readable, header)
         edges = np.zeros(len(data) + 1, np.int8)
         edges[records.starts[misfits.rows]] += 1
         edges[records.stops[misfits.rows]] -= 1
         kept = np.frombuffer(data, np.uint8)[np.cumsum(edges[:-1], dtype=np.int8) == 0]
-        return _read(kept.tobytes(), header, names), misfits
+        return _read(to_doubled_quotes(kept.tobytes()), header, types), misfits
 
 
-def _read(data: bytes, header: tuple[str, ...], names: list[str]) -> Any:
+def _read(data: bytes, header: tuple[str, ...], types: dict[str, Any]) -> Any:
     """All rows' cells of some columns. Raises ArrowInvalid where a row has too few or too many fields."""
     if not data.strip(b"\r\n"):
-        return pa.table([pa.array([], pa.binary()) for _ in names], names=names)
-    labels = [name if name in names else f"column {place}" for place, name in enumerate(header)]
+        return pa.table({name: pa.array([], kind) for name, kind in types.items()})
+    labels = [name if name in types else f"column {place}" for place, name in enumerate(header)]
     return pa.csv.read_csv(
-        pa.BufferReader(data),
-        pa.csv.ReadOptions(column_names=labels, use_threads=False, block_size=len(data) + 1),
+        pa.BufferReader(_BOM + data if data.startswith(_BOM) else data),  # the parser would drop one
+        pa.csv.ReadOptions(column_names=labels, use_threads=False, block_size=len(data) + 4),
         pa.csv.ParseOptions(newlines_in_values=True),
-        pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.binary()), include_columns=names),
+        pa.csv.ConvertOptions(column_types=types, include_columns=list(types)),
     ).combine_chunks()
 
 

@@ -40,9 +40,9 @@ def test_the_data_are_what_a_personalize_user_would_bring() -> None:
     assert demo_files() == made
 
 
-def test_the_config_says_that_the_order_in_a_basket_means_nothing() -> None:
+def test_the_config_leaves_the_order_in_a_basket_to_the_import() -> None:
     config = parse_config((files("jobs.demonstration") / "config.toml").read_text(), CONFIG_URI)
-    assert config.sessions.tie_order == "hash"
+    assert config.sessions.tie_order == "auto"
     assert config.dataset_group.workspace.startswith("s3://")
 
 

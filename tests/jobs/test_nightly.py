@@ -178,7 +178,7 @@ def test_the_plan_says_why_a_step_runs(jobs: Jobs, tmp_path: Path) -> None:
     (tmp_path / "raw" / "interactions.csv").write_text("USER_ID,ITEM_ID,TIMESTAMP\n1,1,1\n")
     Path(config).write_text(Path(config).read_text() + "\n[sessions]\ngap_seconds = 60\n")
     why = plan(config)
-    assert why["validate"] == (True, "interactions.csv changed; more.csv is new")
+    assert why["validate"] == (True, "interactions.csv changed; more.csv is new; gap_seconds: 1800 → 60")
     assert why["sessionize"] == (True, "validate interactions runs again; gap_seconds: 1800 → 60")
     assert why["train"] == (True, "sessionize sequences runs again")
     assert why["recommend"] == (True, "train for-you runs again")

@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import jobs.validate
+import jobs.validation.running
 from jobs.storage import list_input, store_for
 from jobs.storage.folders import StepFolder
 from jobs.validate import validate
-from jobs.validation.expectations import accepted_rows
-from schemas.columns import INPUT_ORDER
 from schemas.datasets import parse_schema_document
 from schemas.errors import ConfigError, DataError, SchemaError, StorageError
+from schemas.quotas import PUBLISHED
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -40,6 +40,7 @@ SCHEMA = {
 }
 HEADER = "USER_ID,ITEM_ID,TIMESTAMP,EVENT_VALUE,NOTE\n"
 RIGHT = 'u1,i1,10,1.5,"a, ""b"""\nu1,i2,11,,\nu2,i1,12,2,"two\nlines"\nu3,i9,13,,x\n'
+OTHERS = re.sub(r"(?m)^u", "w", RIGHT)
 WRONG = "u4,i1,1700000000000,,\n,i1,14,,\nu5,i1\n"
 
 
@@ -79,11 +80,13 @@ def test_an_import_leaves_rows_rejects_report_and_data_docs(spark: SparkSession,
     folder = StepFolder(arguments["output_uri"])
     manifest = folder.require("dataset")
     assert rows(folder, tmp_path) == WANTED
-    assert manifest.counts == {"rows_read": 7, "rows_accepted": 4, "rows_rejected": 3}
+    assert manifest.counts == {
+        "rows_read": 7, "rows_accepted": 4, "rows_rejected": 3, "rows_duplicate": 0, "rows_replaced": 0, "rows": 4,
+    }  # fmt: skip
     assert manifest.facts["dataset_type"] == "Interactions"
     assert parse_schema_document(manifest.facts["schema"]).names == ["USER_ID", "ITEM_ID", "TIMESTAMP", "EVENT_VALUE", "NOTE"]
     assert manifest.facts["input_files"] == [
-        {"uri": str(tmp_path / "in" / "1.csv"), "size": len((HEADER + RIGHT + WRONG).encode()), "rows_read": 7}
+        {"uri": str(tmp_path / "in" / "1.csv"), "name": "1.csv", "size": len((HEADER + RIGHT + WRONG).encode()), "rows_read": 7}
     ]
     on_disk = {str(path.relative_to(folder.uri)) for path in Path(folder.uri).rglob("*") if path.is_file()}
     assert on_disk == {entry.path for entry in manifest.files} | {"manifest.json"}
@@ -106,12 +109,13 @@ def test_an_import_leaves_rows_rejects_report_and_data_docs(spark: SparkSession,
     assert report["expectations"]["failed"] == []
 
     page = folder.read(manifest.file("data_docs/index.html")).decode()
-    assert "Must have exactly" in page
+    assert "Data Docs" in page
     assert not re.search(r"https?:|src=|href=", page)
 
     assert summary | {"seconds": 0} == {
         "job": "validate", "output": folder.uri, "skipped": False, "seconds": 0, "dataset_type": "Interactions",
-        "rows_read": 7, "rows_accepted": 4, "rows_rejected": 3, "report": f"{folder.uri}/report.json",
+        "rows_read": 7, "rows_accepted": 4, "rows_rejected": 3, "rows_duplicate": 0, "rows_replaced": 0, "rows": 4,
+        "verdict": "fail", "report": f"{folder.uri}/report.html",
     }  # fmt: skip
 
 
@@ -135,11 +139,11 @@ def test_the_same_import_again_does_nothing_and_a_changed_one_replaces_it(
 def test_splits_and_parts_change_nothing_but_the_files(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs.validate, "SPLIT_BYTES", 20)
-    arguments = write(tmp_path, {"1.csv": HEADER + RIGHT + WRONG, "2.csv.gz": gzip.compress((HEADER + RIGHT).encode())})
+    monkeypatch.setattr(jobs.validation.running, "SPLIT_BYTES", 20)
+    arguments = write(tmp_path, {"1.csv": HEADER + RIGHT + WRONG, "2.csv.gz": gzip.compress((HEADER + OTHERS).encode())})
     validate(**arguments)
     folder = StepFolder(arguments["output_uri"])
-    assert rows(folder, tmp_path) == WANTED + [(*row[:-1], row[-1] + (1 << 40)) for row in WANTED]
+    assert rows(folder, tmp_path) == WANTED + [(f"w{row[0][1]}", *row[1:-1], row[-1] + (1 << 40)) for row in WANTED]
     assert len(folder.require("dataset").files_below("data")) > 3
     report = json.loads(folder.read(folder.require("dataset").file("report.json")))
     assert [(file["file"], file["rows_read"], file["rows_rejected"]) for file in report["files"]] == [
@@ -152,7 +156,7 @@ def test_splits_and_parts_change_nothing_but_the_files(
 def test_s3_in_and_out_gives_what_local_files_give(
     spark: SparkSession, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs.validate, "SPLIT_BYTES", 64)
+    monkeypatch.setattr(jobs.validation.running, "SPLIT_BYTES", 64)
     arguments = write(tmp_path, {"1.csv": HEADER + RIGHT + WRONG})
     store = store_for(s3)
     store.upload(tmp_path / "schema.json", f"{s3}/schema.json")
@@ -176,9 +180,9 @@ def test_too_many_rejected_rows_fail_after_the_report_is_written(spark: SparkSes
     message = str(raised.value)
     assert message.startswith(f"{tmp_path}/in: 3 of 7 rows were rejected: ")
     assert "USER_ID: empty, but the schema does not allow null (1 rows, as in 1.csv line 8: '')" in message
-    assert f"Allowed: a fraction of 0.1, and at least one right row. See {tmp_path}/out/report.json;" in message
+    assert f"Allowed: a fraction of 0.1, and at least one right row. See {tmp_path}/out/report.html;" in message
     assert sorted(file.uri.removeprefix(f"{tmp_path}/out/")[:20] for file in list_input(f"{tmp_path}/out")) == [
-        "rejected/part-00000-", "rejected/rejected.cs", "report.json",
+        "data_docs/index.html", "rejected/part-00000-", "rejected/rejected.cs", "report.html", "report.json", "statistics.json",
     ]  # fmt: skip
     assert json.loads((tmp_path / "out" / "report.json").read_text())["accepted"] is False
     with pytest.raises(StorageError, match="no finished step"):
@@ -189,7 +193,7 @@ def test_a_failed_import_leaves_the_published_one_whole(spark: SparkSession, tmp
     arguments = write(tmp_path, {"1.csv": HEADER + RIGHT})
     validate(**arguments)
     write(tmp_path, {"2.csv": HEADER + "u\n" * 10})
-    with pytest.raises(DataError, match=r"10 of 14 rows were rejected.*See .*/out/failed/report.json"):
+    with pytest.raises(DataError, match=r"10 of 14 rows were rejected.*See .*/out/failed/report.html"):
         validate(**arguments)
     folder = StepFolder(arguments["output_uri"])
     assert rows(folder, tmp_path) == WANTED
@@ -203,15 +207,14 @@ def test_a_failed_import_leaves_the_published_one_whole(spark: SparkSession, tmp
 def test_an_expectation_that_fails_is_named_and_nothing_is_published(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = accepted_rows
+    real = jobs.validation.running.measure_parts
 
     def damaged(*arguments: Any) -> Any:
-        frame = real(*arguments)
-        return frame.selectExpr("USER_ID", "nullif(ITEM_ID, 'i2') ITEM_ID", "TIMESTAMP", "EVENT_VALUE", "NOTE", INPUT_ORDER)
+        return [{**measures, "missing ITEM_ID": 1} for measures in real(*arguments)]
 
-    monkeypatch.setattr(jobs.validate, "accepted_rows", damaged)
+    monkeypatch.setattr(jobs.validation.running, "measure_parts", damaged)
     arguments = write(tmp_path, {"1.csv": HEADER + RIGHT})
-    with pytest.raises(DataError, match="break an expectation: expect_column_values_to_not_be_null of ITEM_ID") as raised:
+    with pytest.raises(DataError, match=r"break an expectation: .*missing ITEM_ID") as raised:
         validate(**arguments)
     assert f"See {tmp_path}/out/data_docs/index.html." in str(raised.value)
     assert (tmp_path / "out" / "data_docs" / "index.html").is_file()
@@ -280,3 +283,116 @@ def test_a_users_mistake_is_one_message_before_spark_starts(
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_rows_that_are_there_twice_are_left_out_and_recorded(spark: SparkSession, tmp_path: Path) -> None:
+    arguments = write(tmp_path, {"1.csv": HEADER + RIGHT, "2.csv": HEADER + "u9,i9,9,,\n" + RIGHT + WRONG})
+    summary = validate(**arguments)
+    folder = StepFolder(arguments["output_uri"])
+    manifest = folder.require("dataset")
+    assert rows(folder, tmp_path) == [*WANTED, ("u9", "i9", 9, None, None, (1 << 40) + 2)]
+    counts = ("rows_read", "rows_accepted", "rows_rejected", "rows_duplicate")
+    assert [summary[name] for name in counts] == [12, 5, 3, 4]
+    report = json.loads(folder.read(manifest.file("report.json")))
+    assert [[file[name] for name in counts] for file in report["files"]] == [[4, 4, 0, 0], [8, 1, 3, 4]]
+    [entry] = manifest.files_below("duplicates")
+    told = [tuple(row.values()) for row in pq.read_table(folder.fetch(entry, tmp_path)).select(range(4)).to_pylist()]
+    assert told == [("2.csv", line + 1, "1.csv", line) for line in (2, 3, 4, 6)]
+    on_disk = {str(path.relative_to(folder.uri)) for path in Path(folder.uri).rglob("*") if path.is_file()}
+    assert on_disk == {entry.path for entry in manifest.files} | {"manifest.json"}
+
+
+def test_incremental_imports_add_to_a_full_one(spark: SparkSession, tmp_path: Path) -> None:
+    arguments = write(tmp_path, {"1.csv": HEADER + RIGHT})
+    with pytest.raises(DataError, match=r"the first import of a dataset must be FULL .*--import-mode FULL"):
+        validate(**arguments, import_mode="INCREMENTAL")
+    validate(**arguments)
+    folder = StepFolder(arguments["output_uri"])
+    first = folder.require("dataset")
+    later = write(tmp_path / "later", {"1.csv": HEADER + "u9,i9,9,,\n" + RIGHT}) | {"output_uri": arguments["output_uri"]}
+    summary = validate(**later, import_mode="incremental")
+    assert (summary["rows_accepted"], summary["rows_duplicate"], summary["rows"]) == (1, 4, 5)
+    assert rows(folder, tmp_path) == [*WANTED, ("u9", "i9", 9, None, None, (1 << 40) + 2)]
+    second = folder.require("dataset")
+    assert first.files_below("data")[0] in second.files
+    assert [(made["mode"], made["rows_accepted"]) for made in second.facts["imports"]] == [("FULL", 4), ("INCREMENTAL", 1)]
+    assert [file["name"] for file in second.facts["input_files"]] == ["1.csv", "1.csv"]
+    assert validate(**later, import_mode="INCREMENTAL")["skipped"]
+    write(tmp_path / "later", {"1.csv": HEADER + "u\n" * 9})
+    with pytest.raises(DataError, match="9 of 9 rows were rejected"):
+        validate(**later, import_mode="INCREMENTAL")
+    assert len(rows(folder, tmp_path)) == 5
+    other = json.loads(json.dumps(SCHEMA))
+    other["fields"].pop()
+    write(tmp_path / "later", {"1.csv": HEADER + RIGHT}, other)
+    with pytest.raises(SchemaError, match=r"the dataset there has other fields .*--import-mode FULL"):
+        validate(**later, import_mode="INCREMENTAL")
+    validate(**arguments)
+    assert rows(folder, tmp_path) == WANTED
+
+
+def test_items_are_replaced_by_incremental_imports(spark: SparkSession, tmp_path: Path) -> None:
+    schema = {
+        "type": "record",
+        "name": "Items",
+        "fields": [{"name": "ITEM_ID", "type": "string"}, {"name": "PRICE", "type": "float"}],
+    }
+    arguments = write(tmp_path, {"1.csv": "ITEM_ID,PRICE\na,1\nb,2\na,3\n"}, schema)
+    assert validate(**arguments)["rows_duplicate"] == 1
+    folder = StepFolder(arguments["output_uri"])
+    assert [row[:2] for row in rows(folder, tmp_path)] == [("b", 2.0), ("a", 3.0)]
+    later = write(tmp_path / "later", {"1.csv": "PRICE,ITEM_ID\n5,b\n6,c\n"}, schema) | {"output_uri": arguments["output_uri"]}
+    summary = validate(**later, import_mode="INCREMENTAL")
+    assert (summary["rows_accepted"], summary["rows_replaced"], summary["rows"]) == (2, 1, 3)
+    assert [row[:2] for row in rows(folder, tmp_path)] == [("a", 3.0), ("b", 5.0), ("c", 6.0)]
+
+
+def test_events_of_unknown_items_and_users_are_told(spark: SparkSession, tmp_path: Path) -> None:
+    items = {"type": "record", "name": "Items", "fields": [{"name": "ITEM_ID", "type": "string"}, {"name": "A", "type": "int"}]}
+    users = {"type": "record", "name": "Users", "fields": [{"name": "USER_ID", "type": "string"}, {"name": "A", "type": "int"}]}
+    described = write(tmp_path / "items", {"1.csv": "ITEM_ID,A\ni1,1\ni7,1\ni9,1\n"}, items)
+    validate(**described)
+    people = write(tmp_path / "users", {"1.csv": "USER_ID,A\nu1,1\nu5,1\nu6,1\nu2,1\n"}, users)
+    validate(**people)
+    arguments = write(tmp_path, {"1.csv": HEADER + RIGHT})
+    folder = StepFolder(arguments["output_uri"])
+    validate(**arguments, items_uri=described["output_uri"], users_uri=people["output_uri"])
+    statistics = json.loads(folder.read(folder.require("dataset").file("statistics.json")))
+    assert statistics["references"] == {
+        "items": {
+            "uri": described["output_uri"], "count": 3, "without_interactions": 1, "orphans": 1, "orphan_events": 1,
+            "examples": ["i2"],
+        },
+        "users": {
+            "uri": people["output_uri"], "count": 4, "without_interactions": 2, "orphans": 1, "orphan_events": 1,
+            "examples": ["u3"],
+        },
+    }  # fmt: skip
+    with pytest.raises(DataError, match=r"the folder holds another dataset \(got 'Users'\). Allowed: Items"):
+        validate(**arguments, items_uri=people["output_uri"])
+    with pytest.raises(ConfigError, match=r"--users: Items are not compared with users"):
+        validate(**described, users_uri=people["output_uri"])
+
+
+def test_what_personalize_would_refuse_fails_a_strict_import_only(spark: SparkSession, tmp_path: Path) -> None:
+    arguments = write(tmp_path, {"1.csv": HEADER + RIGHT})
+    assert validate(**arguments)["verdict"] == "fail"
+    with pytest.raises(DataError, match=r"Personalize would refuse this: .*1,000.*or leave --strict out"):
+        validate(**arguments, strict=True)
+    quotas = PUBLISHED.with_changes(["interactions=1", "rows_per_import=1", "users_with_two_events=1"])
+    assert validate(**arguments, strict=True, quotas=quotas)["verdict"] != "fail"
+
+
+def test_the_last_import_is_what_drift_is_measured_against(spark: SparkSession, tmp_path: Path) -> None:
+    day = 86_400
+    events = [(f"u{n % 50}", f"i{n % 20}", n * day // 100) for n in range(3000)]
+    arguments = write(tmp_path, {"1.csv": HEADER + "".join(f"{u},{i},{t},,\n" for u, i, t in events)})
+    validate(**arguments)
+    names = {insight["name"] for insight in json.loads((tmp_path / "out" / "report.json").read_text())["insights"]}
+    later = [(u, f"new{i}", t) for u, i, t in events[:1500]] + events[1500:]
+    write(tmp_path, {"1.csv": HEADER + "".join(f"{u},{i},{t},,\n" for u, i, t in later)})
+    validate(**arguments)
+    insights = json.loads((tmp_path / "out" / "report.json").read_text())["insights"]
+    drift = [insight for insight in insights if insight["name"] not in names]
+    assert drift
+    assert any("50" in insight["value"] for insight in drift), drift

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from jobs.storage import list_input
 from jobs.validation import cells, numerals, strings
 from jobs.validation.inputs import open_inputs
-from jobs.validation.parts import gather, write_part
+from jobs.validation.keys import KeyCollector
+from jobs.validation.parts import check_part
+from jobs.validation.plan import ImportPlan, gather
 from jobs.validation.splits import plan_splits, scan
 from schemas.datasets import DatasetSchema, SchemaField, parse_schema_document
 
@@ -49,7 +51,15 @@ def check(
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     files = open_inputs(list_input(str(path)), str(path), schema)
     parts = gather(plan_splits(files, split_bytes, lambda stretches: [scan(stretch) for stretch in stretches]), split_bytes)
-    answers = [write_part(part, schema, str(folder / "out")) for part in parts]
+    plan = ImportPlan(
+        schema=schema,
+        output_uri=str(folder / "out"),
+        parts=tuple(parts),
+        references=(),
+        file_names=tuple(file.name for file in files),
+        gap_seconds=1800,
+    )
+    answers = [check_part(part, plan, KeyCollector(schema)) for part in parts]
     tables: dict[str, list[pa.Table]] = {"data": [], "rejected": []}
     for entry in (entry for answer in answers for entry in answer["entries"]):
         tables[entry["path"].split("/")[0]].append(pq.read_table(folder / "out" / entry["path"]))

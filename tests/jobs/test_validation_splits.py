@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jobs.storage import list_input
 from jobs.validation import gzipped, reading
 from jobs.validation.inputs import InputFile, Split, open_inputs
-from jobs.validation.parts import gather
+from jobs.validation.plan import gather
 from jobs.validation.reading import record_blocks
 from jobs.validation.splits import plan_splits, scan
 from schemas.datasets import DatasetSchema, parse_schema_document

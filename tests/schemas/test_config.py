@@ -45,7 +45,7 @@ def test_a_whole_config_is_read() -> None:
 
 def test_what_is_not_said_has_defaults() -> None:
     config = parse_config(SHOP.split("[batch_inference")[0].replace("[sessions]\ngap_seconds = 1800", ""), "shop.toml")
-    assert (config.sessions.gap, config.sessions.tie_order, config.sessions.event_types) == (1800, "file", None)
+    assert (config.sessions.gap, config.sessions.tie_order, config.sessions.event_types) == (1800, "auto", None)
     assert config.batch_inference == {}
 
 

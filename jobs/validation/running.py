@@ -1,0 +1,280 @@
+"""One import on its way: check and write the rows, judge them, tell about them, publish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from jobs.pages.dataset import dataset_page
+from jobs.storage import store_for
+from jobs.storage.folders import StepFolder
+from jobs.validation.expectations import accepted_rows, check_expectations
+from jobs.validation.imports import Base, References, new_entries
+from jobs.validation.inputs import SPLIT_BYTES, InputFile
+from jobs.validation.insights import Insight, InsightContext, insights, tie_order, verdict
+from jobs.validation.measures import measure_parts
+from jobs.validation.outcome import Outcome, run_import
+from jobs.validation.own_expectations import check_own_expectations, parse_own_expectations
+from jobs.validation.plan import ImportMode, ImportPlan, gather
+from jobs.validation.report import build_report, common_reasons, first_rejected, to_json
+from jobs.validation.splits import plan_splits, scan
+from jobs.validation.suites import preload
+from jobs.validation.tasks import run_tasks
+from schemas.datasets import DatasetSchema
+from schemas.errors import DataError, UserError
+from schemas.manifest import FileEntry, InputRef, Manifest, fingerprint
+from schemas.quotas import Quotas
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_NO_ROWS = "Give CSV with a header and rows."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What an import may hold before it fails.
+
+    Attributes:
+        max_rejected_fraction: Rejected rows of those read, 0 to 1.
+        quotas: What is allowed and advised.
+        strict: What Personalize would refuse fails the import.
+        suite: What was written is checked with Great Expectations.
+        own: Text of the user's own expectations, and where it lies.
+    """
+
+    max_rejected_fraction: float
+    quotas: Quotas
+    strict: bool
+    suite: bool
+    own: tuple[str, str] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """One import.
+
+    Attributes:
+        folder: Of the dataset.
+        schema: Of the dataset.
+        mode: FULL or INCREMENTAL.
+        data_uri: Where the CSV files lie.
+        files: They, in order.
+        base: What is added to.
+        references: Datasets that events are compared with.
+        previous: statistics.json of the last import.
+        gap_seconds: Idle time that ends a session.
+        policy: What it may hold.
+        failed_place: Folder, below the dataset's, for the report of a failed import.
+    """
+
+    folder: StepFolder
+    schema: DatasetSchema
+    mode: ImportMode
+    data_uri: str
+    files: Sequence[InputFile]
+    base: Base
+    references: References
+    previous: dict[str, Any] | None
+    gap_seconds: int
+    policy: Policy
+    failed_place: str
+
+    def run(self, start_spark: Callable[[], SparkSession], identity: str, config: dict[str, Any]) -> Manifest:
+        """Do all of it; the manifest, when all is well.
+
+        Raises:
+            DataError: Too few rows are right, or they break an expectation; the report is written all the same.
+        """
+        own = None if self.policy.own is None else parse_own_expectations(*self.policy.own, self.schema)
+        if not any(file.header for file in self.files):
+            raise DataError("every file is empty", where=self.data_uri, remedy=_NO_ROWS)
+        spark: SparkSession | None = None
+
+        def scan_all(stretches: Any) -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = run_tasks(start_spark(), scan, stretches, "find lines")
+            return found
+
+        splits = plan_splits(self.files, SPLIT_BYTES, scan_all)
+        if not splits:
+            raise DataError("there is a header but no rows", where=self.data_uri, remedy=_NO_ROWS)
+        spark = start_spark()
+        if self.policy.suite or own:
+            preload()
+        plan = ImportPlan(
+            schema=self.schema,
+            output_uri=self.folder.uri,
+            parts=(*self.base.parts, *gather(splits, SPLIT_BYTES, len(self.base.parts))),
+            references=self.references.parts,
+            file_names=(*(file["name"] for file in self.base.input_files), *(file.name for file in self.files)),
+            gap_seconds=self.gap_seconds,
+        )
+        outcome = run_import(spark, plan, self.files, self.references.uris)
+        found = self._insights(outcome)
+        report = self._report(outcome, found)
+        if not report["rows_read"]:
+            self._drop(outcome)
+            raise DataError("there is a header but no rows", where=self.data_uri, remedy=_NO_ROWS)
+        problem = self._too_few(report)
+        pages: dict[str, bytes] = {}
+        data = [outcome.data[number] for number in sorted(outcome.data)]
+        if data and self.policy.suite:
+            measured = measure_parts(spark, self.folder, data, self.schema)
+            checked = check_expectations(spark, measured, self.schema, report["rows"])
+            report["expectations"] = {"checked": checked.num_checked, "failed": list(checked.failed), "own": None}
+            pages["data_docs/index.html"] = checked.page
+            if checked.failed and problem is None:
+                problem = self._broken(checked.failed, "data_docs/index.html")
+        if data and own:
+            frame = accepted_rows(spark, self.folder, data, self.schema)
+            told = check_own_expectations(frame, own)
+            report.setdefault("expectations", {"checked": 0, "failed": []})["own"] = told.summary
+            pages["data_docs/own.html"] = told.page
+            if told.failed and problem is None:
+                problem = self._broken(told.failed, "data_docs/own.html")
+        if problem is None and self.policy.strict:
+            problem = self._refused(found)
+        report["problem"] = None if problem is None else str(problem)
+        entries = self._tell(outcome, report, pages, "" if problem is None else self.failed_place)
+        if problem is not None:
+            self._drop(outcome)
+            raise problem
+        return self._publish(identity, config, plan, outcome, entries, report)
+
+    def _insights(self, outcome: Outcome) -> list[Insight]:
+        counts = {
+            name: sum(getattr(count, name) for count in outcome.counts)
+            for name in ("rows_read", "rows_accepted", "rows_rejected", "rows_duplicate", "blank_lines")
+        }
+        return insights(
+            InsightContext(
+                schema=self.schema,
+                statistics=outcome.statistics,
+                previous=self.previous,
+                quotas=self.policy.quotas,
+                counts=counts,
+                bytes_read=sum(file.size for file in self.files),
+                import_mode=self.mode,
+                added=outcome.added,
+            )
+        )
+
+    def _report(self, outcome: Outcome, found: list[Insight]) -> dict[str, Any]:
+        report = build_report(
+            self.schema,
+            self.data_uri,
+            self.files,
+            outcome.counts,
+            common_reasons(outcome.answers),
+            self.policy.max_rejected_fraction,
+        )
+        return {
+            **report,
+            "import_mode": self.mode,
+            "rows": outcome.statistics["rows"],
+            "rows_replaced": outcome.rows_replaced,
+            "verdict": verdict(found),
+            "tie_order": tie_order(outcome.statistics),
+            "insights": [asdict(insight) for insight in found],
+            "statistics": outcome.statistics,
+            "data_docs": "data_docs/index.html",
+        }
+
+    def _too_few(self, report: dict[str, Any]) -> UserError | None:
+        """What is wrong with an import of which too little is right."""
+        if report["accepted"]:
+            return None
+        return DataError(
+            f"{report['rows_rejected']:,} of {report['rows_read']:,} rows were rejected: "
+            f"{'; '.join(map(_told, report['reasons'][:3]))}",
+            where=self.data_uri,
+            allowed=f"a fraction of {report['max_rejected_fraction']:g}, and at least one right row",
+            remedy=f"See {self._failed('report.html')}; mend the rows, or raise --max-rejected-fraction.",
+        )
+
+    def _broken(self, failed: Sequence[str], page: str) -> UserError:
+        return DataError(
+            f"the accepted rows break an expectation: {'; '.join(failed)}",
+            where=self.data_uri,
+            remedy=f"See {self._failed(page)}.",
+        )
+
+    def _refused(self, found: list[Insight]) -> UserError | None:
+        """What Personalize would refuse, where that is asked for."""
+        titles = [insight.title for insight in found if insight.status == "fail"]
+        if not titles:
+            return None
+        return DataError(
+            f"Personalize would refuse this: {' '.join(titles)}",
+            where=self.data_uri,
+            remedy=f"See {self._failed('report.html')}; mend the data, change a --quota, or leave --strict out.",
+        )
+
+    def _failed(self, path: str) -> str:
+        return self.folder.uri_of(self.failed_place + path)
+
+    def _tell(self, outcome: Outcome, report: dict[str, Any], pages: dict[str, bytes], place: str) -> list[FileEntry]:
+        """Write what people read."""
+        text, shown = first_rejected(self.folder, outcome.rejected)
+        return [
+            *(self.folder.put(place + path, page) for path, page in pages.items()),
+            self.folder.put(f"{place}rejected/rejected.csv", text, rows=shown),
+            self.folder.put(f"{place}statistics.json", to_json(outcome.statistics)),
+            self.folder.put(f"{place}report.json", to_json(report)),
+            self.folder.put(f"{place}report.html", dataset_page(report)),
+        ]
+
+    def _drop(self, outcome: Outcome) -> None:
+        """Remove the rows of a failed import."""
+        written = {entry.path for entry in [*outcome.written, *new_entries(outcome.data, self.base)]}
+        store_for(self.folder.uri).delete([self.folder.uri_of(path) for path in sorted(written)])
+
+    def _publish(
+        self,
+        identity: str,
+        config: dict[str, Any],
+        plan: ImportPlan,
+        outcome: Outcome,
+        told: list[FileEntry],
+        report: dict[str, Any],
+    ) -> Manifest:
+        read = [
+            {"uri": file.uri, "name": file.name, "size": file.size, "rows_read": count.rows_read}
+            for file, count in zip(self.files, outcome.counts, strict=True)
+        ]
+        counts = ("rows_read", "rows_accepted", "rows_rejected", "rows_duplicate", "rows_replaced", "rows")
+        made = {"identity": identity, "mode": self.mode, "files": len(read), "rows_accepted": report["rows_accepted"]}
+        manifest = self.folder.publish(
+            "dataset",
+            fingerprint("dataset", {"import": identity}, [self.base.fingerprint]) if self.base.parts else identity,
+            config,
+            [
+                *self.base.inputs,
+                *(InputRef(uri=file.uri, version=file.version) for file in self.files),
+                *self.references.inputs,
+            ],
+            [*outcome.data.values(), *outcome.rejected, *outcome.duplicates, *told],
+            {name: report[name] for name in counts},
+            {
+                "dataset_type": self.schema.dataset_type,
+                "schema": self.schema.document,
+                "input_files": [*self.base.input_files, *read],
+                "parts": [[entry.path, plan.parts[number].first_order] for number, entry in sorted(outcome.data.items())],
+                "imports": [*self.base.imports, made],
+                "tie_order": report["tie_order"],
+                "verdict": report["verdict"],
+            },
+        )
+        store = store_for(self.folder.uri)
+        store.delete([file.uri for file in store.list(self.folder.uri_of("failed") + "/")])
+        return manifest
+
+
+def _told(reason: dict[str, Any]) -> str:
+    """`TIMESTAMP: not a whole number (12 rows, as in events.csv line 3: 'yesterday')`."""
+    column = f"{reason['column']}: " if reason["column"] else ""
+    example = "".join(
+        f", as in {found['file']} line {found['line']}: {found['value'][:40]!r}" for found in reason["examples"][:1]
+    )
+    return f"{column}{reason['reason']} ({reason['rows']:,} rows{example})"
