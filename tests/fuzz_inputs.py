@@ -49,6 +49,14 @@ _CELLS = [
     b'"\r\n"', b'5" nails', "\u00e9\u65e5".encode(), b"<p>x</p>", b"  ", b'""', b'"\\\\"', b"\\", b"true", b"ITEM_ID",
     b"1700000000000",
 ]  # fmt: skip
+_RIGHT = {
+    b"USER_ID": [b"u1", b'"a,b"'],
+    b"ITEM_ID": [b"i1", b'"say ""hi"""', b'"say \\"hi\\""', b'"two\nlines"', b'5" nails', b'"\\\\"', b"\\"],
+    b"TIMESTAMP": [b"1700000000", b'"5"'],
+    b"CREATION_TIMESTAMP": [b"5"],
+    b"EVENT_VALUE": [b"2.5", b""],
+    b"GENRES": [b"a|b", b""],
+}
 _PIECES = [
     b'"', b'"', b'"', b"\n", b"\r", b"\r\n", b",", b"\\", b'\\"', b'""', b'","', b'"\n', b'\n"', b"\0", b"\xef\xbb\xbf",
     b"\xff\xfe",
@@ -151,9 +159,8 @@ def _valid(random: Random, schema: DatasetSchema) -> tuple[bytes, bytes]:
     names = header.strip().split(b",")
     rows = []
     for _ in range(random.randrange(9)):
-        right = {b"TIMESTAMP": b"1700000000", b"CREATION_TIMESTAMP": b"5", b"EVENT_VALUE": b"2.5"}
-        is_right = random.random() < 0.6
-        rows.append(b",".join(right[name] if is_right and name in right else random.choice(_CELLS) for name in names))
+        is_right = random.random() < 0.5
+        rows.append(b",".join(random.choice(_RIGHT[name] if is_right and name in _RIGHT else _CELLS) for name in names))
         rows += [b""] * (random.random() < 0.1)
     body = end.join(rows) + (end if random.random() < 0.7 else b"")
     return random.choice([b"", b"", b"", b"\xef\xbb\xbf", end]) + header, body
