@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test check format lock bench-sessionize bench-train chaos doctor
+.PHONY: help setup demo test check format lock bench-sessionize bench-validate bench-train fuzz chaos doctor
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -31,6 +31,12 @@ lock: setup  ## write requirements.lock anew from pyproject.toml
 
 bench-sessionize: setup  ## sessionize beside polars at 10 M rows
 	@$(BIN)/python tests/benchmarks/bench_sessionize.py
+
+bench-validate: setup  ## validate beside polars at 2 M and 10 M rows
+	@$(BIN)/python tests/benchmarks/bench_validate.py
+
+fuzz: setup  ## 100,000 damaged CSV files and schemas: nothing may crash, hang or get lost
+	@$(BIN)/python tests/fuzz_validate.py --inputs 100000 --seed 0
 
 bench-train: setup  ## training steps beside a plain PyTorch loop
 	@$(BIN)/python tests/benchmarks/bench_train.py

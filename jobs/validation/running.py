@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jobs.pages.dataset import dataset_page
@@ -18,7 +20,7 @@ from jobs.validation.outcome import Outcome, run_import
 from jobs.validation.own_expectations import check_own_expectations, parse_own_expectations
 from jobs.validation.plan import ImportMode, ImportPlan, gather
 from jobs.validation.report import build_report, common_reasons, first_rejected, to_json
-from jobs.validation.splits import plan_splits, scan
+from jobs.validation.splits import Stretch, plan_splits, scan
 from jobs.validation.suites import preload
 from jobs.validation.tasks import run_tasks
 from schemas.datasets import DatasetSchema
@@ -28,6 +30,9 @@ from schemas.quotas import Quotas
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+HERE_BYTES = 512 << 20  # of large files whose line ends the driver finds itself
+_THREADS = 8  # for which the time goes into waiting, as on S3
 
 _NO_ROWS = "Give CSV with a header and rows."
 
@@ -90,13 +95,7 @@ class Import:
         own = None if self.policy.own is None else parse_own_expectations(*self.policy.own, self.schema)
         if not any(file.header for file in self.files):
             raise DataError("every file is empty", where=self.data_uri, remedy=_NO_ROWS)
-        spark: SparkSession | None = None
-
-        def scan_all(stretches: Any) -> list[dict[str, Any]]:
-            found: list[dict[str, Any]] = run_tasks(start_spark(), scan, stretches, "find lines")
-            return found
-
-        splits = plan_splits(self.files, SPLIT_BYTES, scan_all)
+        splits = plan_splits(self.files, SPLIT_BYTES, partial(_scan_all, start_spark))
         if not splits:
             raise DataError("there is a header but no rows", where=self.data_uri, remedy=_NO_ROWS)
         spark = start_spark()
@@ -121,7 +120,7 @@ class Import:
         data = [outcome.data[number] for number in sorted(outcome.data)]
         if data and self.policy.suite:
             measured = measure_parts(spark, self.folder, data, self.schema)
-            checked = check_expectations(spark, measured, self.schema, report["rows"])
+            checked = check_expectations(spark, measured, self.schema, report["rows"], "own.html" if own else None)
             report["expectations"] = {"checked": checked.num_checked, "failed": list(checked.failed), "own": None}
             pages["data_docs/index.html"] = checked.page
             if checked.failed and problem is None:
@@ -269,6 +268,14 @@ class Import:
         store = store_for(self.folder.uri)
         store.delete([file.uri for file in store.list(self.folder.uri_of("failed") + "/")])
         return manifest
+
+
+def _scan_all(start_spark: Callable[[], SparkSession], stretches: Sequence[Stretch]) -> list[dict[str, Any]]:
+    """Look for line ends: here, where that takes no longer than to start workers; on Spark, where there is more."""
+    if sum(end - start for _, start, end in stretches) > HERE_BYTES:
+        return run_tasks(start_spark(), scan, stretches, "find lines")
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(scan, stretches))
 
 
 def _told(reason: dict[str, Any]) -> str:
