@@ -9,7 +9,7 @@ import subprocess
 
 from infra.bootstrap import LOCK, ROOT, say, stop
 
-# torch brings its own CUDA packages where there is a GPU, and none elsewhere; a lock that named them would bring them everywhere.
+# torch brings its own CUDA packages where there is a GPU; a lock that named them would bring them everywhere.
 _HEAD = (
     "# Every version that set-up, CI and the images install: pip's constraints file, made by 'make lock'.\n"
     "# torch pins its own CUDA packages, so they are not repeated here; infra/bootstrap.py chooses the CPU or the CUDA build.\n"
