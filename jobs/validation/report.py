@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,9 +18,10 @@ from jobs.validation.rows import REJECTED
 from schemas.datasets import DatasetSchema
 from schemas.manifest import FileEntry
 
-SHOWN_ROWS = 10_000  # of rejected.csv; the Parquet files hold all
+MOST_CSV_ROWS = 10_000_000  # of rejected.csv; the Parquet files hold all
 SHOWN_REASONS = 100  # of report.json
 
+_BATCH_ROWS = 64_000
 _COUNTS = ("rows_read", "rows_accepted", "rows_rejected", "rows_duplicate", "blank_lines")
 
 
@@ -66,24 +66,20 @@ def to_json(report: dict[str, Any]) -> bytes:
     return (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def first_rejected(folder: StepFolder, entries: Iterable[FileEntry]) -> tuple[bytes, int]:
-    """The first SHOWN_ROWS rejected rows as CSV with a header, and how many they are."""
-    found: list[pa.Table] = []
-    missing = SHOWN_ROWS
+def put_rejected(folder: StepFolder, entries: Iterable[FileEntry], path: str) -> FileEntry:
+    """Write the rejected rows of all parts as one CSV file with a header; of more than MOST_CSV_ROWS the first."""
+    left = MOST_CSV_ROWS
     with scratch_folder("report") as scratch:
-        for entry in entries:
-            if missing <= 0:
-                break
-            with pq.ParquetFile(folder.fetch(entry, Path(scratch))) as file:
-                for batch in file.iter_batches(batch_size=SHOWN_ROWS):
-                    found.append(pa.Table.from_batches([batch.slice(0, missing)]))
-                    missing -= found[-1].num_rows
-                    if missing <= 0:
-                        break
-    table = pa.concat_tables([REJECTED.empty_table(), *found])
-    buffer = io.BytesIO()
-    pa.csv.write_csv(table, buffer)
-    return buffer.getvalue(), table.num_rows
+        local = Path(scratch) / "rejected.csv"
+        with pa.csv.CSVWriter(local, REJECTED) as writer:
+            for entry in entries:
+                if left <= 0:
+                    break
+                with pq.ParquetFile(folder.fetch(entry, Path(scratch))) as file:
+                    for batch in file.iter_batches(batch_size=min(left, _BATCH_ROWS)):
+                        writer.write_batch(batch.slice(0, left).cast(REJECTED))
+                        left -= min(left, batch.num_rows)
+        return folder.put_file(local, path, rows=MOST_CSV_ROWS - left)
 
 
 def _file_report(file: InputFile, count: FileCounts, schema: DatasetSchema) -> dict[str, Any]:

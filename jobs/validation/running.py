@@ -19,7 +19,7 @@ from jobs.validation.measures import measure_parts
 from jobs.validation.outcome import Outcome, run_import
 from jobs.validation.own_expectations import check_own_expectations, parse_own_expectations
 from jobs.validation.plan import ImportMode, ImportPlan, gather
-from jobs.validation.report import build_report, common_reasons, first_rejected, to_json
+from jobs.validation.report import build_report, common_reasons, put_rejected, to_json
 from jobs.validation.splits import Stretch, plan_splits, scan
 from jobs.validation.suites import preload
 from jobs.validation.tasks import run_tasks
@@ -215,10 +215,9 @@ class Import:
 
     def _tell(self, outcome: Outcome, report: dict[str, Any], pages: dict[str, bytes], place: str) -> list[FileEntry]:
         """Write what people read."""
-        text, shown = first_rejected(self.folder, outcome.rejected)
         return [
             *(self.folder.put(place + path, page) for path, page in pages.items()),
-            self.folder.put(f"{place}rejected/rejected.csv", text, rows=shown),
+            put_rejected(self.folder, outcome.rejected, f"{place}rejected/rejected.csv"),
             self.folder.put(f"{place}statistics.json", to_json(outcome.statistics)),
             self.folder.put(f"{place}report.json", to_json(report)),
             self.folder.put(f"{place}report.html", dataset_page(report)),
