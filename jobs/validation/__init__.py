@@ -7,8 +7,22 @@ fields        what a field of the schema asks of its values
 cells         one column's cells: text to type, with every wrong cell found
 strings       the rules for ids, lists and texts, once for each distinct value
 numerals      text to numbers, moments and truth values
-parts         the work of one Spark task: read splits, check, write accepted and rejected rows
-report        what people read: report.json, rejected.csv
-expectations  the same promises, checked again by Great Expectations on what was written
-page          its Data Docs as one page that needs no network
+splits        files cut into byte ranges of whole records
+rows          a block of records: typed rows, and every wrong row with its place
+statistics    what columns hold, in figures that add up
+
+plan          what every task of an import must know
+parts         the work of one Spark task: check splits, write accepted and rejected rows, tell the receivers
+keys          what it tells them: hashes in place of values
+receiving     what receivers do: find duplicates, count what users and items did
+duplicates    which rows are there twice; figures: what users and items did
+gathering     all answers as one document; outcome: the import up to its publication
+imports       FULL and INCREMENTAL, and other datasets to compare with
+running       one import from its files to its manifest
+
+insight       what a finding is; insights: all of them (console_, platform_, quota_insights, drift)
+measures      the written files, measured; expectations: the schema's suite on them; suites: how suites are run
+own_expectations  suites that users bring; own_sql: what their SQL may say
+page          Data Docs as one page that needs no network
+report        report.json and rejected.csv
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from jobs.validation.inputs import SPLIT_BYTES, InputFile
 from jobs.validation.insights import Insight, InsightContext, insights, tie_order, verdict
 from jobs.validation.measures import measure_parts
 from jobs.validation.outcome import Outcome, run_import
-from jobs.validation.own_expectations import check_own_expectations, parse_own_expectations
+from jobs.validation.own_expectations import OwnSuite, check_own_expectations, parse_own_expectations
 from jobs.validation.plan import ImportMode, ImportPlan, gather
 from jobs.validation.report import build_report, common_reasons, put_rejected, to_json
 from jobs.validation.splits import Stretch, plan_splits, scan
@@ -115,31 +115,43 @@ class Import:
         if not report["rows_read"]:
             self._drop(outcome)
             raise DataError("there is a header but no rows", where=self.data_uri, remedy=_NO_ROWS)
-        problem = self._too_few(report)
         pages: dict[str, bytes] = {}
-        data = [outcome.data[number] for number in sorted(outcome.data)]
-        if data and self.policy.suite:
-            measured = measure_parts(spark, self.folder, data, self.schema)
-            checked = check_expectations(spark, measured, self.schema, report["rows"], "own.html" if own else None)
-            report["expectations"] = {"checked": checked.num_checked, "failed": list(checked.failed), "own": None}
-            pages["data_docs/index.html"] = checked.page
-            if checked.failed and problem is None:
-                problem = self._broken(checked.failed, "data_docs/index.html")
-        if data and own:
-            frame = accepted_rows(spark, self.folder, data, self.schema)
-            told = check_own_expectations(frame, own)
-            report.setdefault("expectations", {"checked": 0, "failed": []})["own"] = told.summary
-            pages["data_docs/own.html"] = told.page
-            if told.failed and problem is None:
-                problem = self._broken(told.failed, "data_docs/own.html")
-        if problem is None and self.policy.strict:
-            problem = self._refused(found)
+        problems = [self._too_few(report), *self._unmet(spark, outcome, own, report, pages), self._refused(found)]
+        problem = next((problem for problem in problems if problem is not None), None)
         report["problem"] = None if problem is None else str(problem)
         entries = self._tell(outcome, report, pages, "" if problem is None else self.failed_place)
         if problem is not None:
             self._drop(outcome)
             raise problem
         return self._publish(identity, config, plan, outcome, entries, report)
+
+    def _unmet(
+        self,
+        spark: SparkSession,
+        outcome: Outcome,
+        own: OwnSuite | None,
+        report: dict[str, Any],
+        pages: dict[str, bytes],
+    ) -> Iterator[UserError]:
+        """Check the schema's suite and the user's, add what they say to the report and the pages; what is not met."""
+        data = [outcome.data[number] for number in sorted(outcome.data)]
+        if not data:
+            return
+        told: dict[str, Any] = {"checked": 0, "failed": [], "own": None}
+        if self.policy.suite:
+            measured = measure_parts(spark, self.folder, data, self.schema)
+            checked = check_expectations(spark, measured, self.schema, report["rows"], "own.html" if own else None)
+            told |= {"checked": checked.num_checked, "failed": list(checked.failed)}
+            pages["data_docs/index.html"] = checked.page
+            if checked.failed:
+                yield self._broken(checked.failed, "data_docs/index.html")
+        if own:
+            verdict_of_own = check_own_expectations(accepted_rows(spark, self.folder, data, self.schema), own)
+            told["own"] = verdict_of_own.summary
+            pages["data_docs/own.html"] = verdict_of_own.page
+            if verdict_of_own.failed:
+                yield self._broken(verdict_of_own.failed, "data_docs/own.html")
+        report["expectations"] = told
 
     def _insights(self, outcome: Outcome) -> list[Insight]:
         counts = {
@@ -202,7 +214,7 @@ class Import:
     def _refused(self, found: list[Insight]) -> UserError | None:
         """What Personalize would refuse, where that is asked for."""
         titles = [insight.title for insight in found if insight.status == "fail"]
-        if not titles:
+        if not titles or not self.policy.strict:
             return None
         return DataError(
             f"Personalize would refuse this: {' '.join(titles)}",
