@@ -28,6 +28,8 @@ class Window:
         session_starts: bool [T, B], first event of a session.
         user_starts: bool [T, B], first event of a user; implies a session start.
         alive: bool [T, B], False after the end of a lane.
+        weights: float32 [T, B], how much each event counts as a target, 0 to be read only; None: all alike.
+        context: int64 [T, B], codes of what else is known of each event (hrnn/event_context.py); None: nothing.
     """
 
     positions: Rows
@@ -35,6 +37,8 @@ class Window:
     session_starts: Marks
     user_starts: Marks
     alive: Marks
+    weights: npt.NDArray[np.float32] | None = None
+    context: Rows | None = None
 
     @property
     def num_events(self) -> int:

@@ -61,7 +61,15 @@ def _top1_terms(positive: Tensor, negative: Tensor) -> Tensor:
 LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "bpr_max": bpr_max, "top1_max": top1_max, "top1": top1}
 
 
-def sampled_loss(name: str, queries: Tensor, positives: Tensor, negatives: Tensor, log_weight: Tensor, hits: Tensor) -> Tensor:
+def sampled_loss(
+    name: str,
+    queries: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    log_weight: Tensor,
+    hits: Tensor,
+    weights: Tensor | None = None,
+) -> Tensor:
     """The summed loss of R rows that share S negatives.
 
     Args:
@@ -71,21 +79,31 @@ def sampled_loss(name: str, queries: Tensor, positives: Tensor, negatives: Tenso
         negatives: [S, H + 1], likewise.
         log_weight: [S], the logQ correction, used by cross_entropy.
         hits: int64 [R], which negative is the row's own positive, -1 for none.
+        weights: [R], how much each row counts; None: all alike.
 
     Returns:
         A scalar.
     """
     if name == "cross_entropy":
-        return _SampledCrossEntropy.apply(queries, positives, negatives, log_weight, hits)  # type: ignore[no-any-return, no-untyped-call]
+        return _SampledCrossEntropy.apply(queries, positives, negatives, log_weight, hits, weights)  # type: ignore[no-any-return, no-untyped-call]
     allowed = torch.arange(len(negatives), device=hits.device) != hits.unsqueeze(1)
-    return LOSSES[name]((queries * positives).sum(1), queries @ negatives.t(), allowed).sum()
+    losses = LOSSES[name]((queries * positives).sum(1), queries @ negatives.t(), allowed)
+    return losses.sum() if weights is None else losses @ weights
 
 
 class _SampledCrossEntropy(torch.autograd.Function):
     """`cross_entropy` of the products, with the scores' gradient made in place of the scores: one [R, S + 1] buffer in all."""
 
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, positives: Tensor, negatives: Tensor, log_weight: Tensor, hits: Tensor) -> Tensor:
+    def forward(
+        ctx: Any,
+        queries: Tensor,
+        positives: Tensor,
+        negatives: Tensor,
+        log_weight: Tensor,
+        hits: Tensor,
+        weights: Tensor | None,
+    ) -> Tensor:
         rows, sampled = len(queries), len(negatives)
         scores = queries.new_empty(rows, sampled + 1)
         corrected = negatives.clone()
@@ -95,8 +113,11 @@ class _SampledCrossEntropy(torch.autograd.Function):
         scores[at, hits[at]] = -torch.inf
         scores[:, sampled] = (queries * positives).sum(1)
         shares = torch.softmax(scores, dim=1)
-        loss = -torch.log(shares[:, sampled].clamp_min(torch.finfo(shares.dtype).tiny)).sum()
+        losses = -torch.log(shares[:, sampled].clamp_min(torch.finfo(shares.dtype).tiny))
+        loss = losses.sum() if weights is None else losses @ weights
         shares[:, sampled] -= 1.0
+        if weights is not None:
+            shares *= weights.unsqueeze(1)
         ctx.save_for_backward(shares, queries, positives, corrected)
         return loss
 
@@ -108,7 +129,7 @@ class _SampledCrossEntropy(torch.autograd.Function):
         of_negatives = shares[:, :-1].to(coarse)
         grad_queries = torch.addcmul((of_negatives @ corrected.to(coarse)).to(shares.dtype), of_positive, positives)
         grad_negatives = (queries.t().to(coarse) @ of_negatives).t().to(shares.dtype)
-        return grad * grad_queries, grad * (of_positive * queries), grad * grad_negatives, None, None
+        return grad * grad_queries, grad * (of_positive * queries), grad * grad_negatives, None, None, None
 
 
 def _coarse_type(like: Tensor) -> torch.dtype:

@@ -43,7 +43,7 @@ class _Cursor:
     events: int = 0
     seconds: float = 0.0
     epoch_loss: float = 0.0
-    epoch_targets: int = 0
+    epoch_targets: float = 0.0
     finished: bool = False
     curve: list[dict[str, Any]] = field(default_factory=list)
 
@@ -187,10 +187,10 @@ class Trainer(Generic[Model]):
         cursor.window += 1
         cursor.step += 1
         cursor.events += int(events)
-        cursor.epoch_targets += int(answered)
+        cursor.epoch_targets += answered
         cursor.epoch_loss += total
         if self._progress is not None:
-            self._progress(int(events), f"loss {total / max(answered, 1.0):.3f}")
+            self._progress(int(events), f"loss {total / (answered or 1.0):.3f}")
         return _Flags(*(flag > 0 for flag in raised))
 
     def _exchange(self, table: Tensor, told: Tensor) -> tuple[Tensor, Tensor, list[float]]:
@@ -222,12 +222,12 @@ class Trainer(Generic[Model]):
             epoch=cursor.epoch,
             events=cursor.events,
             seconds=cursor.seconds,
-            loss=cursor.epoch_loss / max(1, cursor.epoch_targets),
+            loss=cursor.epoch_loss / (cursor.epoch_targets or 1.0),
             learning_rate=self._optimisers["item_table"].rate,
             validation=self._validate(self.model) if self._validate is not None and self.ranks.rank == 0 else None,
         )
         cursor.curve.append(asdict(point))
-        cursor.epoch_loss, cursor.epoch_targets = 0.0, 0
+        cursor.epoch_loss, cursor.epoch_targets = 0.0, 0.0
 
     def _save(self) -> None:
         self._saved = time.monotonic()

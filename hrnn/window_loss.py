@@ -24,8 +24,13 @@ class TrainableModel(Protocol):
     def to(self, device: torch.device) -> Self:
         """The same parameters on a device."""
 
-    def states(self, embedded: Tensor, session: Tensor, user: Tensor, starts: Starts) -> tuple[Tensor, Tensor, Tensor]:
-        """States that predict each event [T, B, H], and the session and user states carried on [B, H]."""
+    def states(
+        self, embedded: Tensor, session: Tensor, user: Tensor, starts: Starts, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """States that predict each event [T, B, H], and the session and user states carried on [B, H].
+
+        `context` is int64 [T, B]: codes of what else is known of each event that is fed.
+        """
 
 
 class Lanes:
@@ -50,7 +55,7 @@ def window_loss(
     table: Tensor,
     settings: TrainingSettings,
     dropout: tuple[int, ...],
-) -> tuple[Tensor, int]:
+) -> tuple[Tensor, float]:
     """What a window's targets cost, summed; the lanes move on.
 
     Args:
@@ -64,14 +69,15 @@ def window_loss(
         dropout: Numbers that seed the dropped units of this window.
 
     Returns:
-        The sum over targets, and how many there are.
+        The weighted sum over targets, and their weights' sum: how many there are, where all count alike.
     """
     width, device = table.shape[1] - 1, table.device
     place = np.searchsorted(rows, window.items)
     embedded = torch.nn.functional.embedding(torch.from_numpy(place).to(device), table)
     inputs = dropped(embedded[..., :width], settings.input_dropout, (*dropout, 1))
     starts = Starts.of(window.session_starts, window.user_starts, table)
-    states, lanes.session, lanes.user = model.states(inputs, lanes.session, lanes.user, starts)
+    context = None if window.context is None else torch.from_numpy(window.context).to(device)
+    states, lanes.session, lanes.user = model.states(inputs, lanes.session, lanes.user, starts, context)
     states = dropped(states, settings.state_dropout, (*dropout, 2))
     negative_place = np.searchsorted(rows, negatives.item_rows)
     which = np.full(len(rows), -1, dtype=np.int64)
@@ -80,6 +86,10 @@ def window_loss(
     queries = torch.cat([states.reshape(-1, width), states.new_ones(place.size, 1)], dim=1)
     positives = embedded.view(-1, width + 1)
     targets = window.alive & ~window.session_starts if settings.within_session_only else window.alive
+    weights = None
+    if window.weights is not None:
+        targets = targets & (window.weights > 0)
+        weights = torch.from_numpy(window.weights[targets]).to(table)
     if not targets.all():
         at = np.flatnonzero(targets)
         kept = torch.from_numpy(at).to(device)
@@ -91,8 +101,9 @@ def window_loss(
         torch.nn.functional.embedding(torch.from_numpy(negative_place).to(device), table),
         torch.from_numpy(negatives.log_weight).to(device),
         torch.from_numpy(hits).to(device),
+        weights,
     )
-    return loss, int(targets.sum())
+    return loss, float(targets.sum() if weights is None else weights.sum())
 
 
 def dropped(values: Tensor, share: float, seed: tuple[int, ...]) -> Tensor:

@@ -7,6 +7,8 @@ Parameters (H hidden units, N items):
 | item_table         | [N, H + 1]  | uniform(±sqrt(6 / (N + H))); last column the item's bias, log of its share of events |
 | input_weight       | [H, 3H]     | each gate's block: uniform(±sqrt(6 / (rows + columns)))  |
 | other weights      | hrnn/recurrence.py | likewise; biases 0      |
+| gap_input          | [gap buckets, 3H] | 0; what the time since the previous event adds to an event's gates |
+| type_input         | [event types, 3H] | 0; what its type adds     |
 
 The item table serves as input and as output ("shared" embedding): score(item) = p_t · vector + bias.
 
@@ -32,6 +34,7 @@ from hrnn.recurrence import RecurrentWeights, Starts, recur
 ENTRY = ModelEntry(recipes=("aws-hrnn",), fit=None)
 
 Variant = Literal["init", "all"]
+_CONTEXT = ("gap_input", "type_input")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +45,15 @@ class HrnnShape:
         num_items: N.
         hidden_dimension: H.
         variant: `init` starts sessions from the user state; `all` adds the user state to every event's input too.
+        gap_buckets: Codes of the time since the previous event; 0: it is no input.
+        event_types: Codes of the event's type; 0: it is no input. A context code is gap code · event_types + type code.
     """
 
     num_items: int
     hidden_dimension: int
     variant: Variant = "init"
+    gap_buckets: int = 0
+    event_types: int = 0
 
 
 class Hrnn:
@@ -76,7 +83,10 @@ class Hrnn:
         table[:, width] = torch.log((counts + 0.5) / counts.sum().clamp(min=1.0))
         table[counts == 0, :width] = 0.0
         pieces = []
-        for rows, columns in _dense_shapes(shape).values():
+        for name, (rows, columns) in _dense_shapes(shape).items():
+            if name in _CONTEXT:
+                pieces.append(torch.zeros(rows * columns))
+                continue
             gates = [_uniform(rows, width, generator) if rows > 1 else torch.zeros(1, width) for _ in range(columns // width)]
             pieces.append(torch.cat(gates, dim=1).reshape(-1))
         return cls(shape, table, torch.cat(pieces))
@@ -87,25 +97,41 @@ class Hrnn:
 
     def weights(self) -> tuple[Tensor, Tensor, RecurrentWeights]:
         """Input weight [H, 3H], input bias [3H] and the recurrent weights, as views of `dense`."""
-        views, begin = [], 0
-        for rows, columns in _dense_shapes(self.shape).values():
+        views = self._views()
+        weights = [views.get(name) for name in RecurrentWeights._fields]
+        return views["input_weight"], views["input_bias"], RecurrentWeights(*weights)  # type: ignore[arg-type]
+
+    def _views(self) -> dict[str, Tensor]:
+        """Every dense parameter by name."""
+        views, begin = {}, 0
+        for name, (rows, columns) in _dense_shapes(self.shape).items():
             view = self.dense[begin : begin + rows * columns]
-            views.append(view.view(rows, columns) if rows > 1 else view)
+            views[name] = view.view(rows, columns) if rows > 1 or name in _CONTEXT else view
             begin += rows * columns
-        user_to_session = views[8] if self.shape.variant == "all" else None
-        return views[0], views[1], RecurrentWeights(*views[2:8], user_to_session=user_to_session)  # type: ignore[misc]
+        return views
+
+    def context_table(self) -> Tensor | None:
+        """[codes, 3H], what each context code adds to an event's gates; None where there is no context."""
+        views = self._views()
+        gaps, types = (views.get(name) for name in _CONTEXT)
+        if gaps is None or types is None:
+            return gaps if types is None else types
+        return (gaps.unsqueeze(1) + types).flatten(0, 1)
 
     def start_state(self) -> Tensor:
         """[H], predicts the first event of a user of whom nothing is known."""
         return torch.tanh(self.weights()[2].initial_bias)
 
-    def states(self, embedded: Tensor, session: Tensor, user: Tensor, starts: Starts) -> tuple[Tensor, Tensor, Tensor]:
+    def states(
+        self, embedded: Tensor, session: Tensor, user: Tensor, starts: Starts, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The states that predict each event of a window.
 
         Args:
             embedded: [T, B, H], vectors of the window's items.
             session, user: [B, H], carried in.
             starts: Where sessions start.
+            context: int64 [T, B], codes of the events' contexts; None where the model knows none.
 
         Returns:
             p [T, B, H]; session and user states after the window [B, H].
@@ -113,6 +139,9 @@ class Hrnn:
         input_weight, input_bias, recurrent = self.weights()
         steps, lanes, width = embedded.shape
         inputs = torch.addmm(input_bias, embedded.reshape(-1, width), input_weight).view(steps, lanes, 3 * width)
+        table = self.context_table()
+        if table is not None and context is not None:
+            inputs = inputs + torch.nn.functional.embedding(context, table)
         return recur(inputs, session, user, starts, recurrent)
 
 
@@ -128,7 +157,10 @@ def _dense_shapes(shape: HrnnShape) -> dict[str, tuple[int, int]]:
         "initial_weight": (width, width),
         "initial_bias": (1, width),
     }
-    return shapes | ({"user_to_session": (width, 3 * width)} if shape.variant == "all" else {})
+    if shape.variant == "all":
+        shapes["user_to_session"] = (width, 3 * width)
+    context = zip(_CONTEXT, (shape.gap_buckets, shape.event_types), strict=True)
+    return shapes | {name: (size, 3 * width) for name, size in context if size}
 
 
 def _uniform(rows: int, width: int, generator: torch.Generator, columns: int | None = None) -> Tensor:

@@ -98,3 +98,18 @@ def test_scores_far_apart_give_finite_losses() -> None:
     items = torch.tensor([[-2.0, 0.0], [2.0, 0.0]])
     fused = sampled_loss("cross_entropy", queries, items[:1], items[1:], torch.zeros(1), torch.tensor([-1]))
     assert torch.isfinite(fused)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "bpr_max", "top1_max", "top1"])
+def test_a_row_of_weight_two_counts_twice_and_one_of_weight_zero_not_at_all(name: str) -> None:
+    generator = torch.Generator().manual_seed(1)
+    queries, positives = (torch.rand(3, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    negatives, correction = torch.rand(5, 4, generator=generator, dtype=torch.float64), torch.zeros(5, dtype=torch.float64)
+    hits = torch.tensor([1, -1, 2])
+    found = []
+    for rows, weights in (([0, 1, 2], torch.tensor([2.0, 0.0, 1.0], dtype=torch.float64)), ([0, 0, 2], None)):
+        inputs = [queries.clone().requires_grad_(), positives.clone().requires_grad_(), negatives.clone().requires_grad_()]
+        loss = sampled_loss(name, inputs[0][rows], inputs[1][rows], inputs[2], correction, hits[rows], weights)
+        found.append([loss, *torch.autograd.grad(loss, inputs)])
+    for weighted, repeated in zip(*found, strict=True):
+        torch.testing.assert_close(weighted, repeated)
