@@ -51,6 +51,12 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     document: dict[str, Any]
 
+    def under(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors called `<prefix>.…`, by what follows."""
+        return {
+            name.removeprefix(f"{prefix}."): tensor for name, tensor in self.tensors.items() if name.startswith(f"{prefix}.")
+        }
+
 
 def save_checkpoint(store: CheckpointStore, number: int, checkpoint: Checkpoint) -> str:
     """Write a checkpoint after `number` windows, then remove all but the newest two; returns its name."""

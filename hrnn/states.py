@@ -71,10 +71,13 @@ def _replay_group(model: Hrnn, sequences: Sequences, user_rows: Rows, lengths: R
         events = (
             positions[np.where(alive, offsets[None, :lanes] + steps, 0)] if len(positions) else np.zeros_like(alive, np.int64)
         )
-        starts = Starts.of(sequences.session_starts[events] & alive, (steps == 0) & alive, session)
+        user_starts = (steps == 0) & alive
+        starts = Starts.of(sequences.session_starts[events] & alive, user_starts, session)
         items = torch.from_numpy(sequences.item_rows[events].astype(np.int64)).to(device)
+        codes = model.context.codes(sequences, events, user_starts)
+        context = None if codes is None else torch.from_numpy(codes).to(device)
         before, session[:lanes], user[:lanes] = model.states(
-            model.item_table[:, :width][items], session[:lanes], user[:lanes], starts
+            model.item_table[:, :width][items], session[:lanes], user[:lanes], starts, context
         )
         over = np.flatnonzero(lengths[:lanes] < begin + _STEPS)
         at = torch.from_numpy(over).to(device)

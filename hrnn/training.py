@@ -10,19 +10,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any, Generic, TypeVar
+from dataclasses import asdict, replace
+from typing import Generic, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hrnn.batching import LanePlan, Rows
+from hrnn.batching import LanePlan, Rows, Window
 from hrnn.checkpoints import Checkpoint, CheckpointStore, newest_checkpoint, save_checkpoint
 from hrnn.distributed import Ranks
 from hrnn.negatives import NegativeSampler
 from hrnn.optimiser import Adagrad
 from hrnn.sequences import Sequences
 from hrnn.training_settings import CurvePoint, TrainingSettings
+from hrnn.training_state import Best, Cursor, Flags
 from hrnn.window_loss import Lanes, TrainableModel, window_loss
 from schemas.errors import ConfigError, DataError
 
@@ -31,30 +34,6 @@ Model = TypeVar("Model", bound=TrainableModel)
 
 class Stopped(Exception):
     """The training was asked to stop before its end; its checkpoint is written."""
-
-
-@dataclass
-class _Cursor:
-    """Where a training stands; a checkpoint holds it."""
-
-    epoch: int = 0
-    window: int = 0
-    step: int = 0
-    events: int = 0
-    seconds: float = 0.0
-    epoch_loss: float = 0.0
-    epoch_targets: float = 0.0
-    finished: bool = False
-    curve: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Flags:
-    """What any rank may ask for; raised on one, it comes back raised on all, in the same window."""
-
-    checkpoint: bool
-    out_of_time: bool
-    stop: bool
 
 
 class Trainer(Generic[Model]):
@@ -68,7 +47,8 @@ class Trainer(Generic[Model]):
         ranks: This process among the others.
         store: Where checkpoints go; None for none.
         identity: What the training is of; a checkpoint of something else is ignored.
-        validate: Called on rank 0 after each epoch, gives the number for the curve.
+        event_weights: float32 [E], how much each stored event counts as a target; None: all alike.
+        validate: Called on rank 0 after each epoch, gives what held-out events cost, for the curve and to stop by.
         progress: Called with (events done since the last call on all ranks, text).
         should_stop: Asked once a window; True ends the training with a checkpoint (SIGTERM).
 
@@ -87,6 +67,7 @@ class Trainer(Generic[Model]):
         ranks: Ranks | None = None,
         store: CheckpointStore | None = None,
         identity: str = "",
+        event_weights: npt.NDArray[np.float32] | None = None,
         validate: Callable[[Model], float | None] | None = None,
         progress: Callable[[int, str], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
@@ -95,7 +76,8 @@ class Trainer(Generic[Model]):
         self.model = model.to(self.ranks.device)
         self.settings, self._sequences, self._user_rows = settings, sequences, user_rows
         self._store, self._identity = store, identity
-        self._validate, self._progress, self._should_stop = validate, progress, should_stop
+        self._event_weights, self._validate = event_weights, validate
+        self._progress, self._should_stop = progress, should_stop
         if settings.num_lanes % self.ranks.world_size:
             allowed = f"a multiple of the {self.ranks.world_size} ranks"
             raise ConfigError(
@@ -106,13 +88,15 @@ class Trainer(Generic[Model]):
             "item_table": Adagrad(self.model.item_table, settings.item_rate, settings.momentum),
             "dense": Adagrad(self.model.dense, settings.dense_rate, settings.momentum),
         }
-        self._cursor = _Cursor()
+        self._cursor, self._best = Cursor(), Best()
         self._lanes = Lanes(settings.num_lanes // self.ranks.world_size, self.model.item_table)
         self._began = self._saved = time.monotonic()
         self._resumed = False
 
     def run(self) -> list[CurvePoint]:
         """Train to the end, from the newest checkpoint if there is one; returns one point an epoch.
+
+        In the end the model holds the parameters that validation liked best, or the last ones where nothing validates.
 
         Raises:
             DataError: The loss is not a number.
@@ -126,6 +110,7 @@ class Trainer(Generic[Model]):
                 self._epoch()
             cursor.finished = True
             self._save()
+        self._best.restore(self._parameters())
         return [CurvePoint(**point) for point in cursor.curve]
 
     def _epoch(self) -> None:
@@ -152,18 +137,18 @@ class Trainer(Generic[Model]):
                 raise Stopped
         self._end_epoch()
 
-    def _flags(self) -> _Flags:
+    def _flags(self) -> Flags:
         now, limit = time.monotonic(), self.settings.time_limit_seconds
-        return _Flags(
+        return Flags(
             checkpoint=now - self._saved >= self.settings.checkpoint_seconds,
             out_of_time=limit is not None and now - self._began >= limit,
             stop=self._should_stop is not None and self._should_stop(),
         )
 
-    def _step(self, plan: LanePlan, flags: _Flags) -> _Flags:
+    def _step(self, plan: LanePlan, flags: Flags) -> Flags:
         """One window: loss, gradients, exchange, update."""
         cursor, settings, device = self._cursor, self.settings, self.ranks.device
-        window = plan.window(cursor.window)
+        window = self._window(plan)
         items = self.ranks.gather(torch.from_numpy(window.items.reshape(-1)).to(device)).view(-1)
         negatives = self._sampler.draw(
             cursor.epoch, cursor.window, items.cpu().numpy() if settings.in_batch_negatives else None
@@ -191,7 +176,14 @@ class Trainer(Generic[Model]):
         cursor.epoch_loss += total
         if self._progress is not None:
             self._progress(int(events), f"loss {total / (answered or 1.0):.3f}")
-        return _Flags(*(flag > 0 for flag in raised))
+        return Flags(*(flag > 0 for flag in raised))
+
+    def _window(self, plan: LanePlan) -> Window:
+        """The cursor's window, with weights and contexts of its events."""
+        window = plan.window(self._cursor.window)
+        if self._event_weights is not None:
+            window = replace(window, weights=np.where(window.alive, self._event_weights[window.positions], np.float32(0.0)))
+        return replace(window, context=self.model.context.codes(self._sequences, window.positions, window.user_starts))
 
     def _exchange(self, table: Tensor, told: Tensor) -> tuple[Tensor, Tensor, list[float]]:
         """Gradients of table and dense parameters, and a few numbers, added up over the ranks in one go."""
@@ -203,10 +195,13 @@ class Trainer(Generic[Model]):
         dense.grad = None
         return of_table.view_as(table), of_dense, told.tolist()
 
+    def _left(self, plan: LanePlan) -> float:
+        """Share of the learning rates that is left."""
+        return 1.0 - (self._cursor.epoch + self._cursor.window / plan.num_windows) / self.settings.epochs
+
     def _update(self, plan: LanePlan, rows: Tensor, of_table: Tensor, of_dense: Tensor) -> None:
         """Sums over targets are divided by the nominal size of a window, so that the last, smaller ones weigh less."""
-        cursor, settings = self._cursor, self.settings
-        left = 1.0 - (cursor.epoch + cursor.window / plan.num_windows) / settings.epochs
+        settings, left = self.settings, self._left(plan)
         items, dense = self._optimisers["item_table"], self._optimisers["dense"]
         items.rate, dense.rate = settings.item_rate * left, settings.dense_rate * left
         scale = 1.0 / (settings.num_lanes * settings.num_steps)
@@ -214,20 +209,27 @@ class Trainer(Generic[Model]):
         dense.step(of_dense * scale)
 
     def _end_epoch(self) -> None:
-        cursor = self._cursor
-        cursor.seconds = time.monotonic() - self._began
-        cursor.epoch, cursor.window = cursor.epoch + 1, 0
-        point = CurvePoint(
-            step=cursor.step,
-            epoch=cursor.epoch,
-            events=cursor.events,
-            seconds=cursor.seconds,
-            loss=cursor.epoch_loss / (cursor.epoch_targets or 1.0),
-            learning_rate=self._optimisers["item_table"].rate,
-            validation=self._validate(self.model) if self._validate is not None and self.ranks.rank == 0 else None,
-        )
-        cursor.curve.append(asdict(point))
-        cursor.epoch_loss, cursor.epoch_targets = 0.0, 0.0
+        self._cursor.seconds = time.monotonic() - self._began
+        better = self._cursor.end_epoch(self._optimisers["item_table"].rate, self._validated(), self.settings.patience)
+        if better:
+            self._best.keep(self._parameters())
+
+    def _validated(self) -> float | None:
+        """Rank 0's number on every rank, so that all stop together."""
+        if self._validate is None:
+            return None
+        found = self._validate(self.model) if self.ranks.rank == 0 else None
+        told = torch.tensor([math.nan if found is None else found], dtype=torch.float64, device=self.ranks.device)
+        agreed = float(self.ranks.from_first(told)[0])
+        return None if math.isnan(agreed) else agreed
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch whose parameters the model holds after `run`: the best, or the last one done."""
+        return self._cursor.best_epoch or self._cursor.epoch
+
+    def _parameters(self) -> dict[str, Tensor]:
+        return {"item_table": self.model.item_table, "dense": self.model.dense}
 
     def _save(self) -> None:
         self._saved = time.monotonic()
@@ -237,7 +239,8 @@ class Trainer(Generic[Model]):
         if self.ranks.rank != 0:
             return
         self._cursor.seconds = time.monotonic() - self._began
-        tensors = {"item_table": self.model.item_table, "dense": self.model.dense, "carried": carried}
+        tensors = self._parameters() | {"carried": carried}
+        tensors |= {f"best.{name}": value for name, value in self._best.tensors.items()}
         for name, optimiser in self._optimisers.items():
             tensors |= {f"{name}.{key}": value for key, value in optimiser.state().items()}
         document = {"identity": self._identity, "world_size": self.ranks.world_size, "cursor": asdict(self._cursor)}
@@ -276,16 +279,15 @@ class Trainer(Generic[Model]):
             raise DataError(
                 "a rank can't read the checkpoint that rank 0 goes on from", remedy="Let every node reach the workspace."
             )
-        self.model.item_table.copy_(found.tensors["item_table"])
-        self.model.dense.copy_(found.tensors["dense"])
+        for name, parameter in self._parameters().items():
+            parameter.copy_(found.tensors[name])
         for name, optimiser in self._optimisers.items():
-            prefix = f"{name}."
-            state = {key.removeprefix(prefix): value for key, value in found.tensors.items() if key.startswith(prefix)}
-            optimiser.load_state(state)
+            optimiser.load_state(found.under(name))
+        self._best.keep(found.under("best"))
         session, user = found.tensors["carried"][self.ranks.rank]
         self._lanes.session.copy_(session)
         self._lanes.user.copy_(user)
-        self._cursor = _Cursor(**found.document["cursor"])
+        self._cursor = Cursor(**found.document["cursor"])
 
 
 def _sampler(sequences: Sequences, settings: TrainingSettings) -> NegativeSampler:

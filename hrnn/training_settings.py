@@ -15,7 +15,8 @@ class TrainingSettings:
     Attributes:
         num_lanes: Lanes of all ranks together; a rank gets its share.
         num_steps: Events through which gradients flow back (Personalize's `bptt`).
-        epochs: Times every event is met.
+        epochs: Most times that every event is met.
+        patience: Training ends when validation has not become better for so many epochs; None: never before `epochs`.
         loss: A key of hrnn.losses.LOSSES.
         num_negatives: Draws a window.
         exact_below: A catalogue with no more seen items than this is taken whole in place of draws.
@@ -35,6 +36,7 @@ class TrainingSettings:
     num_lanes: int = 64
     num_steps: int = 32
     epochs: int = 5
+    patience: int | None = 2
     loss: LossName = "cross_entropy"
     num_negatives: int = 1024
     exact_below: int = 1024

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hrnn.batching import Rows, Window
+from hrnn.event_context import EventContext
 from hrnn.losses import sampled_loss
 from hrnn.negatives import Negatives
 from hrnn.recurrence import Starts
@@ -20,6 +21,10 @@ class TrainableModel(Protocol):
 
     item_table: Tensor
     dense: Tensor
+
+    @property
+    def context(self) -> EventContext:
+        """How the contexts of events are coded."""
 
     def to(self, device: torch.device) -> Self:
         """The same parameters on a device."""

@@ -28,6 +28,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hrnn.event_context import EventContext
 from hrnn.models import ModelEntry
 from hrnn.recurrence import RecurrentWeights, Starts, recur
 
@@ -109,6 +110,11 @@ class Hrnn:
             views[name] = view.view(rows, columns) if rows > 1 or name in _CONTEXT else view
             begin += rows * columns
         return views
+
+    @property
+    def context(self) -> EventContext:
+        """How the contexts of events are coded."""
+        return EventContext(self.shape.gap_buckets, self.shape.event_types)
 
     def context_table(self) -> Tensor | None:
         """[codes, 3H], what each context code adds to an event's gates; None where there is no context."""

@@ -13,14 +13,17 @@ from torch import Tensor
 
 from hrnn.batching import LanePlan
 from hrnn.checkpoints import checkpoint_names
+from hrnn.event_weights import event_weights
 from hrnn.models.hrnn import Hrnn, HrnnShape, Variant
 from hrnn.negatives import NegativeSampler
 from hrnn.sequences import Sequences
 from hrnn.training import Stopped, Trainer
-from hrnn.training_settings import TrainingSettings
+from hrnn.training_settings import CurvePoint, TrainingSettings
 from schemas.errors import ConfigError, DataError
+from schemas.event_rules import EventRule, EventRules
 
 SEQUENCES = sequences_of(random_histories(20, 25))
+SEQUENCES = replace(SEQUENCES, event_types=np.random.default_rng(0).integers(0, 3, len(SEQUENCES.item_rows)).astype(np.int32))
 USERS = np.arange(SEQUENCES.num_users)
 SETTINGS = TrainingSettings(num_lanes=4, num_steps=5, epochs=2, num_negatives=8, exact_below=0, state_dropout=0.0)
 
@@ -45,8 +48,16 @@ class Folder:
         (self.path / name).unlink()
 
 
-def fresh_model(sequences: Sequences = SEQUENCES, variant: Variant = "init", width: int = 6) -> Hrnn:
-    shape = HrnnShape(num_items=sequences.num_items, hidden_dimension=width, variant=variant)
+def fresh_model(
+    sequences: Sequences = SEQUENCES, variant: Variant = "init", width: int = 6, gap_buckets: int = 0, event_types: int = 0
+) -> Hrnn:
+    shape = HrnnShape(
+        num_items=sequences.num_items,
+        hidden_dimension=width,
+        variant=variant,
+        gap_buckets=gap_buckets,
+        event_types=event_types,
+    )
     return Hrnn.initial(shape, sequences.item_counts(), seed=0)
 
 
@@ -54,14 +65,18 @@ def double(model: Hrnn) -> Hrnn:
     return Hrnn(model.shape, model.item_table.double(), model.dense.double())
 
 
-def test_training_in_lanes_equals_a_plain_loop_over_single_events() -> None:
-    for variant in ("init", "all"):
-        lanes, plain = double(fresh_model(variant=variant)), double(fresh_model(variant=variant))
-        curve = Trainer(lanes, SEQUENCES, USERS, SETTINGS).run()
-        losses = plain_training(plain, SETTINGS)
-        assert [point.loss for point in curve] == pytest.approx(losses, abs=1e-9)
-        torch.testing.assert_close(lanes.item_table, plain.item_table, atol=1e-5, rtol=0)
-        torch.testing.assert_close(lanes.dense, plain.dense, atol=1e-5, rtol=0)
+@pytest.mark.parametrize(
+    ("variant", "gap_buckets", "event_types"), [("init", 0, 0), ("all", 0, 0), ("all", 26, 3), ("init", 0, 3)]
+)
+def test_training_in_lanes_equals_a_plain_loop_over_single_events(variant: Variant, gap_buckets: int, event_types: int) -> None:
+    lanes, plain = (double(fresh_model(SEQUENCES, variant, 6, gap_buckets, event_types)) for _ in range(2))
+    curve = Trainer(lanes, SEQUENCES, USERS, SETTINGS).run()
+    losses = plain_training(plain, SETTINGS)
+    assert [point.loss for point in curve] == pytest.approx(losses, abs=1e-9)
+    torch.testing.assert_close(lanes.item_table, plain.item_table, atol=1e-5, rtol=0)
+    torch.testing.assert_close(lanes.dense, plain.dense, atol=1e-5, rtol=0)
+    table = lanes.context_table()
+    assert table is None or bool(table.any())
 
 
 def plain_training(model: Hrnn, settings: TrainingSettings) -> list[float]:
@@ -84,13 +99,17 @@ def plain_training(model: Hrnn, settings: TrainingSettings) -> list[float]:
             table, dense = model.item_table.clone().requires_grad_(), model.dense.clone().requires_grad_()
             parameters = Hrnn(model.shape, table, dense)
             loss = torch.zeros((), dtype=torch.float64)
+            codes = model.context.codes(SEQUENCES, window.positions, window.user_starts)
             for lane in range(settings.num_lanes):
                 session, user = sessions[lane].detach(), users[lane].detach()
                 for step in range(settings.num_steps):
                     if window.alive[step, lane]:
                         new_session, new_user = bool(window.session_starts[step, lane]), bool(window.user_starts[step, lane])
                         item = int(window.items[step, lane])
-                        cost, session, user = plain_event(parameters, session, user, item, new_session, new_user, correction)
+                        code = None if codes is None else int(codes[step, lane])
+                        cost, session, user = plain_event(
+                            parameters, session, user, item, new_session, new_user, correction, code
+                        )
                         loss = loss + cost
                 sessions[lane], users[lane] = session, user
             grads = torch.autograd.grad(loss, [table, dense])
@@ -107,7 +126,14 @@ def plain_training(model: Hrnn, settings: TrainingSettings) -> list[float]:
 
 
 def plain_event(
-    model: Hrnn, session: Tensor, user: Tensor, item: int, new_session: bool, new_user: bool, correction: Tensor
+    model: Hrnn,
+    session: Tensor,
+    user: Tensor,
+    item: int,
+    new_session: bool,
+    new_user: bool,
+    correction: Tensor,
+    code: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What one event costs, and the states after it."""
     input_weight, input_bias, weights = model.weights()
@@ -126,6 +152,9 @@ def plain_event(
     entering = model.item_table[item, :width] @ input_weight + input_bias
     if weights.user_to_session is not None:
         entering = entering + user @ weights.user_to_session
+    table = model.context_table()
+    if table is not None and code is not None:
+        entering = entering + table[code]
     return cost, gru(entering, session, weights.session_hidden), user
 
 
@@ -252,3 +281,97 @@ def test_lanes_that_ranks_can_t_share_are_refused() -> None:
 
     with pytest.raises(ConfigError, match="multiple of the 3 ranks"):
         Trainer(fresh_model(), SEQUENCES, USERS, SETTINGS, ranks=Ranks(0, 3, torch.device("cpu")))
+
+
+def trained_by(costs: list[float | None], **changed: object) -> tuple[Trainer[Hrnn], list[CurvePoint], list[Tensor]]:
+    """A training whose validation tells these costs, one an epoch; its curve, and the dense parameters of each epoch."""
+    told, met = iter(costs), []
+
+    def validate(model: Hrnn) -> float | None:
+        met.append(model.dense.clone())
+        return next(told)
+
+    settings = replace(SETTINGS, **{"epochs": len(costs), **changed})  # type: ignore[arg-type]
+    trainer = Trainer(fresh_model(), SEQUENCES, USERS, settings, validate=validate)
+    return trainer, trainer.run(), met
+
+
+def test_the_best_epoch_is_kept_and_training_ends_when_patience_does() -> None:
+    trainer, curve, met = trained_by([5.0, 3.0, 4.0, 3.0, 9.0, 9.0], patience=2)
+    assert [point.validation for point in curve] == [5.0, 3.0, 4.0, 3.0]
+    assert trainer.best_epoch == 2
+    assert torch.equal(trainer.model.dense, met[1])
+
+
+def test_without_patience_every_epoch_is_done_and_the_best_is_kept() -> None:
+    trainer, curve, met = trained_by([5.0, 3.0, 4.0, 6.0, 7.0], patience=None)
+    assert len(curve) == 5
+    assert torch.equal(trainer.model.dense, met[1])
+
+
+@pytest.mark.parametrize("costs", [[None] * 4, [math.nan] * 4])
+def test_where_nothing_validates_the_last_epoch_is_kept(costs: list[float | None]) -> None:
+    trainer, curve, met = trained_by(costs, patience=1)
+    assert trainer.best_epoch == len(curve) == 4
+    assert [point.validation for point in curve] == [None] * 4
+    assert torch.equal(trainer.model.dense, met[-1])
+
+
+@pytest.mark.parametrize("stop_after", [0, 3, 7, 12, 16])
+def test_a_resumed_training_keeps_the_same_best_and_ends_in_the_same_epoch(tmp_path: Path, stop_after: int) -> None:
+    settings = replace(SETTINGS, epochs=6, patience=2, state_dropout=0.2)
+
+    def training(store: Folder | None, stop_after: int | None) -> Trainer[Hrnn]:
+        asked = iter(range(10_000))
+        return Trainer(
+            fresh_model(),
+            SEQUENCES,
+            USERS,
+            settings,
+            store=store,
+            should_stop=None if stop_after is None else lambda: next(asked) >= stop_after,
+            validate=lambda model: abs(float(model.dense.abs().sum()) - PREFERRED),
+        )
+
+    whole = training(None, None)
+    sizes = [float(whole.model.dense.abs().sum())]
+    PREFERRED = sizes[0] * 1.02
+    curve = whole.run()
+    assert 0 < whole.best_epoch < len(curve) < 6
+    store = Folder(tmp_path / "c")
+    with pytest.raises(Stopped):
+        training(store, stop_after).run()
+    resumed = training(store, None)
+    assert [point.validation for point in resumed.run()] == [point.validation for point in curve]
+    assert resumed.best_epoch == whole.best_epoch
+    assert torch.equal(resumed.model.dense, whole.model.dense)
+    assert torch.equal(resumed.model.item_table, whole.model.item_table)
+    finished = training(store, None)
+    finished.run()
+    assert torch.equal(finished.model.dense, whole.model.dense)
+
+
+def test_only_the_ratios_of_event_weights_matter() -> None:
+    models = []
+    for of_type in ([0.3, 0.1, 0.2], [0.6, 0.2, 0.4]):
+        model = double(fresh_model())
+        rules = EventRules(tuple(EventRule(f"type {code}", None, weight) for code, weight in enumerate(of_type)))
+        weights = event_weights(rules, ["type 0", "type 1", "type 2"], SEQUENCES.event_types, None)
+        Trainer(model, SEQUENCES, USERS, SETTINGS, event_weights=weights).run()
+        models.append(model)
+    torch.testing.assert_close(models[0].dense, models[1].dense, atol=1e-9, rtol=0)
+    torch.testing.assert_close(models[0].item_table, models[1].item_table, atol=1e-9, rtol=0)
+
+
+def test_events_of_weight_zero_are_read_but_are_no_targets() -> None:
+    targets = (SEQUENCES.event_types == 1).astype(np.float32)
+    settings = replace(SETTINGS, epochs=1, exact_below=100, item_rate=0.0, dense_rate=0.0)
+    counted = Trainer(fresh_model(), SEQUENCES, USERS, settings, event_weights=targets).run()[0].loss
+    of_all = Trainer(fresh_model(), SEQUENCES, USERS, settings).run()[0].loss
+    costs = []
+    for position in np.flatnonzero(targets):
+        only = np.zeros_like(targets)
+        only[position] = 1.0
+        costs.append(Trainer(fresh_model(), SEQUENCES, USERS, settings, event_weights=only).run()[0].loss)
+    assert counted == pytest.approx(np.mean(costs), abs=1e-5)
+    assert counted != pytest.approx(of_all, abs=1e-5)

@@ -1,0 +1,56 @@
+"""How much each event counts as a target, from a solution's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import ConfigError
+from schemas.event_rules import EventRules
+
+
+def event_weights(
+    rules: EventRules,
+    event_types: Sequence[str],
+    type_codes: npt.NDArray[np.int32],
+    values: npt.NDArray[np.float32] | None,
+    where: str = "training",
+) -> npt.NDArray[np.float32]:
+    """float32 [E], the largest weight is 1: rules of the same ratios give the same weights.
+
+    Args:
+        rules: What counts.
+        event_types: Name of each code.
+        type_codes: int32 [E].
+        values: float32 [E], EVENT_VALUE, NaN where an event has none; None where the data have none.
+        where: Key path of the rules, for messages.
+
+    Raises:
+        ConfigError: A rule names a type that the data don't have, or a threshold where they have no values.
+    """
+    largest = max(rule.weight for rule in rules.rules)
+    weights = np.zeros(len(type_codes), dtype=np.float32)
+    for rule in rules.rules:
+        meant = np.ones(len(type_codes), dtype=np.bool_)
+        if rule.event_type is not None:
+            if rule.event_type not in event_types:
+                raise ConfigError(
+                    "no interaction is of this type",
+                    where=f"{where}.event_type",
+                    value=rule.event_type,
+                    allowed=", ".join(event_types) or "nothing: the interactions have no EVENT_TYPE",
+                )
+            meant = type_codes == event_types.index(rule.event_type)
+        if rule.threshold is not None:
+            if values is None:
+                raise ConfigError(
+                    "the interactions have no EVENT_VALUE to hold against a threshold",
+                    where=f"{where}.event_value_threshold",
+                    value=rule.threshold,
+                    remedy="Add EVENT_VALUE to schema and data, or leave the threshold out.",
+                )
+            meant = meant & (values >= np.float32(rule.threshold))  # as it is stored: a value equal to it is kept
+        weights[meant] = rule.weight / largest
+    return weights

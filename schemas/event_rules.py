@@ -1,0 +1,119 @@
+"""Which events are targets, and how much each counts: `eventType`, `eventValueThreshold` and `eventsConfig` of a solution.
+
+Every event is read; one of weight 0 is never to be predicted. Only the ratios of weights matter: 0.3 and 0.1 say the same as
+0.6 and 0.2. A threshold keeps events whose EVENT_VALUE is at least as large; an event without a value is below every threshold.
+
+Source: Amazon Personalize API reference, CreateSolution, SolutionConfig and EventParameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.errors import ConfigError
+
+MOST_RULES = 10
+_KEYS = {"event_type": "eventType", "event_value_threshold": "eventValueThreshold", "weight": "weight"}
+
+
+@dataclass(frozen=True)
+class EventRule:
+    """Events that count.
+
+    Attributes:
+        event_type: Of this type; None: of every type.
+        threshold: With an EVENT_VALUE of this and more; None: of any value, or none.
+        weight: 0 to 1.
+    """
+
+    event_type: str | None
+    threshold: float | None
+    weight: float
+
+
+@dataclass(frozen=True)
+class EventRules:
+    """All rules of a solution; an event that meets none has weight 0."""
+
+    rules: tuple[EventRule, ...]
+
+
+def event_rules(
+    event_type: str | None,
+    event_value_threshold: str | float | None,
+    events_config: Sequence[Mapping[str, Any]] | None,
+    where: str = "training",
+) -> EventRules | None:
+    """The rules of a solution's three settings; None where all events count alike.
+
+    Args:
+        event_type: `eventType`: only events of this type are targets.
+        event_value_threshold: `eventValueThreshold`: only events of this value and more; a string, as Personalize has it.
+        events_config: `eventParametersList`: names in snake case or as Personalize writes them.
+        where: Key path of the settings, for messages.
+
+    Raises:
+        ConfigError: A value is wrong, or the settings contradict one another.
+    """
+    if events_config is None:
+        threshold = (
+            None if event_value_threshold is None else _threshold(event_value_threshold, f"{where}.event_value_threshold")
+        )
+        return None if event_type is None and threshold is None else EventRules((EventRule(event_type, threshold, 1.0),))
+    where = f"{where}.events_config"
+    if event_type is not None or event_value_threshold is not None:
+        raise ConfigError(
+            "event_type and event_value_threshold say what events_config says too",
+            where=where,
+            remedy="Name every type that is to count in events_config, and nothing beside it.",
+        )
+    if not 1 <= len(events_config) <= MOST_RULES:
+        raise ConfigError(
+            "this is no such number of types", where=where, value=len(events_config), allowed=f"1 to {MOST_RULES} entries"
+        )
+    rules = [_rule(entry, f"{where}[{number}]") for number, entry in enumerate(events_config)]
+    if len({rule.event_type for rule in rules}) < len(rules):
+        raise ConfigError("an event type is named twice", where=where, value=", ".join(str(rule.event_type) for rule in rules))
+    if not any(rule.weight for rule in rules):
+        raise ConfigError("every weight is 0, so nothing would be learnt", where=where, allowed="a weight above 0")
+    return EventRules(tuple(rules))
+
+
+def _rule(entry: Mapping[str, Any], where: str) -> EventRule:
+    snake = {personalize: ours for ours, personalize in _KEYS.items()}
+    read = {snake.get(str(key), str(key)): value for key, value in entry.items()}
+    for key in read:
+        if key not in _KEYS:
+            raise ConfigError("this key is not known", where=where, value=key, allowed=", ".join(_KEYS))
+    event_type = read.get("event_type")
+    if not isinstance(event_type, str) or not event_type:
+        raise ConfigError("an event type is missing", where=f"{where}.event_type", allowed="an EVENT_TYPE of the interactions")
+    given = read.get("event_value_threshold")
+    threshold = None if given is None else _threshold(given, f"{where}.event_value_threshold")
+    weight = _number(read.get("weight", 1.0))
+    if weight is None or not 0.0 <= weight <= 1.0:
+        raise ConfigError(
+            "this is no weight", where=f"{where}.weight", value=read.get("weight"), allowed="a number from 0 to 1"
+        )
+    return EventRule(event_type, threshold, weight)
+
+
+def _threshold(value: Any, where: str) -> float:
+    number = _number(value)
+    if number is None:
+        raise ConfigError("this is no threshold", where=where, value=value, allowed='a number, or one in quotes: "0.5"')
+    return number
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
