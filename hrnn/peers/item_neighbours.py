@@ -1,0 +1,69 @@
+"""Item-kNN: items that share sessions with the last one.
+
+    similarity(i, j) = sessions with both / sqrt((sessions with i + shrinkage) (sessions with j + shrinkage))
+
+Source: Sarwar et al. 2001; the shrunk form is that of GRU4Rec's baselines (Hidasi et al. 2016).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from hrnn.peers.moments import Moments
+from hrnn.peers.rules import events_and_sessions
+from hrnn.peers.sparse import ItemTable, summed
+from hrnn.sequences import Sequences
+from hrnn.splits import ranges
+
+Rows = npt.NDArray[np.int64]
+_PAIRS_AT_ONCE = 1 << 24
+
+
+class ItemNeighbours:
+    """score(item) = its similarity to the last item.
+
+    Args:
+        sequences: What to learn from, possibly truncated.
+        shrinkage: Pulls the similarities of rare items towards 0.
+        most: Neighbours kept of each item.
+    """
+
+    def __init__(self, sequences: Sequences, shrinkage: float = 20.0, most: int = 100) -> None:
+        num_items = sequences.num_items
+        keys, shared, supports = _shared_sessions(sequences)
+        norm = np.sqrt(supports + shrinkage)
+        similarity = shared / (norm[keys // num_items] * norm[keys % num_items])
+        order = np.lexsort((-similarity, keys // num_items))
+        of_item = keys[order] // num_items
+        rank = np.arange(len(order)) - np.searchsorted(of_item, of_item)
+        kept = np.sort(order[rank < most])
+        self._similar = ItemTable.of(keys[kept], similarity[kept], num_items)
+
+    def scores(self, moments: Moments) -> npt.NDArray[np.float32]:
+        """Of the latest event's item."""
+        return self._similar.rows(moments.last_items)
+
+
+def _shared_sessions(sequences: Sequences) -> tuple[Rows, npt.NDArray[np.float64], Rows]:
+    """Keys i * N + j, i and j distinct, how many sessions hold both, and how many hold each item, [N]."""
+    num_items = sequences.num_items
+    items, sessions = events_and_sessions(sequences)
+    distinct = np.unique(sessions * num_items + items)
+    of_session, item = distinct // num_items, distinct % num_items
+    lengths = np.bincount(of_session)
+    begins = np.cumsum(lengths) - lengths
+    partners = np.cumsum(lengths[of_session])  # every item is paired with every item of its session
+    keys, shared = np.zeros(0, dtype=np.int64), np.zeros(0)
+    begin = 0
+    while begin < len(distinct):
+        done = partners[begin - 1] if begin else 0
+        end = max(begin + 1, int(np.searchsorted(partners, done + _PAIRS_AT_ONCE, side="right")))
+        chunk = np.arange(begin, end)
+        length = lengths[of_session[chunk]]
+        left, right = np.repeat(item[chunk], length), item[ranges(begins[of_session[chunk]], length)]
+        apart = left != right
+        found, counts = np.unique(left[apart] * num_items + right[apart], return_counts=True)
+        keys, shared = summed(np.concatenate([keys, found]), np.concatenate([shared, counts]))
+        begin = end
+    return keys, shared, np.bincount(item, minlength=num_items)
