@@ -1,0 +1,93 @@
+"""Histories with some events taken away, many versions of each side by side, so that a model runs them in one batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from hrnn.batching import Rows
+from hrnn.sequences import Sequences
+
+By = Literal["item", "session", "event"]
+MOST_GROUPING_EVENTS = 50  # the latest of a user, from which groups are made
+
+
+@dataclass(frozen=True)
+class Group:
+    """Events that are taken away together.
+
+    Attributes:
+        item_row: Of the latest of them.
+        num_events: How many.
+        last_time: Of the latest of them, UTC epoch seconds.
+    """
+
+    item_row: int
+    num_events: int
+    last_time: int
+
+
+@dataclass(frozen=True)
+class Ablations:
+    """Versions of B users' histories, as users of their own.
+
+    Attributes:
+        sequences: A user's whole history, then the same without each of the user's groups; then the next user's.
+        owners: int64 [versions], which of the B users it is.
+        groups: Of each of the B users, those with the latest events first.
+    """
+
+    sequences: Sequences
+    owners: Rows
+    groups: list[list[Group]]
+
+
+def ablations(sequences: Sequences, user_rows: Rows, by: By) -> Ablations:
+    """Take away, one after the other, each group of events that has one among the user's MOST_GROUPING_EVENTS latest.
+
+    A session goes on without the event that began it. Sessions that lose all events leave no trace.
+
+    Args:
+        sequences: Histories, possibly truncated.
+        user_rows: int64 [B], of users with an event at least.
+        by: What makes events a group: the same item, the same session, or nothing but being the same event.
+    """
+    offsets, positions = sequences.event_positions(user_rows)
+    kept: list[Rows] = []
+    sessions: list[Rows] = []
+    owners: list[int] = []
+    groups: list[list[Group]] = []
+    for user in range(len(user_rows)):
+        mine = positions[offsets[user] : offsets[user + 1]]
+        items = np.asarray(sequences.item_rows[mine])
+        session = np.cumsum(sequences.session_starts[mine])
+        key = items if by == "item" else session if by == "session" else np.arange(len(mine))
+        latest = key[::-1][:MOST_GROUPING_EVENTS]
+        chosen = [int(latest[at]) for at in np.sort(np.unique(latest, return_index=True)[1])]
+        groups.append([])
+        for alive in [np.ones(len(mine), dtype=np.bool_), *(key != each for each in chosen)]:
+            kept.append(mine[alive])
+            sessions.append(session[alive])
+            owners.append(user)
+        for each in chosen:
+            gone = np.flatnonzero(key == each)
+            groups[-1].append(Group(int(items[gone[-1]]), len(gone), int(sequences.timestamps[mine[gone[-1]]])))
+    return Ablations(_assembled(sequences, kept, sessions), np.asarray(owners, dtype=np.int64), groups)
+
+
+def _assembled(sequences: Sequences, kept: list[Rows], sessions: list[Rows]) -> Sequences:
+    """One user for each of `kept`, positions of events that lie in sessions so numbered."""
+    positions = np.concatenate([*kept, np.empty(0, dtype=np.int64)])
+    lengths = np.asarray([len(each) for each in kept], dtype=np.int64)
+    by_event: dict[str, Any] = {}
+    for field in fields(sequences):
+        values = getattr(sequences, field.name)
+        if isinstance(values, np.ndarray) and field.name not in ("user_offsets", "kept"):
+            by_event[field.name] = np.asarray(values[positions])
+    marks = [np.diff(each, prepend=0) > 0 for each in sessions]  # sessions are numbered from 1
+    by_event["session_starts"] = np.concatenate([*marks, np.empty(0, dtype=np.bool_)])
+    return replace(
+        sequences, **by_event, user_offsets=np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)]), kept=None
+    )

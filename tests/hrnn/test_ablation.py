@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+from small_sequences import sequences_of
+
+from hrnn.ablation import MOST_GROUPING_EVENTS, Ablations, By, ablations
+from hrnn.sequences import Sequences
+
+SEQUENCES = sequences_of([[[0]], [[1, 2, 1], [3], [2, 4]]])
+
+
+def versions(found: Ablations) -> list[list[list[int]]]:
+    """Every version as sessions of items."""
+    sequences, histories = found.sequences, []
+    for begin, end in zip(sequences.user_offsets[:-1], sequences.user_offsets[1:], strict=True):
+        sessions: list[list[int]] = []
+        for item, start in zip(sequences.item_rows[begin:end], sequences.session_starts[begin:end], strict=True):
+            sessions += [[]] if start else []
+            sessions[-1].append(int(item))
+        histories.append(sessions)
+    return histories
+
+
+def of_second_user(by: By) -> list[list[list[int]]]:
+    return versions(ablations(SEQUENCES, np.asarray([1]), by))
+
+
+def test_all_events_of_an_item_go_together() -> None:
+    assert of_second_user("item") == [
+        [[1, 2, 1], [3], [2, 4]],
+        [[1, 2, 1], [3], [2]],  # without 4, the latest item
+        [[1, 1], [3], [4]],  # without 2; the session goes on without the event that began it
+        [[1, 2, 1], [2, 4]],
+        [[2], [3], [2, 4]],
+    ]
+
+
+def test_all_events_of_a_session_go_together() -> None:
+    assert of_second_user("session") == [[[1, 2, 1], [3], [2, 4]], [[1, 2, 1], [3]], [[1, 2, 1], [2, 4]], [[3], [2, 4]]]
+
+
+def test_events_can_go_alone() -> None:
+    assert of_second_user("event")[1:3] == [[[1, 2, 1], [3], [2]], [[1, 2, 1], [3], [4]]]
+    assert len(of_second_user("event")) == 7
+
+
+def test_a_user_of_one_event_is_left_with_none() -> None:
+    found = ablations(SEQUENCES, np.asarray([0]), "item")
+    assert versions(found) == [[[0]], []]
+
+
+def test_groups_tell_what_was_taken_away() -> None:
+    found = ablations(SEQUENCES, np.asarray([1, 0]), "item")
+    assert found.owners.tolist() == [0, 0, 0, 0, 0, 1, 1]
+    assert [(group.item_row, group.num_events) for group in found.groups[0]] == [(4, 1), (2, 2), (3, 1), (1, 2)]
+    assert found.groups[0][1].last_time == SEQUENCES.timestamps[-2]
+
+
+def test_only_the_latest_events_are_looked_at() -> None:
+    long = sequences_of([[list(range(80))]])
+    found = ablations(long, np.asarray([0]), "item")
+    assert [group.item_row for group in found.groups[0]] == list(range(79, 79 - MOST_GROUPING_EVENTS, -1))
+    assert found.sequences.history_lengths.tolist() == [80, *[79] * MOST_GROUPING_EVENTS]
+
+
+def test_hidden_events_stay_hidden() -> None:
+    known: Sequences = SEQUENCES.truncate(np.asarray([1]), np.asarray([3]))
+    assert versions(ablations(known, np.asarray([1]), "item")) == [[[1, 2, 1]], [[2]], [[1, 1]]]
