@@ -19,10 +19,11 @@ Source: Hidasi et al. 2016 (TOP1), Hidasi & Karatzoglou 2018 (the -max losses), 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from hrnn.sampled_softmax import SampledCrossEntropy
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -69,75 +70,29 @@ def sampled_loss(
     log_weight: Tensor,
     hits: Tensor,
     weights: Tensor | None = None,
+    *,
+    score_type: torch.dtype | None = None,
 ) -> Tensor:
     """The summed loss of R rows that share S negatives.
 
     Args:
         name: A key of LOSSES.
-        queries: [R, H + 1], the last column ones.
+        queries: [R, H].
         positives: [R, H + 1], each row's right item: vector, and bias in the last column.
         negatives: [S, H + 1], likewise.
         log_weight: [S], the logQ correction, used by cross_entropy.
         hits: int64 [R], which negative is the row's own positive, -1 for none.
         weights: [R], how much each row counts; None: all alike.
+        score_type: What cross_entropy rounds the negatives' scores to, without their biases; None: the queries' type.
 
     Returns:
         A scalar.
     """
     if name == "cross_entropy":
-        return _SampledCrossEntropy.apply(queries, positives, negatives, log_weight, hits, weights)  # type: ignore[no-any-return, no-untyped-call]
+        return SampledCrossEntropy.apply(  # type: ignore[no-any-return, no-untyped-call]
+            queries, positives, negatives, log_weight, hits, weights, score_type or queries.dtype
+        )
     allowed = torch.arange(len(negatives), device=hits.device) != hits.unsqueeze(1)
-    losses = LOSSES[name]((queries * positives).sum(1), queries @ negatives.t(), allowed)
+    positive = torch.linalg.vecdot(queries, positives[:, :-1]) + positives[:, -1]
+    losses = LOSSES[name](positive, torch.addmm(negatives[:, -1], queries, negatives[:, :-1].t()), allowed)
     return losses.sum() if weights is None else losses @ weights
-
-
-class _SampledCrossEntropy(torch.autograd.Function):
-    """`cross_entropy` of the products, with the scores' gradient made in place of the scores: one [R, S + 1] buffer in all."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        queries: Tensor,
-        positives: Tensor,
-        negatives: Tensor,
-        log_weight: Tensor,
-        hits: Tensor,
-        weights: Tensor | None,
-    ) -> Tensor:
-        rows, sampled = len(queries), len(negatives)
-        scores = queries.new_empty(rows, sampled + 1)
-        corrected = negatives.clone()
-        corrected[:, -1] += log_weight
-        torch.mm(queries, corrected.t(), out=scores[:, :sampled])
-        at = torch.nonzero(hits >= 0).squeeze(1)
-        scores[at, hits[at]] = -torch.inf
-        scores[:, sampled] = (queries * positives).sum(1)
-        shares = torch.softmax(scores, dim=1)
-        losses = -torch.log(shares[:, sampled].clamp_min(torch.finfo(shares.dtype).tiny))
-        loss = losses.sum() if weights is None else losses @ weights
-        shares[:, sampled] -= 1.0
-        if weights is not None:
-            shares *= weights.unsqueeze(1)
-        ctx.save_for_backward(shares, queries, positives, corrected)
-        return loss
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        shares, queries, positives, corrected = ctx.saved_tensors
-        of_positive = shares[:, -1:]
-        coarse = _coarse_type(shares)
-        of_negatives = shares[:, :-1].to(coarse)
-        grad_queries = torch.addcmul((of_negatives @ corrected.to(coarse)).to(shares.dtype), of_positive, positives)
-        grad_negatives = (queries.t().to(coarse) @ of_negatives).t().to(shares.dtype)
-        return grad * grad_queries, grad * (of_positive * queries), grad * grad_negatives, None, None, None
-
-
-def _coarse_type(like: Tensor) -> torch.dtype:
-    """bfloat16 for single precision where the processor multiplies it natively, sums stay float32; else the type itself.
-
-    Only gradients are made so: a score that is off by 2^-9 would be another score.
-    """
-    if like.dtype != torch.float32:
-        return like.dtype
-    native = torch.cuda.is_bf16_supported() if like.is_cuda else torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if native else torch.float32

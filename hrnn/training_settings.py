@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 LossName = Literal["cross_entropy", "bpr_max", "top1_max", "top1"]
+ScorePrecision = Literal["bfloat16", "float32"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +27,12 @@ class TrainingSettings:
         dense_rate: The same for all other parameters.
         momentum: Adagrad's, 0 for none.
         input_dropout: Share of input numbers that are dropped.
+        score_precision: bfloat16 rounds scores of negatives where the processor multiplies such numbers natively (their
+            gradients are rounded in any case); parameters and sums stay in single precision.
         state_dropout: Share of predicting states' numbers that are dropped.
         within_session_only: The papers' mode: the first event of a session is no target.
+        gap_inputs: Whether the time since the previous event is an input.
+        type_inputs: Whether the event's type is an input, where there are several.
         seed: Of everything random.
         checkpoint_seconds: Between two checkpoints.
         time_limit_seconds: Training ends with the first window after so many seconds; None: never.
@@ -47,7 +52,10 @@ class TrainingSettings:
     momentum: float = 0.0
     input_dropout: float = 0.0
     state_dropout: float = 0.2
+    score_precision: ScorePrecision = "bfloat16"
     within_session_only: bool = False
+    gap_inputs: bool = False
+    type_inputs: bool = False
     seed: int = 0
     checkpoint_seconds: float = 120.0
     time_limit_seconds: float | None = None

@@ -13,6 +13,7 @@ from hrnn.event_context import EventContext
 from hrnn.losses import sampled_loss
 from hrnn.negatives import Negatives
 from hrnn.recurrence import Starts
+from hrnn.sampled_softmax import coarse_type
 from hrnn.training_settings import TrainingSettings
 
 
@@ -88,7 +89,7 @@ def window_loss(
     which = np.full(len(rows), -1, dtype=np.int64)
     which[negative_place] = np.arange(len(negative_place))
     hits = which[place].reshape(-1)
-    queries = torch.cat([states.reshape(-1, width), states.new_ones(place.size, 1)], dim=1)
+    queries = states.reshape(-1, width)
     positives = embedded.view(-1, width + 1)
     targets = window.alive & ~window.session_starts if settings.within_session_only else window.alive
     weights = None
@@ -107,6 +108,7 @@ def window_loss(
         torch.from_numpy(negatives.log_weight).to(device),
         torch.from_numpy(hits).to(device),
         weights,
+        score_type=coarse_type(table) if settings.score_precision == "bfloat16" else table.dtype,
     )
     return loss, float(targets.sum() if weights is None else weights.sum())
 
@@ -115,6 +117,10 @@ def dropped(values: Tensor, share: float, seed: tuple[int, ...]) -> Tensor:
     """Inverted dropout, a function of the seed's numbers alone, so that a resumed training drops the same units."""
     if share == 0.0:
         return values
+    if not values.is_cuda:
+        draws = np.random.Philox(np.random.SeedSequence(seed)).random_raw(-(-values.numel() // 4)).view(np.uint16)
+        kept = torch.from_numpy((draws[: values.numel()] >= round(share * 65_536)).astype(np.float32)).to(values.dtype)
+        return values * kept.view(values.shape).mul_(1.0 / (1.0 - share))
     low, high = np.random.SeedSequence(seed).generate_state(2, np.uint32).tolist()
     generator = torch.Generator(device=values.device).manual_seed(high << 31 | low)
     kept = torch.empty_like(values).bernoulli_(1.0 - share, generator=generator)

@@ -58,8 +58,7 @@ def test_gradients_of_losses_agree_with_finite_differences(name: str) -> None:
 
 def random_problem(seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    queries = torch.randn(3, 4, generator=generator, dtype=torch.float64)
-    queries[:, -1] = 1.0
+    queries = torch.randn(3, 3, generator=generator, dtype=torch.float64)
     negatives = torch.randn(5, 4, generator=generator, dtype=torch.float64)
     positives = torch.stack([torch.randn(4, generator=generator, dtype=torch.float64), negatives[2], negatives[0]])
     log_weight = torch.randn(5, generator=generator, dtype=torch.float64)
@@ -69,9 +68,10 @@ def random_problem(seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor, Tenso
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_row_s_own_positive_among_the_negatives_does_not_count_against_it(name: str) -> None:
     queries, positives, negatives, log_weight, hits = random_problem()
-    weighed = negatives @ queries.t() + (log_weight.unsqueeze(1) if name == "cross_entropy" else 0.0)
+    extended = torch.cat([queries, torch.ones(3, 1, dtype=torch.float64)], dim=1)
+    weighed = negatives @ extended.t() + (log_weight.unsqueeze(1) if name == "cross_entropy" else 0.0)
     allowed = torch.arange(5) != hits.unsqueeze(1)
-    expected = LOSSES[name]((queries * positives).sum(1), weighed.t(), allowed).sum()
+    expected = LOSSES[name]((extended * positives).sum(1), weighed.t(), allowed).sum()
     torch.testing.assert_close(sampled_loss(name, queries, positives, negatives, log_weight, hits), expected)
 
 
@@ -86,7 +86,8 @@ def test_cross_entropy_with_the_whole_catalogue_is_the_exact_softmax() -> None:
     queries, _, table, _, _ = random_problem(2)
     targets = torch.tensor([4, 0, 3])
     ours = sampled_loss("cross_entropy", queries, table[targets], table, torch.zeros(5, dtype=torch.float64), targets)
-    torch.testing.assert_close(ours, torch.nn.functional.cross_entropy(queries @ table.t(), targets, reduction="sum"))
+    exact = torch.nn.functional.cross_entropy(queries @ table[:, :-1].t() + table[:, -1], targets, reduction="sum")
+    torch.testing.assert_close(ours, exact)
 
 
 def test_scores_far_apart_give_finite_losses() -> None:
@@ -94,16 +95,33 @@ def test_scores_far_apart_give_finite_losses() -> None:
     allowed = torch.ones(1, 2, dtype=torch.bool)
     for loss in (cross_entropy, bpr_max, top1, top1_max):
         assert torch.isfinite(loss(positive, negative, allowed)).all()
-    queries = torch.tensor([[100.0, 1.0]])
-    items = torch.tensor([[-2.0, 0.0], [2.0, 0.0]])
-    fused = sampled_loss("cross_entropy", queries, items[:1], items[1:], torch.zeros(1), torch.tensor([-1]))
-    assert torch.isfinite(fused)
+    for distance in (0.0, 20.0, 100.0, 1e6):
+        queries, items = torch.tensor([[distance]]), torch.tensor([[-2.0, 0.0], [2.0, 0.0], [1.0, -1e6]])
+        fused = sampled_loss("cross_entropy", queries, items[:1], items[1:], torch.zeros(2), torch.tensor([-1]))
+        assert float(fused) == pytest.approx(4 * distance if distance else math.log(2))
+
+
+@pytest.mark.parametrize("size", [0.1, 1.0, 2.0])
+def test_scores_in_bfloat16_change_loss_and_gradients_by_little_more_than_their_rounding(size: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, positives, negatives = (
+        torch.randn(rows, 33, generator=generator, dtype=torch.float64) * size for rows in (64, 64, 200)
+    )
+    exact = [tensor.requires_grad_() for tensor in (torch.tanh(queries[:, :-1]), positives, negatives)]
+    rough = [tensor.detach().float().requires_grad_() for tensor in exact]
+    found = []
+    for inputs, score_type in ((exact, torch.float64), (rough, torch.bfloat16)):
+        log_weight, hits = torch.zeros(200, dtype=inputs[0].dtype), torch.full((64,), -1)
+        loss = sampled_loss("cross_entropy", *inputs, log_weight, hits, score_type=score_type)
+        found.append([loss.detach(), *torch.autograd.grad(loss, inputs)])
+    for one, other in zip(*found, strict=True):
+        assert float((one - other).norm() / one.norm()) < 0.02
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "bpr_max", "top1_max", "top1"])
 def test_a_row_of_weight_two_counts_twice_and_one_of_weight_zero_not_at_all(name: str) -> None:
     generator = torch.Generator().manual_seed(1)
-    queries, positives = (torch.rand(3, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    queries, positives = (torch.rand(3, width, generator=generator, dtype=torch.float64) for width in (3, 4))
     negatives, correction = torch.rand(5, 4, generator=generator, dtype=torch.float64), torch.zeros(5, dtype=torch.float64)
     hits = torch.tensor([1, -1, 2])
     found = []

@@ -1,0 +1,91 @@
+"""Softmax cross-entropy of many rows against one shared sample of negatives, with its gradient in closed form.
+
+With q_i a row's query, v_j and b_j a negative's vector and corrected bias, a_i the score of the row's positive,
+c = max b and share_j = exp(b_j - c):
+
+    E_ij = exp(q_i · v_j - t_i), 0 where j is the row's own positive;    Z_i = sum_j E_ij share_j
+    loss_i = softplus(x_i) with x_i = log Z_i + c + t_i - a_i;           g_i = sigmoid(x_i), its slope
+    d loss / d q_i     = g_i ((E · [share v])_i / Z_i - positive_i)
+    d loss / d [v|b]_j = share_j (Eᵀ · (g / Z) [q|1])_j
+
+E is all that is as large as rows times negatives: one product and one exponential in place make it, two products read it.
+Biases, normalisation, row weights and Z itself (one more column) are folded into their small sides. t_i is the row's largest
+exponent where exponents could grow out of range, and 0 elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_SAFE_EXPONENT = 60.0  # well below 88, where single precision ends: thousands of terms are added up
+
+
+class SampledCrossEntropy(torch.autograd.Function):
+    """The summed loss of R rows; arguments as in hrnn/losses.py, and the number type of scores.
+
+    Gradients are made together with the loss, while E is at hand.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        queries: Tensor,
+        positives: Tensor,
+        negatives: Tensor,
+        log_weight: Tensor,
+        hits: Tensor,
+        weights: Tensor | None,
+        score_type: torch.dtype,
+    ) -> Tensor:
+        width, coarse = queries.shape[1], coarse_type(queries)
+        right = torch.linalg.vecdot(queries, positives[:, :width]).add_(positives[:, width])
+        bias = negatives[:, width] + log_weight
+        highest = bias.max()
+        share = torch.exp(bias - highest).unsqueeze(1)
+        exponents, shift = _exponentials(queries, negatives[:, :width], hits, score_type)
+        rough = exponents.to(coarse)
+        sums = torch.mm(rough, torch.cat([negatives[:, :width] * share, share], dim=1).to(coarse)).to(queries.dtype)
+        total = sums[:, width] if score_type == coarse else torch.mv(exponents, share.squeeze(1))
+        total = total.clamp(min=torch.finfo(total.dtype).tiny)
+        excess = torch.log(total).add_(highest + shift).sub_(right)
+        wrong = torch.sigmoid(excess)
+        losses = torch.nn.functional.softplus(excess)
+        if weights is not None:
+            losses, wrong = losses * weights, wrong * weights
+        wrong = wrong.unsqueeze(1)
+        pull = wrong / total.unsqueeze(1)
+        grad_queries = torch.mul(sums[:, :width], pull).addcmul_(positives[:, :width], wrong, value=-1.0)
+        pulled = torch.cat([queries * pull, pull], dim=1).to(coarse)
+        grad_negatives = torch.mm(pulled.t(), rough).t().to(queries.dtype).mul_(share)
+        ctx.save_for_backward(grad_queries, torch.cat([queries * -wrong, -wrong], dim=1), grad_negatives)
+        return losses.sum()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        of_queries, of_positives, of_negatives = ctx.saved_tensors
+        return grad * of_queries, grad * of_positives, grad * of_negatives, None, None, None, None
+
+
+def _exponentials(queries: Tensor, vectors: Tensor, hits: Tensor, score_type: torch.dtype) -> tuple[Tensor, Tensor]:
+    """E [R, S] and t [R] of the module's text."""
+    scores = torch.mm(queries.to(score_type), vectors.to(score_type).t())
+    norms = [torch.linalg.vector_norm(side, dim=1).max() for side in (queries, vectors)]
+    if bool(norms[0] * norms[1] > _SAFE_EXPONENT):  # Cauchy-Schwarz: no product is larger
+        highest = scores.amax(dim=1, keepdim=True)
+        exponents, shift = scores.sub_(highest).exp_(), highest.squeeze(1).to(queries.dtype)
+    else:
+        exponents, shift = scores.exp_(), queries.new_zeros(len(queries))
+    row, own = torch.arange(len(hits), device=hits.device), hits.clamp(min=0)
+    exponents[row, own] = exponents[row, own].masked_fill_(hits >= 0, 0.0)
+    return exponents, shift
+
+
+def coarse_type(like: Tensor) -> torch.dtype:
+    """bfloat16 for single precision where the processor multiplies it natively, sums stay float32; else the type itself."""
+    if like.dtype != torch.float32:
+        return like.dtype
+    native = torch.cuda.is_bf16_supported() if like.is_cuda else torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if native else torch.float32
