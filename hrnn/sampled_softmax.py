@@ -72,8 +72,7 @@ class SampledCrossEntropy(torch.autograd.Function):
 def _exponentials(queries: Tensor, vectors: Tensor, hits: Tensor, score_type: torch.dtype) -> tuple[Tensor, Tensor]:
     """E [R, S] and t [R] of the module's text."""
     scores = torch.mm(queries.to(score_type), vectors.to(score_type).t())
-    norms = [torch.linalg.vector_norm(side, dim=1).max() for side in (queries, vectors)]
-    if bool(norms[0] * norms[1] > _SAFE_EXPONENT):  # Cauchy-Schwarz: no product is larger
+    if len(queries) and _bound(queries, vectors) > _SAFE_EXPONENT:
         highest = scores.amax(dim=1, keepdim=True)
         exponents, shift = scores.sub_(highest).exp_(), highest.squeeze(1).to(queries.dtype)
     else:
@@ -81,6 +80,11 @@ def _exponentials(queries: Tensor, vectors: Tensor, hits: Tensor, score_type: to
     row, own = torch.arange(len(hits), device=hits.device), hits.clamp(min=0)
     exponents[row, own] = exponents[row, own].masked_fill_(hits >= 0, 0.0)
     return exponents, shift
+
+
+def _bound(queries: Tensor, vectors: Tensor) -> float:
+    """No product is larger (Cauchy-Schwarz)."""
+    return float(torch.linalg.vector_norm(queries, dim=1).max() * torch.linalg.vector_norm(vectors, dim=1).max())
 
 
 def coarse_type(like: Tensor) -> torch.dtype:
