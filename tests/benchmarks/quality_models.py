@@ -1,0 +1,181 @@
+"""Our model under both protocols: trained by the library, on sequences in memory."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from hrnn.blending import OWN_WEIGHTS, TREND_WEIGHTS, Examples, draw_examples, fit_weights
+from hrnn.event_context import GAP_BUCKETS
+from hrnn.models.hrnn import Hrnn, HrnnShape, Variant
+from hrnn.own_items import own_item_features, repeat_odds
+from hrnn.peers.moments import Moments
+from hrnn.protocols.last_session import LastSession, Scores, metrics_of, ranks_of
+from hrnn.protocols.next_event import states_before
+from hrnn.protocols.next_night import NextNight, best_of
+from hrnn.recency import Trends
+from hrnn.sequences import Sequences
+from hrnn.serving import Fitted, NightlyView
+from hrnn.training import Trainer
+from hrnn.training_settings import TrainingSettings
+
+_AT_ONCE = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """What is trained, and how.
+
+    Attributes:
+        training: How.
+        hidden_dimension: H.
+        variant: `init` or `all`.
+        gaps: Whether the time between events is an input.
+    """
+
+    training: TrainingSettings
+    hidden_dimension: int
+    variant: Variant = "init"
+    gaps: bool = False
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model with what it was trained on.
+
+    Attributes:
+        model: Its parameters.
+        available: All that may be known.
+        learnt_from: What the parameters were trained on: `available` without the examples' newest events.
+        examples: What the paths are weighed on.
+        seconds: Of the training.
+    """
+
+    model: Hrnn
+    available: Sequences
+    learnt_from: Sequences
+    examples: Examples
+    seconds: float
+
+    def fitted(self, seed: int, *, trends: bool = True, sequence: bool = True) -> Fitted:
+        """The model with the weights of its paths, fitted anew for those that are left on."""
+        model = self.model if sequence else _without_vectors(self.model)
+        now, later = (
+            fit_weights(model, self.available, self.learnt_from, self.examples, later=later, use_trends=trends, seed=seed)
+            for later in (False, True)
+        )
+        return Fitted(model, now, later, repeat_odds(self.available), Trends(self.available))
+
+
+def train(
+    available: Sequences, settings: ModelSettings, *, hold_out: bool, watch: Callable[[Hrnn], str] | None = None
+) -> Trained:
+    """Train on sequences.
+
+    Args:
+        available: All that may be known.
+        settings: How.
+        hold_out: Keep some users' newest events from the training, to weigh the paths on.
+        watch: Called after each epoch; what it says is told.
+    """
+    examples = draw_examples(available, settings.training.seed)
+    learnt_from = available.truncate(examples.user_rows, examples.keep_counts) if hold_out else available
+    shape = HrnnShape(
+        num_items=available.num_items,
+        hidden_dimension=settings.hidden_dimension,
+        variant=settings.variant,
+        gap_buckets=GAP_BUCKETS if settings.gaps else 0,
+    )
+    model = Hrnn.initial(shape, learnt_from.item_counts(), settings.training.seed)
+    began = time.monotonic()
+    watched = 0.0
+
+    def told(trained: Hrnn) -> None:
+        nonlocal watched
+        start = time.monotonic()
+        if watch is not None:
+            print(f"  {start - began - watched:6.1f} s  {watch(trained)}", file=sys.stderr, flush=True)
+        watched += time.monotonic() - start
+
+    trainer = Trainer(model, learnt_from, np.flatnonzero(learnt_from.history_lengths), settings.training, validate=told)
+    trainer.run()
+    return Trained(trainer.model, available, learnt_from, examples, time.monotonic() - began - watched)
+
+
+def sequence_metrics(model: Hrnn, hidden: LastSession) -> dict[str, float]:
+    """The session-aware protocol, by the sequence alone."""
+    queries = states_before(model, hidden.sequences, hidden.targets)
+    vectors, bias = model.item_table[:, :-1].t(), model.item_table[:, -1]
+
+    def score(numbers: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Scores:
+        return torch.addmm(bias, queries[torch.from_numpy(numbers)], vectors).numpy()
+
+    return metrics_of(ranks_of(score, hidden.target_items, hidden.sequences.num_items, _known(hidden)))
+
+
+def blended_metrics(fitted: Fitted, hidden: LastSession) -> dict[str, float]:
+    """The session-aware protocol, by all paths with the weights of users who are asked in the midst of a session."""
+    model, weights = fitted.model, fitted.now
+    queries = states_before(model, hidden.sequences, hidden.targets)
+    vectors, bias = model.item_table[:, :-1].t(), model.item_table[:, -1]
+    in_time = np.argsort(hidden.moments.as_of, kind="stable")
+
+    def score(numbers: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Scores:
+        chosen = in_time[numbers]
+        scores = (weights[0] * (queries[torch.from_numpy(chosen)] @ vectors) + weights[2] * bias).numpy()
+        moments = hidden.moments[chosen]
+        if weights[TREND_WEIGHTS].any():
+            for line, time_ in enumerate(moments.as_of):
+                scores[line] += fitted.trends.at(int(time_)) @ weights[TREND_WEIGHTS]
+        own = _own_items(hidden.sequences, moments, fitted.item_repeat_odds)
+        scores[np.repeat(np.arange(len(chosen)), np.diff(own.offsets)), own.item_rows] += own.features @ weights[OWN_WEIGHTS]
+        return scores
+
+    targets = hidden.target_items[in_time]
+    return metrics_of(ranks_of(score, targets, hidden.sequences.num_items, _known(hidden)))
+
+
+def night_metrics(fitted: Fitted, night: NextNight, gap_seconds: int | None) -> dict[str, float]:
+    """The next-night protocol, by the model as it is served."""
+    view = NightlyView(fitted, night.cut + 1, gap_seconds)
+    vectors, bias = view.item_vectors().t(), view.item_bias()
+    unknown = torch.from_numpy(np.flatnonzero(~night.known))
+    lists = []
+    for begin in range(0, len(night.user_rows), _AT_ONCE):
+        states = view.user_states(night.training, night.user_rows[begin : begin + _AT_ONCE])
+        scores = torch.addmm(bias, states.query, vectors)
+        scores[:, unknown] = -torch.inf
+        written = scores.numpy()
+        users = np.repeat(np.arange(len(written)), np.diff(states.own_offsets))
+        written[users, states.own_item_rows] += states.own_item_scores
+        lists.append(best_of(written))
+    return night.measure(np.concatenate(lists))
+
+
+def without_own_items(fitted: Fitted) -> Fitted:
+    """The same with weights of 0 for own items; the other weights stay."""
+    now, later = fitted.now.copy(), fitted.later.copy()
+    now[OWN_WEIGHTS], later[OWN_WEIGHTS] = 0.0, 0.0
+    return replace(fitted, now=now, later=later)
+
+
+def _without_vectors(model: Hrnn) -> Hrnn:
+    table = model.item_table.clone()
+    table[:, :-1] = 0.0
+    return Hrnn(model.shape, table, model.dense)
+
+
+def _own_items(sequences: Sequences, moments: Moments, odds: np.ndarray[tuple[int, ...], np.dtype[np.float32]]):  # type: ignore[no-untyped-def]
+    """Own items at each moment, as if each were a user of their own."""
+    offsets = np.append(moments.user_begin, len(sequences.item_rows))
+    each = replace(sequences, user_offsets=offsets, kept=moments.end - moments.user_begin)
+    return own_item_features(each, np.arange(len(moments)), moments.as_of, odds)
+
+
+def _known(hidden: LastSession) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    return hidden.training.item_counts() > 0
