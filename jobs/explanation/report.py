@@ -1,0 +1,257 @@
+"""report.html and explanations.json of a solution version.
+
+`train` calls `write_report` before it publishes; `solution_report` does the same for a version that is published already.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import safe_open
+from torch import Tensor
+
+from hrnn.batching import Rows
+from hrnn.explaining import UserExplanation, choose_users, explain
+from hrnn.models.hrnn import Hrnn, HrnnShape
+from hrnn.own_items import repeat_odds
+from hrnn.recency import Trends
+from hrnn.sequences import Sequences
+from hrnn.serving import Fitted
+from hrnn.splits import evaluation_split
+from jobs.explanation.people import PATH_MEANINGS, Named, explained_user, explanations_document, rows_told_of
+from jobs.explanation.tables import curves, tables, verdict
+from jobs.pages.solution import ExplainedUser, SolutionPage, solution_html
+from jobs.storage import join, store_for
+from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.training.staging import Staged, stage
+from schemas.columns import ITEM_ID, USER_ID
+from schemas.manifest import FileEntry
+from schemas.version import VERSION
+
+_TITLE_COLUMNS = ("TITLE", "ITEMNAME", "ITEM_NAME", "NAME", "PRODUCT_NAME")
+_NOTE = (
+    "Drawn by a hash among the users with 5 to 1,000 known events, those with hidden events first. Each is asked about right "
+    "after the last known event; beside a title stands the probability that the model gives the item. The bar: what each path "
+    "adds to the item's score, measured from the average item of the catalogue, to the left of the mark where it speaks "
+    "against the item. Because of: how many times likelier the item is with these past events than without them, found by "
+    "running the history again without them."
+)
+_NO_HISTORIES = "The histories were not at hand when this page was written."
+_NO_PATHS = "This recipe has no paths to tell apart: whoever has no history of use to it gets the most popular items."
+_NO_USERS = "No user has 5 to 1,000 known events."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportInputs:
+    """What the page tells of, beside users.
+
+    Attributes:
+        name: Of the solution version.
+        recipe: Personalize's name.
+        hyperparameters: Parsed.
+        config: The manifest's.
+        counts: The manifest's.
+        metrics: metrics.json; empty where there is none.
+        curve: Rows of training.parquet.
+        best_epoch: Whose parameters were kept; None: not known.
+    """
+
+    name: str
+    recipe: str
+    hyperparameters: Mapping[str, Any]
+    config: Mapping[str, Any]
+    counts: Mapping[str, int]
+    metrics: Mapping[str, Any]
+    curve: Sequence[Mapping[str, Any]]
+    best_epoch: int | None
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Some users' lists, and why.
+
+    Attributes:
+        users: For the page.
+        document: explanations.json.
+        whole_history: A history is one session.
+    """
+
+    users: tuple[ExplainedUser, ...]
+    document: dict[str, Any]
+    whole_history: bool
+
+
+def write_report(folder: StepFolder, inputs: ReportInputs, explained: Explained | None) -> list[FileEntry]:
+    """Put report.html, and explanations.json where there are any, into a folder that is about to be published.
+
+    Args:
+        folder: Of the solution version.
+        inputs: What the page tells of.
+        explained: From `explain_users`; None: the recipe has nothing to explain.
+    """
+    return [folder.put(folder.own(name), data) for name, data in _files(inputs, explained, _NO_PATHS).items()]
+
+
+def solution_report(solution_uri: str, sequences_uri: str | None = None, output_uri: str | None = None) -> list[str]:
+    """Write report.html and explanations.json of a published solution version.
+
+    Args:
+        solution_uri: Its folder.
+        sequences_uri: Folder of the sequences that it was trained on; None: no users are shown.
+        output_uri: Folder for the files; None: beside the solution version's own.
+
+    Returns:
+        URIs of the files.
+
+    Raises:
+        StorageError: There is no such solution version, or there are no such sequences.
+        IntegrityError: A file is not the one that was written.
+    """
+    folder = StepFolder(solution_uri)
+    manifest = folder.require("solution_version")
+    facts = manifest.facts
+    inputs = ReportInputs(
+        name=folder.uri.rsplit("/", 1)[-1],
+        recipe=facts["recipe"],
+        hyperparameters=facts.get("hyperparameters", {}),
+        config=manifest.config,
+        counts=manifest.counts,
+        metrics=json.loads(folder.read(manifest.file(facts["metrics"]))) if "metrics" in facts else {},
+        curve=pq.read_table(io.BytesIO(folder.read(manifest.file(facts["training"])))).to_pylist()
+        if "training" in facts
+        else [],
+        best_epoch=facts.get("best_epoch"),
+    )
+    explained = None
+    with scratch_folder("report") as path:
+        scratch = Path(path)
+        parameters = _parameters(folder.fetch(manifest.file(facts["model"]), scratch))
+        if sequences_uri is not None and parameters:
+            source = StepFolder(sequences_uri)
+            staged = stage(source, source.require("sequences"), scratch)
+            sequences = Sequences.load(staged.arrays)
+            split = evaluation_split(sequences.history_lengths)
+            known = sequences.truncate(split.user_rows, split.keep_counts)
+            fitted = fitted_of(parameters, facts.get("shape", {"variant": manifest.config.get("variant", "init")}), known)
+            explained = explain_users(fitted, sequences, known, split.user_rows, staged)
+    files = _files(inputs, explained, _NO_PATHS if sequences_uri is not None else _NO_HISTORIES)
+    target = output_uri or folder.uri
+    for name, data in files.items():
+        store_for(target).write(join(target, name), data)
+    return [join(target, name) for name in files]
+
+
+def _parameters(path: Path) -> dict[str, Tensor]:
+    """The sequence model's parameters and its paths' weights; empty where the recipe has none."""
+    wanted = ("item_table", "dense", "paths.now", "paths.later")
+    with safe_open(path, "pt") as stored:
+        return {name: stored.get_tensor(name) for name in wanted} if set(wanted) <= set(stored.keys()) else {}
+
+
+def fitted_of(parameters: Mapping[str, Tensor], shape: Mapping[str, Any], known: Sequences) -> Fitted:
+    """The model as the evaluation has it.
+
+    Args:
+        parameters: `item_table`, `dense`, `paths.now` and `paths.later`.
+        shape: Fields of `HrnnShape`; sizes may be left out.
+        known: Events that are not hidden.
+    """
+    num_items, columns = parameters["item_table"].shape
+    sizes = {"num_items": num_items, "hidden_dimension": columns - 1}
+    model = Hrnn(HrnnShape(**sizes | dict(shape)), parameters["item_table"], parameters["dense"])
+    weights = parameters["paths.now"].numpy(), parameters["paths.later"].numpy()
+    return Fitted(model, *weights, repeat_odds(known), Trends(known))
+
+
+def explain_users(
+    fitted: Fitted, sequences: Sequences, known: Sequences, test_users: Rows, staged: Staged, *, num_users: int = 10
+) -> Explained:
+    """Lists of some users and why they are so.
+
+    Args:
+        fitted: The model as the evaluation has it.
+        sequences: All events.
+        known: Those that are not hidden.
+        test_users: Rows of the users who have hidden events.
+        staged: Where ids and titles stand.
+        num_users: How many users at most.
+    """
+    chosen = choose_users(known.history_lengths, test_users, num_users=num_users)
+    num_ranked = int(np.count_nonzero(sequences.item_counts()))
+    found = explain(fitted, known, chosen, num_ranked=num_ranked)
+    named = _named(found, rows_told_of(found, sequences), staged)
+    whole_history = staged.manifest.facts.get("gap_seconds") is None
+    return Explained(
+        tuple(explained_user(user, sequences, known, named, whole_history=whole_history) for user in found),
+        explanations_document(found, sequences, known, named),
+        whole_history,
+    )
+
+
+def _named(found: Sequence[UserExplanation], item_rows: Sequence[int], staged: Staged) -> Named:
+    schema = pq.read_schema(staged.catalogue)
+    texts = [name for name in schema.names if pa.types.is_string(schema.field(name).type)]
+    title = next((name for wanted in _TITLE_COLUMNS for name in texts if name.upper() == wanted), ITEM_ID)
+    told = staged.catalogue_table(sorted({ITEM_ID, title})).take(pa.array(item_rows, pa.int64()))
+    item_ids = dict(zip(item_rows, told[ITEM_ID].to_pylist(), strict=True))
+    titles = {row: str(text) if text else item_ids[row] for row, text in zip(item_rows, told[title].to_pylist(), strict=True)}
+    user_ids: dict[int, str] = {}
+    for shard, path in zip(staged.shards, staged.users, strict=True):
+        first, end = int(shard["first_user_row"]), int(shard["first_user_row"]) + int(shard["num_users"])
+        mine = [user.user_row for user in found if first <= user.user_row < end]
+        if mine:
+            ids = pq.read_table(path, columns=[USER_ID])[USER_ID].take(pa.array([row - first for row in mine], pa.int64()))
+            user_ids |= dict(zip(mine, ids.to_pylist(), strict=True))
+    return Named(user_ids, item_ids, titles)
+
+
+def _files(inputs: ReportInputs, explained: Explained | None, why_no_users: str) -> dict[str, bytes]:
+    files = {"report.html": solution_html(_page(inputs, explained, why_no_users)).encode()}
+    if explained is not None:
+        files["explanations.json"] = (json.dumps(explained.document, ensure_ascii=False, indent=1) + "\n").encode()
+    return files
+
+
+def _page(inputs: ReportInputs, explained: Explained | None, why_no_users: str) -> SolutionPage:
+    plots, curves_note = curves(inputs.curve, inputs.best_epoch)
+    counts = dict(inputs.counts)
+    if "truth_events" in inputs.metrics:
+        counts["hidden_events"] = inputs.metrics["truth_events"]
+    training = inputs.config.get("settings", {})
+    others = {key: value for key, value in inputs.config.items() if key not in ("settings", "hyperparameters", "recipe")}
+    groups = {"Hyperparameters": inputs.hyperparameters, "Training": {**others, **training}}
+    return SolutionPage(
+        name=inputs.name,
+        recipe=inputs.recipe,
+        verdict=verdict(inputs.metrics),
+        tiles=tuple((key.replace("_", " "), f"{count:,}") for key, count in counts.items()),
+        tables=tables(inputs.metrics),
+        curves=plots,
+        curves_note=curves_note,
+        paths=PATH_MEANINGS,
+        users=explained.users if explained else (),
+        users_note=why_no_users if explained is None else _NOTE if explained.users else _NO_USERS,
+        session_word="day" if explained is not None and explained.whole_history else "session",
+        settings=tuple((heading, _pairs(values)) for heading, values in groups.items() if values),
+        software=VERSION,
+    )
+
+
+def _pairs(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((name.replace("_", " "), _setting(value)) for name, value in values.items())
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,196 @@
+"""metrics.json and training.parquet as a reader of the page meets them: verdict, tables, curves."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from jobs.pages.night import Verdict
+from jobs.pages.plots import Plot, Point, line_plot
+from jobs.pages.solution import Cell, Table, TableRow
+
+MODEL = "model"
+HEADLINE = "normalized_discounted_cumulative_gain_at_25"
+_SURE = 1.96  # standard errors either side of a 95 % interval
+_FIRST = (HEADLINE, "recall_at_25", "hit_rate_at_25", "mean_reciprocal_rank_at_25")  # columns; the others follow as they stand
+_LAST = "coverage"  # says nothing of how good lists are
+_SHORT = {
+    "normalized_discounted_cumulative_gain": "NDCG",
+    "mean_reciprocal_rank": "MRR",
+    "hit_rate": "hit rate",
+    "precision": "precision",
+    "recall": "recall",
+}
+_CURVES = {"loss": ("Training loss", "mean over an epoch"), "validation": ("Cost of held-out events", "after an epoch")}
+
+Rows = Mapping[str, Mapping[str, Any]]
+
+
+def metric_name(key: str) -> str:
+    """`normalized_discounted_cumulative_gain_at_25` as `NDCG@25`."""
+    found = re.fullmatch(r"(\w+)_at_(\d+)", key)
+    if found is None:
+        return key.replace("_", " ")
+    stem, depth = found.groups()
+    return f"{_SHORT.get(stem, stem.replace('_', ' '))}@{depth}"
+
+
+def verdict(document: Mapping[str, Any]) -> Verdict:
+    """Whether the model beats the best of what it was measured against.
+
+    Args:
+        document: metrics.json; empty where nothing was measured.
+    """
+    rows: Rows = document.get("table", {})
+    values = {name: float(row[HEADLINE]) for name, row in rows.items() if HEADLINE in row}
+    rivals = {name: value for name, value in values.items() if name != MODEL}
+    if MODEL not in values or not rivals or not document.get("test_users"):
+        detail = "No user has two events or more, so none could be hidden and asked for."
+        if not rows:
+            detail = "The solution version holds no metrics."
+        return Verdict(state="even", word="Not measured", sentence="How good the lists are is not known.", detail=detail)
+    rival = max(rivals, key=rivals.__getitem__)
+    ours, theirs = values[MODEL], rivals[rival]
+    best = f"{rival}, the best of {len(rivals)} baselines" if len(rivals) > 1 else rival
+    difference, margin = _gain(document, rival, ours - theirs)
+    spread = f" ± {margin:.4f}" if margin else ""
+    detail = (
+        f"NDCG@25 is {ours:.4f} against {theirs:.4f} ({difference:+.4f}{spread}), on {document['test_users']:,} users whose "
+        "newest events were hidden from all."
+    )
+    if difference > margin:
+        ahead = (
+            f"Its lists are {100 * difference / theirs:.0f} % better than those"
+            if theirs
+            else "Its lists are better than those"
+        )
+        return Verdict(state="good", word="Ahead", sentence=f"{ahead} of {best}.", detail=detail)
+    if difference < -margin:
+        behind = f"Its lists are {-100 * difference / theirs:.0f} % worse than those of {best}."
+        return Verdict(state="bad", word="Behind", sentence=behind, detail=detail)
+    same = (
+        f"Its lists and those of {best}, cannot be told apart." if len(rivals) > 1 else f"It and {rival} cannot be told apart."
+    )
+    return Verdict(state="even", word="No clear gain", sentence=same, detail=detail)
+
+
+def _gain(document: Mapping[str, Any], rival: str, plain: float) -> tuple[float, float]:
+    """Difference to a rival and the half width of its interval, 0 where that is not known."""
+    gain = document.get(f"gain_in_{HEADLINE}", {}).get(rival)
+    return (float(gain["difference"]), _SURE * float(gain["standard_error"])) if gain else (plain, 0.0)
+
+
+def tables(document: Mapping[str, Any]) -> tuple[Table, ...]:
+    """The comparison, each slice, and coverage, Gini and novelty: what of them the document has."""
+    found: list[Table] = []
+    if document.get("table"):
+        without = "coverage" if document.get("catalogue") else ""  # it stands among its like, below
+        rows = {name: {key: value for key, value in row.items() if key != without} for name, row in document["table"].items()}
+        found.append(_comparison(rows, document.get("intervals", {})))
+    found += [_slice(name, groups) for name, groups in document.get("slices", {}).items() if groups]
+    if document.get("catalogue"):
+        found.append(_catalogue(document["catalogue"]))
+    return tuple(found)
+
+
+def _comparison(rows: Rows, intervals: Mapping[str, Any]) -> Table:
+    keys = _ordered(rows.values())
+    best = {key: max((float(row[key]) for row in rows.values() if key in row), default=math.nan) for key in keys}
+    note = (
+        "How high the items that users took next stand in their lists: 1 would be perfect, and is never reached. "
+        "Popularity lists what most users took; personal popularity what a user took most often before, then what is popular."
+    )
+    if intervals:
+        note += " Below each value: the interval that holds it with 95 % confidence."
+    return Table(
+        title="",
+        note=note,
+        columns=("", *(metric_name(key) for key in keys)),
+        rows=tuple(
+            TableRow(
+                name=name,
+                own=name == MODEL,
+                cells=tuple(_cell(row.get(key), best[key], intervals.get(name, {}).get(key)) for key in keys),
+            )
+            for name, row in rows.items()
+        ),
+    )
+
+
+def _slice(name: str, groups: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Groups as rows, one column for each of model and baselines."""
+    names = list(
+        dict.fromkeys(row for group in groups.values() for row, values in group.items() if isinstance(values, Mapping))
+    )
+    keys = _ordered(group[row] for group in groups.values() for row in names if row in group)
+    key = keys[0] if keys else HEADLINE
+    rows = []
+    for label, group in groups.items():
+        values = [group.get(row, {}).get(key) for row in names]
+        best = max((float(value) for value in values if value is not None), default=math.nan)
+        users = group.get("users")
+        cells = (Cell(text="" if users is None else f"{users:,}"), *(_cell(value, best) for value in values))
+        rows.append(TableRow(name=label, own=False, cells=cells))
+    title = f"By {name.replace('_', ' ')}: {metric_name(key)}"
+    return Table(title=title, note="", columns=("", "users", *names), rows=tuple(rows))
+
+
+def _catalogue(found: Mapping[str, Any]) -> Table:
+    """How much of the catalogue the lists show; of the model and its baselines, or of the model alone."""
+    rows: Rows = found if all(isinstance(row, Mapping) for row in found.values()) else {MODEL: found}
+    keys = list(dict.fromkeys(key for row in rows.values() for key in row))
+    return Table(
+        title="How much of the catalogue they show",
+        note="Coverage: share of the catalogue in at least one list. Gini: 0 where all items are listed equally often, 1 where "
+        "one item is all there is. Novelty: how rare the listed items are.",
+        columns=("", *(metric_name(key) for key in keys)),
+        rows=tuple(
+            TableRow(name=name, own=name == MODEL, cells=tuple(_cell(row.get(key), math.nan) for key in keys))
+            for name, row in rows.items()
+        ),
+    )
+
+
+def _ordered(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The metrics of some rows, the most telling first."""
+    there = list(dict.fromkeys(key for row in rows for key, value in row.items() if isinstance(value, int | float)))
+    others = sorted((key for key in there if key not in _FIRST), key=lambda key: key == _LAST)
+    return [key for key in _FIRST if key in there] + others
+
+
+def _cell(value: float | None, best: float, interval: Sequence[float] | None = None) -> Cell:
+    if value is None:
+        return Cell(text="")
+    text = f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
+    return Cell(text=text, interval="–".join(f"{end:.3f}" for end in interval or ()), best=value == best)
+
+
+def curves(points: Sequence[Mapping[str, Any]], best_epoch: int | None = None) -> tuple[tuple[Plot, ...], str]:
+    """Loss and the cost of held-out events over the epochs, the best epoch marked, and a sentence on it.
+
+    Args:
+        points: Rows of training.parquet.
+        best_epoch: Whose parameters were kept; None: not known.
+    """
+    plots = []
+    for column, (title, y_label) in _CURVES.items():
+        pairs = [(float(point["epoch"]), float(point[column])) for point in points if _finite(point.get(column))]
+        if len(pairs) < 2:
+            continue
+        plot = line_plot(title, pairs, "epoch", f"{y_label}, lower is better")
+        kept = [place for place, (epoch, _) in enumerate(pairs) if epoch == best_epoch]
+        if kept and plot.points:
+            at = plot.points[kept[0]]
+            plot = replace(plot, points=(Point(at.x, at.y, f"kept: {at.title}"),))
+        plots.append(plot)
+    note = (
+        f"The parameters after epoch {best_epoch} of {len(points)} were kept; they are marked." if best_epoch and plots else ""
+    )
+    return tuple(plots), note
+
+
+def _finite(value: Any) -> bool:
+    return value is not None and math.isfinite(float(value))
