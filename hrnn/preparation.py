@@ -8,8 +8,11 @@ import numpy as np
 
 from hrnn.batching import Rows
 from hrnn.blending import Examples, draw_examples
+from hrnn.event_context import EventContext
+from hrnn.models.hrnn import HrnnShape, Variant
 from hrnn.sequences import Sequences
 from hrnn.splits import EvaluationSplit, evaluation_split
+from hrnn.training_settings import TrainingSettings
 from schemas.errors import DataError
 
 
@@ -36,6 +39,25 @@ def prepare(sequences: Sequences, seed: int) -> Prepared:
     available = sequences.truncate(split.user_rows, split.keep_counts)
     examples = draw_examples(available, seed)
     return Prepared(split, available, examples, available.truncate(examples.user_rows, examples.keep_counts))
+
+
+def shape_of(sequences: Sequences, settings: TrainingSettings, hidden_dimension: int, variant: Variant) -> HrnnShape:
+    """The shape of the model that is trained on these sequences.
+
+    Args:
+        sequences: All of them.
+        settings: Which inputs there are.
+        hidden_dimension: H.
+        variant: Of HRNN.
+    """
+    context = EventContext.of(sequences, gaps=settings.gap_inputs, types=settings.type_inputs)
+    return HrnnShape(
+        num_items=sequences.num_items,
+        hidden_dimension=hidden_dimension,
+        variant=variant,
+        gap_buckets=context.gap_buckets,
+        event_types=context.event_types,
+    )
 
 
 def users_between(sequences: Sequences, low: float, high: float) -> Rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from hrnn.models.hrnn import Hrnn
@@ -13,17 +14,24 @@ _MOST_EXAMPLES = 1_000  # of each kind; a replay takes time that no training use
 
 
 @torch.no_grad()
-def validation_cost(model: Hrnn, prepared: Prepared) -> float | None:
+def validation_cost(model: Hrnn, prepared: Prepared, event_weights: npt.NDArray[np.float32] | None = None) -> float | None:
     """Mean of -log(share of exp(score)) of each example's first hidden event among all items with events, or None without any.
 
     Examples asked `now` are predicted by the state that goes on with their session, those asked `later` by a new session's.
+
+    Args:
+        model: As it is.
+        prepared: Examples, and what the model learns from.
+        event_weights: float32 [E]: the mean is weighted, and examples of weight 0 don't count; None: all count alike.
     """
     examples, available = prepared.examples, prepared.available
     chosen = np.concatenate([np.flatnonzero(examples.later == later)[:_MOST_EXAMPLES] for later in (False, True)])
     users, keep = examples.user_rows[chosen], examples.keep_counts[chosen]
     seen = prepared.learnt_from.item_counts() > 0
     targets = available.item_rows[available.user_offsets[:-1][users] + keep].astype(np.int64)
-    known = np.flatnonzero(seen[targets])
+    positions = available.user_offsets[:-1][users] + keep
+    weights = np.ones(len(users), dtype=np.float32) if event_weights is None else np.asarray(event_weights[positions])
+    known = np.flatnonzero(seen[targets] & (weights > 0))
     if len(known) == 0:
         return None
     states = replay(model, available.truncate(users, keep), users[known])
@@ -32,4 +40,6 @@ def validation_cost(model: Hrnn, prepared: Prepared) -> float | None:
     table = model.item_table.cpu()
     scores = torch.addmm(table[:, -1], queries, table[:, :-1].t())
     scores[:, torch.from_numpy(~seen)] = -torch.inf
-    return float(torch.nn.functional.cross_entropy(scores, torch.from_numpy(targets[known])))
+    costs = torch.nn.functional.cross_entropy(scores, torch.from_numpy(targets[known]), reduction="none")
+    weighing = torch.from_numpy(weights[known])
+    return float((costs @ weighing) / weighing.sum())

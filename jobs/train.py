@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import torch
 import typer
 
 from hrnn.evaluation import Evaluation
-from hrnn.losses import LOSSES
-from hrnn.models.hrnn import Variant
 from hrnn.preparation import prepare
 from hrnn.sequences import Sequences
-from hrnn.training_settings import LossName, TrainingSettings
 from jobs.cli import job_main
-from jobs.storage import join
 from jobs.storage.folders import StepFolder, scratch_folder
 from jobs.training.checkpoints import WorkspaceCheckpoints
 from jobs.training.fit import FitOrder, FittedRecipe, fit
 from jobs.training.launch import Launch
 from jobs.training.options import Nnodes, NodeRank, NprocPerNode, RdzvBackend, RdzvEndpoint, RdzvId
 from jobs.training.publication import measure, write_curve, write_model, write_states
+from jobs.training.request import read_request
+from jobs.training.search import Search, clear, search
 from jobs.training.staging import Staged, stage
 from schemas.errors import ConfigError
-from schemas.hyperparameters import Hyperparameters
-from schemas.manifest import Manifest, fingerprint
-from schemas.recipes import parse_hyperparameters, recipe_for
-
-_VERSION = 1  # of what training makes of the same inputs; a higher one trains anew
+from schemas.manifest import Manifest
+from schemas.recipes import recipe_for
+from schemas.tuning import MOST_JOBS, MOST_PARALLEL_JOBS
 
 
 def train(
@@ -44,9 +39,15 @@ def train(
     variant: str = "init",
     loss: str = "cross_entropy",
     epochs: int | None = None,
+    patience: int | None = None,
     seed: int = 0,
     time_limit_seconds: float | None = None,
     within_session_only: bool = False,
+    event_type: str | None = None,
+    event_value_threshold: str | float | None = None,
+    events_config: Sequence[Mapping[str, Any]] | None = None,
+    hpo: Mapping[str, Any] | None = None,
+    auto_ml: bool = False,
     launch: Launch | None = None,
 ) -> dict[str, Any]:
     """Train, measure and publish one solution version; nothing is done where the same one lies there already.
@@ -58,10 +59,14 @@ def train(
         output_uri: Folder of the solution version.
         variant: `init` or `all`, for aws-hrnn.
         loss: A key of hrnn.losses.LOSSES, for aws-hrnn.
-        epochs: Times every event is met; None: the default.
+        epochs: Most times that every event is met; None: the default.
+        patience: Epochs without a better validation that end the training, 0 for never; None: the default.
         seed: Of everything random.
         time_limit_seconds: Bound of the training loop; None: none.
         within_session_only: The papers' mode, for aws-hrnn: the first event of a session is nothing to be predicted.
+        event_type, event_value_threshold, events_config: schemas.event_rules.event_rules, for aws-hrnn.
+        hpo: Fields of schemas.solutions.Hpo: hyperparameters are searched for; None: they are not.
+        auto_ml: Every recipe that is offered is tried with its defaults, and the best one kept.
         launch: Ranks and nodes.
 
     Returns:
@@ -73,55 +78,44 @@ def train(
         MachineError: A rank died.
     """
     began = time.monotonic()
-    name = recipe_for(recipe).name
-    parsed = parse_hyperparameters(recipe, dict(hyperparameters or {}))
-    settings = replace(_settings(parsed, loss, epochs, seed, time_limit_seconds), within_session_only=within_session_only)
-    if variant not in ("init", "all"):
-        raise ConfigError("there is no such variant of HRNN", where="variant", value=variant, allowed="init, all")
+    request = read_request(
+        recipe=recipe,
+        hyperparameters=hyperparameters or {},
+        variant=variant,
+        loss=loss,
+        epochs=epochs,
+        patience=patience,
+        seed=seed,
+        time_limit_seconds=time_limit_seconds,
+        within_session_only=within_session_only,
+        event_type=event_type,
+        event_value_threshold=event_value_threshold,
+        events_config=events_config,
+        hpo=hpo,
+        auto_ml=auto_ml,
+    )
+    launch = launch or Launch()
     source, folder = StepFolder(sequences_uri), StepFolder(output_uri)
     sequences_manifest = source.require("sequences")
-    config = {"recipe": name, "hyperparameters": parsed.model_dump(), "version": _VERSION, "variant": variant}
-    config |= {"settings": {key: value for key, value in asdict(settings).items() if key != "checkpoint_seconds"}}
-    identity = fingerprint("train", config, [sequences_manifest.fingerprint])
+    order = request.order(sequences_manifest, folder.uri)
     existing = folder.manifest()
-    if existing is not None and existing.fingerprint == identity:
+    if existing is not None and existing.fingerprint == order.identity:
         return _summary(folder, existing, began, skipped=True)
-    order = FitOrder(
-        recipe=name,
-        hyperparameters=parsed,
-        settings=settings,
-        variant=cast(Variant, variant),
-        gap_seconds=sequences_manifest.facts.get("gap_seconds"),
-        identity=identity,
-        checkpoints_uri=join(folder.uri, "checkpoints"),
-    )
+    wanted = request.search(folder.uri)
+    if wanted is not None and launch.nnodes > 1:
+        raise ConfigError("a search runs on one node", where="nnodes", value=launch.nnodes, allowed="1 with hpo or auto_ml")
     with scratch_folder("train") as scratch:
-        staged = stage(source, sequences_manifest, Path(scratch))
-        manifest = _fit_and_publish(order, config, source, folder, staged, launch or Launch(), Path(scratch))
+        staged = stage(source, sequences_manifest, Path(scratch), request.rules)
+        manifest = _fit_and_publish(order, wanted, request.config(), source, folder, staged, launch, Path(scratch))
     if manifest is None:
         seconds = round(time.monotonic() - began, 1)
         return {"job": "train", "output": folder.uri, "skipped": False, "published": False, "seconds": seconds}
     return _summary(folder, manifest, began, skipped=False)
 
 
-def _settings(
-    parsed: Hyperparameters, loss: str, epochs: int | None, seed: int, time_limit_seconds: float | None
-) -> TrainingSettings:
-    if loss not in LOSSES:
-        raise ConfigError("there is no such loss", where="loss", value=loss, allowed=", ".join(LOSSES))
-    if epochs is not None and epochs < 1:
-        raise ConfigError("at least one epoch is needed", where="epochs", value=epochs, allowed="1 and more")
-    return TrainingSettings(
-        num_steps=getattr(parsed, "bptt", TrainingSettings.num_steps),
-        epochs=epochs or TrainingSettings.epochs,
-        loss=cast(LossName, loss),
-        seed=seed,
-        time_limit_seconds=time_limit_seconds,
-    )
-
-
 def _fit_and_publish(
     order: FitOrder,
+    wanted: Search | None,
     config: dict[str, Any],
     source: StepFolder,
     folder: StepFolder,
@@ -133,6 +127,9 @@ def _fit_and_publish(
     torch.set_num_threads(1)  # the last bits of a sum depend on how many threads share it
     sequences = Sequences.load(staged.arrays)
     prepared = prepare(sequences, order.settings.seed)
+    identity, found = order.identity, dict[str, Any]()
+    if wanted is not None:
+        order, found = search(wanted, order, sequences, prepared, staged.arrays, launch, scratch)
     fitted = fit(order, sequences, prepared, staged.arrays, launch, scratch)
     if fitted is None:
         return None
@@ -144,7 +141,7 @@ def _fit_and_publish(
     paths = {"model": model.path, "training": curve.path, "metrics": measured[1].path, "catalogue": catalogue.path}
     manifest = folder.publish(
         "solution_version",
-        order.identity,
+        identity,
         config,
         [source.reference(staged.manifest)],
         [model, curve, *measured, *states, catalogue],
@@ -154,8 +151,10 @@ def _fit_and_publish(
             "events": sequences.num_events,
             "test_users": len(prepared.split),
         },
-        facts=paths | {"shards": shards} | _facts(order, fitted, staged, evaluation, measured[0].path),
+        facts=paths | {"shards": shards} | _facts(order, fitted, staged, evaluation, measured[0].path) | found,
     )
+    if wanted is not None:
+        clear(wanted)
     WorkspaceCheckpoints(order.checkpoints_uri).clear()
     return manifest
 
@@ -166,17 +165,22 @@ def _facts(order: FitOrder, fitted: FittedRecipe, staged: Staged, evaluation: Ev
         "hyperparameters": order.hyperparameters.model_dump(),
         "dimension": fitted.nightly.item_vectors().shape[1],
         "hash_seed": staged.manifest.facts.get("hash_seed", 0),
+        "training_outcome": fitted.facts,
         "scores": recipe_for(order.recipe).has_scores,
         "evaluation": evaluation.to_document() | {"held_out": held_out, "dimension": fitted.evaluation.item_vectors().shape[1]},
     }
 
 
 def _summary(folder: StepFolder, manifest: Manifest, began: float, *, skipped: bool) -> dict[str, Any]:
+    told: dict[str, Any] = {key: manifest.facts[key] for key in ("tunedHPOParams", "autoMLResult") if key in manifest.facts}
+    outcome = manifest.facts.get("training_outcome", {})
+    told |= {key: outcome[key] for key in ("epochs", "best_epoch") if key in outcome}
     return {
         "job": "train",
         "output": folder.uri,
         "skipped": skipped,
         "published": True,
+        **told,
         "recipe": manifest.facts["recipe"],
         **manifest.counts,
         "metrics": manifest.facts["evaluation"]["metrics"],
@@ -191,10 +195,21 @@ def run(
     hyperparameters: Annotated[str, typer.Option(help='JSON: {"hidden_dimension": "64"}; strings or numbers.')] = "{}",
     variant: Annotated[str, typer.Option(help="init: sessions start from the user state; all: every event sees it.")] = "init",
     loss: Annotated[str, typer.Option(help="cross_entropy, bpr_max, top1_max or top1.")] = "cross_entropy",
-    epochs: Annotated[int | None, typer.Option(min=1, help="Times every event is met.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Most times that every event is met.")] = None,
+    patience: Annotated[int | None, typer.Option(min=0, help="Epochs without better validation that end it; 0: never.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     time_limit: Annotated[float | None, typer.Option(min=0.0, help="Seconds after which the training loop ends.")] = None,
     within_session_only: Annotated[bool, typer.Option(help="The papers' mode: sessions' first events are no targets.")] = False,
+    event_type: Annotated[str | None, typer.Option(help="Only events of this type are to be predicted.")] = None,
+    event_value_threshold: Annotated[str | None, typer.Option(help="Only events of this EVENT_VALUE and more are.")] = None,
+    events_config: Annotated[
+        str | None, typer.Option(help='JSON: [{"event_type": "buy", "event_value_threshold": "1", "weight": 0.6}, …].')
+    ] = None,
+    hpo: Annotated[bool, typer.Option("--hpo", help="Search for better hyperparameters (performHPO).")] = False,
+    hpo_jobs: Annotated[int, typer.Option(min=1, max=MOST_JOBS, help="--hpo: trainings in all.")] = 8,
+    hpo_parallel_jobs: Annotated[int, typer.Option(min=1, max=MOST_PARALLEL_JOBS, help="--hpo: at the same time.")] = 1,
+    hpo_ranges: Annotated[str, typer.Option(help='--hpo: JSON: {"bptt": [4, 16]}; else the whole ranges.')] = "{}",
+    auto_ml: Annotated[bool, typer.Option("--auto-ml", help="Try every recipe, keep the best (performAutoML).")] = False,
     nproc_per_node: NprocPerNode = None,
     nnodes: Nnodes = 1,
     node_rank: NodeRank = 0,
@@ -203,23 +218,25 @@ def run(
     rdzv_id: RdzvId = "hrnn",
 ) -> dict[str, Any]:
     """Fit a recipe to sequences; write a solution version."""
-    try:
-        parsed = json.loads(hyperparameters)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"this is no JSON ({error})", where="--hyperparameters", value=hyperparameters) from None
-    if not isinstance(parsed, dict):
-        raise ConfigError("this is no JSON object", where="--hyperparameters", value=hyperparameters)
+    ranges = _json(hpo_ranges, "--hpo-ranges", dict)
+    searched = {"max_jobs": hpo_jobs, "parallel_jobs": hpo_parallel_jobs, "ranges": ranges}
     return train(
         sequences_uri=sequences,
         recipe=recipe,
-        hyperparameters=parsed,
+        hyperparameters=_json(hyperparameters, "--hyperparameters", dict),
         output_uri=output,
         variant=variant,
         loss=loss,
         epochs=epochs,
+        patience=patience,
         seed=seed,
         time_limit_seconds=time_limit,
         within_session_only=within_session_only,
+        event_type=event_type,
+        event_value_threshold=event_value_threshold,
+        events_config=None if events_config is None else _json(events_config, "--events-config", list),
+        hpo=searched if hpo else None,
+        auto_ml=auto_ml,
         launch=Launch(
             nproc_per_node=nproc_per_node,
             nnodes=nnodes,
@@ -229,6 +246,17 @@ def run(
             rdzv_id=rdzv_id,
         ),
     )
+
+
+def _json(text: str, option: str, kind: type) -> Any:
+    """What an option's JSON says."""
+    try:
+        parsed = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"this is no JSON ({error})", where=option, value=text) from None
+    if not isinstance(parsed, kind):
+        raise ConfigError(f"this is no JSON {'object' if kind is dict else 'list'}", where=option, value=text)
+    return parsed
 
 
 if __name__ == "__main__":

@@ -10,12 +10,13 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
 from hrnn.distributed import Ranks
-from hrnn.models.hrnn import Hrnn, HrnnShape
-from hrnn.preparation import prepare, users_between
+from hrnn.models.hrnn import Hrnn
+from hrnn.preparation import prepare, shape_of, users_between
 from hrnn.sequences import Sequences
 from hrnn.training import Stopped, Trainer
 from hrnn.training_settings import CurvePoint
@@ -24,6 +25,7 @@ from jobs.progress import Progress
 from jobs.training.checkpoints import WorkspaceCheckpoints
 from jobs.training.leash import end_with_parent
 from jobs.training.spec import WorkerSpec
+from jobs.training.staging import EVENT_WEIGHTS
 from schemas.errors import HrnnError
 
 STOPPED = 75  # exit status after SIGTERM: the checkpoint is written, run again to go on
@@ -57,17 +59,14 @@ def work(spec: WorkerSpec, ranks: Ranks, stopping: list[bool]) -> None:
     prepared = prepare(sequences, settings.seed)
     learnt_from = prepared.learnt_from
     counts = learnt_from.item_counts()
-    shape = HrnnShape(
-        num_items=sequences.num_items,
-        hidden_dimension=spec.hyperparameters["hidden_dimension"],
-        variant="all" if spec.variant == "all" else "init",
-    )
+    shape = shape_of(sequences, settings, spec.hyperparameters["hidden_dimension"], "all" if spec.variant == "all" else "init")
     users = users_between(
         learnt_from,
         spec.hyperparameters["min_user_history_length_percentile"],
         spec.hyperparameters["max_user_history_length_percentile"],
     )
     model = Hrnn.initial(shape, counts, settings.seed)
+    weights = np.load(Path(spec.arrays) / EVENT_WEIGHTS, mmap_mode="r") if spec.weighted else None
     bar = Progress(None, "events", "train")
     trainer = Trainer(
         model,
@@ -77,7 +76,8 @@ def work(spec: WorkerSpec, ranks: Ranks, stopping: list[bool]) -> None:
         ranks=ranks,
         store=WorkspaceCheckpoints(spec.checkpoints_uri),
         identity=spec.identity,
-        validate=lambda trained: validation_cost(trained, prepared),
+        event_weights=weights,
+        validate=lambda trained: validation_cost(trained, prepared, weights),
         progress=lambda events, text: bar.update(events, text),
         should_stop=lambda: bool(stopping),
     )
@@ -85,19 +85,20 @@ def work(spec: WorkerSpec, ranks: Ranks, stopping: list[bool]) -> None:
     if ranks.rank == 0:
         begun = f", going on after {done:,}" if done else ""
         where = f"{ranks.world_size} ranks on {ranks.device.type}"
-        print(f"train: {events:,} events an epoch, {settings.epochs} epochs, {where}{begun}", file=sys.stderr, flush=True)
+        most = f"{settings.epochs} epochs at most"
+        print(f"train: {events:,} events an epoch, {most}, {where}{begun}", file=sys.stderr, flush=True)
     bar.total = events * settings.epochs - done
     with bar:
         curve = trainer.run()
     if ranks.rank == 0:
-        write_answers(spec, trainer.model, curve)
+        write_answers(spec, trainer.model, curve, trainer.best_epoch)
 
 
-def write_answers(spec: WorkerSpec, model: Hrnn, curve: list[CurvePoint]) -> None:
-    """Leave the trained parameters and the curve on this node."""
+def write_answers(spec: WorkerSpec, model: Hrnn, curve: list[CurvePoint], best_epoch: int) -> None:
+    """Leave the trained parameters, the curve and the epoch that they are of on this node."""
     tensors = {"item_table": model.item_table.cpu().contiguous(), "dense": model.dense.cpu().contiguous()}
     save_file(tensors, spec.model_path)
-    spec.curve_path.write_text(json.dumps([asdict(point) for point in curve]))
+    spec.curve_path.write_text(json.dumps({"curve": [asdict(point) for point in curve], "best_epoch": best_epoch}))
 
 
 def _catch_sigterm() -> list[bool]:

@@ -22,46 +22,28 @@ import tomllib
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.config_errors import NAME_RULE, config_error
 from schemas.errors import ConfigError
 from schemas.quotas import Quotas
-from schemas.recipes import RECIPE_ARN, parse_hyperparameters, recipe_for
+from schemas.recipes import parse_hyperparameters, recipe_for
+from schemas.solutions import Count, Section, Solution
 
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}$")]
 Uri = Annotated[str, StringConstraints(strict=True, pattern=r"^((s3|s3a|s3n)://[^/]|file://|[^:]+$|[^:]+:[^/])")]
-Count = Annotated[int, Field(strict=True, ge=1)]
 DatasetName = Literal["interactions", "items", "users"]
 
 
-class _Section(BaseModel):
-    """One table of the config; knows its keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _keys_are_known(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            allowed = [field.alias or name for name, field in cls.model_fields.items()]
-            for key in data:
-                if key not in allowed:
-                    meant = get_close_matches(str(key), allowed, 1, 0.6)
-                    context = {"key": key, "allowed": ", ".join(allowed), "meant": meant[0] if meant else ""}
-                    raise PydanticCustomError("unknown_key", "this key is not known", context)
-        return data
-
-
-class DatasetGroup(_Section):
+class DatasetGroup(Section):
     """What all of it is called, and where it goes."""
 
     name: Name = Field(description=NAME_RULE)
     workspace: Uri = Field(description="the folder for all that the platform writes: s3://bucket/path or a local path")
 
 
-class Dataset(_Section):
+class Dataset(Section):
     """One dataset: its schema and its rows."""
 
     avro: Uri | dict[str, Any] = Field(
@@ -76,7 +58,7 @@ class Dataset(_Section):
     )
 
 
-class Datasets(_Section):
+class Datasets(Section):
     """The datasets of the group."""
 
     interactions: Dataset = Field(description="who did what with which item when")
@@ -93,14 +75,14 @@ class Datasets(_Section):
         return {**found, "interactions": self.interactions}
 
 
-class Validation(_Section):
+class Validation(Section):
     """What Personalize allows and advises, and how strictly it is taken."""
 
     strict: bool = Field(default=False, description="stop the night where Personalize would refuse the data")
     quotas: Quotas = Field(default_factory=Quotas, description="name = value; those left out are Personalize's newest")
 
 
-class Sessions(_Section):
+class Sessions(Section):
     """How interactions become sessions."""
 
     gap_seconds: Count | Literal["none"] = Field(
@@ -124,44 +106,7 @@ class Sessions(_Section):
         return None if self.gap_seconds == "none" else self.gap_seconds
 
 
-class Training(_Section):
-    """What Personalize does not let one choose: how a model is fitted. For recipes that are trained step by step."""
-
-    variant: Literal["init", "all"] = Field(
-        default="init", description='"init": sessions start from the user\'s state; "all": every event sees it'
-    )
-    loss: Literal["cross_entropy", "bpr_max", "top1_max", "top1"] = Field(
-        default="cross_entropy", description='"cross_entropy", "bpr_max", "top1_max" or "top1"'
-    )
-    epochs: Count | None = Field(default=None, description="times every event is met, 1 or more; absent: the recipe's own")
-    seed: Annotated[int, Field(strict=True, ge=0)] = Field(
-        default=0, description="whole number of 0 or more; of everything random"
-    )
-    time_limit_seconds: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="seconds after which fitting ends, above 0; absent: none"
-    )
-
-
-class Solution(_Section):
-    """A recipe and its settings."""
-
-    recipe: Annotated[str, StringConstraints(strict=True, min_length=1)] = Field(
-        description="name of a recipe (`hrnn recipes` lists them), or its ARN"
-    )
-    hyperparameters: dict[str, str | int | float | bool] = Field(
-        default_factory=dict, description="name = value; strings as in Personalize, or numbers"
-    )
-    training: Training = Field(default_factory=Training, description="how the model is fitted")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _recipe_without_arn(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("recipe"), str):
-            return {**data, "recipe": data["recipe"].removeprefix(RECIPE_ARN)}
-        return data
-
-
-class BatchInference(_Section):
+class BatchInference(Section):
     """Lists for the users of one input, every night."""
 
     solution: Name = Field(description="name of one of the solutions")
@@ -180,7 +125,7 @@ class BatchInference(_Section):
         return data
 
 
-class NightlyConfig(_Section):
+class NightlyConfig(Section):
     """All that a night needs to know."""
 
     dataset_group: DatasetGroup = Field(description="what all of it is called, and where it goes")
@@ -267,6 +212,7 @@ def build_config(document: dict[str, Any], where: str) -> NightlyConfig:
     for name, solution in config.solutions.items():
         recipe_for(solution.recipe, f"{where}: solutions.{name}.recipe")
         parse_hyperparameters(solution.recipe, solution.hyperparameters, f"{where}: solutions.{name}.hyperparameters")
+        solution.check(f"{where}: solutions.{name}")
     return config
 
 

@@ -152,8 +152,10 @@ def _train(workspace: str, config: NightlyConfig, name: str, sequences: Step) ->
     solution = config.solutions[name]
     parsed = parse_hyperparameters(solution.recipe, solution.hyperparameters).model_dump()
     training = solution.training.model_dump()
-    settings = {"recipe": solution.recipe, "hyperparameters": parsed, "training": training}
-    arguments = {"recipe": solution.recipe, "hyperparameters": dict(solution.hyperparameters), **training}
+    hpo = {} if solution.hpo is None else {"hpo": solution.hpo.model_dump()}
+    searched = hpo | ({"auto_ml": True} if solution.auto_ml else {})
+    settings = {"recipe": solution.recipe, "hyperparameters": parsed, "training": training, **searched}
+    arguments = {"recipe": solution.recipe, "hyperparameters": dict(solution.hyperparameters), **training, **searched}
     return _step(workspace, "train", name, settings, _after(sequences), sequences_uri=sequences.folder, **arguments)
 
 

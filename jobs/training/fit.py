@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from hrnn.blending import fit_weights
 from hrnn.models import model_for
-from hrnn.models.hrnn import Hrnn, HrnnShape, Variant
+from hrnn.models.hrnn import Hrnn, Variant
 from hrnn.own_items import repeat_odds
-from hrnn.preparation import Prepared
+from hrnn.preparation import Prepared, shape_of
 from hrnn.recency import Trends
 from hrnn.sequences import Sequences
 from hrnn.serving import EvaluationView, Fitted, NightlyView
@@ -23,6 +25,7 @@ from hrnn.session_model import ScoringModel
 from hrnn.training_settings import TrainingSettings
 from jobs.training.launch import Launch, run_ranks
 from jobs.training.spec import WorkerSpec
+from schemas.event_rules import EventRules
 from schemas.hyperparameters import Hyperparameters
 
 
@@ -35,12 +38,14 @@ class FittedRecipe:
         evaluation: What is measured: as of each test user's last known event.
         parameters: All that was learnt, by name.
         curve: Points of training.parquet.
+        facts: What the manifest tells of the training: epochs done, the best one, the model's shape.
     """
 
     nightly: ScoringModel
     evaluation: ScoringModel
     parameters: dict[str, Tensor]
     curve: list[dict[str, Any]]
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,7 @@ class FitOrder:
         gap_seconds: Of the sessions; None: whole histories are sessions.
         identity: Fingerprint of the solution version.
         checkpoints_uri: Where checkpoints live.
+        rules: Which events are targets; None: all.
     """
 
     recipe: str
@@ -64,6 +70,22 @@ class FitOrder:
     gap_seconds: int | None
     identity: str
     checkpoints_uri: str
+    rules: EventRules | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the ranks left on this node.
+
+    Attributes:
+        parameters: By name.
+        curve: Points of training.parquet.
+        best_epoch: The one that the parameters are of.
+    """
+
+    parameters: dict[str, Tensor]
+    curve: list[dict[str, Any]]
+    best_epoch: int
 
 
 def fit(
@@ -84,6 +106,12 @@ def fit(
         return FittedRecipe(
             entry.fit(sequences, order.hyperparameters), entry.fit(prepared.available, order.hyperparameters), {}, []
         )
+    trained = train_ranks(order, arrays, launch, scratch)
+    return None if trained is None else weigh(order, sequences, prepared, trained)
+
+
+def train_ranks(order: FitOrder, arrays: Path, launch: Launch, scratch: Path) -> Trained | None:
+    """Train under torchrun; None on a node that does not hold the first rank."""
     answers = scratch / "answers"
     answers.mkdir()
     spec = WorkerSpec(
@@ -95,35 +123,39 @@ def fit(
         variant=order.variant,
         settings=asdict(order.settings),
         threads=launch.threads,
+        weighted=order.rules is not None,
     )
     run_ranks(launch, spec, scratch / "spec.json")
     if not spec.model_path.is_file():
         return None
-    return weigh(order, sequences, prepared, load_file(spec.model_path), json.loads(spec.curve_path.read_text()))
+    answer = json.loads(spec.curve_path.read_text())
+    return Trained(load_file(spec.model_path), answer["curve"], answer["best_epoch"])
 
 
-def weigh(
-    order: FitOrder, sequences: Sequences, prepared: Prepared, parameters: dict[str, Tensor], curve: list[dict[str, Any]]
-) -> FittedRecipe:
+def weigh(order: FitOrder, sequences: Sequences, prepared: Prepared, trained: Trained) -> FittedRecipe:
     """Find out how much each path counts, and make the two views of the model."""
-    num_items, width = parameters["item_table"].shape
-    shape = HrnnShape(num_items=num_items, hidden_dimension=width - 1, variant=order.variant)
-    model = Hrnn(shape, parameters["item_table"], parameters["dense"])
-    use_trends = bool(getattr(order.hyperparameters, "recency_mask", True))
-    now, later = (
-        fit_weights(
-            model,
-            prepared.available,
-            prepared.learnt_from,
-            prepared.examples,
-            later=later,
-            use_trends=use_trends,
-            seed=order.settings.seed,
-        )
-        for later in (False, True)
-    )
+    model = model_of(order, sequences, trained)
+    now, later = path_weights(order, model, prepared)
     known = Fitted(model, now, later, repeat_odds(prepared.available), Trends(prepared.available))
     everything = replace(known, item_repeat_odds=repeat_odds(sequences), trends=Trends(sequences))
-    parameters |= {"paths.now": torch.from_numpy(now), "paths.later": torch.from_numpy(later)}
+    parameters = trained.parameters | {"paths.now": torch.from_numpy(now), "paths.later": torch.from_numpy(later)}
     cut = everything.trends.last + 1
-    return FittedRecipe(NightlyView(everything, cut, order.gap_seconds), EvaluationView(known), parameters, curve)
+    facts = {"epochs": len(trained.curve), "best_epoch": trained.best_epoch, "shape": asdict(model.shape)}
+    views = NightlyView(everything, cut, order.gap_seconds), EvaluationView(known)
+    return FittedRecipe(*views, parameters, trained.curve, facts)
+
+
+def model_of(order: FitOrder, sequences: Sequences, trained: Trained) -> Hrnn:
+    """The trained parameters as a model."""
+    table, dense = trained.parameters["item_table"], trained.parameters["dense"]
+    return Hrnn(shape_of(sequences, order.settings, table.shape[1] - 1, order.variant), table, dense)
+
+
+def path_weights(order: FitOrder, model: Hrnn, prepared: Prepared) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """How much each path counts: `now` and `later` (hrnn/blending.py)."""
+    use_trends = bool(getattr(order.hyperparameters, "recency_mask", True))
+    parts = prepared.available, prepared.learnt_from, prepared.examples
+    now, later = (
+        fit_weights(model, *parts, later=later, use_trends=use_trends, seed=order.settings.seed) for later in (False, True)
+    )
+    return now, later

@@ -25,6 +25,7 @@ class WorkerSpec:
         hyperparameters: The recipe's, parsed.
         variant: `init` or `all`.
         settings: How to train.
+        weighted: Whether events' weights lie among the arrays.
         threads: CPU threads of each rank.
     """
 
@@ -36,6 +37,7 @@ class WorkerSpec:
     variant: str
     settings: dict[str, Any]
     threads: int
+    weighted: bool = False
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -57,7 +59,7 @@ class WorkerSpec:
 
     @property
     def curve_path(self) -> Path:
-        """JSON of the curve, likewise."""
+        """JSON of the curve and the best epoch, likewise."""
         return Path(self.answers) / "curve.json"
 
     def tell_error(self, error: HrnnError) -> None:

@@ -1,0 +1,246 @@
+"""performHPO and performAutoML: train several configurations, keep the one whose validation is best.
+
+Every trial learns from the same events and is measured on the same examples, which nothing was fitted on: the examples that
+`prepare` keeps, one half to weigh the paths, the other to measure NDCG@25 as `evaluate` does. The test users' hidden events
+play no part. A finished trial is a file in the solution version's folder and is not repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hrnn.batching import Rows
+from hrnn.blending import Examples
+from hrnn.evaluation import evaluate, hold_out
+from hrnn.models import model_for
+from hrnn.own_items import repeat_odds
+from hrnn.preparation import Prepared
+from hrnn.recency import Trends
+from hrnn.search import Trial, Values, best_trial, propose, require_optuna
+from hrnn.sequences import Sequences
+from hrnn.serving import EvaluationView, Fitted
+from hrnn.session_model import ScoringModel
+from hrnn.splits import EvaluationSplit
+from jobs.storage import join, store_for
+from jobs.training.checkpoints import WorkspaceCheckpoints
+from jobs.training.fit import FitOrder, Trained, model_of, path_weights, train_ranks
+from jobs.training.launch import Launch
+from schemas.manifest import fingerprint
+from schemas.recipes import RECIPE_ARN, RECIPES, parse_hyperparameters
+from schemas.solutions import Hpo
+from schemas.tuning import tuned_parameters
+
+METRIC = "normalized_discounted_cumulative_gain_at_25"
+_MOST_EXAMPLES = 4_000
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched for.
+
+    Attributes:
+        hpo: Bounds of the search; None: one trial a recipe (performAutoML).
+        recipes: Names; one, or all those to choose from.
+        folder: URI for the trials.
+        given: Hyperparameters as they were given.
+    """
+
+    hpo: Hpo | None
+    recipes: tuple[str, ...]
+    folder: str
+    given: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_trials(self) -> int:
+        """Trainings in all."""
+        return len(self.recipes) if self.hpo is None else self.hpo.max_jobs
+
+    def check(self) -> None:
+        """See that the search can be done, before anything is trained.
+
+        Raises:
+            ConfigError: A range is wrong, or Optuna is not installed.
+        """
+        if self.hpo is not None:
+            tuned_parameters(RECIPES[self.recipes[0]], self.hpo.ranges)
+            if self.hpo.max_jobs > 1:
+                require_optuna()
+
+
+def offered_recipes() -> tuple[str, ...]:
+    """What AutoML chooses from: recipes that personalise for users and can be trained here."""
+    return tuple(
+        recipe.name for recipe in RECIPES.values() if recipe.available and recipe.recipe_type == "USER_PERSONALIZATION"
+    )
+
+
+def search(
+    wanted: Search, order: FitOrder, sequences: Sequences, prepared: Prepared, arrays: Path, launch: Launch, scratch: Path
+) -> tuple[FitOrder, dict[str, Any]]:
+    """Try configurations, in rounds of as many as may run at a time.
+
+    Args:
+        wanted: What is searched for.
+        order: The training without a search.
+        sequences, prepared, arrays, launch, scratch: As `fit` takes them.
+
+    Returns:
+        The order of the best trial, whose training is finished in its checkpoint, and facts for the manifest.
+    """
+    trials: list[Trial] = []
+    at_once = 1 if wanted.hpo is None else wanted.hpo.parallel_jobs
+    for first in range(0, wanted.num_trials, at_once):
+        numbers = range(first, min(first + at_once, wanted.num_trials))
+        orders = [_order(wanted, order, number, trials) for number in numbers]
+
+        def tried(number: int, orders: Sequence[FitOrder] = orders, first: int = first) -> Trial:
+            return _tried(wanted, orders[number - first], number, sequences, prepared, arrays, launch, scratch)
+
+        trials += _all(tried, numbers)
+        best = best_trial(trials)
+        for number in range(trials[-1].number + 1):
+            if number != best.number:
+                WorkspaceCheckpoints(_checkpoints(wanted, number)).clear()
+    best = best_trial(trials)
+    return _rebuilt(wanted, order, best), _facts(wanted, trials, best)
+
+
+def clear(wanted: Search) -> None:
+    """Remove what the trials have left; the manifest holds their results."""
+    store = store_for(wanted.folder)
+    store.delete([file.uri for file in store.list(wanted.folder + "/")])
+
+
+def _all(tried: Callable[[int], Trial], numbers: range) -> list[Trial]:
+    """Trials of one round; a single one in this thread, where signals are caught."""
+    if len(numbers) == 1:
+        return [tried(numbers[0])]
+    with ThreadPoolExecutor(len(numbers)) as pool:
+        return list(pool.map(tried, numbers))
+
+
+def _order(wanted: Search, order: FitOrder, number: int, finished: Sequence[Trial]) -> FitOrder:
+    """What a trial trains."""
+    if wanted.hpo is None:
+        return _with(wanted, order, number, wanted.recipes[number], {})
+    parameters = tuned_parameters(RECIPES[order.recipe], wanted.hpo.ranges)
+    values = propose(parameters, order.hyperparameters.model_dump(), number, finished, order.settings.seed)
+    return _with(wanted, order, number, order.recipe, values)
+
+
+def _rebuilt(wanted: Search, order: FitOrder, trial: Trial) -> FitOrder:
+    return _with(wanted, order, trial.number, trial.recipe, trial.hyperparameters)
+
+
+def _with(wanted: Search, order: FitOrder, number: int, recipe: str, values: Values) -> FitOrder:
+    parsed = parse_hyperparameters(recipe, {**wanted.given, **values})
+    settings = replace(order.settings, num_steps=getattr(parsed, "bptt", order.settings.num_steps))
+    identity = fingerprint("trial", {"recipe": recipe, "hyperparameters": parsed.model_dump()}, [order.identity])
+    return replace(
+        order,
+        recipe=recipe,
+        hyperparameters=parsed,
+        settings=settings,
+        identity=identity,
+        checkpoints_uri=_checkpoints(wanted, number),
+    )
+
+
+def _checkpoints(wanted: Search, number: int) -> str:
+    return join(wanted.folder, f"trial-{number:03d}", "checkpoints")
+
+
+def _tried(
+    wanted: Search,
+    order: FitOrder,
+    number: int,
+    sequences: Sequences,
+    prepared: Prepared,
+    arrays: Path,
+    launch: Launch,
+    scratch: Path,
+) -> Trial:
+    """The result of a trial, from its file where it is finished."""
+    uri = join(wanted.folder, f"trial-{number:03d}", f"result-{order.identity[:16]}.json")
+    store = store_for(uri)
+    if store.stat(uri) is not None:
+        return Trial(**json.loads(store.read(uri)))
+    own_scratch = scratch / f"trial-{number}"
+    own_scratch.mkdir()
+    entry = model_for(order.recipe)
+    trained = Trained({}, [], 0)
+    if entry.fit is not None:
+        model: ScoringModel = entry.fit(prepared.learnt_from, order.hyperparameters)
+        objective = measured(model, prepared, order.settings.seed)
+    else:
+        found = train_ranks(order, arrays, launch, own_scratch)
+        assert found is not None
+        trained = found
+        objective = measured_paths(order, sequences, prepared, trained)
+    parsed = order.hyperparameters.model_dump()
+    tunable = [parameter.name for parameter in order.hyperparameters.parameters() if parameter.tunable]
+    trial = Trial(
+        number=number,
+        recipe=order.recipe,
+        hyperparameters={name: parsed[name] for name in tunable},
+        objective=objective,
+        best_epoch=trained.best_epoch,
+        epochs=len(trained.curve),
+        seconds=round(float(trained.curve[-1]["seconds"]), 1) if trained.curve else 0.0,
+    )
+    store.write(uri, json.dumps(asdict(trial)).encode())
+    told = ", ".join(f"{name} {value}" for name, value in trial.hyperparameters.items())
+    done = f"trial {number + 1} of {wanted.num_trials}: {order.recipe} {told}".rstrip()
+    print(f"{done}: NDCG@25 {objective:.4f}", file=sys.stderr, flush=True)
+    return trial
+
+
+def measured_paths(order: FitOrder, sequences: Sequences, prepared: Prepared, trained: Trained) -> float:
+    """NDCG@25 of a trained model with its paths, weighed on the examples that are not measured."""
+    model = model_of(order, sequences, trained)
+    kept = np.setdiff1d(np.arange(len(prepared.examples.user_rows)), measuring_examples(prepared, order.settings.seed))
+    weighing = replace(prepared, examples=_some(prepared.examples, kept))
+    now, later = path_weights(order, model, weighing)
+    learnt_from = prepared.learnt_from
+    fitted = Fitted(model, now, later, repeat_odds(learnt_from), Trends(learnt_from))
+    return measured(EvaluationView(fitted), prepared, order.settings.seed)
+
+
+def measuring_examples(prepared: Prepared, seed: int) -> Rows:
+    """int64, rising: every second example, shuffled by the seed."""
+    generator = np.random.Generator(np.random.Philox(key=[seed, 2 << 40]))
+    order = generator.permutation(len(prepared.examples.user_rows))
+    return np.sort(order[: max(1, len(order) // 2)][:_MOST_EXAMPLES])
+
+
+def measured(model: ScoringModel, prepared: Prepared, seed: int) -> float:
+    """NDCG@25 of a model on the measuring half of the examples."""
+    examples = _some(prepared.examples, measuring_examples(prepared, seed))
+    by_user = np.argsort(examples.user_rows)
+    split = EvaluationSplit(examples.user_rows[by_user], examples.keep_counts[by_user], examples.truth_counts[by_user])
+    available = prepared.available
+    states = model.user_states(available.truncate(split.user_rows, split.keep_counts), split.user_rows)
+    counts = available.item_counts()
+    found = evaluate(hold_out(split, available, states), model.item_vectors(), model.item_bias(), counts, counts)
+    return found.rows["model"][METRIC]
+
+
+def _some(examples: Examples, at: Rows) -> Examples:
+    columns = (getattr(examples, column.name)[at] for column in fields(examples))
+    return Examples(*columns)
+
+
+def _facts(wanted: Search, trials: Sequence[Trial], best: Trial) -> dict[str, Any]:
+    told = {"metric": METRIC, "best_trial": best.number, "trials": [asdict(trial) for trial in trials]}
+    if wanted.hpo is None:
+        return {"search": told, "autoMLResult": {"bestRecipeArn": RECIPE_ARN + best.recipe}}
+    tuned = {name: str(value) for name, value in best.hyperparameters.items()}
+    return {"search": told, "tunedHPOParams": {"algorithmHyperParameters": tuned}}
