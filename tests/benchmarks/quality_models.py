@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from hrnn.blending import OWN_WEIGHTS, TREND_WEIGHTS, Examples, draw_examples, fit_weights
 from hrnn.event_context import GAP_BUCKETS
 from hrnn.models.hrnn import Hrnn, HrnnShape, Variant
-from hrnn.own_items import own_item_features, repeat_odds
+from hrnn.own_items import OwnItemFeatures, own_item_features, repeat_odds
 from hrnn.peers.moments import Moments
 from hrnn.protocols.last_session import LastSession, Scores, metrics_of, ranks_of
 from hrnn.protocols.next_event import states_before
@@ -23,6 +24,9 @@ from hrnn.sequences import Sequences
 from hrnn.serving import Fitted, NightlyView
 from hrnn.training import Trainer
 from hrnn.training_settings import TrainingSettings
+
+Rows = npt.NDArray[np.int64]
+Weights = npt.NDArray[np.float32]
 
 _AT_ONCE = 512
 
@@ -109,10 +113,10 @@ def train(
 
 def sequence_metrics(model: Hrnn, hidden: LastSession) -> dict[str, float]:
     """The session-aware protocol, by the sequence alone."""
-    queries = states_before(model, hidden.sequences, hidden.targets)
+    queries = states_before(model, hidden.sequences, hidden.targets).continuing
     vectors, bias = model.item_table[:, :-1].t(), model.item_table[:, -1]
 
-    def score(numbers: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Scores:
+    def score(numbers: Rows) -> Scores:
         return torch.addmm(bias, queries[torch.from_numpy(numbers)], vectors).numpy()
 
     return metrics_of(ranks_of(score, hidden.target_items, hidden.sequences.num_items, _known(hidden)))
@@ -121,13 +125,15 @@ def sequence_metrics(model: Hrnn, hidden: LastSession) -> dict[str, float]:
 def blended_metrics(fitted: Fitted, hidden: LastSession) -> dict[str, float]:
     """The session-aware protocol, by all paths with the weights of users who are asked in the midst of a session."""
     model, weights = fitted.model, fitted.now
-    queries = states_before(model, hidden.sequences, hidden.targets)
+    queries = fitted.mixed(
+        states_before(model, hidden.sequences, hidden.targets), np.zeros(len(hidden.targets), dtype=np.bool_)
+    )
     vectors, bias = model.item_table[:, :-1].t(), model.item_table[:, -1]
     in_time = np.argsort(hidden.moments.as_of, kind="stable")
 
-    def score(numbers: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Scores:
+    def score(numbers: Rows) -> Scores:
         chosen = in_time[numbers]
-        scores = (weights[0] * (queries[torch.from_numpy(chosen)] @ vectors) + weights[2] * bias).numpy()
+        scores = torch.addmm(bias, queries[torch.from_numpy(chosen)], vectors, beta=float(weights[2])).numpy()
         moments = hidden.moments[chosen]
         if weights[TREND_WEIGHTS].any():
             for line, time_ in enumerate(moments.as_of):
@@ -170,12 +176,12 @@ def _without_vectors(model: Hrnn) -> Hrnn:
     return Hrnn(model.shape, table, model.dense)
 
 
-def _own_items(sequences: Sequences, moments: Moments, odds: np.ndarray[tuple[int, ...], np.dtype[np.float32]]):  # type: ignore[no-untyped-def]
+def _own_items(sequences: Sequences, moments: Moments, odds: Weights) -> OwnItemFeatures:
     """Own items at each moment, as if each were a user of their own."""
     offsets = np.append(moments.user_begin, len(sequences.item_rows))
     each = replace(sequences, user_offsets=offsets, kept=moments.end - moments.user_begin)
     return own_item_features(each, np.arange(len(moments)), moments.as_of, odds)
 
 
-def _known(hidden: LastSession) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def _known(hidden: LastSession) -> npt.NDArray[np.bool_]:
     return hidden.training.item_counts() > 0
