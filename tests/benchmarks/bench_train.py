@@ -1,156 +1,128 @@
-"""Training steps of aws-hrnn beside the same model as a plain, eager PyTorch loop, in turn, in one process.
+"""Training steps of aws-hrnn beside the same model in plain, eager PyTorch, and beside the machine's matrix products.
 
-    python tests/benchmarks/bench_train.py --hidden-dimension 43 --windows 40 --rounds 5
+    python tests/benchmarks/bench_train.py --hidden-dimension 100 --negatives 2048 --windows 8 --rounds 7
 
-The plain loop is what one writes without this project: nn.Embedding with sparse gradients, two nn.GRUCell, the user
-cell evaluated for all
-lanes at every step and masked, autograd throughout, torch.optim.Adagrad, the same shared negatives. Data are made up: 20,000
-users of about 10 events in sessions of about 3, 30,000 items of Zipf popularity. Figures are events per second of wall
-and of CPU time; rounds alternate, so that noise of the machine falls on both, and the median round counts.
+Without sizes: two of them. All run in turn in one process with one thread; figures are medians over rounds of events a CPU
+second. The plain model (plain_training.py) takes its steps in two ways: one update a window, as ours does, and one update a
+step of all lanes, as GRU4Rec and the HRNN authors do. The floor is what the model's matrix products alone would take:
+
+    multiplications and additions an event = 30 H² + 38 H² / mean session length + 6 H (distinct negatives + 1)
+
+at the speed that torch.mm has, in this run, at the shapes used, in single precision and in bfloat16.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import statistics
 import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from plain_training import plain_windows, speed
+from stages import stage_milliseconds
+from training_runs import OurTraining, made_up_sequences
 
 from hrnn.batching import LanePlan
-from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.negatives import NegativeSampler
+from hrnn.sampled_softmax import coarse_type
 from hrnn.sequences import Sequences
-from hrnn.training import Stopped, Trainer
 from hrnn.training_settings import TrainingSettings
 
-NUM_USERS, NUM_ITEMS = 20_000, 30_000
+
+def products_speed(rows: int, width: int, negatives: int, kind: torch.dtype) -> float:
+    """Multiplications and additions a CPU second of the largest products of a window, median of 9."""
+    queries, vectors = torch.randn(rows, width).to(kind), torch.randn(negatives, width).to(kind)
+    scores, entering = torch.randn(rows, negatives).to(kind), torch.randn(width, 3 * width).to(kind)
+    shapes: list[Callable[[], torch.Tensor]] = [
+        lambda: torch.mm(queries, vectors.t()),
+        lambda: torch.mm(scores, vectors),
+        lambda: torch.mm(queries.t(), scores),
+        lambda: torch.mm(queries, entering),
+    ]
+    operations = 2 * rows * width * (3 * negatives + 3 * width)
+    seconds = []
+    for _ in range(10):
+        begun = time.process_time()
+        for shape in shapes:
+            shape()
+        seconds.append(time.process_time() - begun)
+    return operations / statistics.median(seconds[1:])
 
 
-def made_up_sequences(seed: int = 0) -> Sequences:
-    """Users with geometric numbers of events, sessions likewise, items by Zipf's law."""
-    random = np.random.default_rng(seed)
-    lengths = random.geometric(0.1, NUM_USERS) + 1
-    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
-    events = int(offsets[-1])
-    share = 1.0 / np.arange(10, NUM_ITEMS + 10)
-    starts = random.random(events) < 0.35
-    starts[offsets[:-1]] = True
-    items = random.choice(NUM_ITEMS, events, p=share / share.sum()).astype(np.int32)
-    return Sequences(offsets, items, np.arange(events), starts, np.zeros(events, dtype=np.int32), NUM_ITEMS)
+def operations_an_event(sequences: Sequences, settings: TrainingSettings, width: int) -> tuple[float, int]:
+    """By the module's formula; and the distinct negatives of a window."""
+    sampler = NegativeSampler(sequences.item_counts(), alpha=settings.alpha, num_samples=settings.num_negatives, seed=0)
+    distinct = int(np.median([len(sampler.draw(0, number).item_rows) for number in range(5)]))
+    session_length = sequences.num_events / int(sequences.session_starts.sum())
+    return 30 * width**2 + 38 * width**2 / session_length + 6 * width * (distinct + 1), distinct
 
 
-class PlainHrnn(nn.Module):
-    """HRNN-Init in eager PyTorch."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.vectors = nn.Embedding(NUM_ITEMS, width, sparse=True)
-        self.bias = nn.Embedding(NUM_ITEMS, 1, sparse=True)
-        self.session, self.user, self.initial = nn.GRUCell(width, width), nn.GRUCell(width, width), nn.Linear(width, width)
-        nn.init.uniform_(self.vectors.weight, -0.01, 0.01)
-        nn.init.zeros_(self.bias.weight)
-
-    def forward(
-        self, items: Tensor, session_starts: Tensor, user_starts: Tensor, state: Tensor, user: Tensor, negatives: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss of a window [T, B], and the states carried on."""
-        loss = torch.zeros(())
-        sampled, sampled_bias = self.vectors(negatives), self.bias(negatives).squeeze(1)
-        for step in range(len(items)):
-            moved = self.user(state, user)
-            user = torch.where(session_starts[step], moved, user).masked_fill(user_starts[step], 0.0)
-            state = torch.where(session_starts[step], torch.tanh(self.initial(user)), state)
-            vectors = self.vectors(items[step])
-            right = (state * vectors).sum(1, keepdim=True) + self.bias(items[step])
-            scores = torch.cat([right, state @ sampled.t() + sampled_bias], dim=1)
-            loss = loss + nn.functional.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.int64), reduction="sum")
-            state = self.session(vectors, state)
-        return loss / items.numel(), state.detach(), user.detach()
-
-
-def plain_run(sequences: Sequences, settings: TrainingSettings, width: int, windows: int) -> Callable[[], int]:
-    """A function that trains the plain model for some windows and returns the events it met."""
-    torch.manual_seed(0)
-    model = PlainHrnn(width)
-    optimiser = torch.optim.Adagrad(model.parameters(), lr=0.1)
-    sampler = NegativeSampler(
-        sequences.item_counts(), alpha=settings.alpha, num_samples=settings.num_negatives, seed=settings.seed
+def compare(settings: TrainingSettings, width: int, windows: int, rounds: int) -> None:
+    """Print one size's tables."""
+    sequences = made_up_sequences()
+    ours = OurTraining(sequences, settings, width)
+    by_window = plain_windows(sequences, settings, width, settings.num_steps)
+    by_step = plain_windows(sequences, settings, width, 1)
+    operations, distinct = operations_an_event(sequences, settings, width)
+    coarse = coarse_type(torch.zeros(1))
+    runs: dict[str, Callable[[], float]] = {
+        "ours": lambda: ours.speed(windows + 1),
+        "eager, one update a window": lambda: speed(by_window, max(1, windows // 3)),
+        "eager, one update a step": lambda: speed(by_step, max(1, windows // 6)),
+    }
+    products = {f"products, {str(kind).removeprefix('torch.')}": kind for kind in dict.fromkeys((torch.float32, coarse))}
+    found: dict[str, list[float]] = {name: [] for name in (*runs, *products)}
+    rows = settings.num_lanes * settings.num_steps
+    for number in range(rounds + 1):
+        for name, run in runs.items():
+            found[name].append(run())
+        for name, kind in products.items():
+            found[name].append(products_speed(rows, width, distinct, kind) / operations)
+        if number == 0:  # a warm-up
+            found = {name: [] for name in found}
+    print(
+        f"\nH = {width}, {settings.num_lanes} lanes, bptt {settings.num_steps}, {settings.num_negatives:,} negatives drawn "
+        f"({distinct:,} distinct), {operations / 1e6:.2f} M operations an event\n"
     )
-    plan = LanePlan(sequences, np.arange(NUM_USERS), settings.num_lanes, settings.num_steps, seed=0, epoch=0)
-
-    def run() -> int:
-        events = 0
-        state, user = torch.zeros(settings.num_lanes, width), torch.zeros(settings.num_lanes, width)
-        for number in range(windows):
-            window, negatives = plan.window(number), torch.from_numpy(sampler.draw(0, number).item_rows)
-            marks = [torch.from_numpy(marks).unsqueeze(2) for marks in (window.session_starts, window.user_starts)]
-            loss, state, user = model(torch.from_numpy(window.items), *marks, state, user, negatives)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            events += window.num_events
-        return events
-
-    return run
-
-
-def our_run(sequences: Sequences, settings: TrainingSettings, width: int, windows: int) -> Callable[[], int]:
-    """A function that trains ours for as many windows, and returns the events it met."""
-    counts = sequences.item_counts()
-
-    def run() -> int:
-        model = Hrnn.initial(HrnnShape(num_items=NUM_ITEMS, hidden_dimension=width), counts, seed=0)
-        asked = iter(range(windows + 1))
-        events: list[int] = []
-        trainer = Trainer(
-            model,
-            sequences,
-            np.arange(NUM_USERS),
-            settings,
-            progress=lambda done, _: events.append(done),
-            should_stop=lambda: next(asked) == windows - 1,
-        )
-        with contextlib.suppress(Stopped):
-            trainer.run()
-        return sum(events)
-
-    return run
+    print("| | events a CPU second | ours is times as fast | least and most of rounds |\n|---|---|---|---|")
+    for name, speeds in found.items():
+        ratios = [one / other for one, other in zip(found["ours"], speeds, strict=True)]
+        spread = f"{min(ratios):.2f}-{max(ratios):.2f}"
+        print(f"| {name} | {statistics.median(speeds):,.0f} | {statistics.median(ratios):.2f} | {spread} |")
+    plan = LanePlan(sequences, np.arange(sequences.num_users), settings.num_lanes, settings.num_steps, seed=0, epoch=0)
+    stages = stage_milliseconds(sequences, settings, width, plan, windows * rounds)
+    print(f"\n| stage of a window of {rows:,} events | ms | share |\n|---|---|---|")
+    for name, milliseconds in stages.items():
+        print(f"| {name} | {milliseconds:.2f} | {100 * milliseconds / sum(stages.values()):.0f} % |")
 
 
 def main() -> None:
-    """Print one line of JSON."""
+    """Print Markdown tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hidden-dimension", type=int, default=43)
-    parser.add_argument("--windows", type=int, default=40, help="of 64 lanes and 32 steps, a round")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--hidden-dimension", type=int, help="with --negatives: this size alone")
+    parser.add_argument("--negatives", type=int)
+    parser.add_argument("--lanes", type=int, default=64)
+    parser.add_argument("--bptt", type=int, default=32)
+    parser.add_argument("--windows", type=int, default=8, help="a round")
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--score-precision", choices=("bfloat16", "float32"), default="bfloat16")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    sequences, settings = made_up_sequences(), TrainingSettings(num_lanes=64, num_steps=32)
-    runs = {
-        make.__name__: make(sequences, settings, options.hidden_dimension, options.windows) for make in (our_run, plain_run)
-    }
-    speeds: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-    for _ in range(options.rounds):
-        for name, run in runs.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            events = run()
-            speeds[name].append((events / (time.perf_counter() - wall), events / (time.process_time() - cpu)))
-    medians = {
-        name: {kind: round(statistics.median(round_[at] for round_ in rounds)) for at, kind in enumerate(("wall", "cpu"))}
-        for name, rounds in speeds.items()
-    }
-    print(
-        json.dumps(
-            {"events_per_second": medians, "times_as_fast": round(medians["our_run"]["cpu"] / medians["plain_run"]["cpu"], 2)}
+    sizes = [(43, 1_024), (100, 2_048)]
+    if options.hidden_dimension or options.negatives:
+        sizes = [(options.hidden_dimension or 100, options.negatives or 2_048)]
+    for width, negatives in sizes:
+        settings = TrainingSettings(
+            num_lanes=options.lanes,
+            num_steps=options.bptt,
+            num_negatives=negatives,
+            epochs=1_000,
+            score_precision=options.score_precision,
         )
-    )
+        compare(settings, width, options.windows, options.rounds)
 
 
 if __name__ == "__main__":
