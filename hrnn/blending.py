@@ -6,6 +6,8 @@ score = w · features, with features
     bias                  the item's bias
     trend_1d, …           hrnn/recency.py
     own, log_count, …     hrnn/own_items.py; all 0 where the item is not the user's own
+    own_continuing, …     the first eight again, 0 where the item is not the user's own: what says that somebody takes
+                          a new item says less, or other things, of an item they have had
 
 There are two sets of weights: `now`, for users asked right after their last event, who may go on with the session; `later`, for
 users asked after a break, as most are in a nightly list. Both are fitted on users whose newest events the sequence model was
@@ -32,12 +34,18 @@ from hrnn.splits import ranges
 from hrnn.states import replay
 
 TREND_NAMES = tuple(f"trend_{days:g}d" for days in recency.WINDOWS_DAYS)
-FEATURES = ("continuing", "fresh", "bias", *TREND_NAMES, *own_items.FEATURES)
+_OF_ALL = ("continuing", "fresh", "bias", *TREND_NAMES)
+FEATURES = (*_OF_ALL, *own_items.FEATURES, *(f"own_{name}" for name in _OF_ALL))
+ALL_WEIGHTS = slice(0, len(_OF_ALL))  # of features that every item has
 TREND_WEIGHTS = slice(3, 3 + len(TREND_NAMES))
 BESIDE_WEIGHTS = slice(2, TREND_WEIGHTS.stop)  # the bias and the trends
-OWN_WEIGHTS = slice(TREND_WEIGHTS.stop, len(FEATURES))
+OWN_WEIGHTS = slice(ALL_WEIGHTS.stop, ALL_WEIGHTS.stop + len(own_items.FEATURES))
+EVERY_TREND = [place for place, name in enumerate(FEATURES) if "trend" in name]
+OWN_AGAIN_WEIGHTS = slice(OWN_WEIGHTS.stop, len(FEATURES))  # of the features that every item has, for own items
 _CANDIDATES = 1024  # sampled for every example alike, beside its own items and the truth
 _MOST_TRUTH = 50  # events of an example
+_NEWEST_SHARE = 0.05  # of the events, which `later` examples are asked for
+_ENOUGH = 600  # examples; fewer where they would be more than a third of the users
 _RIDGE = 1.0  # pull towards the plain sequence model, in examples
 _MOST_STEPS = 30
 
@@ -67,9 +75,10 @@ class Examples:
 
 
 def draw_examples(sequences: Sequences, seed: int, *, most: int = 4_000) -> Examples:
-    """Choose users: for `now` at random, and their newest tenth of events; for `later` among the latest sessions, and those.
+    """Choose users: for `now` at random, and their newest tenth of events; for `later` a moment, and what they did after it.
 
-    `later` examples are as recent as can be, because that is when the nightly list is asked for.
+    The moment is that of a nightly list not long ago: all are asked at once, whenever they come back. After it lies the newest
+    twentieth of the events.
 
     Args:
         sequences: What may be learnt from.
@@ -78,32 +87,31 @@ def draw_examples(sequences: Sequences, seed: int, *, most: int = 4_000) -> Exam
     """
     generator = np.random.Generator(np.random.Philox(key=[seed, 1 << 40]))
     lengths = sequences.history_lengths
-    last_start = _last_session_starts(sequences)
-    several = np.flatnonzero(last_start > 0)
-    begins = sequences.timestamps[sequences.user_offsets[:-1][several] + last_start[several]]
-    newest = several[np.argsort(-begins, kind="stable")[: max(1, len(several) // 5)]]
-    later = np.sort(generator.permutation(newest)[: min(most, -(-len(newest) // 4))])
+    moment, before = _night_before(sequences)
+    later = np.flatnonzero((before > 0) & (before < lengths))
+    later = np.sort(generator.permutation(later)[: min(most, -(-len(later) // 2))])
     others = np.setdiff1d(np.flatnonzero(lengths >= 2), later)
-    now = np.sort(generator.permutation(others)[: min(most, -(-len(others) // 20))])
+    now = np.sort(generator.permutation(others)[: min(most, max(-(-len(others) // 20), min(len(others) // 3, _ENOUGH)))])
     hidden = np.maximum(1, lengths[now] // 10)
-    keep = np.concatenate([lengths[now] - hidden, last_start[later]])
+    keep = np.concatenate([lengths[now] - hidden, before[later]])
     users = np.concatenate([now, later])
-    begin = sequences.user_offsets[:-1][users]
     is_later = np.arange(len(users)) >= len(now)
-    as_of = sequences.timestamps[begin + keep - ~is_later]  # now: the last kept event; later: the first hidden one
+    last_kept = sequences.timestamps[sequences.user_offsets[:-1][users] + keep - 1]
+    as_of = np.where(is_later, moment, last_kept)
     truth = np.minimum(lengths[users] - keep, _MOST_TRUTH)
     return Examples(users, keep, truth, np.asarray(as_of), is_later)
 
 
-def _last_session_starts(sequences: Sequences) -> Rows:
-    """int64 [U]: how many of each user's events come before their last session."""
+def _night_before(sequences: Sequences) -> tuple[int, Rows]:
+    """A moment, epoch seconds, after which the newest share of events lies; and int64 [U], each user's events before it."""
     offsets, positions = sequences.event_positions(np.arange(sequences.num_users))
-    within = np.arange(len(positions)) - np.repeat(offsets[:-1], np.diff(offsets))
-    started = np.where(sequences.session_starts[positions], within, 0)
-    last = np.zeros(sequences.num_users, dtype=np.int64)
-    some = np.flatnonzero(np.diff(offsets))
-    last[some] = np.maximum.reduceat(started, offsets[some]) if len(some) else 0
-    return last
+    times = np.asarray(sequences.timestamps[positions])
+    if not len(times):
+        return 0, np.zeros(sequences.num_users, dtype=np.int64)
+    rank = min(len(times) - 1, int(len(times) * (1 - _NEWEST_SHARE)))
+    moment = int(np.partition(times, rank)[rank])
+    users = np.repeat(np.arange(sequences.num_users), np.diff(offsets))
+    return moment, np.bincount(users[times < moment], minlength=sequences.num_users)
 
 
 def default_weights() -> Tensor:
@@ -133,7 +141,7 @@ def fit_weights(
     if len(chosen.user_rows) == 0:
         return prior.numpy().astype(np.float32)
     used = torch.ones(len(FEATURES), dtype=torch.bool)
-    used[TREND_WEIGHTS] = use_trends
+    used[EVERY_TREND] = use_trends
     problem = _Problem(model, sequences, learnt_from, chosen, seed)
     weights = prior.clone()
     best, gradient, curvature = problem.evaluate(weights, prior)
@@ -190,7 +198,9 @@ class _Problem:
             features[:, 1] = (chosen @ states.fresh[example]).numpy()
             features[:, 2] = bias[at].numpy()
             features[:, TREND_WEIGHTS] = trends.at(int(asked_at[example]), candidates)
-            features[np.searchsorted(always, own.item_rows[mine]), OWN_WEIGHTS] = own.features[mine]
+            of_user = np.searchsorted(always, own.item_rows[mine])
+            features[of_user, OWN_WEIGHTS] = own.features[mine]
+            features[of_user, OWN_AGAIN_WEIGHTS] = features[of_user, ALL_WEIGHTS]
             offset = np.concatenate([np.zeros(len(always), dtype=np.float32), sample.log_weight[others]])
             target = np.zeros(len(candidates), dtype=np.float32)
             np.add.at(target, np.searchsorted(always, true), 1.0 / len(true))

@@ -24,9 +24,15 @@ FEATURES = (
     "user_repeats",  # log-odds that an event of the user repeats an own item
     "item_repeats",  # log-odds that an event of the item is a repetition
     "log_own_items",  # log of how many own items the user has
+    "log_sessions",  # log of the user's sessions with the item
+    "log_week",  # log of the user's events with the item, one of t days ago counted as exp(-t / 7)
+    "log_month",  # the same with exp(-t / 30)
+    "log_season",  # the same with exp(-t / 120)
 )
 MOST_OWN_ITEMS = 256  # of a user, the latest ones
 _DAY = 86_400.0
+_FADING_DAYS = (7.0, 30.0, 120.0)  # of log_week, log_month, log_season
+_LEAST_FADED = 0.01  # events; what is longer ago than a few times the span counts as nothing
 
 
 @dataclass(frozen=True)
@@ -79,9 +85,10 @@ def own_item_features(
     counts = np.diff(np.concatenate([np.full(1, -1), last_of_pair]))
     last = order[last_of_pair]  # the pair's latest event
     distinct = np.bincount(users[last], minlength=len(user_rows))
+    faded = _faded(sequences, as_of, users, positions, keys, order, last_of_pair)
     if distinct.max(initial=0) > MOST_OWN_ITEMS:
         kept = _latest(users[last], events_after[last], distinct)
-        last, counts = last[kept], counts[kept]
+        last, counts, faded = last[kept], counts[kept], faded[:, kept]
     user, item = users[last], sequences.item_rows[positions[last]].astype(np.int64)
     age = np.maximum(as_of[user] - sequences.timestamps[positions[last]], 0) / _DAY
     length = lengths[user]
@@ -99,11 +106,28 @@ def own_item_features(
             np.log((repeats + 0.5) / (distinct[user] + 0.5)),
             item_repeat_odds[item],
             np.log(distinct[user]),
+            *faded,
         ],
         axis=1,
     ).astype(np.float32)
     kept_of = np.bincount(user, minlength=len(user_rows))
     return OwnItemFeatures(np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(kept_of)]), item, features)
+
+
+def _faded(
+    sequences: Sequences, as_of: Rows, users: Rows, positions: Rows, keys: Rows, order: Rows, last_of_pair: Rows
+) -> npt.NDArray[np.float64]:
+    """[4, pairs]: log_sessions and the fading counts of every pair of user and item, whose events lie together in `order`."""
+    if not len(order):
+        return np.zeros((1 + len(_FADING_DAYS), 0))
+    firsts = np.concatenate([np.zeros(1, dtype=np.int64), last_of_pair[:-1] + 1])
+    session = np.cumsum(sequences.session_starts[positions])[order]
+    is_new = np.ones(len(order))
+    is_new[1:] = (session[1:] != session[:-1]) | (keys[order[1:]] != keys[order[:-1]])
+    ages = np.maximum(as_of[users] - sequences.timestamps[positions], 0)[order] / _DAY
+    counts = [np.add.reduceat(np.exp(-ages / days), firsts) + _LEAST_FADED for days in _FADING_DAYS]
+    logs: npt.NDArray[np.float64] = np.log(np.stack([np.add.reduceat(is_new, firsts), *counts]))
+    return logs
 
 
 def _latest(users: Rows, events_after: Rows, distinct: Rows) -> Rows:

@@ -49,6 +49,10 @@ class Trends:
         """The number of the grid's moment at or before each asked time, int64."""
         return np.clip(as_of - self.first, 0, self.last - self.first) // self.grid_seconds
 
+    def grid_time(self, as_of: Rows) -> Rows:
+        """When the grid's moment at or before each asked time is, int64 UTC epoch seconds."""
+        return self.first + self.moment(as_of) * self.grid_seconds
+
     def time_of(self, moment: int) -> int:
         """When a moment of the grid is, UTC epoch seconds."""
         return self.first + moment * self.grid_seconds

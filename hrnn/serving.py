@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from hrnn.batching import Rows
-from hrnn.blending import BESIDE_WEIGHTS, OWN_WEIGHTS, TREND_WEIGHTS
+from hrnn.blending import BESIDE_WEIGHTS, EVERY_TREND, OWN_AGAIN_WEIGHTS, OWN_WEIGHTS, TREND_WEIGHTS
 from hrnn.models.hrnn import Hrnn
 from hrnn.own_items import own_item_features
-from hrnn.recency import Trends
+from hrnn.recency import WINDOWS_DAYS, Trends
 from hrnn.sequences import Sequences
 from hrnn.session_model import UserStates
 from hrnn.states import Replayed, replay
@@ -40,12 +40,49 @@ class Fitted:
     item_repeat_odds: npt.NDArray[np.float32]
     trends: Trends
 
-    def own_scores(self, sequences: Sequences, user_rows: Rows, as_of: Rows, later: npt.NDArray[np.bool_]) -> UserStates:
-        """States with own items, and without queries."""
+    def own_scores(
+        self,
+        sequences: Sequences,
+        user_rows: Rows,
+        as_of: Rows,
+        later: npt.NDArray[np.bool_],
+        states: Replayed | None = None,
+        asked_at: Rows | None = None,
+    ) -> UserStates:
+        """States with own items, and without queries.
+
+        Args:
+            sequences: Histories, possibly truncated.
+            user_rows: int64 [B].
+            as_of: int64 [B], the moment that ages are counted to, epoch seconds.
+            later: bool [B], which weights count.
+            states: Of the users; None: their histories are replayed.
+            asked_at: int64 [B], the moment whose trends count, of few different ones; None: that of the grid.
+        """
+        states = replay(self.model, sequences, user_rows) if states is None else states
+        asked_at = self.trends.grid_time(as_of) if asked_at is None else asked_at
         own = own_item_features(sequences, user_rows, as_of, self.item_repeat_odds)
-        of_later = np.repeat(later, np.diff(own.offsets))
-        scores = np.where(of_later, own.features @ self.later[OWN_WEIGHTS], own.features @ self.now[OWN_WEIGHTS])
+        owners = np.repeat(np.arange(len(user_rows)), np.diff(own.offsets))
+        again = self._features_of_all(states, owners, own.item_rows, asked_at)
+        features = np.concatenate([own.features, again], axis=1)
+        weights = slice(OWN_WEIGHTS.start, OWN_AGAIN_WEIGHTS.stop)
+        scores = np.where(later[owners], features @ self.later[weights], features @ self.now[weights])
         return UserStates(torch.zeros(len(user_rows), 0), own.offsets, own.item_rows, scores.astype(np.float32))
+
+    def _features_of_all(self, states: Replayed, owners: Rows, item_rows: Rows, asked_at: Rows) -> npt.NDArray[np.float32]:
+        """The features that every item has, of pairs of user and item: float32 [pairs, 3 + windows]."""
+        table = self.model.item_table[torch.from_numpy(item_rows)]
+        users = torch.from_numpy(owners)
+        of_states = [(table[:, :-1] * state[users]).sum(1) for state in (states.continuing, states.fresh)]
+        trends = np.zeros((len(owners), len(WINDOWS_DAYS)), dtype=np.float32)
+        if self.now[EVERY_TREND].any() or self.later[EVERY_TREND].any():
+            moments, places = np.unique(asked_at, return_inverse=True)
+            by_moment = np.argsort(places[owners], kind="stable")
+            ends = np.cumsum(np.bincount(places[owners], minlength=len(moments)))
+            for time, begin, end in zip(moments.tolist(), [0, *ends][:-1], ends, strict=True):
+                pairs = by_moment[begin:end]
+                trends[pairs] = self.trends.at(time, item_rows[pairs])
+        return np.concatenate([torch.stack([*of_states, table[:, -1]], dim=1).numpy(), trends], axis=1)
 
     def mixed(self, states: Replayed, later: npt.NDArray[np.bool_]) -> Tensor:
         """[B, H]: continuing and fresh states in each kind's proportion."""
@@ -85,9 +122,10 @@ class NightlyView:
         last = sequences.user_offsets[:-1][user_rows] + np.maximum(lengths - 1, 0)
         idle = self._cut - np.asarray(sequences.timestamps[last])
         later = np.full(len(user_rows), False) if self._gap is None else (idle >= self._gap) | (lengths == 0)
-        queries = self._queries(replay(self._fitted.model, sequences, user_rows), later) - self._unknown
-        own = self._fitted.own_scores(sequences, user_rows, np.full(len(user_rows), self._cut), later)
-        return replace(own, query=queries)
+        states = replay(self._fitted.model, sequences, user_rows)
+        cut = np.full(len(user_rows), self._cut)
+        own = self._fitted.own_scores(sequences, user_rows, cut, later, states, cut)
+        return replace(own, query=self._queries(states, later) - self._unknown)
 
     def _queries(self, states: Replayed, later: npt.NDArray[np.bool_]) -> Tensor:
         fitted = self._fitted
@@ -126,10 +164,11 @@ class EvaluationView:
         later = np.full(len(user_rows), False)
         last = sequences.user_offsets[:-1][user_rows] + sequences.history_lengths[user_rows] - 1
         as_of = np.asarray(sequences.timestamps[last])
-        states = fitted.mixed(replay(fitted.model, sequences, user_rows), later)
+        replayed = replay(fitted.model, sequences, user_rows)
+        states = fitted.mixed(replayed, later)
         bias = torch.full((len(user_rows), 1), float(fitted.now[BESIDE_WEIGHTS][0]))
         moments = torch.zeros(len(user_rows), self._num_moments)
         if self._num_moments:
             moments.scatter_(1, torch.from_numpy(fitted.trends.moment(as_of)).unsqueeze(1), 1.0)
-        own = fitted.own_scores(sequences, user_rows, as_of, later)
+        own = fitted.own_scores(sequences, user_rows, as_of, later, replayed)
         return replace(own, query=torch.cat([states, bias, moments], dim=1))

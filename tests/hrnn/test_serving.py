@@ -5,7 +5,7 @@ import pytest
 import torch
 from small_sequences import DAY, random_histories, sequences_of
 
-from hrnn.blending import FEATURES, OWN_WEIGHTS, TREND_WEIGHTS
+from hrnn.blending import ALL_WEIGHTS, FEATURES, OWN_AGAIN_WEIGHTS, OWN_WEIGHTS, TREND_WEIGHTS
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.own_items import own_item_features, repeat_odds
 from hrnn.recency import Trends
@@ -50,6 +50,7 @@ def by_hand(fitted: Fitted, user: int, weights: np.ndarray, as_of: int, trends: 
     features[:, TREND_WEIGHTS] = trends
     own = own_item_features(SEQUENCES, np.asarray([user]), np.asarray([as_of]), fitted.item_repeat_odds)
     features[own.item_rows, OWN_WEIGHTS] = own.features
+    features[own.item_rows, OWN_AGAIN_WEIGHTS] = features[own.item_rows, ALL_WEIGHTS]
     scores: np.ndarray = features @ weights
     return scores
 
