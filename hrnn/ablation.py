@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from hrnn.batching import Rows
 from hrnn.sequences import Sequences
@@ -44,7 +46,7 @@ class Ablations:
     groups: list[list[Group]]
 
 
-def ablations(sequences: Sequences, user_rows: Rows, by: By) -> Ablations:
+def ablations(sequences: Sequences, user_rows: Rows, by: By, also: Sequence[Rows] | None = None) -> Ablations:
     """Take away, one after the other, each group of events that has one among the user's MOST_GROUPING_EVENTS latest.
 
     A session goes on without the event that began it. Sessions that lose all events leave no trace.
@@ -53,6 +55,7 @@ def ablations(sequences: Sequences, user_rows: Rows, by: By) -> Ablations:
         sequences: Histories, possibly truncated.
         user_rows: int64 [B], of users with an event at least.
         by: What makes events a group: the same item, the same session, or nothing but being the same event.
+        also: Items of each of the B users whose latest event makes a group too, however long ago it is.
     """
     offsets, positions = sequences.event_positions(user_rows)
     kept: list[Rows] = []
@@ -63,9 +66,8 @@ def ablations(sequences: Sequences, user_rows: Rows, by: By) -> Ablations:
         mine = positions[offsets[user] : offsets[user + 1]]
         items = np.asarray(sequences.item_rows[mine])
         session = np.cumsum(sequences.session_starts[mine])
-        key = items if by == "item" else session if by == "session" else np.arange(len(mine))
-        latest = key[::-1][:MOST_GROUPING_EVENTS]
-        chosen = [int(latest[at]) for at in np.sort(np.unique(latest, return_index=True)[1])]
+        key = np.asarray(items if by == "item" else session if by == "session" else np.arange(len(mine)), dtype=np.int64)
+        chosen = _chosen(key[::-1], items[::-1], np.empty(0, dtype=np.int64) if also is None else also[user])
         groups.append([])
         for alive in [np.ones(len(mine), dtype=np.bool_), *(key != each for each in chosen)]:
             kept.append(mine[alive])
@@ -75,6 +77,15 @@ def ablations(sequences: Sequences, user_rows: Rows, by: By) -> Ablations:
             gone = np.flatnonzero(key == each)
             groups[-1].append(Group(int(items[gone[-1]]), len(gone), int(sequences.timestamps[mine[gone[-1]]])))
     return Ablations(_assembled(sequences, kept, sessions), np.asarray(owners, dtype=np.int64), groups)
+
+
+def _chosen(keys: Rows, items: npt.NDArray[np.int32], also: Rows) -> list[int]:
+    """Different keys of the latest events and of the latest event of each of some items; all are told from the latest back."""
+    looked_at = np.arange(len(keys)) < MOST_GROUPING_EVENTS
+    first_of_item = np.unique(items, return_index=True)[1]
+    looked_at[first_of_item[np.isin(items[first_of_item], also)]] = True
+    told = keys[looked_at]
+    return [int(told[at]) for at in np.sort(np.unique(told, return_index=True)[1])]
 
 
 def _assembled(sequences: Sequences, kept: list[Rows], sessions: list[Rows]) -> Sequences:

@@ -2,26 +2,27 @@
 
 Users are asked right after their last known event, as in the evaluation (hrnn/serving.py, `EvaluationView`).
 
-* A path's part in an item's score is its term for that item, less the mean of the term over the catalogue. The parts add up to
-  the item's score less the mean score, whatever constants a path adds to every item alike.
+* A path's part in an item's score is the sum of its weighted features, less the mean of that sum over the catalogue. The parts
+  add up to the item's score less the mean score, whatever constants a path adds to every item alike.
 * What a past event contributes is found by ablation: the history is run again without it, and the contribution is by how
   much the log of the item's probability (softmax over the catalogue) falls. Events are taken away together where they belong
-  together: all events with one item, or a session. What only repeats what other events tell contributes little; contributions
-  don't add up.
+  together: all events with one item, or a session. The latest events are tried, and those with the listed items. What only
+  repeats what other events tell contributes little; contributions don't add up.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from hrnn.ablation import Ablations, By, Group, ablations
+from hrnn.ablation import By, Group, ablations
 from hrnn.batching import Rows
-from hrnn.blending import TREND_WEIGHTS
+from hrnn.blending import FEATURES, OWN_WEIGHTS, TREND_NAMES, TREND_WEIGHTS
 from hrnn.hashing import mix64
 from hrnn.sequences import Sequences
 from hrnn.serving import Fitted
@@ -31,6 +32,11 @@ from hrnn.states import replay
 PathName = Literal["sequence", "popularity", "recency", "own item"]
 PATHS: tuple[PathName, ...] = ("sequence", "popularity", "recency", "own item")
 LEAST_EVENTS, MOST_EVENTS = 5, 1_000  # of users that are explained: a shorter history says little, a longer one takes long
+_FEATURES_OF_ALL: dict[PathName, tuple[str, ...]] = {
+    "sequence": ("continuing", "fresh"),
+    "popularity": ("bias",),
+    "recency": TREND_NAMES,
+}
 _MOST_CELLS = 1 << 24  # scores held at once
 _MOST_CONTRIBUTIONS = 5  # of an item
 
@@ -125,76 +131,107 @@ def explain(
     Returns:
         One explanation a user, in the order of `user_rows`; the same for the same input.
     """
-    trials = ablations(sequences, user_rows, by)
-    lanes = np.arange(len(trials.owners))
     last = sequences.user_offsets[:-1][user_rows] + sequences.history_lengths[user_rows] - 1
     as_of = np.asarray(sequences.timestamps[last])
-    now = np.zeros(len(lanes), dtype=np.bool_)
-    states = fitted.mixed(replay(fitted.model, trials.sequences, lanes), now)
-    own = fitted.own_scores(trials.sequences, lanes, as_of[trials.owners], now)
-    asked = _Asked(fitted, trials, states, own, num_ranked)
-    return [asked.explain(user, int(row), int(as_of[user]), num_items) for user, row in enumerate(user_rows)]
+    plain = _Asked(fitted, sequences, user_rows, as_of, num_ranked)
+    terms = [plain.terms(user) for user in range(len(user_rows))]
+    lists = [np.argsort(-each.sum(axis=0), kind="stable")[:num_items] for each in terms]
+    trials = ablations(sequences, user_rows, by, lists)
+    asked = _Asked(fitted, trials.sequences, np.arange(len(trials.owners)), as_of[trials.owners], num_ranked)
+    found = []
+    for user, row in enumerate(user_rows):
+        without = asked.log_shares(np.flatnonzero(trials.owners == user)[1:], lists[user])
+        items = _explained(terms[user], without, trials.groups[user], lists[user])
+        found.append(UserExplanation(int(row), int(as_of[user]), items))
+    return found
+
+
+def _explained(terms: Floats, without: Floats, groups: list[Group], items: Rows) -> tuple[ItemExplanation, ...]:
+    """A list, from the paths' terms [PATHS, N] and the logs of probabilities without each group of events [groups, items]."""
+    scores = terms.sum(axis=0)
+    log_shares = (scores - _log_total(scores))[items]
+    parts = terms - terms.mean(axis=1, keepdims=True, dtype=np.float64)
+    return tuple(
+        ItemExplanation(
+            item_row=int(item),
+            score=float(scores[item]),
+            probability=float(np.exp(log_shares[place])),
+            paths={path: float(part) for path, part in zip(PATHS, parts[:, item], strict=True)},
+            because=_strongest(groups, log_shares[place] - without[:, place]),
+        )
+        for place, item in enumerate(items)
+    )
 
 
 class _Asked:
-    """All trials of all users, run; lists and contributions are read off one user after the other."""
+    """Histories, run: scores and the terms of them. All users are asked `now`."""
 
-    def __init__(self, fitted: Fitted, trials: Ablations, states: torch.Tensor, own: UserStates, num_ranked: int) -> None:
-        self._fitted, self._trials, self._states, self._own = fitted, trials, states, own
-        self._vectors = fitted.model.item_table[:num_ranked, :-1]
-        self._bias = (fitted.model.item_table[:num_ranked, -1] * float(fitted.now[TREND_WEIGHTS.start - 1])).numpy()
+    def __init__(self, fitted: Fitted, sequences: Sequences, lanes: Rows, as_of: Rows, num_ranked: int) -> None:
+        self._fitted, self._sequences, self._lanes, self._as_of, self._num_ranked = fitted, sequences, lanes, as_of, num_ranked
+        self._replayed = replay(fitted.model, sequences, lanes)
+        self._mixed = fitted.mixed(self._replayed, np.zeros(len(lanes), dtype=np.bool_))
+        self._table = fitted.model.item_table[:num_ranked]
+        self._bias: Floats = (self._table[:, -1] * float(fitted.now[FEATURES.index("bias")])).numpy()
+        self._own = self._own_scores(fitted)
 
-    def explain(self, user: int, user_row: int, as_of: int, num_items: int) -> UserExplanation:
-        """The list of one user."""
-        trends = self._fitted.trends
-        moment = trends.time_of(int(trends.moment(np.asarray([as_of]))[0]))  # as EvaluationView has it
-        recency = trends.at(moment)[: len(self._bias)] @ self._fitted.now[TREND_WEIGHTS]
-        first, *others = np.flatnonzero(self._trials.owners == user).tolist()
-        terms = np.stack([self._sequence_scores([first])[0], self._bias, recency, self._own_scores([first])[0]])
-        scores = terms.sum(axis=0)
-        best = np.argsort(-scores, kind="stable")[:num_items]
-        log_shares = (scores - _log_total(scores))[best]
-        parts = terms - terms.mean(axis=1, keepdims=True, dtype=np.float64)
-        without = self._log_shares(others, self._bias + recency, best)
-        items = tuple(
-            ItemExplanation(
-                item_row=int(item),
-                score=float(scores[item]),
-                probability=float(np.exp(log_shares[place])),
-                paths={path: float(part) for path, part in zip(PATHS, parts[:, item], strict=True)},
-                because=_strongest(self._trials.groups[user], log_shares[place] - without[:, place]),
-            )
-            for place, item in enumerate(best)
-        )
-        return UserExplanation(user_row, as_of, items)
+    def terms(self, lane: int) -> Floats:
+        """float32 [PATHS, N], what each path adds to the scores."""
+        of_all = {"sequence": self._sequence(np.asarray([lane]))[0], "popularity": self._bias, "recency": self._recency(lane)}
+        zero = np.zeros(self._num_ranked, dtype=np.float32)
+        return np.stack([of_all.get(path, zero) + self._dense(self._own_of_paths[path], lane) for path in PATHS])
 
-    def _log_shares(self, lanes: list[int], base: Floats, items: Rows) -> Floats:
-        """[lanes, items], logs of probabilities over the catalogue."""
-        step = max(1, _MOST_CELLS // len(base))
+    def log_shares(self, lanes: Rows, items: Rows) -> Floats:
+        """float32 [lanes, items], logs of probabilities over the catalogue; the lanes are asked at one moment."""
+        step = max(1, _MOST_CELLS // self._num_ranked)
         pieces = [np.empty((0, len(items)), dtype=np.float32)]
         for begin in range(0, len(lanes), step):
             some = lanes[begin : begin + step]
-            scores = self._sequence_scores(some) + base + self._own_scores(some)
+            scores = self._sequence(some) + (self._bias + self._recency(int(some[0])))
+            scores += np.stack([self._dense(self._own, int(lane)) for lane in some])
             pieces.append(scores[:, items] - _log_total(scores)[:, None])
         return np.concatenate(pieces)
 
-    def _sequence_scores(self, lanes: list[int]) -> Floats:
-        scores: Floats = (self._states[lanes] @ self._vectors.t()).numpy()
+    def _sequence(self, lanes: Rows) -> Floats:
+        scores: Floats = (self._mixed[torch.from_numpy(lanes)] @ self._table[:, :-1].t()).numpy()
         return scores
 
-    def _own_scores(self, lanes: list[int]) -> Floats:
-        """[lanes, items], 0 where an item is not the user's own."""
-        scores = np.zeros((len(lanes), len(self._bias)), dtype=np.float32)
-        for number, lane in enumerate(lanes):
-            mine = slice(self._own.own_offsets[lane], self._own.own_offsets[lane + 1])
-            scores[number, self._own.own_item_rows[mine]] = self._own.own_item_scores[mine]
+    def _recency(self, lane: int) -> Floats:
+        """[N], at the moment that EvaluationView takes."""
+        trends = self._fitted.trends
+        moment = int(trends.grid_time(self._as_of[lane : lane + 1])[0])
+        term: Floats = trends.at(moment)[: self._num_ranked] @ self._fitted.now[TREND_WEIGHTS]
+        return term
+
+    @cached_property
+    def _own_of_paths(self) -> dict[PathName, UserStates]:
+        """What the features of own items add, by the path that the features are of."""
+        found = {}
+        for path in PATHS:
+            counts = [
+                name.startswith("own_") and name.removeprefix("own_") in _FEATURES_OF_ALL.get(path, ()) for name in FEATURES
+            ]
+            if path == "own item":
+                counts = [OWN_WEIGHTS.start <= at < OWN_WEIGHTS.stop for at in range(len(FEATURES))]
+            found[path] = self._own_scores(replace(self._fitted, now=np.where(counts, self._fitted.now, np.float32(0.0))))
+        return found
+
+    def _own_scores(self, fitted: Fitted) -> UserStates:
+        now = np.zeros(len(self._lanes), dtype=np.bool_)
+        asked_at = fitted.trends.grid_time(self._as_of)
+        return fitted.own_scores(self._sequences, self._lanes, self._as_of, now, self._replayed, asked_at)
+
+    def _dense(self, own: UserStates, lane: int) -> Floats:
+        """[N], 0 where an item is not the user's own."""
+        scores = np.zeros(self._num_ranked, dtype=np.float32)
+        mine = slice(own.own_offsets[lane], own.own_offsets[lane + 1])
+        scores[own.own_item_rows[mine]] = own.own_item_scores[mine]
         return scores
 
 
 def _log_total(scores: Floats) -> Floats:
     """log of the sum of exp over the last axis."""
     greatest = scores.max(axis=-1)
-    total: Floats = greatest + np.log(np.exp(scores - greatest[..., None]).sum(axis=-1))
+    total: Floats = np.asarray(greatest + np.log(np.exp(scores - greatest[..., None]).sum(axis=-1)), dtype=np.float32)
     return total
 
 

@@ -22,7 +22,8 @@ PATH_MEANINGS = (
     ("recency", "what has lately become more popular"),
     ("own item", "what the user took before"),
 )
-_SHOWN_SESSIONS, _SHOWN_ITEMS, _SHOWN_HIDDEN, _SHOWN_REASONS = 4, 10, 8, 3
+_SHOWN_SESSIONS, _SHOWN_HIDDEN, _SHOWN_REASONS = 4, 8, 3
+_SHOWN_OF_LATEST, _SHOWN_OF_OTHERS = 10, 5  # items of a session
 _LEAST_CHANGE = math.log(1.15)  # what makes an item likelier by less is no reason
 _DAY_SECONDS = 86_400
 
@@ -73,10 +74,11 @@ def explained_user(
     sessions = tuple(
         SessionPart(
             day=_day(times[first]),
-            items=tuple(named.titles[row] for row in items[first : min(after, first + _SHOWN_ITEMS)].tolist()),
-            more=max(0, after - first - _SHOWN_ITEMS),
+            items=tuple(named.titles[row] for row in items[first : min(after, first + shown)].tolist()),
+            more=max(0, after - first - shown),
         )
         for first, after in list(pairwise(edges))[: -_SHOWN_SESSIONS - 1 : -1]
+        for shown in [_SHOWN_OF_LATEST if after == length else _SHOWN_OF_OTHERS]
     )
     hidden = list(dict.fromkeys(whole.item_rows[begin + length : end].tolist()))
     listed = {item.item_row for item in found.items}

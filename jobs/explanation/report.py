@@ -19,6 +19,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from hrnn.batching import Rows
+from hrnn.blending import FEATURES
 from hrnn.explaining import UserExplanation, choose_users, explain
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.own_items import repeat_odds
@@ -33,6 +34,7 @@ from jobs.storage import join, store_for
 from jobs.storage.folders import StepFolder, scratch_folder
 from jobs.training.staging import Staged, stage
 from schemas.columns import ITEM_ID, USER_ID
+from schemas.errors import DataError
 from schemas.manifest import FileEntry
 from schemas.version import VERSION
 
@@ -114,6 +116,7 @@ def solution_report(solution_uri: str, sequences_uri: str | None = None, output_
     Raises:
         StorageError: There is no such solution version, or there are no such sequences.
         IntegrityError: A file is not the one that was written.
+        DataError: The version is of a release whose paths had other features.
     """
     folder = StepFolder(solution_uri)
     manifest = folder.require("solution_version")
@@ -163,7 +166,12 @@ def fitted_of(parameters: Mapping[str, Tensor], shape: Mapping[str, Any], known:
         parameters: `item_table`, `dense`, `paths.now` and `paths.later`.
         shape: Fields of `HrnnShape`; sizes may be left out.
         known: Events that are not hidden.
+
+    Raises:
+        DataError: The version is of a release whose paths had other features.
     """
+    if len(parameters["paths.now"]) != len(FEATURES):
+        raise DataError("the solution version is of a release whose paths had other features", remedy="Train it again.")
     num_items, columns = parameters["item_table"].shape
     sizes = {"num_items": num_items, "hidden_dimension": columns - 1}
     model = Hrnn(HrnnShape(**sizes | dict(shape)), parameters["item_table"], parameters["dense"])

@@ -66,3 +66,13 @@ def test_only_the_latest_events_are_looked_at() -> None:
 def test_hidden_events_stay_hidden() -> None:
     known: Sequences = SEQUENCES.truncate(np.asarray([1]), np.asarray([3]))
     assert versions(ablations(known, np.asarray([1]), "item")) == [[[1, 2, 1]], [[2]], [[1, 1]]]
+
+
+def test_the_latest_event_of_a_wanted_item_makes_a_group_however_old() -> None:
+    long = sequences_of([[[1, 2], [1, *range(3, 80)]]])
+    assert [group.item_row for group in ablations(long, np.asarray([0]), "item", [np.asarray([2, 1, 90])]).groups[0]][-2:] == [
+        1,
+        2,
+    ]
+    by_session = ablations(long, np.asarray([0]), "session", [np.asarray([2])])
+    assert [(group.item_row, group.num_events) for group in by_session.groups[0]] == [(79, 78), (2, 2)]

@@ -116,6 +116,17 @@ def test_items_without_events_are_not_listed_and_one_item_may_be_all_there_is() 
     assert set(found.items[0].paths.values()) == {0.0}
 
 
+def test_what_features_say_of_own_items_only_belongs_to_their_paths() -> None:
+    sequences = sequences_of([[[0, 1], [0, 2]], [[3, 4, 5, 6]]])
+    fitted = fitted_to(sequences, bias=1.0, own_bias=1.0, own_continuing=2.0)
+    [found] = explain(fitted, sequences, np.asarray([0]), num_ranked=7)
+    assert all(item.paths["own item"] == item.paths["recency"] == 0 for item in found.items)
+    assert len({item.paths["sequence"] for item in found.items}) == 4  # of the three own items, and of all others
+    parts = {item.item_row: item.paths["popularity"] for item in found.items}
+    bias = fitted.model.item_table[:, WIDTH]
+    assert parts[1] - parts[3] == pytest.approx(float(2 * bias[1] - bias[3]), abs=1e-5)
+
+
 def test_trends_count_where_they_weigh() -> None:
     sequences = sequences_of([[[0]], [[0], [1], [1], [1], [2]]])
     fitted = fitted_to(sequences, trend_1d=5.0)
