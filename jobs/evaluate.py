@@ -25,6 +25,9 @@ from schemas import columns
 from schemas.errors import DataError
 from schemas.manifest import Manifest, fingerprint
 
+_VERSION = 2  # of what is made of the same solution version
+_HEADLINE = "normalized_discounted_cumulative_gain_at_25"
+
 _NAMES = {
     "coverage": "coverage",
     "mean_reciprocal_rank_at_25": "MRR@25",
@@ -48,7 +51,8 @@ def evaluate(*, solution_uri: str, sequences_uri: str | None = None, output_uri:
         output_uri: Folder for `metrics.json` and a manifest. None: nothing is written.
 
     Returns:
-        The summary: Personalize's metrics of the model, the table of model and baselines, test_users, truth_events.
+        The summary: Personalize's metrics of the model, the table of model and peers, intervals, slices, catalogue,
+        test_users, truth_events.
 
     Raises:
         DataError: The solution version was not trained on these sequences, or what it holds back is not theirs.
@@ -57,7 +61,7 @@ def evaluate(*, solution_uri: str, sequences_uri: str | None = None, output_uri:
     began = time.monotonic()
     source = StepFolder(solution_uri)
     solution = source.require("solution_version")
-    identity = fingerprint("evaluate", {}, [solution.fingerprint])
+    identity = fingerprint("evaluate", {"version": _VERSION}, [solution.fingerprint])
     folder = StepFolder(output_uri) if output_uri else None
     done = folder.manifest() if folder else None
     if folder and done and done.fingerprint == identity and not sequences_uri:
@@ -73,7 +77,8 @@ def evaluate(*, solution_uri: str, sequences_uri: str | None = None, output_uri:
         document = _measured(source, solution, held_out, scratch).to_document()
     if folder:
         metrics = folder.put(folder.own("metrics.json"), (json.dumps(document, indent=1) + "\n").encode())
-        folder.publish("evaluation", identity, {}, [source.reference(solution)], [metrics], facts={"metrics": document})
+        config = {"version": _VERSION}
+        folder.publish("evaluation", identity, config, [source.reference(solution)], [metrics], facts={"metrics": document})
     return _summary(document, began, output=folder.uri if folder else None, skipped=False)
 
 
@@ -107,14 +112,36 @@ def check_held_out(held_out: HeldOut, solution: Manifest, source: StepFolder, sc
 
 
 def table_lines(document: dict[str, Any]) -> list[str]:
-    """The table of model and baselines for people, and how sure the gain over each baseline is."""
+    """What people read: the table of model and peers, how sure the gain over each is, the slices, and the lists as a whole."""
     rows: dict[str, dict[str, float]] = document["table"]
-    width = max(len(name) for name in rows)
+    width = max(len(name) for name in [*rows, *document["slices"]])
     lines = [" " * width + "".join(f"{_NAMES[metric]:>11}" for metric in rows["model"])]
     lines += [name.ljust(width) + "".join(f"{value:>11.4f}" for value in row.values()) for name, row in rows.items()]
     for name, gain in document["gain_in_normalized_discounted_cumulative_gain_at_25"].items():
         lines.append(f"NDCG@25, model less {name}: {gain['difference']:+.4f} (standard error {gain['standard_error']:.4f})")
+    low, high = document["intervals"]["model"][_HEADLINE]
+    lines.append(f"NDCG@25 of the model: {rows['model'][_HEADLINE]:.4f}, 95 % interval {low:.4f} to {high:.4f}")
+    if document["slices"]:
+        lines += _slice_lines(document, width)
+    lines.append(" " * width + f"{'coverage':>11}{'Gini':>11}{'novelty':>11}")
+    for name, values in document["catalogue"].items():
+        lines.append(name.ljust(width) + "".join(f"{values[key]:>11.4f}" for key in ("coverage", "gini", "novelty")))
+    lines += [
+        f"{name} was measured on {users:,} drawn users"
+        for name, users in document["users"].items()
+        if users < document["test_users"]
+    ]
     lines.append(f"{document['test_users']:,} test users, {document['truth_events']:,} hidden events")
+    return lines
+
+
+def _slice_lines(document: dict[str, Any], width: int) -> list[str]:
+    """NDCG@25 of the model and of the best peer in each slice."""
+    lines = ["NDCG@25 by slice".ljust(width) + f"{'users':>11}{'model':>11}{'best peer':>11}"]
+    for name, rows in document["slices"].items():
+        peer = max((row for row in rows if row != "model"), key=lambda row: float(rows[row][_HEADLINE]))
+        users, ours, theirs = rows["model"]["users"], rows["model"][_HEADLINE], rows[peer][_HEADLINE]
+        lines.append(name.ljust(width) + f"{users:>11,.0f}{ours:>11.4f}{theirs:>11.4f}  {peer}")
     return lines
 
 
@@ -143,7 +170,7 @@ def run(
     ] = None,
     output: Annotated[str | None, typer.Option(help="Folder for metrics.json; nothing is written without it.")] = None,
 ) -> dict[str, Any]:
-    """Measure a solution version by Personalize's split and metrics, beside popularity and personal popularity."""
+    """Measure a solution version by Personalize's split and metrics, beside plain recommenders."""
     summary = evaluate(solution_uri=solution, sequences_uri=sequences, output_uri=output)
     print("\n".join(table_lines(summary)), file=sys.stderr)
     return summary

@@ -27,11 +27,12 @@ class ItemNeighbours:
         sequences: What to learn from, possibly truncated.
         shrinkage: Pulls the similarities of rare items towards 0.
         most: Neighbours kept of each item.
+        longest: Sessions with more distinct items than that count for none: their pairs would be most of all pairs.
     """
 
-    def __init__(self, sequences: Sequences, shrinkage: float = 20.0, most: int = 100) -> None:
+    def __init__(self, sequences: Sequences, shrinkage: float = 20.0, most: int = 100, longest: int = 1_000) -> None:
         num_items = sequences.num_items
-        keys, shared, supports = _shared_sessions(sequences)
+        keys, shared, supports = _shared_sessions(sequences, longest)
         norm = np.sqrt(supports + shrinkage)
         similarity = shared / (norm[keys // num_items] * norm[keys % num_items])
         order = np.lexsort((-similarity, keys // num_items))
@@ -45,11 +46,12 @@ class ItemNeighbours:
         return self._similar.rows(moments.last_items)
 
 
-def _shared_sessions(sequences: Sequences) -> tuple[Rows, npt.NDArray[np.float64], Rows]:
+def _shared_sessions(sequences: Sequences, longest: int) -> tuple[Rows, npt.NDArray[np.float64], Rows]:
     """Keys i * N + j, i and j distinct, how many sessions hold both, and how many hold each item, [N]."""
     num_items = sequences.num_items
     items, sessions = events_and_sessions(sequences)
     distinct = np.unique(sessions * num_items + items)
+    distinct = distinct[np.bincount(distinct // num_items, minlength=1)[distinct // num_items] <= longest]
     of_session, item = distinct // num_items, distinct % num_items
     lengths = np.bincount(of_session)
     begins = np.cumsum(lengths) - lengths

@@ -107,7 +107,7 @@ def test_document_has_personalize_metrics_to_four_decimals() -> None:
     held_out = users_held_out(histories, 3, split_of((0, 2, 1), (1, 2, 1)))
     document = evaluate(held_out, torch.zeros(3, 3), torch.zeros(3), *counts_of(histories, 3)).to_document()
     assert tuple(document["metrics"]) == metrics.PERSONALIZE_METRICS
-    assert list(document["table"]) == ["model", "popularity", "personal popularity"]
+    assert list(document["table"])[:3] == ["model", "popularity", "personal popularity"]
     assert all(value == round(value, 4) for row in document["table"].values() for value in row.values())
     # Own items come first: lists are 0, 1, 2 (truth 2) and 2, 0, 1 (truth 0).
     assert document["metrics"]["mean_reciprocal_rank_at_25"] == 0.4167

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hrnn import metrics
+from hrnn.peers.lists import NAMES
 from jobs.evaluate import evaluate, table_lines
 from jobs.storage.folders import StepFolder
 from jobs.train import train
@@ -80,7 +81,7 @@ def test_measuring_again_gives_what_training_measured(trained: tuple[str, str], 
 def test_popularity_count_is_its_own_baseline(trained: tuple[str, str]) -> None:
     table = evaluate(solution_uri=trained[1])["table"]
     assert table["model"] == table["popularity"]
-    assert list(table) == ["model", "popularity", "personal popularity"]
+    assert list(table) == ["model", "popularity", "personal popularity", *NAMES]
 
 
 def test_a_second_evaluation_is_skipped(trained: tuple[str, str], tmp_path: Path) -> None:
@@ -94,9 +95,12 @@ def test_the_table_reads_well(trained: tuple[str, str]) -> None:
     lines = table_lines(evaluate(solution_uri=trained[1]))
     assert lines[0].split()[:3] == ["coverage", "MRR@25", "NDCG@5"]
     assert [line.split("  ")[0] for line in lines[1:4]] == ["model", "popularity", "personal popularity"]
-    assert len({len(line) for line in lines[:4]}) == 1
-    assert lines[4] == "NDCG@25, model less popularity: +0.0000 (standard error 0.0000)"
+    assert len({len(line) for line in lines[:9]}) == 1
+    assert [line.split("  ")[0] for line in lines[4:9]] == list(NAMES)
+    assert lines[9] == "NDCG@25, model less popularity: +0.0000 (standard error 0.0000)"
     assert lines[-1].startswith("6 test users, ")
+    assert any(line.startswith("head items ") for line in lines)
+    assert any("95 % interval" in line for line in lines)
 
 
 def test_other_sequences_are_refused(trained: tuple[str, str], tmp_path: Path) -> None:

@@ -1,0 +1,115 @@
+"""What surrounds a table of metrics: how sure its means are, where they come from, and what the lists look like as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from hrnn import metrics
+from hrnn.metrics import PerUser
+
+Rows = npt.NDArray[np.int64]
+
+RESAMPLES = 1_000
+SLICE_METRICS = ("normalized_discounted_cumulative_gain_at_25", "mean_reciprocal_rank_at_25", "recall_at_25")
+_AT_ONCE = 1 << 22
+
+
+def intervals(of_users: PerUser, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, tuple[float, float]]:
+    """Bootstrap 95 % confidence intervals of each metric's mean: users are drawn anew, with replacement.
+
+    Args:
+        of_users: Metric -> float64 [V].
+        seed: Of the draws.
+        resamples: How often all users are drawn.
+
+    Returns:
+        Metric -> (2.5th, 97.5th percentile of the means); (0, 0) where there is no user.
+    """
+    values = np.stack(list(of_users.values()), axis=1)
+    users = len(values)
+    if users == 0:
+        return dict.fromkeys(of_users, (0.0, 0.0))
+    random = np.random.Generator(np.random.Philox(key=seed))
+    means = []
+    for begin in range(0, resamples, step := max(1, _AT_ONCE // users)):
+        rows = min(step, resamples - begin)
+        drawn = random.integers(0, users, (rows, users)) + np.arange(rows)[:, None] * users
+        times = np.bincount(drawn.reshape(-1), minlength=rows * users).reshape(rows, users)
+        means.append(times @ values / users)
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5], axis=0)
+    return {name: (float(low[at]), float(high[at])) for at, name in enumerate(of_users)}
+
+
+def length_terciles(lengths: Rows) -> dict[str, npt.NDArray[np.bool_]]:
+    """Which users have short, middling and long histories, a third each; equal lengths stand together."""
+    if len(lengths) == 0:
+        return {}
+    low, high = np.quantile(lengths, [1 / 3, 2 / 3], method="lower")
+    return {
+        f"history of at most {low} events": lengths <= low,
+        f"history of {low + 1} to {high} events": (lengths > low) & (lengths <= high),
+        f"history of more than {high} events": lengths > high,
+    }
+
+
+def popularity_classes(num_events: Rows) -> dict[str, npt.NDArray[np.bool_]]:
+    """Which items are head, middle and tail: the most popular ones that have a third of all events, the next, the rest."""
+    order = np.argsort(-num_events, kind="stable")
+    before = np.cumsum(num_events[order]) - num_events[order]
+    third = np.empty(len(order), dtype=np.int64)
+    third[order] = np.minimum(3 * before // max(1, int(num_events.sum())), 2)
+    return {f"{name} items": third == at for at, name in enumerate(("head", "middle", "tail"))}
+
+
+def of_slice(
+    lists: Mapping[str, Rows], users: Rows, truth_offsets: Rows, truth: Rows, kept: npt.NDArray[np.bool_]
+) -> dict[str, dict[str, float]]:
+    """Metrics of every list over some users and some of their true items.
+
+    Args:
+        lists: Row's name -> [V, 25].
+        users: int64, which of the V users may count.
+        truth_offsets, truth: Item rows, user by user.
+        kept: bool [truth], true items that count; users without any do not.
+
+    Returns:
+        Row's name -> SLICE_METRICS, and `users`.
+    """
+    owner = np.repeat(np.arange(len(truth_offsets) - 1), np.diff(truth_offsets))
+    counts = np.bincount(owner[kept], minlength=len(truth_offsets) - 1)
+    chosen = users[counts[users] > 0]
+    left = truth[kept & np.isin(owner, chosen)]
+    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts[chosen])])
+    rows = {}
+    for name, listed in lists.items():
+        means = metrics.means(metrics.per_user_metrics(*metrics.hits_of(listed[chosen], offsets, left)))
+        rows[name] = {metric: means[metric] for metric in SLICE_METRICS} | {"users": float(len(chosen))}
+    return rows
+
+
+def of_catalogue(lists: Rows, num_events: Rows) -> dict[str, float]:
+    """How widely lists reach into the catalogue.
+
+    Args:
+        lists: [V, 25], -1 fills.
+        num_events: int64 [N], events of each item.
+
+    Returns:
+        `coverage`: share of items that stand in any list. `gini`: inequality of how often items are listed, 0 where all are
+        alike. `novelty`: mean of -log2 of a listed item's share of the events.
+    """
+    listed = lists[lists >= 0]
+    times = np.sort(np.bincount(listed, minlength=len(num_events)))
+    total, size = int(times.sum()), len(times)
+    if total == 0:
+        return {"coverage": 0.0, "gini": 0.0, "novelty": 0.0}
+    rank = np.arange(1, size + 1)
+    share = (num_events + 0.5) / (num_events.sum() + 0.5 * size)
+    return {
+        "coverage": float(np.count_nonzero(times)) / size,
+        "gini": float((2 * rank - size - 1) @ times) / (size * total),
+        "novelty": float(-np.log2(share[listed]).mean()),
+    }

@@ -1,0 +1,74 @@
+"""Lists of plain recommenders for an evaluation's test users, at a bounded cost.
+
+Sessions of some users are enough to learn rules and neighbours from, and some test users to measure them by: both are drawn,
+so that a hundred million events cost no more than two million.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hrnn.peers import NIGHTLY
+from hrnn.peers.moments import moments_after
+from hrnn.protocols.next_night import lists_of
+from hrnn.sequences import Sequences
+
+Rows = npt.NDArray[np.int64]
+
+NAMES = ("popularity, last 3 days", "Markov", "sequential rules", "item-kNN", "session-kNN, no repeats")
+MOST_USERS = 2_000
+_MOST_EVENTS = 2_000_000
+_MOST_CELLS = 1 << 28  # users times items, for each list
+
+
+@dataclass(frozen=True)
+class PeerLists:
+    """What peers recommend to some of the test users.
+
+    Attributes:
+        asked: int64 [A], which test users, rising numbers from 0.
+        lists: Peer -> int64 [A, 25], best first, -1 fills.
+    """
+
+    asked: Rows
+    lists: dict[str, Rows]
+
+
+def peer_lists(known: Sequences, user_rows: Rows, *, seed: int = 0, names: tuple[str, ...] = NAMES) -> PeerLists:
+    """Fit peers on what is known, and let them recommend as of each test user's last known event.
+
+    Args:
+        known: Histories without the hidden events.
+        user_rows: int64 [V], the test users, each with one known event at least.
+        seed: Of what is drawn.
+        names: Keys of hrnn.peers.NIGHTLY.
+    """
+    random = np.random.Generator(np.random.Philox(key=seed))
+    most = min(MOST_USERS, max(1, _MOST_CELLS // max(1, known.num_items)))
+    asked = np.sort(random.permutation(len(user_rows))[:most])
+    users = user_rows[asked]
+    if len(users) == 0:
+        return PeerLists(asked, {name: np.zeros((0, 25), dtype=np.int64) for name in names})
+    last = known.user_offsets[:-1][users] + known.history_lengths[users] - 1
+    moments = moments_after(known, users, np.asarray(known.timestamps[last]))
+    some = _some_users(known, random)
+    seen = some.item_counts() > 0
+    lists = {}
+    for name in names:
+        whole = name.startswith("popularity")
+        peer = NIGHTLY[name](known if whole else some)
+        lists[name] = lists_of(peer.scores, moments, known.item_counts() > 0 if whole else seen)
+    return PeerLists(asked, lists)
+
+
+def _some_users(sequences: Sequences, random: np.random.Generator) -> Sequences:
+    """All users where their events are few enough, else as many drawn ones as make up the bound."""
+    lengths = sequences.history_lengths
+    if int(lengths.sum()) <= _MOST_EVENTS:
+        return sequences
+    order = random.permutation(sequences.num_users)
+    dropped = order[np.cumsum(lengths[order]) > _MOST_EVENTS]
+    return sequences.truncate(dropped, np.zeros(len(dropped), dtype=np.int64))
