@@ -52,13 +52,14 @@ def verdict(document: Mapping[str, Any]) -> Verdict:
         if not rows:
             detail = "The solution version holds no metrics."
         return Verdict(state="even", word="Not measured", sentence="How good the lists are is not known.", detail=detail)
-    rival = max(rivals, key=rivals.__getitem__)
-    ours, theirs = values[MODEL], rivals[rival]
+    gains = {name: _gain(document, name, values[MODEL] - value) for name, value in rivals.items()}
+    rival = min(gains, key=lambda name: gains[name][0])
+    (difference, margin), theirs = gains[rival], rivals[rival]
     best = f"{rival}, the best of {len(rivals)} baselines" if len(rivals) > 1 else rival
-    difference, margin = _gain(document, rival, ours - theirs)
     spread = f" ± {margin:.4f}" if margin else ""
+    num_users = document.get("users", {}).get(rival, document["test_users"])
     detail = (
-        f"NDCG@25 is {ours:.4f} against {theirs:.4f} ({difference:+.4f}{spread}), on {document['test_users']:,} users whose "
+        f"NDCG@25 is {theirs + difference:.4f} against {theirs:.4f} ({difference:+.4f}{spread}), on {num_users:,} users whose "
         "newest events were hidden from all."
     )
     if difference > margin:
@@ -89,14 +90,14 @@ def tables(document: Mapping[str, Any]) -> tuple[Table, ...]:
     if document.get("table"):
         without = "coverage" if document.get("catalogue") else ""  # it stands among its like, below
         rows = {name: {key: value for key, value in row.items() if key != without} for name, row in document["table"].items()}
-        found.append(_comparison(rows, document.get("intervals", {})))
-    found += [_slice(name, groups) for name, groups in document.get("slices", {}).items() if groups]
+        found.append(_comparison(rows, document.get("intervals", {}), document.get("users", {})))
+    found += [_slice(name, groups) for name, groups in _sliced(document.get("slices", {})).items()]
     if document.get("catalogue"):
         found.append(_catalogue(document["catalogue"]))
     return tuple(found)
 
 
-def _comparison(rows: Rows, intervals: Mapping[str, Any]) -> Table:
+def _comparison(rows: Rows, intervals: Mapping[str, Any], users: Mapping[str, int]) -> Table:
     keys = _ordered(rows.values())
     best = {key: max((float(row[key]) for row in rows.values() if key in row), default=math.nan) for key in keys}
     note = (
@@ -105,19 +106,34 @@ def _comparison(rows: Rows, intervals: Mapping[str, Any]) -> Table:
     )
     if intervals:
         note += " Below each value: the interval that holds it with 95 % confidence."
-    return Table(
-        title="",
-        note=note,
-        columns=("", *(metric_name(key) for key in keys)),
-        rows=tuple(
-            TableRow(
-                name=name,
-                own=name == MODEL,
-                cells=tuple(_cell(row.get(key), best[key], intervals.get(name, {}).get(key)) for key in keys),
-            )
-            for name, row in rows.items()
-        ),
-    )
+    some = len(set(users.values())) > 1
+    if some:
+        note += " Baselines that take long were asked for some of the users only."
+    table_rows = []
+    for name, row in rows.items():
+        cells = tuple(_cell(row.get(key), best[key], intervals.get(name, {}).get(key)) for key in keys)
+        asked = (Cell(text=f"{users[name]:,}" if name in users else ""),) if some else ()
+        table_rows.append(TableRow(name=name, own=name == MODEL, cells=asked + cells))
+    columns = ("", *(["users"] if some else []), *(metric_name(key) for key in keys))
+    return Table(title="", note=note, columns=columns, rows=tuple(table_rows))
+
+
+def _sliced(slices: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Title -> group -> rows and "users". A slice that is one group alone becomes a row of a table with its like."""
+    single: dict[str, dict[str, Any]] = {}
+    several: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, found in slices.items():
+        if not found:
+            continue
+        if all(
+            isinstance(row, Mapping) and any(isinstance(value, Mapping) for value in row.values()) for row in found.values()
+        ):
+            several[f"By {name.replace('_', ' ')}"] = {group: dict(rows) for group, rows in found.items()}
+        else:
+            users = next((row["users"] for row in found.values() if isinstance(row, Mapping) and "users" in row), None)
+            rows = {row: {key: value for key, value in values.items() if key != "users"} for row, values in found.items()}
+            single[name] = rows if users is None else rows | {"users": int(users)}
+    return ({"By part of what was hidden": single} if single else {}) | several
 
 
 def _slice(name: str, groups: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -134,8 +150,7 @@ def _slice(name: str, groups: Mapping[str, Mapping[str, Any]]) -> Table:
         users = group.get("users")
         cells = (Cell(text="" if users is None else f"{users:,}"), *(_cell(value, best) for value in values))
         rows.append(TableRow(name=label, own=False, cells=cells))
-    title = f"By {name.replace('_', ' ')}: {metric_name(key)}"
-    return Table(title=title, note="", columns=("", "users", *names), rows=tuple(rows))
+    return Table(title=f"{name}: {metric_name(key)}", note="", columns=("", "users", *names), rows=tuple(rows))
 
 
 def _catalogue(found: Mapping[str, Any]) -> Table:
@@ -145,7 +160,7 @@ def _catalogue(found: Mapping[str, Any]) -> Table:
     return Table(
         title="How much of the catalogue they show",
         note="Coverage: share of the catalogue in at least one list. Gini: 0 where all items are listed equally often, 1 where "
-        "one item is all there is. Novelty: how rare the listed items are.",
+        "one item is all there is. Novelty: how rare the listed items are, the mean of -log2 of an item's share of all events.",
         columns=("", *(metric_name(key) for key in keys)),
         rows=tuple(
             TableRow(name=name, own=name == MODEL, cells=tuple(_cell(row.get(key), math.nan) for key in keys))
