@@ -25,58 +25,15 @@ learned, not at 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from hrnn.batching import Marks
+from hrnn.products import weight_gradient
+from hrnn.session_starts import RecurrentWeights, SessionStarts, Starts, gate_slopes
 
-
-class RecurrentWeights(NamedTuple):
-    """Parameters of both GRUs, apart from the session GRU's input side. Gates stand in the order reset, update, candidate.
-
-    Attributes:
-        session_hidden: [H, 3H].
-        user_input: [H, 3H], from the last session state.
-        user_hidden: [H, 3H].
-        user_bias: [3H].
-        initial_weight: [H, H], user state to first session state.
-        initial_bias: [H].
-        user_to_session: [H, 3H] in HRNN-All, None in HRNN-Init.
-    """
-
-    session_hidden: Tensor
-    user_input: Tensor
-    user_hidden: Tensor
-    user_bias: Tensor
-    initial_weight: Tensor
-    initial_bias: Tensor
-    user_to_session: Tensor | None
-
-
-@dataclass(frozen=True)
-class Starts:
-    """Where sessions start in a window, step after step.
-
-    Attributes:
-        counts: T numbers, how many sessions start at each step.
-        lanes: int64 [starts].
-        continues: [starts, 1], 1.0 where the user goes on, 0.0 at a user's first event.
-    """
-
-    counts: list[int]
-    lanes: Tensor
-    continues: Tensor
-
-    @classmethod
-    def of(cls, session_starts: Marks, user_starts: Marks, like: Tensor) -> Starts:
-        """The starts of a window's marks [T, B], on the device and in the dtype of `like`."""
-        steps, lanes = np.nonzero(session_starts)
-        continues = torch.from_numpy(~user_starts[steps, lanes]).to(like.device, like.dtype).unsqueeze(1)
-        return cls(session_starts.sum(1).tolist(), torch.from_numpy(lanes).to(like.device), continues)
+__all__ = ["RecurrentWeights", "Starts", "begin_session", "recur"]
 
 
 def recur(
@@ -129,8 +86,8 @@ class _Recurrence(torch.autograd.Function):
         entered_user, user = user, user.clone()
         extra = None if weights.user_to_session is None else user @ weights.user_to_session
         entering = inputs if extra is None else torch.empty_like(inputs)
-        session_starts = _SessionStarts(starts, weights, inputs)
-        # All views are made beforehand: a slice costs as much as the kernel that works on it.
+        session_starts = SessionStarts(starts, weights, inputs)
+        # All views are made beforehand, as in SessionStarts.
         each_step = zip(
             inputs.unbind(), entering.unbind(), states.unbind(), states[1:].unbind(), products.unbind(),
             *(tensor[..., : 2 * width].unbind() for tensor in (entering, products, gates)),
@@ -157,7 +114,9 @@ class _Recurrence(torch.autograd.Function):
         weights: RecurrentWeights = ctx.weights
         steps, lanes, width = grad_states.shape
         before, blocks = states[:steps], (steps, lanes, 3, width)
-        of_input = _gate_slopes(gates, before, products[..., 2 * width :]).view(blocks)
+        grad_inputs = torch.empty_like(gates)  # holds their slopes until the gradients are known
+        gate_slopes(gates, before, products[..., 2 * width :], out=grad_inputs)
+        of_input = grad_inputs.view(blocks)
         of_hidden = of_input.clone()
         of_hidden[:, :, 2] *= gates[..., :width]
         stay = 1.0 - gates[..., width : 2 * width]
@@ -180,120 +139,6 @@ class _Recurrence(torch.autograd.Function):
             if grad_extra is not None:
                 grad_extra.addcmul_(grad_blocks, x_slopes)
             session_starts.leave(step, earlier, grad_user, grad_extra)
-        grad_inputs = of_input.mul_(grads[1:].unsqueeze(2)).view(steps, lanes, 3 * width)
-        grad_session_hidden = before.reshape(-1, width).t() @ grad_products.view(-1, 3 * width)
+        of_input.mul_(grads[1:].unsqueeze(2))
+        grad_session_hidden = weight_gradient(before.reshape(-1, width), grad_products.view(-1, 3 * width))
         return grad_inputs, None, None, None, grad_session_hidden, *session_starts.gradients(entered_user, grad_extra)
-
-
-class _SessionStarts:
-    """What happens where sessions start: the user GRU and the first session state, forward and backward."""
-
-    def __init__(self, starts: Starts, weights: RecurrentWeights, like: Tensor) -> None:
-        count, width = len(starts.lanes), weights.initial_bias.shape[0]
-        self._starts, self._weights, self._width = starts, weights, width
-        joined = like.new_zeros(2 * width, 4 * width)  # [last session state | user state] -> r, z, input's n, hidden's n
-        joined[:width, : 3 * width] = weights.user_input
-        joined[width:, : 2 * width] = weights.user_hidden[:, : 2 * width]
-        joined[width:, 3 * width :] = weights.user_hidden[:, 2 * width :]
-        self._joined, self._joined_back, self._initial_back = joined, joined.t(), weights.initial_weight.t()
-        self._bias = torch.cat([weights.user_bias, like.new_zeros(width)])
-        self._entering = like.new_empty(count, 2 * width)
-        self._gates = like.new_empty(count, 4 * width)
-        self._users = like.new_empty(count, width)
-        self._firsts = like.new_empty(count, width)
-        of_steps = zip(
-            self._views(starts.lanes), self._views(starts.continues),
-            self._views(self._entering), self._views(self._entering[:, :width]),
-            self._views(self._entering[:, width:]), self._views(self._gates), self._views(self._gates[:, : 2 * width]),
-            *(self._views(self._gates[:, block * width : (block + 1) * width]) for block in range(4)),
-            self._views(self._users), self._views(self._firsts), strict=True,
-        )  # fmt: skip
-        self._of_steps = list(of_steps)
-
-    def enter(self, step: int, state: Tensor, user: Tensor, extra: Tensor | None) -> None:
-        """Replace `state`, `user` and `extra`, in place, in the lanes where a session starts."""
-        if self._starts.counts[step] == 0:
-            return
-        at, continues, entering, last, known, gates, rz, r, z, n, h_n, users, firsts = self._of_steps[step]
-        weights = self._weights
-        torch.index_select(state, 0, at, out=last)
-        torch.index_select(user, 0, at, out=known)
-        torch.addmm(self._bias, entering, self._joined, out=gates)
-        rz.sigmoid_()
-        n.addcmul_(r, h_n).tanh_()
-        torch.lerp(known, n, z, out=users).mul_(continues)
-        torch.addmm(weights.initial_bias, users, weights.initial_weight, out=firsts).tanh_()
-        user.index_copy_(0, at, users)
-        state.index_copy_(0, at, firsts)
-        if extra is not None and weights.user_to_session is not None:
-            extra.index_copy_(0, at, users @ weights.user_to_session)
-
-    def prepare_to_leave(self) -> None:
-        """Compute everything of the backward pass that needs no gradient, for all starts at once."""
-        width = self._width
-        gates, hidden_candidate = self._gates[:, : 3 * width], self._gates[:, 3 * width :]
-        slopes = _gate_slopes(gates, self._entering[:, width:], hidden_candidate)
-        slopes = torch.cat([slopes, slopes[:, 2 * width :] * gates[:, :width]], dim=1).view(-1, 4, width)
-        stay = 1.0 - gates[:, width : 2 * width]
-        first_slopes = 1.0 - self._firsts * self._firsts
-        self._grad_firsts = torch.empty_like(self._firsts)
-        self._grad_gates = torch.empty_like(slopes)
-        self._grad_extras = torch.empty_like(gates)
-        self._grad_users = torch.empty_like(self._users)
-        back_of_steps = zip(
-            self._views(self._starts.lanes), self._views(self._starts.continues), self._views(slopes), self._views(stay),
-            self._views(first_slopes), self._views(self._grad_firsts), self._views(self._grad_users),
-            self._views(self._grad_users.unsqueeze(1)), self._views(self._grad_gates),
-            self._views(self._grad_gates.view(-1, 4 * width)), self._views(self._grad_extras), strict=True,
-        )  # fmt: skip
-        self._back_of_steps = list(back_of_steps)
-
-    def leave(self, step: int, grad_state: Tensor, grad_user: Tensor, grad_extra: Tensor | None) -> None:
-        """Take gradients back across the starts of a step: `enter` in reverse, in place in the same lanes."""
-        if self._starts.counts[step] == 0:
-            return
-        at, continues, slopes, stay, first_slopes, of_first, of_user, user_blocks, blocks, gates, extras = self._back_of_steps[
-            step
-        ]
-        torch.mul(grad_state.index_select(0, at), first_slopes, out=of_first)
-        torch.addmm(grad_user.index_select(0, at), of_first, self._initial_back, out=of_user)
-        if grad_extra is not None and self._weights.user_to_session is not None:
-            extras.copy_(grad_extra.index_select(0, at).flatten(1))
-            of_user.addmm_(extras, self._weights.user_to_session.t())
-            grad_extra.index_fill_(0, at, 0.0)
-        of_user.mul_(continues)
-        torch.mul(user_blocks, slopes, out=blocks)
-        earlier = gates @ self._joined_back
-        grad_state.index_copy_(0, at, earlier[:, : self._width])
-        grad_user.index_copy_(0, at, torch.addcmul(earlier[:, self._width :], of_user, stay))
-
-    def gradients(self, entered_user: Tensor, grad_extra: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Gradients of user_input, user_hidden, user_bias, initial_weight, initial_bias, user_to_session."""
-        width = self._width
-        grad_gates = self._grad_gates.view(-1, 4 * width)
-        joined = self._entering.t() @ grad_gates
-        user_hidden = torch.cat([joined[width:, : 2 * width], joined[width:, 3 * width :]], dim=1)
-        user_to_session = None
-        if grad_extra is not None:
-            user_to_session = torch.addmm(entered_user.t() @ grad_extra.flatten(1), self._users.t(), self._grad_extras)
-        return (
-            joined[:width, : 3 * width],
-            user_hidden,
-            grad_gates[:, : 3 * width].sum(0),
-            self._users.t() @ self._grad_firsts,
-            self._grad_firsts.sum(0),
-            user_to_session,
-        )
-
-    def _views(self, values: Tensor) -> tuple[Tensor, ...]:
-        """Each step's rows."""
-        return torch.split(values, self._starts.counts)
-
-
-def _gate_slopes(gates: Tensor, state: Tensor, hidden_candidate: Tensor) -> Tensor:
-    """d(new state)/d(input side of r, z, n), elementwise: [..., 3H] of gates [..., 3H] and the states before [..., H]."""
-    reset, update, candidate = gates.chunk(3, dim=-1)
-    of_candidate = update * (1.0 - candidate * candidate)
-    of_update = (candidate - state) * update * (1.0 - update)
-    of_reset = of_candidate * hidden_candidate * reset * (1.0 - reset)
-    return torch.cat([of_reset, of_update, of_candidate], dim=-1)

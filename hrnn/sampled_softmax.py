@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hrnn.products import coarse_type
+
 _SAFE_EXPONENT = 60.0  # well below 88, where single precision ends: thousands of terms are added up
 
 
@@ -72,7 +74,7 @@ class SampledCrossEntropy(torch.autograd.Function):
 def _exponentials(queries: Tensor, vectors: Tensor, hits: Tensor, score_type: torch.dtype) -> tuple[Tensor, Tensor]:
     """E [R, S] and t [R] of the module's text."""
     scores = torch.mm(queries.to(score_type), vectors.to(score_type).t())
-    if len(queries) and _bound(queries, vectors) > _SAFE_EXPONENT:
+    if scores.numel() and float(torch.stack(torch.aminmax(scores)).abs().max()) > _SAFE_EXPONENT:
         highest = scores.amax(dim=1, keepdim=True)
         exponents, shift = scores.sub_(highest).exp_(), highest.squeeze(1).to(queries.dtype)
     else:
@@ -80,16 +82,3 @@ def _exponentials(queries: Tensor, vectors: Tensor, hits: Tensor, score_type: to
     row, own = torch.arange(len(hits), device=hits.device), hits.clamp(min=0)
     exponents[row, own] = exponents[row, own].masked_fill_(hits >= 0, 0.0)
     return exponents, shift
-
-
-def _bound(queries: Tensor, vectors: Tensor) -> float:
-    """No product is larger (Cauchy-Schwarz)."""
-    return float(torch.linalg.vector_norm(queries, dim=1).max() * torch.linalg.vector_norm(vectors, dim=1).max())
-
-
-def coarse_type(like: Tensor) -> torch.dtype:
-    """bfloat16 for single precision where the processor multiplies it natively, sums stay float32; else the type itself."""
-    if like.dtype != torch.float32:
-        return like.dtype
-    native = torch.cuda.is_bf16_supported() if like.is_cuda else torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if native else torch.float32

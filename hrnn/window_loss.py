@@ -12,8 +12,8 @@ from hrnn.batching import Rows, Window
 from hrnn.event_context import EventContext
 from hrnn.losses import sampled_loss
 from hrnn.negatives import Negatives
+from hrnn.products import coarse_type
 from hrnn.recurrence import Starts
-from hrnn.sampled_softmax import coarse_type
 from hrnn.training_settings import TrainingSettings
 
 

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from hrnn.event_context import EventContext
 from hrnn.models import ModelEntry
+from hrnn.products import affine
 from hrnn.recurrence import RecurrentWeights, Starts, recur
 
 ENTRY = ModelEntry(recipes=("aws-hrnn",), fit=None)
@@ -144,7 +145,7 @@ class Hrnn:
         """
         input_weight, input_bias, recurrent = self.weights()
         steps, lanes, width = embedded.shape
-        inputs = torch.addmm(input_bias, embedded.reshape(-1, width), input_weight).view(steps, lanes, 3 * width)
+        inputs = affine(embedded.reshape(-1, width), input_weight, input_bias).view(steps, lanes, 3 * width)
         table = self.context_table()
         if table is not None and context is not None:
             inputs = inputs + torch.nn.functional.embedding(context, table)

@@ -26,7 +26,7 @@ from training_runs import OurTraining, made_up_sequences
 
 from hrnn.batching import LanePlan
 from hrnn.negatives import NegativeSampler
-from hrnn.sampled_softmax import coarse_type
+from hrnn.products import coarse_type
 from hrnn.sequences import Sequences
 from hrnn.training_settings import TrainingSettings
 

@@ -16,8 +16,8 @@ from hrnn.losses import sampled_loss
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.negatives import NegativeSampler
 from hrnn.optimiser import Adagrad
+from hrnn.products import affine, coarse_type
 from hrnn.recurrence import RecurrentWeights, Starts, recur
-from hrnn.sampled_softmax import coarse_type
 from hrnn.sequences import Sequences
 from hrnn.training_settings import TrainingSettings
 from hrnn.window_loss import Lanes, dropped
@@ -64,7 +64,7 @@ def stage_milliseconds(
         weights = RecurrentWeights(*(weight if weight is None else weight.detach().requires_grad_() for weight in flat))
         vectors = embedded[:, :width].clone().requires_grad_()
         with stages.of("input product"):
-            gates = torch.addmm(bias, vectors, entering).view(*window.items.shape, 3 * width)
+            gates = affine(vectors, entering, bias).view(*window.items.shape, 3 * width)
         told = gates.detach().requires_grad_()
         with stages.of("recurrence, forward"):
             states, lanes.session, lanes.user = recur(told, lanes.session, lanes.user, starts, weights)

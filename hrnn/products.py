@@ -1,0 +1,45 @@
+"""Matrix products of training whose results are gradients: in bfloat16 where the processor multiplies such numbers natively.
+
+Such a product adds up a window's events, so that roundings of single terms cancel; sums are kept in single precision inside.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def coarse_type(like: Tensor) -> torch.dtype:
+    """bfloat16 for single precision where the processor multiplies it natively; else the type itself."""
+    if like.dtype != torch.float32:
+        return like.dtype
+    native = torch.cuda.is_bf16_supported() if like.is_cuda else torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+def weight_gradient(entering: Tensor, grad: Tensor) -> Tensor:
+    """[K, M], the gradient of a weight from what entered it [R, K] and the gradient of what left it [R, M]."""
+    coarse = coarse_type(entering)
+    return torch.mm(entering.to(coarse).t(), grad.to(coarse)).to(entering.dtype)
+
+
+def affine(entering: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """entering [R, K] · weight [K, M] + bias [M], with coarse gradients."""
+    return _Affine.apply(entering, weight, bias)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Affine(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, entering: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(entering, weight)
+        return torch.addmm(bias, entering, weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        entering, weight = ctx.saved_tensors
+        coarse = coarse_type(grad)
+        rough = grad.to(coarse)
+        of_entering = torch.mm(rough, weight.to(coarse).t()).to(grad.dtype)
+        return of_entering, torch.mm(entering.to(coarse).t(), rough).to(grad.dtype), grad.sum(0)
