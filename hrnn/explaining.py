@@ -3,7 +3,8 @@
 Users are asked right after their last known event, as in the evaluation (hrnn/serving.py, `EvaluationView`).
 
 * A path's part in an item's score is the sum of its weighted features, less the mean of that sum over the catalogue. The parts
-  add up to the item's score less the mean score, whatever constants a path adds to every item alike.
+  add up to the item's score less the mean score, whatever constants a path adds to every item alike. Where a feature counts
+  otherwise for own items, what that does to an average item is the own items' path's, the rest the feature's own path's.
 * What a past event contributes is found by ablation: the history is run again without it, and the contribution is by how
   much the log of the item's probability (softmax over the catalogue) falls. Events are taken away together where they belong
   together: all events with one item, or a session. The latest events are tried, and those with the listed items. What only
@@ -22,7 +23,7 @@ import torch
 
 from hrnn.ablation import By, Group, ablations
 from hrnn.batching import Rows
-from hrnn.blending import FEATURES, OWN_WEIGHTS, TREND_NAMES, TREND_WEIGHTS
+from hrnn.blending import ALL_WEIGHTS, FEATURES, OWN_AGAIN_WEIGHTS, OWN_WEIGHTS, TREND_NAMES, TREND_WEIGHTS
 from hrnn.hashing import mix64
 from hrnn.sequences import Sequences
 from hrnn.serving import Fitted
@@ -177,8 +178,23 @@ class _Asked:
     def terms(self, lane: int) -> Floats:
         """float32 [PATHS, N], what each path adds to the scores."""
         of_all = {"sequence": self._sequence(np.asarray([lane]))[0], "popularity": self._bias, "recency": self._recency(lane)}
-        zero = np.zeros(self._num_ranked, dtype=np.float32)
-        return np.stack([of_all.get(path, zero) + self._dense(self._own_of_paths[path], lane) for path in PATHS])
+        terms = np.stack([of_all.get(path, np.zeros_like(self._bias)) for path in PATHS])
+        terms += np.stack([self._dense(self._own_of_paths[path], lane) for path in PATHS])
+        own_items = self._own.own_item_rows[self._own.own_offsets[lane] : self._own.own_offsets[lane + 1]]
+        levels = self._own_levels(lane)
+        terms[:, own_items] -= levels[:, None]
+        terms[PATHS.index("own item"), own_items] += levels.sum()
+        return terms
+
+    def _own_levels(self, lane: int) -> Floats:
+        """[PATHS], what features that count otherwise for own items would add to an average item if it were one."""
+        vector, bias = self._table[:, :-1].mean(dim=0), float(self._table[:, -1].mean())
+        of_states = [float(state[lane] @ vector) for state in (self._replayed.continuing, self._replayed.fresh)]
+        features = np.asarray([*of_states, bias, *self._trends(lane).mean(axis=0)], dtype=np.float32)
+        weighted = features * self._fitted.now[OWN_AGAIN_WEIGHTS]
+        names = FEATURES[ALL_WEIGHTS]
+        sums = [sum(weighted[names.index(name)] for name in _FEATURES_OF_ALL.get(path, ())) for path in PATHS]
+        return np.asarray(sums, dtype=np.float32)
 
     def log_shares(self, lanes: Rows, items: Rows) -> Floats:
         """float32 [lanes, items], logs of probabilities over the catalogue; the lanes are asked at one moment."""
@@ -196,11 +212,13 @@ class _Asked:
         return scores
 
     def _recency(self, lane: int) -> Floats:
-        """[N], at the moment that EvaluationView takes."""
-        trends = self._fitted.trends
-        moment = int(trends.grid_time(self._as_of[lane : lane + 1])[0])
-        term: Floats = trends.at(moment)[: self._num_ranked] @ self._fitted.now[TREND_WEIGHTS]
+        term: Floats = self._trends(lane) @ self._fitted.now[TREND_WEIGHTS]
         return term
+
+    def _trends(self, lane: int) -> Floats:
+        """[N, windows], at the moment that EvaluationView takes."""
+        trends = self._fitted.trends
+        return trends.at(int(trends.grid_time(self._as_of[lane : lane + 1])[0]))[: self._num_ranked]
 
     @cached_property
     def _own_of_paths(self) -> dict[PathName, UserStates]:

@@ -64,13 +64,13 @@ def verdict(document: Mapping[str, Any]) -> Verdict:
     )
     if difference > margin:
         ahead = (
-            f"Its lists are {100 * difference / theirs:.0f} % better than those"
+            f"Its lists are {100 * difference / theirs:.0f}\u00a0% better than those"
             if theirs
             else "Its lists are better than those"
         )
         return Verdict(state="good", word="Ahead", sentence=f"{ahead} of {best}.", detail=detail)
     if difference < -margin:
-        behind = f"Its lists are {-100 * difference / theirs:.0f} % worse than those of {best}."
+        behind = f"Its lists are {-100 * difference / theirs:.0f}\u00a0% worse than those of {best}."
         return Verdict(state="bad", word="Behind", sentence=behind, detail=detail)
     same = (
         f"Its lists and those of {best}, cannot be told apart." if len(rivals) > 1 else f"It and {rival} cannot be told apart."
@@ -179,7 +179,7 @@ def _ordered(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 def _cell(value: float | None, best: float, interval: Sequence[float] | None = None) -> Cell:
     if value is None:
         return Cell(text="")
-    text = f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
+    text = f"{value:.4f}" if abs(value) <= 1 else f"{value:,.2f}"
     return Cell(text=text, interval="–".join(f"{end:.3f}" for end in interval or ()), best=value == best)
 
 

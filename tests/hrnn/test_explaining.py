@@ -116,15 +116,21 @@ def test_items_without_events_are_not_listed_and_one_item_may_be_all_there_is() 
     assert set(found.items[0].paths.values()) == {0.0}
 
 
-def test_what_features_say_of_own_items_only_belongs_to_their_paths() -> None:
+def test_what_counts_otherwise_for_own_items_is_split_between_them_and_the_path() -> None:
     sequences = sequences_of([[[0, 1], [0, 2]], [[3, 4, 5, 6]]])
-    fitted = fitted_to(sequences, bias=1.0, own_bias=1.0, own_continuing=2.0)
+    fitted = fitted_to(sequences, bias=1.0, own_bias=-0.5, own_continuing=2.0)
     [found] = explain(fitted, sequences, np.asarray([0]), num_ranked=7)
-    assert all(item.paths["own item"] == item.paths["recency"] == 0 for item in found.items)
-    assert len({item.paths["sequence"] for item in found.items}) == 4  # of the three own items, and of all others
-    parts = {item.item_row: item.paths["popularity"] for item in found.items}
+    paths = {item.item_row: item.paths for item in found.items}
     bias = fitted.model.item_table[:, WIDTH]
-    assert parts[1] - parts[3] == pytest.approx(float(2 * bias[1] - bias[3]), abs=1e-5)
+    average = float(bias.mean())
+    assert paths[1]["popularity"] - paths[3]["popularity"] == pytest.approx(
+        float(bias[1] - bias[3]) - 0.5 * float(bias[1] - average)
+    )
+    state = replay(fitted.model, sequences, np.asarray([0])).continuing[0]
+    level = -0.5 * average + 2.0 * float(state @ fitted.model.item_table[:, :WIDTH].mean(dim=0))
+    assert {round(paths[row]["own item"] - paths[3]["own item"], 5) for row in (0, 1, 2)} == {round(level, 5)}
+    assert {paths[row]["recency"] for row in paths} == {0.0}
+    assert len({paths[row]["sequence"] for row in paths}) == 4  # of the three own items, and of all others
 
 
 def test_trends_count_where_they_weigh() -> None:

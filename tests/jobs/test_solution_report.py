@@ -81,7 +81,7 @@ def test_the_page_loads_nothing_and_runs_nothing(reported: tuple[str, dict[str, 
 def test_the_verdict_comes_first(reported: tuple[str, dict[str, Any]]) -> None:
     texts = Page(reported[0]).texts
     body = texts[texts.index("Solution version version · aws-hrnn") + 1 :]
-    assert body[:2] == ["Ahead.", "Its lists are 50 % better than those of personal popularity, the best of 2 baselines."]
+    assert body[:2] == ["Ahead.", "Its lists are 50\u00a0% better than those of personal popularity, the best of 2 baselines."]
 
 
 def test_titles_are_shown_and_never_run(reported: tuple[str, dict[str, Any]]) -> None:
@@ -177,7 +177,7 @@ def test_other_releases_versions_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("document", "state", "words"),
     [
-        (measured(0.1, 0.05, 0.2), "bad", "Its lists are 50 % worse than those of personal popularity"),
+        (measured(0.1, 0.05, 0.2), "bad", "Its lists are 50\u00a0% worse than those of personal popularity"),
         (measured(0.21, 0.05, 0.2), "even", "cannot be told apart"),
         (measured(0.3, 0.0, 0.0), "good", "Its lists are better than those of popularity"),
         ({**measured(), "test_users": 0}, "even", "not known"),
@@ -210,7 +210,7 @@ def test_tables_show_whatever_rows_intervals_slices_and_catalogue_there_are() ->
     assert comparison.columns == ("", "users", "NDCG@25", "recall@25", "new@3")
     assert [[cell.text for cell in row.cells] for row in comparison.rows] == [
         ["1,000", "0.3000", "", "0.1000"],
-        ["10", "0.4000", "12.0", ""],
+        ["10", "0.4000", "12.00", ""],
     ]
     best = comparison.rows[1].cells[1]
     assert best.best
