@@ -122,7 +122,15 @@ def default_weights() -> Tensor:
 
 
 def fit_weights(
-    model: Hrnn, sequences: Sequences, learnt_from: Sequences, examples: Examples, *, later: bool, use_trends: bool, seed: int
+    model: Hrnn,
+    sequences: Sequences,
+    learnt_from: Sequences,
+    examples: Examples,
+    *,
+    later: bool,
+    use_trends: bool,
+    seed: int,
+    event_weights: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Weights of one kind, float32 [features].
 
@@ -134,6 +142,7 @@ def fit_weights(
         later: Which kind.
         use_trends: False leaves recent popularity out (`recency_mask`).
         seed: Of the candidates.
+        event_weights: float32 [E], how much each event counts as a right answer; None: all alike.
     """
     prior = default_weights()
     prior[FEATURES.index("fresh" if later else "continuing")] = 1.0
@@ -142,7 +151,7 @@ def fit_weights(
         return prior.numpy().astype(np.float32)
     used = torch.ones(len(FEATURES), dtype=torch.bool)
     used[EVERY_TREND] = use_trends
-    problem = _Problem(model, sequences, learnt_from, chosen, seed)
+    problem = _Problem(model, sequences, learnt_from, chosen, seed, event_weights)
     weights = prior.clone()
     best, gradient, curvature = problem.evaluate(weights, prior)
     for _ in range(_MOST_STEPS):
@@ -166,7 +175,15 @@ def fit_weights(
 class _Problem:
     """Features of every candidate of every example, and the likelihood of the truth under given weights."""
 
-    def __init__(self, model: Hrnn, sequences: Sequences, learnt_from: Sequences, examples: Examples, seed: int) -> None:
+    def __init__(
+        self,
+        model: Hrnn,
+        sequences: Sequences,
+        learnt_from: Sequences,
+        examples: Examples,
+        seed: int,
+        event_weights: npt.NDArray[np.float32] | None,
+    ) -> None:
         counts = learnt_from.item_counts()
         sample = NegativeSampler(counts, alpha=0.5, num_samples=_CANDIDATES, seed=seed).draw(1 << 20, 0)
         kept = sequences.truncate(examples.user_rows, examples.keep_counts)
@@ -175,7 +192,9 @@ class _Problem:
         trends = Trends(learnt_from)
         starts = sequences.user_offsets[:-1][examples.user_rows] + examples.keep_counts
         truth_offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(examples.truth_counts)])
-        truth = sequences.item_rows[ranges(starts, examples.truth_counts)].astype(np.int64)
+        positions = ranges(starts, examples.truth_counts)
+        truth = sequences.item_rows[positions].astype(np.int64)
+        counted = np.ones(len(positions)) if event_weights is None else np.asarray(event_weights[positions], dtype=np.float64)
         seen = counts > 0
         # Nightly lists are asked for at an exact time, evaluations at a moment of the grid.
         on_grid = trends.first + trends.moment(examples.as_of) * trends.grid_seconds
@@ -184,8 +203,9 @@ class _Problem:
         vectors, bias = model.item_table[:, :-1], model.item_table[:, -1]
         for example in np.argsort(asked_at, kind="stable"):
             mine = slice(own.offsets[example], own.offsets[example + 1])
-            true = truth[truth_offsets[example] : truth_offsets[example + 1]]
-            true = true[seen[true]]
+            answers = slice(truth_offsets[example], truth_offsets[example + 1])
+            usable = seen[truth[answers]] & (counted[answers] > 0)
+            true, count = truth[answers][usable], counted[answers][usable]
             if len(true) == 0:
                 continue
             always = np.union1d(own.item_rows[mine], true)
@@ -203,7 +223,7 @@ class _Problem:
             features[of_user, OWN_AGAIN_WEIGHTS] = features[of_user, ALL_WEIGHTS]
             offset = np.concatenate([np.zeros(len(always), dtype=np.float32), sample.log_weight[others]])
             target = np.zeros(len(candidates), dtype=np.float32)
-            np.add.at(target, np.searchsorted(always, true), 1.0 / len(true))
+            np.add.at(target, np.searchsorted(always, true), count / count.sum())
             self._chunks.append((torch.from_numpy(features), torch.from_numpy(offset), torch.from_numpy(target)))
 
     def evaluate(self, weights: Tensor, prior: Tensor) -> tuple[float, Tensor, Tensor]:

@@ -146,13 +146,53 @@ def _add_solution(
             **_as_table(settings.get("featureTransformationParameters")),
         },
     }
-    taken = {"algorithmHyperParameters", "featureTransformationParameters"}
+    ours["solutions"][name] |= _searches_and_events(service, settings)
+    taken = {"algorithmHyperParameters", "featureTransformationParameters", "eventValueThreshold", "eventsConfig", "hpoConfig"}
     warnings += [f"{path}.solutionConfig.{key}: left out" for key in settings if key not in taken]
-    warnings += [
-        f"{path}.{key}: left out" for key in _extras(solution, {"name", "recipeArn", "solutionConfig", "batchInferenceJobs"})
-    ]
+    known = {"name", "recipeArn", "solutionConfig", "batchInferenceJobs", "eventType", "performHPO"}
+    warnings += [f"{path}.{key}: left out" for key in _extras(solution, known)]
     jobs = solution.get("batchInferenceJobs")
     _add_batch(ours, path, name, jobs if isinstance(jobs, list) else [], places, warnings)
+
+
+def _searches_and_events(service: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """`training` and `hpo` of a solution, from CreateSolution's names; values are checked where the config is built."""
+    training: dict[str, Any] = {}
+    if service.get("eventType") is not None:
+        training["event_type"] = service["eventType"]
+    if settings.get("eventValueThreshold") is not None:
+        training["event_value_threshold"] = settings["eventValueThreshold"]
+    listed = _as_table(settings.get("eventsConfig")).get("eventParametersList")
+    if isinstance(listed, list):
+        names = {"eventType": "event_type", "eventValueThreshold": "event_value_threshold"}
+        training["events_config"] = [
+            {names.get(key, key): value for key, value in _as_table(entry).items()} for entry in listed
+        ]
+    found: dict[str, Any] = {"training": training} if training else {}
+    if str(service.get("performHPO")).lower() == "true":
+        config = _as_table(settings.get("hpoConfig"))
+        resources = _as_table(config.get("hpoResourceConfig"))
+        bounds = {"max_jobs": "maxNumberOfTrainingJobs", "parallel_jobs": "maxParallelTrainingJobs"}
+        found["hpo"] = {ours: _whole(resources[theirs]) for ours, theirs in bounds.items() if theirs in resources}
+        found["hpo"]["ranges"] = _ranges(_as_table(config.get("algorithmHyperParameterRanges")))
+    return found
+
+
+def _ranges(table: dict[str, Any]) -> dict[str, list[Any]]:
+    """`ranges` of a search: [least, most], or the values of a categorical one."""
+    found: dict[str, list[Any]] = {}
+    for kind in ("integerHyperParameterRanges", "continuousHyperParameterRanges", "categoricalHyperParameterRanges"):
+        entries = table.get(kind)
+        for entry in map(_as_table, entries if isinstance(entries, list) else []):
+            values = entry.get("values")
+            chosen = values if isinstance(values, list) else [entry.get("minValue"), entry.get("maxValue")]
+            found[str(entry.get("name"))] = chosen
+    return found
+
+
+def _whole(value: Any) -> Any:
+    """A whole number that is written as a string; anything else as it is, to be refused by name."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
 
 
 def _add_batch(ours: dict[str, Any], path: str, name: str, jobs: list[Any], places: Places, warnings: list[str]) -> None:

@@ -25,6 +25,7 @@ from hrnn.session_model import ScoringModel
 from hrnn.training_settings import TrainingSettings
 from jobs.training.launch import Launch, run_ranks
 from jobs.training.spec import WorkerSpec
+from jobs.training.staging import EVENT_WEIGHTS
 from schemas.event_rules import EventRules
 from schemas.hyperparameters import Hyperparameters
 
@@ -107,7 +108,7 @@ def fit(
             entry.fit(sequences, order.hyperparameters), entry.fit(prepared.available, order.hyperparameters), {}, []
         )
     trained = train_ranks(order, arrays, launch, scratch)
-    return None if trained is None else weigh(order, sequences, prepared, trained)
+    return None if trained is None else weigh(order, sequences, prepared, trained, weights_in(arrays, order))
 
 
 def train_ranks(order: FitOrder, arrays: Path, launch: Launch, scratch: Path) -> Trained | None:
@@ -132,10 +133,21 @@ def train_ranks(order: FitOrder, arrays: Path, launch: Launch, scratch: Path) ->
     return Trained(load_file(spec.model_path), answer["curve"], answer["best_epoch"])
 
 
-def weigh(order: FitOrder, sequences: Sequences, prepared: Prepared, trained: Trained) -> FittedRecipe:
+def weights_in(arrays: Path, order: FitOrder) -> npt.NDArray[np.float32] | None:
+    """How much each event counts, as it was staged; None where all count alike."""
+    return None if order.rules is None else np.load(arrays / EVENT_WEIGHTS, mmap_mode="r")
+
+
+def weigh(
+    order: FitOrder,
+    sequences: Sequences,
+    prepared: Prepared,
+    trained: Trained,
+    event_weights: npt.NDArray[np.float32] | None = None,
+) -> FittedRecipe:
     """Find out how much each path counts, and make the two views of the model."""
     model = model_of(order, sequences, trained)
-    now, later = path_weights(order, model, prepared)
+    now, later = path_weights(order, model, prepared, event_weights)
     known = Fitted(model, now, later, repeat_odds(prepared.available), Trends(prepared.available))
     everything = replace(known, item_repeat_odds=repeat_odds(sequences), trends=Trends(sequences))
     parameters = trained.parameters | {"paths.now": torch.from_numpy(now), "paths.later": torch.from_numpy(later)}
@@ -151,11 +163,22 @@ def model_of(order: FitOrder, sequences: Sequences, trained: Trained) -> Hrnn:
     return Hrnn(shape_of(sequences, order.settings, table.shape[1] - 1, order.variant), table, dense)
 
 
-def path_weights(order: FitOrder, model: Hrnn, prepared: Prepared) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def path_weights(
+    order: FitOrder, model: Hrnn, prepared: Prepared, event_weights: npt.NDArray[np.float32] | None = None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """How much each path counts: `now` and `later` (hrnn/blending.py)."""
     use_trends = bool(getattr(order.hyperparameters, "recency_mask", True))
-    parts = prepared.available, prepared.learnt_from, prepared.examples
     now, later = (
-        fit_weights(model, *parts, later=later, use_trends=use_trends, seed=order.settings.seed) for later in (False, True)
+        fit_weights(
+            model,
+            prepared.available,
+            prepared.learnt_from,
+            prepared.examples,
+            later=later,
+            use_trends=use_trends,
+            seed=order.settings.seed,
+            event_weights=event_weights,
+        )
+        for later in (False, True)
     )
     return now, later

@@ -51,7 +51,7 @@ class Request:
     def config(self) -> dict[str, Any]:
         """What of it decides about the result."""
         settings = {key: value for key, value in asdict(self.settings).items() if key != "checkpoint_seconds"}
-        hpo = None if self.hpo is None else self.hpo.model_dump(exclude={"parallel_jobs"})
+        hpo = None if self.hpo is None else self.hpo.model_dump()
         return {
             "recipe": self.recipe,
             "hyperparameters": self.hyperparameters.model_dump(),

@@ -31,7 +31,7 @@ from hrnn.session_model import ScoringModel
 from hrnn.splits import EvaluationSplit
 from jobs.storage import join, store_for
 from jobs.training.checkpoints import WorkspaceCheckpoints
-from jobs.training.fit import FitOrder, Trained, model_of, path_weights, train_ranks
+from jobs.training.fit import FitOrder, Trained, model_of, path_weights, train_ranks, weights_in
 from jobs.training.launch import Launch
 from schemas.manifest import fingerprint
 from schemas.recipes import RECIPE_ARN, RECIPES, parse_hyperparameters
@@ -184,7 +184,7 @@ def _tried(
         found = train_ranks(order, arrays, launch, own_scratch)
         assert found is not None
         trained = found
-        objective = measured_paths(order, sequences, prepared, trained)
+        objective = measured_paths(order, sequences, prepared, trained, arrays)
     parsed = order.hyperparameters.model_dump()
     tunable = [parameter.name for parameter in order.hyperparameters.parameters() if parameter.tunable]
     trial = Trial(
@@ -203,12 +203,12 @@ def _tried(
     return trial
 
 
-def measured_paths(order: FitOrder, sequences: Sequences, prepared: Prepared, trained: Trained) -> float:
+def measured_paths(order: FitOrder, sequences: Sequences, prepared: Prepared, trained: Trained, arrays: Path) -> float:
     """NDCG@25 of a trained model with its paths, weighed on the examples that are not measured."""
     model = model_of(order, sequences, trained)
     kept = np.setdiff1d(np.arange(len(prepared.examples.user_rows)), measuring_examples(prepared, order.settings.seed))
     weighing = replace(prepared, examples=_some(prepared.examples, kept))
-    now, later = path_weights(order, model, weighing)
+    now, later = path_weights(order, model, weighing, weights_in(arrays, order))
     learnt_from = prepared.learnt_from
     fitted = Fitted(model, now, later, repeat_odds(learnt_from), Trends(learnt_from))
     return measured(EvaluationView(fitted), prepared, order.settings.seed)

@@ -64,8 +64,34 @@ def test_what_has_a_meaning_is_taken_over() -> None:
         "hidden_dimension": "64",
         "max_user_history_length_percentile": "0.95",
     }
+    assert config.solutions["for-you"].training.event_value_threshold == "1"
     batch = config.batch_inference["for-you"]
     assert (batch.output, batch.num_results) == ("s3://b/batch/shop/for-you/out/", 40)
+
+
+def test_event_rules_and_searches_are_taken_over() -> None:
+    document = automation()
+    service = document["solutions"][1]["serviceConfig"]
+    service |= {"performHPO": True, "solutionConfig": {
+        "eventsConfig": {"eventParametersList": [{"eventType": "buy", "eventValueThreshold": 2.0, "weight": 0.5}]},
+        "hpoConfig": {
+            "hpoResourceConfig": {"maxNumberOfTrainingJobs": "12", "maxParallelTrainingJobs": "2"},
+            "algorithmHyperParameterRanges": {
+                "integerHyperParameterRanges": [{"name": "bptt", "minValue": 4, "maxValue": 16}],
+                "categoricalHyperParameterRanges": [{"name": "recency_mask", "values": ["true"]}],
+            },
+        },
+    }}  # fmt: skip
+    translated, warnings = from_automation(document, places(), "config.json", RECIPES)
+    solution = build_config(translated, "config.json").solutions["for-you"]
+    assert solution.hpo is not None
+    assert (solution.hpo.max_jobs, solution.hpo.parallel_jobs) == (12, 2)
+    assert solution.hpo.ranges == {"bptt": (4, 16), "recency_mask": (True,)}
+    assert solution.training.events_config is not None
+    assert [(rule.event_type, rule.event_value_threshold, rule.weight) for rule in solution.training.events_config] == [
+        ("buy", 2.0, 0.5)
+    ]
+    assert not [warning for warning in warnings if "solutionConfig" in warning]
 
 
 def test_what_has_no_meaning_is_named() -> None:
@@ -73,7 +99,6 @@ def test_what_has_no_meaning_is_named() -> None:
     assert warnings == [
         "datasets.users: left out, no data were found",
         "solutions.0 (like-this): left out, the recipe aws-sims is not one of aws-hrnn, aws-popularity-count",
-        "solutions.1.solutionConfig.eventValueThreshold: left out",
         "solutions.1.workflowConfig: left out",
         "solutions.1.campaigns: left out",
         "filters: left out, this version does not apply filters",
