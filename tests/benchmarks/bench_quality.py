@@ -41,7 +41,19 @@ from hrnn.training_settings import TrainingSettings
 NEIGHBOUR_SESSIONS = 4_000  # hidden sessions that session-kNN is asked for, where there are more than twice as many
 DEFAULT = ModelSettings(training=TrainingSettings(), hidden_dimension=43)
 
-TUNED: dict[str, dict[str, Any]] = {}
+TUNED: dict[str, dict[str, Any]] = {
+    "online_retail": {
+        "hidden_dimension": 100,
+        "epochs": 6,
+        "num_lanes": 32,
+        "num_steps": 8,
+        "item_rate": 0.2,
+        "dense_rate": 0.05,
+        "input_dropout": 0.1,
+        "state_dropout": 0.25,
+        "within_session_only": True,
+    },
+}
 """Settings of the session-aware protocol that differ from the default, chosen with --validate."""
 
 SESSION_COLUMNS = {
@@ -107,6 +119,10 @@ def session_aware(name: str, data: WorkingSet, sequences: Sequences, options: ar
             fitted = trained.fitted(seed)
             print(f"weights {dict(zip(FEATURES, fitted.now.round(3).tolist(), strict=True))}", file=sys.stderr, flush=True)
             runs.setdefault("aws-hrnn, all paths", []).append(ours.blended_metrics(fitted, hidden))
+        if options.gru:
+            alone = ours.sessions_alone(hidden)
+            trained = ours.train(alone.training, seeded, hold_out=False)
+            runs.setdefault("GRU, sessions shuffled", []).append(ours.sequence_metrics(trained.model, alone))
     for row, values in runs.items():
         table.add(f"**{row}**", values, (time.monotonic() - began) / len(options.seeds))
 
@@ -197,6 +213,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of the unpacked data; default: a new one, removed in the end")
     parser.add_argument("--validate", action="store_true", help="ask a session or a horizon earlier")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="only our model")
+    parser.add_argument("--gru", action="store_true", help="session-aware: a GRU without users, too")
     parser.add_argument("--paths-off", action="store_true", help="next night: each path switched off, too")
     parser.add_argument("--curve", action="store_true", help="session-aware: figures after each epoch, to stderr")
     parser.add_argument("--threads", type=int, default=1)

@@ -11,22 +11,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hrnn.blending import OWN_WEIGHTS, TREND_WEIGHTS, Examples, draw_examples, fit_weights
+from hrnn.blending import OWN_AGAIN_WEIGHTS, OWN_WEIGHTS, TREND_WEIGHTS, Examples, draw_examples, fit_weights
 from hrnn.event_context import GAP_BUCKETS
 from hrnn.models.hrnn import Hrnn, HrnnShape, Variant
-from hrnn.own_items import OwnItemFeatures, own_item_features, repeat_odds
-from hrnn.peers.moments import Moments
+from hrnn.own_items import repeat_odds
+from hrnn.peers.moments import Moments, session_begins
 from hrnn.protocols.last_session import LastSession, Scores, metrics_of, ranks_of
 from hrnn.protocols.next_event import states_before
 from hrnn.protocols.next_night import NextNight, best_of
 from hrnn.recency import Trends
 from hrnn.sequences import Sequences
 from hrnn.serving import Fitted, NightlyView
+from hrnn.states import Replayed
 from hrnn.training import Trainer
 from hrnn.training_settings import TrainingSettings
 
 Rows = npt.NDArray[np.int64]
-Weights = npt.NDArray[np.float32]
 
 _AT_ONCE = 512
 
@@ -113,7 +113,7 @@ def train(
 
 def sequence_metrics(model: Hrnn, hidden: LastSession) -> dict[str, float]:
     """The session-aware protocol, by the sequence alone."""
-    queries = states_before(model, hidden.sequences, hidden.targets).continuing
+    queries = states_before(model, hidden.sequences, hidden.targets, with_fresh=False).continuing
     vectors, bias = model.item_table[:, :-1].t(), model.item_table[:, -1]
 
     def score(numbers: Rows) -> Scores:
@@ -124,22 +124,23 @@ def sequence_metrics(model: Hrnn, hidden: LastSession) -> dict[str, float]:
 
 def blended_metrics(fitted: Fitted, hidden: LastSession) -> dict[str, float]:
     """The session-aware protocol, by all paths with the weights of users who are asked in the midst of a session."""
-    model, weights = fitted.model, fitted.now
-    queries = fitted.mixed(
-        states_before(model, hidden.sequences, hidden.targets), np.zeros(len(hidden.targets), dtype=np.bool_)
-    )
-    vectors, bias = model.item_table[:, :-1].t(), model.item_table[:, -1]
-    in_time = np.argsort(hidden.moments.as_of, kind="stable")
+    table, weights, trends = fitted.model.item_table, fitted.now, fitted.now[TREND_WEIGHTS]
+    vectors, bias = table[:, :-1].t(), table[:, -1]
+    states = states_before(fitted.model, hidden.sequences, hidden.targets)
+    now = np.zeros(len(hidden.targets), dtype=np.bool_)
+    queries, in_time = fitted.mixed(states, now), np.argsort(hidden.moments.as_of, kind="stable")
 
     def score(numbers: Rows) -> Scores:
         chosen = in_time[numbers]
-        scores = torch.addmm(bias, queries[torch.from_numpy(chosen)], vectors, beta=float(weights[2])).numpy()
-        moments = hidden.moments[chosen]
-        if weights[TREND_WEIGHTS].any():
-            for line, time_ in enumerate(moments.as_of):
-                scores[line] += fitted.trends.at(int(time_)) @ weights[TREND_WEIGHTS]
-        own = _own_items(hidden.sequences, moments, fitted.item_repeat_odds)
-        scores[np.repeat(np.arange(len(chosen)), np.diff(own.offsets)), own.item_rows] += own.features @ weights[OWN_WEIGHTS]
+        at, moments = torch.from_numpy(chosen), hidden.moments[chosen]
+        scores: Scores = torch.addmm(bias, queries[at], vectors, beta=float(weights[2])).numpy()
+        if trends.any():
+            for line, moment in enumerate(moments.as_of):
+                scores[line] += fitted.trends.at(int(moment)) @ trends
+        known = Replayed(states.continuing[at], states.fresh[at])
+        each, users = _each_a_user(hidden.sequences, moments), np.arange(len(chosen))
+        own = fitted.own_scores(each, users, moments.as_of, now[chosen], known, moments.as_of)
+        scores[np.repeat(users, np.diff(own.own_offsets)), own.own_item_rows] += own.own_item_scores
         return scores
 
     targets = hidden.target_items[in_time]
@@ -166,8 +167,23 @@ def night_metrics(fitted: Fitted, night: NextNight, gap_seconds: int | None) -> 
 def without_own_items(fitted: Fitted) -> Fitted:
     """The same with weights of 0 for own items; the other weights stay."""
     now, later = fitted.now.copy(), fitted.later.copy()
-    now[OWN_WEIGHTS], later[OWN_WEIGHTS] = 0.0, 0.0
+    own = slice(OWN_WEIGHTS.start, OWN_AGAIN_WEIGHTS.stop)
+    now[own], later[own] = 0.0, 0.0
     return replace(fitted, now=now, later=later)
+
+
+def sessions_alone(hidden: LastSession) -> LastSession:
+    """The same sessions, each as if it were a user of its own: what a plain GRU learns from, in shuffled order."""
+    return replace(hidden, sequences=_alone(hidden.sequences), training=_alone(hidden.training))
+
+
+def _alone(sequences: Sequences) -> Sequences:
+    """Positions of events stay; users whose events are all truncated away have none."""
+    begins = np.unique(session_begins(sequences))
+    user = np.searchsorted(sequences.user_offsets, begins, side="right") - 1
+    end = sequences.user_offsets[:-1] + sequences.history_lengths
+    offsets = np.append(begins, len(sequences.item_rows))
+    return replace(sequences, user_offsets=offsets, kept=np.clip(end[user] - begins, 0, np.diff(offsets)))
 
 
 def _without_vectors(model: Hrnn) -> Hrnn:
@@ -176,11 +192,10 @@ def _without_vectors(model: Hrnn) -> Hrnn:
     return Hrnn(model.shape, table, model.dense)
 
 
-def _own_items(sequences: Sequences, moments: Moments, odds: Weights) -> OwnItemFeatures:
-    """Own items at each moment, as if each were a user of their own."""
+def _each_a_user(sequences: Sequences, moments: Moments) -> Sequences:
+    """Histories up to each moment, as if each moment were a user of its own."""
     offsets = np.append(moments.user_begin, len(sequences.item_rows))
-    each = replace(sequences, user_offsets=offsets, kept=moments.end - moments.user_begin)
-    return own_item_features(each, np.arange(len(moments)), moments.as_of, odds)
+    return replace(sequences, user_offsets=offsets, kept=moments.end - moments.user_begin)
 
 
 def _known(hidden: LastSession) -> npt.NDArray[np.bool_]:

@@ -18,6 +18,8 @@ def test_states_before_events_are_those_after_all_that_came_before() -> None:
     model.dense.add_(0.1)
     hidden = hide_last_session(sequences)
     states = states_before(model, hidden.sequences, hidden.targets)
+    fast = states_before(model, hidden.sequences, hidden.targets, with_fresh=False)
+    torch.testing.assert_close(states.continuing, fast.continuing)
     for number in range(0, len(hidden.targets), 17):
         user = hidden.target_users[[number]]
         keep = hidden.targets[[number]] - hidden.sequences.user_offsets[user]
