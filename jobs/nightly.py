@@ -235,7 +235,11 @@ def run(
 def brief(summary: dict[str, Any]) -> dict[str, Any]:
     """The summary as one readable line: without settings, inputs and metric tables."""
     kept = ("job", "output", "skipped", "seconds", "group", "generation", "report")
-    steps = [{**step["result"], "name": step["name"], "seconds": step["seconds"]} for step in summary["steps"]]
+    steps = [
+        {key: value for key, value in step["result"].items() if not isinstance(value, dict)}
+        | {"name": step["name"], "seconds": step["seconds"]}
+        for step in summary["steps"]
+    ]
     metrics = {name: found["metrics"] for name, found in summary["solutions"].items()}
     return {**{key: summary[key] for key in kept}, "metrics": metrics, "steps": steps}
 

@@ -35,19 +35,25 @@ def counts_text(job: str, counts: dict[str, Any]) -> str:
 
 
 def metric_table(solutions: dict[str, dict[str, Any]]) -> tuple[tuple[str, ...], tuple[MetricRow, ...]]:
-    """Columns (every solution, then the baselines) and rows of the metrics.
+    """Columns (every solution, popularity, personal popularity, the best other baseline) and rows of the metrics.
 
     Args:
         solutions: Name -> its metrics.json. All are measured on the same users, so the baselines are the same for all.
     """
     first = next(iter(solutions.values()))["table"]
     columns = {name: found["table"][MODEL] for name, found in solutions.items()}
-    columns |= {f"{name} " if name in columns else name: first[name] for name in (POPULARITY, PERSONAL)}
+    others = [name for name in _baselines(first) if name not in (POPULARITY, PERSONAL)]
+    columns |= {f"{name} " if name in columns else name: first[name] for name in (POPULARITY, PERSONAL, *others[:1])}
     rows = []
     for key, name in _SHOWN_METRICS.items():
         values = tuple(column[key] for column in columns.values())
         rows.append(MetricRow(name=name, values=values, best=values.index(max(values))))
     return tuple(columns), tuple(rows)
+
+
+def _baselines(table: dict[str, dict[str, float]]) -> list[str]:
+    """Names of the baselines, the best one first."""
+    return sorted((name for name in table if name != MODEL), key=lambda name: -table[name][HEADLINE])
 
 
 def verdict(solutions: dict[str, dict[str, Any]]) -> Verdict:
@@ -62,16 +68,17 @@ def verdict(solutions: dict[str, dict[str, Any]]) -> Verdict:
         detail = "No user has two events or more, so none could be hidden and asked for."
         return Verdict(state="even", word="Not measured", sentence="There is too little history to measure.", detail=detail)
     values = {column: row[HEADLINE] for column, row in found["table"].items()}
-    rival = PERSONAL if values[PERSONAL] >= values[POPULARITY] else POPULARITY
-    other = POPULARITY if rival == PERSONAL else PERSONAL
+    rival, *others = _baselines(found["table"])
+    other = POPULARITY if rival != POPULARITY else PERSONAL
     gain = found[f"gain_in_{HEADLINE}"][rival]
     difference, margin = gain["difference"], _SURE * gain["standard_error"]
     detail = (
         f"NDCG@25 is {values[MODEL]:.4f} against {values[rival]:.4f} for {rival} ({difference:+.4f} ± {margin:.4f}) and "
-        f"{values[other]:.4f} for {other}, on {found['test_users']:,} users whose newest events were hidden from all three."
+        f"{values[other]:.4f} for {other}, on {found['test_users']:,} users whose newest events were hidden from all of them."
     )
     if difference > margin:
-        return Verdict(state="good", word="Publish", sentence=f"{name} is ahead of both baselines.", detail=detail)
+        all_of_them = f"all {1 + len(others)} baselines" if len(others) > 1 else "both baselines"
+        return Verdict(state="good", word="Publish", sentence=f"{name} is ahead of {all_of_them}.", detail=detail)
     if difference < -margin:
         return Verdict(state="bad", word="Look first", sentence=f"{name} is behind {rival}.", detail=detail)
     return Verdict(state="even", word="No clear gain", sentence=f"{name} and {rival} cannot be told apart.", detail=detail)
