@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def publish_untrained(uri: str, sequences: Sequences, scratch: Path, metrics: di
             "model": stored.path,
             "training": curve.path,
             "metrics": measured.path,
-            "best_epoch": 2,
+            "training_outcome": {"best_epoch": 2, "shape": asdict(model.shape)},
         },
     )
     return folder.uri

@@ -1,6 +1,6 @@
 """report.html and explanations.json of a solution version.
 
-`train` calls `write_report` before it publishes; `solution_report` does the same for a version that is published already.
+`train` calls `training_report` before it publishes; `solution_report` does the same for a version that is published already.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,83 +22,51 @@ from hrnn.blending import FEATURES
 from hrnn.explaining import UserExplanation, choose_users, explain
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.own_items import repeat_odds
+from hrnn.preparation import Prepared
 from hrnn.recency import Trends
 from hrnn.sequences import Sequences
 from hrnn.serving import Fitted
 from hrnn.splits import evaluation_split
-from jobs.explanation.people import PATH_MEANINGS, Named, explained_user, explanations_document, rows_told_of
-from jobs.explanation.tables import curves, tables, verdict
-from jobs.pages.solution import ExplainedUser, SolutionPage, solution_html
+from jobs.explanation.page import NO_HISTORIES, NO_PATHS, Explained, ReportInputs, solution_page
+from jobs.explanation.people import Named, explained_user, explanations_document, rows_told_of
+from jobs.pages.solution import solution_html
 from jobs.storage import join, store_for
 from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.training.fit import FittedRecipe
 from jobs.training.staging import Staged, stage
 from schemas.columns import ITEM_ID, USER_ID
 from schemas.errors import DataError
 from schemas.manifest import FileEntry
-from schemas.version import VERSION
 
 _TITLE_COLUMNS = ("TITLE", "ITEMNAME", "ITEM_NAME", "NAME", "PRODUCT_NAME")
-_NOTE = (
-    "Drawn by a hash among the users with 5 to 1,000 known events, those with hidden events first. Each is asked about right "
-    "after the last known event; beside a title stands the probability that the model gives the item. The bar: what each path "
-    "adds to the item's score, measured from the average item of the catalogue, to the left of the mark where it speaks "
-    "against the item. Because of: how many times likelier the item is with these past events than without them, found by "
-    "running the history again without them."
-)
-_NO_HISTORIES = "The histories were not at hand when this page was written."
-_NO_PATHS = "This recipe has no paths to tell apart: whoever has no history of use to it gets the most popular items."
-_NO_USERS = "No user has 5 to 1,000 known events."
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReportInputs:
-    """What the page tells of, beside users.
-
-    Attributes:
-        name: Of the solution version.
-        recipe: Personalize's name.
-        hyperparameters: Parsed.
-        config: The manifest's.
-        counts: The manifest's.
-        metrics: metrics.json; empty where there is none.
-        curve: Rows of training.parquet.
-        best_epoch: Whose parameters were kept; None: not known.
-    """
-
-    name: str
-    recipe: str
-    hyperparameters: Mapping[str, Any]
-    config: Mapping[str, Any]
-    counts: Mapping[str, int]
-    metrics: Mapping[str, Any]
-    curve: Sequence[Mapping[str, Any]]
-    best_epoch: int | None
-
-
-@dataclass(frozen=True)
-class Explained:
-    """Some users' lists, and why.
-
-    Attributes:
-        users: For the page.
-        document: explanations.json.
-        whole_history: A history is one session.
-    """
-
-    users: tuple[ExplainedUser, ...]
-    document: dict[str, Any]
-    whole_history: bool
-
-
-def write_report(folder: StepFolder, inputs: ReportInputs, explained: Explained | None) -> list[FileEntry]:
-    """Put report.html, and explanations.json where there are any, into a folder that is about to be published.
+def training_report(
+    folder: StepFolder,
+    inputs: ReportInputs,
+    fitted: FittedRecipe,
+    sequences: Sequences,
+    prepared: Prepared,
+    staged: Staged,
+    known: Fitted | None = None,
+) -> list[FileEntry]:
+    """Put report.html, and explanations.json where there is anything to explain, into a folder that is about to be published.
 
     Args:
         folder: Of the solution version.
         inputs: What the page tells of.
-        explained: From `explain_users`; None: the recipe has nothing to explain.
+        fitted: What the recipe came to.
+        sequences: All of them.
+        prepared: Their parts.
+        staged: Where ids and titles stand.
+        known: The model as the evaluation has it; None: it is put together again.
     """
-    return [folder.put(folder.own(name), data) for name, data in _files(inputs, explained, _NO_PATHS).items()]
+    explained = None
+    if known is None and fitted.parameters:
+        known = fitted_of(fitted.parameters, fitted.facts.get("shape", {}), prepared.available)
+    if known is not None:
+        explained = explain_users(known, sequences, prepared.available, prepared.split.user_rows, staged)
+    return [folder.put(folder.own(name), data) for name, data in _files(inputs, explained, NO_PATHS).items()]
 
 
 def solution_report(solution_uri: str, sequences_uri: str | None = None, output_uri: str | None = None) -> list[str]:
@@ -120,7 +87,7 @@ def solution_report(solution_uri: str, sequences_uri: str | None = None, output_
     """
     folder = StepFolder(solution_uri)
     manifest = folder.require("solution_version")
-    facts = manifest.facts
+    facts, outcome = manifest.facts, manifest.facts.get("training_outcome", {})
     inputs = ReportInputs(
         name=folder.uri.rsplit("/", 1)[-1],
         recipe=facts["recipe"],
@@ -131,7 +98,8 @@ def solution_report(solution_uri: str, sequences_uri: str | None = None, output_
         curve=pq.read_table(io.BytesIO(folder.read(manifest.file(facts["training"])))).to_pylist()
         if "training" in facts
         else [],
-        best_epoch=facts.get("best_epoch"),
+        best_epoch=outcome.get("best_epoch"),
+        search=facts.get("search"),
     )
     explained = None
     with scratch_folder("report") as path:
@@ -143,9 +111,9 @@ def solution_report(solution_uri: str, sequences_uri: str | None = None, output_
             sequences = Sequences.load(staged.arrays)
             split = evaluation_split(sequences.history_lengths)
             known = sequences.truncate(split.user_rows, split.keep_counts)
-            fitted = fitted_of(parameters, facts.get("shape", {"variant": manifest.config.get("variant", "init")}), known)
+            fitted = fitted_of(parameters, outcome.get("shape", {}), known)
             explained = explain_users(fitted, sequences, known, split.user_rows, staged)
-    files = _files(inputs, explained, _NO_PATHS if sequences_uri is not None else _NO_HISTORIES)
+    files = _files(inputs, explained, NO_PATHS if sequences_uri is not None else NO_HISTORIES)
     target = output_uri or folder.uri
     for name, data in files.items():
         store_for(target).write(join(target, name), data)
@@ -164,7 +132,7 @@ def fitted_of(parameters: Mapping[str, Tensor], shape: Mapping[str, Any], known:
 
     Args:
         parameters: `item_table`, `dense`, `paths.now` and `paths.later`.
-        shape: Fields of `HrnnShape`; sizes may be left out.
+        shape: Fields of `HrnnShape`; those that are not told are the defaults.
         known: Events that are not hidden.
 
     Raises:
@@ -222,44 +190,7 @@ def _named(found: Sequence[UserExplanation], item_rows: Sequence[int], staged: S
 
 
 def _files(inputs: ReportInputs, explained: Explained | None, why_no_users: str) -> dict[str, bytes]:
-    files = {"report.html": solution_html(_page(inputs, explained, why_no_users)).encode()}
+    files = {"report.html": solution_html(solution_page(inputs, explained, why_no_users)).encode()}
     if explained is not None:
         files["explanations.json"] = (json.dumps(explained.document, ensure_ascii=False, indent=1) + "\n").encode()
     return files
-
-
-def _page(inputs: ReportInputs, explained: Explained | None, why_no_users: str) -> SolutionPage:
-    plots, curves_note = curves(inputs.curve, inputs.best_epoch)
-    counts = dict(inputs.counts)
-    if "truth_events" in inputs.metrics:
-        counts["hidden_events"] = inputs.metrics["truth_events"]
-    training = inputs.config.get("settings", {})
-    others = {key: value for key, value in inputs.config.items() if key not in ("settings", "hyperparameters", "recipe")}
-    groups = {"Hyperparameters": inputs.hyperparameters, "Training": {**others, **training}}
-    return SolutionPage(
-        name=inputs.name,
-        recipe=inputs.recipe,
-        verdict=verdict(inputs.metrics),
-        tiles=tuple((key.replace("_", " "), f"{count:,}") for key, count in counts.items()),
-        tables=tables(inputs.metrics),
-        curves=plots,
-        curves_note=curves_note,
-        paths=PATH_MEANINGS,
-        users=explained.users if explained else (),
-        users_note=why_no_users if explained is None else _NOTE if explained.users else _NO_USERS,
-        session_word="day" if explained is not None and explained.whole_history else "session",
-        settings=tuple((heading, _pairs(values)) for heading, values in groups.items() if values),
-        software=VERSION,
-    )
-
-
-def _pairs(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple((name.replace("_", " "), _setting(value)) for name, value in values.items())
-
-
-def _setting(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)

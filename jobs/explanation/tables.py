@@ -169,6 +169,30 @@ def _catalogue(found: Mapping[str, Any]) -> Table:
     )
 
 
+def search_table(search: Mapping[str, Any]) -> Table:
+    """The trainings of a search, in their order, the one that was kept set off.
+
+    Args:
+        search: `metric`, `best_trial` and `trials`, as the manifest has them.
+    """
+    trials: Sequence[Mapping[str, Any]] = search["trials"]
+    names = list(dict.fromkeys(name for trial in trials for name in trial["hyperparameters"]))
+    best = max(float(trial["objective"]) for trial in trials)
+    rows = []
+    for trial in trials:
+        values = [trial["hyperparameters"].get(name) for name in names]
+        shown = ("" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value) for value in values)
+        cells = (
+            *(Cell(text=text) for text in shown),
+            Cell(text=str(trial["best_epoch"])),
+            _cell(float(trial["objective"]), best),
+        )
+        rows.append(TableRow(name=trial["recipe"], own=trial["number"] == search["best_trial"], cells=cells))
+    columns = ("", *(name.replace("_", " ") for name in names), "best epoch", metric_name(search["metric"]))
+    note = "The one that is set off was kept. Measured on events that were neither learnt from nor measured above."
+    return Table(title="Trainings of the search", note=note, columns=columns, rows=tuple(rows))
+
+
 def _ordered(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """The metrics of some rows, the most telling first."""
     there = list(dict.fromkeys(key for row in rows for key, value in row.items() if isinstance(value, int | float)))

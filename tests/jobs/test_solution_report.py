@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,21 @@ import pyarrow.parquet as pq
 import pytest
 from night_double import NDCG, measured
 from published_versions import publish_untrained
+from safetensors.torch import load_file
 from small_sequences import publish_sequences, random_histories, sequences_of
 from tiny_solution import publish_solution
 
 from hrnn.explaining import PATHS
+from hrnn.models.popularity import PopularityCount
+from hrnn.preparation import prepare
 from hrnn.splits import evaluation_split
-from jobs.explanation.report import Explained, ReportInputs, solution_report, write_report
-from jobs.explanation.tables import curves, metric_name, tables, verdict
+from jobs.explanation.page import ReportInputs
+from jobs.explanation.report import solution_report, training_report
+from jobs.explanation.tables import curves, metric_name, search_table, tables, verdict
 from jobs.storage import store_for
 from jobs.storage.folders import StepFolder
+from jobs.training.fit import FittedRecipe
+from jobs.training.staging import stage
 from schemas.errors import DataError, StorageError
 
 SEQUENCES = sequences_of(random_histories(200, 30))
@@ -156,13 +163,38 @@ def test_histories_that_are_one_session_are_shown_by_day(tmp_path: Path) -> None
 
 
 def test_training_puts_the_files_under_its_own_names(tmp_path: Path) -> None:
-    folder = StepFolder(str(tmp_path / "version"))
+    source = StepFolder(publish_sequences(SEQUENCES, str(tmp_path / "sequences"), tmp_path))
+    staged = stage(source, source.require("sequences"), tmp_path)
+    version = StepFolder(publish_untrained(str(tmp_path / "version"), SEQUENCES, tmp_path, measured()))
+    facts = version.require("solution_version").facts
+    view = PopularityCount.fit(SEQUENCES)
+    fitted = FittedRecipe(view, view, load_file(tmp_path / "version" / str(facts["model"])), [], facts["training_outcome"])
     inputs = ReportInputs(
         name="v", recipe="r", hyperparameters={}, config={}, counts={}, metrics=measured(), curve=[], best_epoch=None
     )
-    entries = write_report(folder, inputs, Explained((), {"users": []}, whole_history=False))
-    assert [entry.path for entry in entries] == [folder.own("report.html"), folder.own("explanations.json")]
-    assert [entry.path for entry in write_report(folder, inputs, None)] == [folder.own("report.html")]
+    prepared = prepare(SEQUENCES, 0)
+    entries = training_report(version, inputs, fitted, SEQUENCES, prepared, staged)
+    assert [entry.path for entry in entries] == [version.own("report.html"), version.own("explanations.json")]
+    later = json.loads(Path(solution_report(version.uri, source.uri)[1]).read_text())
+    assert json.loads((tmp_path / "version" / entries[1].path).read_text()) == later
+    plain = replace(fitted, parameters={})
+    [page] = training_report(version, inputs, plain, SEQUENCES, prepared, staged)
+    assert "no paths to tell apart" in (tmp_path / "version" / page.path).read_text()
+
+
+def test_a_search_shows_its_trainings() -> None:
+    trial = {"recipe": "aws-hrnn", "best_epoch": 3, "epochs": 4, "seconds": 1.0}
+    trials = [
+        trial | {"number": 0, "hyperparameters": {"bptt": 8}, "objective": 0.1},
+        trial | {"number": 1, "hyperparameters": {"bptt": 4, "rate": 0.123456}, "objective": 0.2},
+    ]
+    found = search_table({"metric": NDCG, "best_trial": 1, "trials": trials})
+    assert found.columns == ("", "bptt", "rate", "best epoch", "NDCG@25")
+    assert [[cell.text for cell in row.cells] for row in found.rows] == [
+        ["8", "", "3", "0.1000"],
+        ["4", "0.1235", "3", "0.2000"],
+    ]
+    assert [row.own for row in found.rows] == [False, True]
 
 
 def test_other_releases_versions_are_refused(tmp_path: Path) -> None:
