@@ -67,8 +67,10 @@ class SampledCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        of_queries, of_positives, of_negatives = ctx.saved_tensors
-        return grad * of_queries, grad * of_positives, grad * of_negatives, None, None, None, None
+        found = ctx.saved_tensors
+        if grad.is_cuda or float(grad) != 1.0:  # to ask costs more than to multiply, there
+            found = tuple(grad * of for of in found)
+        return *found, None, None, None, None
 
 
 def _exponentials(queries: Tensor, vectors: Tensor, hits: Tensor, score_type: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -78,19 +78,18 @@ def window_loss(
         The weighted sum over targets, and their weights' sum: how many there are, where all count alike.
     """
     width, device = table.shape[1] - 1, table.device
-    place = np.searchsorted(rows, window.items)
-    embedded = torch.nn.functional.embedding(torch.from_numpy(place).to(device), table)
-    inputs = dropped(embedded[..., :width], settings.input_dropout, (*dropout, 1))
+    place, negative_place = np.searchsorted(rows, window.items), np.searchsorted(rows, negatives.item_rows)
+    places = (torch.from_numpy(some.reshape(-1)).to(device) for some in (place, negative_place))
+    vectors, positives, compared = _Gathered.apply(table, *places)  # type: ignore[no-untyped-call]
+    inputs = dropped(vectors.view(*place.shape, width), settings.input_dropout, (*dropout, 1))
     starts = Starts.of(window.session_starts, window.user_starts, table)
     context = None if window.context is None else torch.from_numpy(window.context).to(device)
     states, lanes.session, lanes.user = model.states(inputs, lanes.session, lanes.user, starts, context)
     states = dropped(states, settings.state_dropout, (*dropout, 2))
-    negative_place = np.searchsorted(rows, negatives.item_rows)
     which = np.full(len(rows), -1, dtype=np.int64)
     which[negative_place] = np.arange(len(negative_place))
     hits = which[place].reshape(-1)
     queries = states.reshape(-1, width)
-    positives = embedded.view(-1, width + 1)
     targets = window.alive & ~window.session_starts if settings.within_session_only else window.alive
     weights = None
     if window.weights is not None:
@@ -104,13 +103,32 @@ def window_loss(
         settings.loss,
         queries,
         positives,
-        torch.nn.functional.embedding(torch.from_numpy(negative_place).to(device), table),
+        compared,
         torch.from_numpy(negatives.log_weight).to(device),
         torch.from_numpy(hits).to(device),
         weights,
         score_type=coarse_type(table) if settings.score_precision == "bfloat16" else table.dtype,
     )
     return loss, float(targets.sum() if weights is None else weights.sum())
+
+
+class _Gathered(torch.autograd.Function):
+    """Rows of a table [M, H + 1] as events' vectors [R, H], as positives [R, H + 1], and others as negatives [S, H + 1]."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, place: Tensor, negative_place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.save_for_backward(place, negative_place)
+        ctx.num_rows = len(table)
+        positives = table.index_select(0, place)
+        return positives[:, :-1].contiguous(), positives, table.index_select(0, negative_place)
+
+    @staticmethod
+    def backward(ctx: Any, of_vectors: Tensor, of_positives: Tensor, of_negatives: Tensor) -> Any:
+        place, negative_place = ctx.saved_tensors
+        grad = of_negatives.new_zeros(ctx.num_rows, of_negatives.shape[1]).index_copy_(0, negative_place, of_negatives)
+        both = of_positives.clone()
+        both[:, :-1] += of_vectors
+        return grad.index_add_(0, place, both), None, None
 
 
 def dropped(values: Tensor, share: float, seed: tuple[int, ...]) -> Tensor:

@@ -105,11 +105,12 @@ class Hrnn:
 
     def _views(self) -> dict[str, Tensor]:
         """Every dense parameter by name."""
-        views, begin = {}, 0
-        for name, (rows, columns) in _dense_shapes(self.shape).items():
-            view = self.dense[begin : begin + rows * columns]
-            views[name] = view.view(rows, columns) if rows > 1 or name in _CONTEXT else view
-            begin += rows * columns
+        shapes = _dense_shapes(self.shape)
+        # One split, not a slice each: a slice's gradient is a vector of full length, and they would be added up.
+        parts = torch.split(self.dense, [rows * columns for rows, columns in shapes.values()])
+        views = {}
+        for (name, (rows, columns)), part in zip(shapes.items(), parts, strict=True):
+            views[name] = part.view(rows, columns) if rows > 1 or name in _CONTEXT else part
         return views
 
     @property
