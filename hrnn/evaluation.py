@@ -210,14 +210,13 @@ def evaluate(
             lists[name][held_out.peers.asked] = listed
     of_users: dict[str, PerUser] = {}
     rows: dict[str, dict[str, float]] = {}
-    intervals: dict[str, dict[str, tuple[float, float]]] = {}
+    own: dict[str, PerUser] = {}
     catalogue: dict[str, dict[str, float]] = {}
     for name, listed in lists.items():
         hits, num_true = metrics.hits_of(listed, held_out.truth_offsets, held_out.truth_item_rows)
         of_users[name] = metrics.per_user_metrics(hits, num_true)
-        own = {metric: values[asked[name]] for metric, values in of_users[name].items()}
-        rows[name] = {"coverage": metrics.coverage(listed, num_items), **metrics.means(own)}
-        intervals[name] = figures.intervals(own)
+        own[name] = {metric: values[asked[name]] for metric, values in of_users[name].items()}
+        rows[name] = {"coverage": metrics.coverage(listed, num_items), **metrics.means(own[name])}
         catalogue[name] = figures.of_catalogue(listed, np.asarray(num_events, dtype=np.int64))
     headline = "normalized_discounted_cumulative_gain_at_25"
     gain = {
@@ -230,7 +229,8 @@ def evaluate(
         len(held_out.truth_item_rows),
         gain,
         {name: len(users) for name, users in asked.items()},
-        intervals,
+        figures.intervals({name: own[name] for name in list(lists)[:3]})
+        | figures.intervals({name: own[name] for name in list(lists)[3:]}),
         _slices(held_out, lists, everybody if held_out.peers is None else held_out.peers.asked, np.asarray(num_events)),
         catalogue,
     )

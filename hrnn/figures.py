@@ -12,35 +12,40 @@ from hrnn.metrics import PerUser
 
 Rows = npt.NDArray[np.int64]
 
+Intervals = dict[str, tuple[float, float]]
+
 RESAMPLES = 1_000
 SLICE_METRICS = ("normalized_discounted_cumulative_gain_at_25", "mean_reciprocal_rank_at_25", "recall_at_25")
 _AT_ONCE = 1 << 22
 
 
-def intervals(of_users: PerUser, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, tuple[float, float]]:
-    """Bootstrap 95 % confidence intervals of each metric's mean: users are drawn anew, with replacement.
+def intervals(rows: Mapping[str, PerUser], *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Intervals]:
+    """Bootstrap 95 % confidence intervals of each metric's mean: users are drawn anew, with replacement, the same for all rows.
 
     Args:
-        of_users: Metric -> float64 [V].
+        rows: Row's name -> metric -> float64 [V], of the same users.
         seed: Of the draws.
         resamples: How often all users are drawn.
 
     Returns:
-        Metric -> (2.5th, 97.5th percentile of the means); (0, 0) where there is no user.
+        Row's name -> metric -> (2.5th, 97.5th percentile of the means); (0, 0) where there is no user.
     """
-    values = np.stack(list(of_users.values()), axis=1)
+    if not rows:
+        return {}
+    values = np.stack([values for of_users in rows.values() for values in of_users.values()], axis=1)
     users = len(values)
-    if users == 0:
-        return dict.fromkeys(of_users, (0.0, 0.0))
-    random = np.random.Generator(np.random.Philox(key=seed))
-    means = []
-    for begin in range(0, resamples, step := max(1, _AT_ONCE // users)):
-        rows = min(step, resamples - begin)
-        drawn = random.integers(0, users, (rows, users)) + np.arange(rows)[:, None] * users
-        times = np.bincount(drawn.reshape(-1), minlength=rows * users).reshape(rows, users)
-        means.append(times @ values / users)
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5], axis=0)
-    return {name: (float(low[at]), float(high[at])) for at, name in enumerate(of_users)}
+    bounds = np.zeros((2, values.shape[1]))
+    if users:
+        random = np.random.Generator(np.random.Philox(key=seed))
+        means = []
+        for begin in range(0, resamples, step := max(1, _AT_ONCE // users)):
+            lines = min(step, resamples - begin)
+            drawn = random.integers(0, users, (lines, users)) + np.arange(lines)[:, None] * users
+            times = np.bincount(drawn.reshape(-1), minlength=lines * users).reshape(lines, users)
+            means.append(times.astype(np.float64) @ values / users)
+        bounds = np.percentile(np.concatenate(means), [2.5, 97.5], axis=0)
+    each = iter(zip(*bounds.tolist(), strict=True))
+    return {name: {metric: next(each) for metric in of_users} for name, of_users in rows.items()}
 
 
 def length_terciles(lengths: Rows) -> dict[str, npt.NDArray[np.bool_]]:

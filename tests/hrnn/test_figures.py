@@ -16,14 +16,16 @@ from hrnn.splits import evaluation_split
 
 def test_intervals_hold_the_mean_and_are_as_wide_as_theory_says() -> None:
     values = np.random.default_rng(0).random(2_000)
-    low, high = figures.intervals({"recall": values})["recall"]
+    rows = {"model": {"recall": values}, "peer": {"recall": values}}
+    low, high = figures.intervals(rows)["model"]["recall"]
     assert low < values.mean() < high
     assert high - low == pytest.approx(2 * 1.96 * values.std() / np.sqrt(2_000), rel=0.1)
-    assert (low, high) == figures.intervals({"recall": values})["recall"]
+    assert (low, high) == figures.intervals(rows)["peer"]["recall"]
 
 
 def test_intervals_of_nobody_are_zero() -> None:
-    assert figures.intervals({"recall": np.zeros(0)}) == {"recall": (0.0, 0.0)}
+    assert figures.intervals({"model": {"recall": np.zeros(0)}}) == {"model": {"recall": (0.0, 0.0)}}
+    assert figures.intervals({}) == {}
 
 
 def test_terciles_keep_equal_lengths_together() -> None:
