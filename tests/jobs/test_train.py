@@ -75,7 +75,9 @@ def test_a_solution_version_holds_what_recommend_and_evaluate_need(version: Step
         users += shard["num_users"]
     assert users == manifest.counts["users"] == 80
     curve = pq.read_table(version.fetch(manifest.file(facts["training"]), tmp_path))
-    assert curve["epoch"].to_pylist() == list(range(1, 31))
+    assert curve["epoch"].to_pylist() == list(range(1, facts["training_outcome"]["epochs"] + 1))
+    best = facts["training_outcome"]["best_epoch"] - 1
+    assert curve["validation"].to_pylist()[best] == min(curve["validation"].to_pylist())
     assert curve["loss"].to_pylist()[-1] < curve["loss"].to_pylist()[0]
     assert json.loads(version.read(manifest.file(facts["metrics"])))["metrics"] == facts["evaluation"]["metrics"]
     assert facts["scores"] is True
