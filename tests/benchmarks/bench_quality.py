@@ -53,6 +53,16 @@ TUNED: dict[str, dict[str, Any]] = {
         "state_dropout": 0.25,
         "within_session_only": True,
     },
+    "globo_a35": {
+        "hidden_dimension": 100,
+        "epochs": 3,
+        "num_lanes": 64,
+        "num_steps": 8,
+        "item_rate": 0.1,
+        "dense_rate": 0.1,
+        "state_dropout": 0.1,
+        "within_session_only": True,
+    },
 }
 """Settings of the session-aware protocol that differ from the default, chosen with --validate."""
 
