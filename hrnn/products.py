@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_ROWS = 64
+
 
 def coarse_type(like: Tensor) -> torch.dtype:
     """bfloat16 for single precision where the processor multiplies it natively; else the type itself."""
@@ -19,10 +21,24 @@ def coarse_type(like: Tensor) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
+def padded(values: Tensor, kind: torch.dtype | None = None) -> Tensor:
+    """Rows of zeros behind those of `values`, up to a whole number of _ROWS; and another type.
+
+    oneDNN compiles a kernel for each new shape, which takes as long as a small product; so few shapes are shown to it.
+    """
+    rows = -(-len(values) // _ROWS) * _ROWS
+    if rows == len(values):
+        return values.to(kind or values.dtype)
+    whole = values.new_empty(rows, values.shape[1], dtype=kind or values.dtype)
+    whole[: len(values)] = values
+    whole[len(values) :] = 0.0
+    return whole
+
+
 def weight_gradient(entering: Tensor, grad: Tensor) -> Tensor:
     """[K, M], the gradient of a weight from what entered it [R, K] and the gradient of what left it [R, M]."""
     coarse = coarse_type(entering)
-    return torch.mm(entering.to(coarse).t(), grad.to(coarse)).to(entering.dtype)
+    return torch.mm(padded(entering, coarse).t(), padded(grad, coarse)).to(entering.dtype)
 
 
 def affine(entering: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

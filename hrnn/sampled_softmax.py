@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hrnn.products import coarse_type
+from hrnn.products import coarse_type, padded
 
 _SAFE_EXPONENT = 60.0  # well below 88, where single precision ends: thousands of terms are added up
 
@@ -46,10 +46,11 @@ class SampledCrossEntropy(torch.autograd.Function):
         right = torch.linalg.vecdot(queries, positives[:, :width]).add_(positives[:, width])
         bias = negatives[:, width] + log_weight
         highest = bias.max()
-        share = torch.exp(bias - highest).unsqueeze(1)
-        exponents, shift = _exponentials(queries, negatives[:, :width], hits, score_type)
+        share = padded(torch.exp(bias - highest).unsqueeze(1))
+        vectors = padded(negatives[:, :width])
+        exponents, shift = _exponentials(queries, vectors, hits, score_type)
         rough = exponents.to(coarse)
-        sums = torch.mm(rough, torch.cat([negatives[:, :width] * share, share], dim=1).to(coarse)).to(queries.dtype)
+        sums = torch.mm(rough, torch.cat([vectors * share, share], dim=1).to(coarse)).to(queries.dtype)
         total = sums[:, width] if score_type == coarse else torch.mv(exponents, share.squeeze(1))
         total = total.clamp(min=torch.finfo(total.dtype).tiny)
         excess = torch.log(total).add_(highest + shift).sub_(right)
@@ -62,7 +63,7 @@ class SampledCrossEntropy(torch.autograd.Function):
         grad_queries = torch.mul(sums[:, :width], pull).addcmul_(positives[:, :width], wrong, value=-1.0)
         pulled = torch.cat([queries * pull, pull], dim=1).to(coarse)
         grad_negatives = torch.mm(pulled.t(), rough).t().to(queries.dtype).mul_(share)
-        ctx.save_for_backward(grad_queries, torch.cat([queries * -wrong, -wrong], dim=1), grad_negatives)
+        ctx.save_for_backward(grad_queries, torch.cat([queries * -wrong, -wrong], dim=1), grad_negatives[: len(negatives)])
         return losses.sum()
 
     @staticmethod
