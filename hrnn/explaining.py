@@ -150,7 +150,7 @@ def explain(
 def _explained(terms: Floats, without: Floats, groups: list[Group], items: Rows) -> tuple[ItemExplanation, ...]:
     """A list, from the paths' terms [PATHS, N] and the logs of probabilities without each group of events [groups, items]."""
     scores = terms.sum(axis=0)
-    log_shares = (scores - _log_total(scores))[items]
+    log_shares = scores[items] - _log_total(scores.copy())
     parts = terms - terms.mean(axis=1, keepdims=True, dtype=np.float64)
     return tuple(
         ItemExplanation(
@@ -172,6 +172,7 @@ class _Asked:
         self._replayed = replay(fitted.model, sequences, lanes)
         self._mixed = fitted.mixed(self._replayed, np.zeros(len(lanes), dtype=np.bool_))
         self._table = fitted.model.item_table[:num_ranked]
+        self._vectors = self._table[:, :-1].contiguous()  # else each product would copy them
         self._bias: Floats = (self._table[:, -1] * float(fitted.now[FEATURES.index("bias")])).numpy()
         self._own = self._own_scores(fitted)
 
@@ -188,8 +189,10 @@ class _Asked:
 
     def _own_levels(self, lane: int) -> Floats:
         """[PATHS], what features that count otherwise for own items would add to an average item if it were one."""
-        vector, bias = self._table[:, :-1].mean(dim=0), float(self._table[:, -1].mean())
-        of_states = [float(state[lane] @ vector) for state in (self._replayed.continuing, self._replayed.fresh)]
+        bias = float(self._average_item[-1])
+        of_states = [
+            float(state[lane] @ self._average_item[:-1]) for state in (self._replayed.continuing, self._replayed.fresh)
+        ]
         features = np.asarray([*of_states, bias, *self._trends(lane).mean(axis=0)], dtype=np.float32)
         weighted = features * self._fitted.now[OWN_AGAIN_WEIGHTS]
         names = FEATURES[ALL_WEIGHTS]
@@ -200,15 +203,20 @@ class _Asked:
         """float32 [lanes, items], logs of probabilities over the catalogue; the lanes are asked at one moment."""
         step = max(1, _MOST_CELLS // self._num_ranked)
         pieces = [np.empty((0, len(items)), dtype=np.float32)]
+        of_all = self._bias + self._recency(int(lanes[0])) if len(lanes) else self._bias
         for begin in range(0, len(lanes), step):
             some = lanes[begin : begin + step]
-            scores = self._sequence(some) + (self._bias + self._recency(int(some[0])))
-            scores += np.stack([self._dense(self._own, int(lane)) for lane in some])
-            pieces.append(scores[:, items] - _log_total(scores)[:, None])
+            scores = self._sequence(some)
+            scores += of_all
+            for number, lane in enumerate(some):
+                mine = slice(self._own.own_offsets[lane], self._own.own_offsets[lane + 1])
+                scores[number, self._own.own_item_rows[mine]] += self._own.own_item_scores[mine]
+            listed = scores[:, items]
+            pieces.append(listed - _log_total(scores)[:, None])
         return np.concatenate(pieces)
 
     def _sequence(self, lanes: Rows) -> Floats:
-        scores: Floats = (self._mixed[torch.from_numpy(lanes)] @ self._table[:, :-1].t()).numpy()
+        scores: Floats = (self._mixed[torch.from_numpy(lanes)] @ self._vectors.t()).numpy()
         return scores
 
     def _recency(self, lane: int) -> Floats:
@@ -219,6 +227,10 @@ class _Asked:
         """[N, windows], at the moment that EvaluationView takes."""
         trends = self._fitted.trends
         return trends.at(int(trends.grid_time(self._as_of[lane : lane + 1])[0]))[: self._num_ranked]
+
+    @cached_property
+    def _average_item(self) -> torch.Tensor:
+        return self._table.mean(dim=0)
 
     @cached_property
     def _own_of_paths(self) -> dict[PathName, UserStates]:
@@ -247,9 +259,11 @@ class _Asked:
 
 
 def _log_total(scores: Floats) -> Floats:
-    """log of the sum of exp over the last axis."""
+    """log of the sum of exp over the last axis; the scores are overwritten."""
     greatest = scores.max(axis=-1)
-    total: Floats = np.asarray(greatest + np.log(np.exp(scores - greatest[..., None]).sum(axis=-1)), dtype=np.float32)
+    scores -= greatest[..., None]
+    np.exp(scores, out=scores)
+    total: Floats = greatest + np.log(scores.sum(axis=-1))
     return total
 
 

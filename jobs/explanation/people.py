@@ -142,7 +142,7 @@ def _reasons(item: ItemExplanation, named: Named, year: int) -> tuple[Reason, ..
     for each in [each for each in item.because if each.change > _LEAST_CHANGE][:_SHOWN_REASONS]:
         what = "having had it" if each.item_row == item.item_row else named.titles[each.item_row]
         times = f"{each.num_events} times, last " if each.num_events > 1 else ""
-        day = f"{day_of(each.last_time):%-d %b}" if day_of(each.last_time).year == year else _day(each.last_time)
+        day = f"{day_of(each.last_time):%-d\u00a0%b}" if day_of(each.last_time).year == year else _day(each.last_time)
         reasons.append(Reason(what=f"{what} ({times}{day})", factor=_factor(each.change)))
     return tuple(reasons)
 
