@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test check format lock bench-sessionize bench-validate bench-train fuzz chaos doctor
+.PHONY: help setup demo test check format lock bench-sessionize bench-validate bench-train bench-scale bench-quality fuzz chaos doctor
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -40,6 +40,12 @@ fuzz: setup  ## 100,000 damaged CSV files and schemas: nothing may crash, hang o
 
 bench-train: setup  ## training steps beside a plain PyTorch loop
 	@$(BIN)/python tests/benchmarks/bench_train.py
+
+bench-scale: setup  ## a hundred million mapped events; growth with items, units, lanes and ranks
+	@$(BIN)/python tests/benchmarks/bench_scale.py
+
+bench-quality: setup  ## aws-hrnn beside its peers on real data, three seeds
+	@$(BIN)/python tests/benchmarks/bench_quality.py --seeds 0 1 2
 
 chaos: setup  ## SIGKILL a night at random moments, and compare
 	@$(BIN)/python tests/chaos.py

@@ -15,6 +15,8 @@ from hrnn.evaluation import Evaluation
 from hrnn.preparation import prepare
 from hrnn.sequences import Sequences
 from jobs.cli import job_main
+from jobs.explanation.page import ReportInputs
+from jobs.explanation.report import training_report
 from jobs.storage.folders import StepFolder, scratch_folder
 from jobs.training.checkpoints import WorkspaceCheckpoints
 from jobs.training.fit import FitOrder, FittedRecipe, fit
@@ -138,19 +140,33 @@ def _fit_and_publish(
     measured, evaluation = measure(folder, scratch, fitted.evaluation, sequences, prepared.split, staged)
     states, shards = write_states(folder, scratch, fitted.nightly, sequences, staged)
     catalogue = folder.put_file(staged.catalogue, folder.own("catalogue.parquet"), rows=sequences.num_items)
+    counts = {
+        "users": sequences.num_users,
+        "items": sequences.num_items,
+        "events": sequences.num_events,
+        "test_users": len(prepared.split),
+    }
+    inputs = ReportInputs(
+        name=folder.uri.rsplit("/", 1)[-1],
+        recipe=order.recipe,
+        hyperparameters=order.hyperparameters.model_dump(),
+        config=config,
+        counts=counts,
+        metrics=evaluation.to_document(),
+        curve=fitted.curve,
+        best_epoch=fitted.facts.get("best_epoch"),
+        search=found.get("search"),
+    )
+    told = training_report(folder, inputs, fitted, sequences, prepared, staged)
     paths = {"model": model.path, "training": curve.path, "metrics": measured[1].path, "catalogue": catalogue.path}
+    paths["report"] = told[0].path
     manifest = folder.publish(
         "solution_version",
         identity,
         config,
         [source.reference(staged.manifest)],
-        [model, curve, *measured, *states, catalogue],
-        counts={
-            "users": sequences.num_users,
-            "items": sequences.num_items,
-            "events": sequences.num_events,
-            "test_users": len(prepared.split),
-        },
+        [model, curve, *measured, *states, catalogue, *told],
+        counts=counts,
         facts=paths | {"shards": shards} | _facts(order, fitted, staged, evaluation, measured[0].path) | found,
     )
     if wanted is not None:
@@ -175,6 +191,8 @@ def _summary(folder: StepFolder, manifest: Manifest, began: float, *, skipped: b
     told: dict[str, Any] = {key: manifest.facts[key] for key in ("tunedHPOParams", "autoMLResult") if key in manifest.facts}
     outcome = manifest.facts.get("training_outcome", {})
     told |= {key: outcome[key] for key in ("epochs", "best_epoch") if key in outcome}
+    if "report" in manifest.facts:
+        told["report"] = folder.uri_of(manifest.facts["report"])
     return {
         "job": "train",
         "output": folder.uri,
