@@ -85,6 +85,24 @@ def test_sequential_rules_weigh_pairs_by_one_over_their_distance() -> None:
     assert SequentialRules(sequences, steps=2).scores(moments)[0] == pytest.approx([0, 1, 1 / 2, 1])
 
 
+def test_rules_of_several_events_are_shares_that_halve_and_stay_in_the_session() -> None:
+    sequences = sequences_of([[[0, 1, 2], [0, 3], [0, 1]]])
+    from_1, from_0 = np.asarray([0, 0, 1, 0]), np.asarray([0, 2, 1 / 2, 1]) / 3.5
+    two = SequentialRules(sequences, events=2)
+    assert two.scores(after(sequences, 0))[0] == pytest.approx(from_1 + from_0 / 2)
+    moments = after(sequences.truncate(np.asarray([0]), np.asarray([4])), 0)  # a session's first event
+    assert two.scores(moments)[0] == pytest.approx(from_0)
+
+
+def test_popularity_decides_between_equal_rules() -> None:
+    sequences = sequences_of([[[0, 1, 2, 2]], [[0, 2]], [[0, 1]]])
+    moments = after(sequences.truncate(np.asarray([0]), np.asarray([1])), 0)
+    scores = markov_chain(sequences).scores(moments)[0]
+    assert scores.tolist() == [0, 2, 1, 0][: len(scores)]
+    scores = markov_chain(sequences, then_popular=True).scores(after(sequences, 2))[0]
+    assert np.argsort(-scores, kind="stable").tolist() == [2, 0, 1]
+
+
 def test_rules_end_with_the_user() -> None:
     sequences = sequences_of([[[0]], [[1]], [[0]]])
     assert not SequentialRules(sequences, across_sessions=True).scores(after(sequences, 0)).any()
