@@ -27,6 +27,7 @@ from hrnn.sampled_softmax import SampledCrossEntropy
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
+_ROWS_AT_ONCE = 8_192  # more make scores that no cache holds
 BPR_REGULARISATION = 1.0  # tuned values in the literature: 0.9 to 1.95
 
 
@@ -89,9 +90,19 @@ def sampled_loss(
         A scalar.
     """
     if name == "cross_entropy":
-        return SampledCrossEntropy.apply(  # type: ignore[no-any-return, no-untyped-call]
-            queries, positives, negatives, log_weight, hits, weights, score_type or queries.dtype
-        )
+        total = queries.new_zeros(())
+        for begin in range(0, max(1, len(queries)), _ROWS_AT_ONCE):
+            part = slice(begin, begin + _ROWS_AT_ONCE)
+            total = total + SampledCrossEntropy.apply(  # type: ignore[no-untyped-call]
+                queries[part],
+                positives[part],
+                negatives,
+                log_weight,
+                hits[part],
+                None if weights is None else weights[part],
+                score_type or queries.dtype,
+            )
+        return total
     allowed = torch.arange(len(negatives), device=hits.device) != hits.unsqueeze(1)
     positive = torch.linalg.vecdot(queries, positives[:, :-1]) + positives[:, -1]
     losses = LOSSES[name](positive, torch.addmm(negatives[:, -1], queries, negatives[:, :-1].t()), allowed)

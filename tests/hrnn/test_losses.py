@@ -131,3 +131,15 @@ def test_a_row_of_weight_two_counts_twice_and_one_of_weight_zero_not_at_all(name
         found.append([loss, *torch.autograd.grad(loss, inputs)])
     for weighted, repeated in zip(*found, strict=True):
         torch.testing.assert_close(weighted, repeated)
+
+
+def test_rows_taken_in_parts_cost_what_they_cost_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries, positives, negatives, log_weight, hits = random_problem(3)
+    learnt, weights = [tensor.requires_grad_() for tensor in (queries, positives, negatives)], queries.new_tensor([1, 2, 3])
+    found = []
+    for rows_at_once in (8_192, 2):
+        monkeypatch.setattr("hrnn.losses._ROWS_AT_ONCE", rows_at_once)
+        loss = sampled_loss("cross_entropy", *learnt, log_weight, hits, weights)
+        found.append([loss.detach(), *torch.autograd.grad(loss, learnt)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
