@@ -23,8 +23,8 @@ class TrainingSettings:
         exact_below: A catalogue with no more seen items than this is taken whole in place of draws.
         alpha: Negatives are drawn in proportion to count ** alpha.
         in_batch_negatives: Whether the window's own targets are negatives of its other rows too.
-        item_rate: Adagrad's learning rate for the item table, falling linearly to zero over the epochs. At 0.5 held-out events of
-            catalogues with many rare items cost more; elsewhere as much.
+        item_rate: Adagrad's learning rate for the item table, falling linearly to zero over the epochs. At 0.5 held-out events
+            of catalogues with many rare items cost more; elsewhere as much.
         dense_rate: The same for all other parameters.
         momentum: Adagrad's, 0 for none.
         input_dropout: Share of input numbers that are dropped.
