@@ -9,13 +9,12 @@ Per lane there are a session state s and a user state u. Before event t:
 
 GRU, for both:  r, z = sigmoid(a_r + h·U_r), sigmoid(a_z + h·U_z);  n = tanh(a_n + r ⊙ (h·U_n));  h' = h + z ⊙ (n - h)
 
-The reset gate acts after the recurrent product, as in cuDNN: one product a step in place of two. Gradients flow
-through the whole window,
-session starts included, and stop at its edges. The user GRU is evaluated only in the lanes where a session starts.
+The reset gate acts after the recurrent product, as in cuDNN: one product a step in place of two. Gradients flow through the
+whole window, session starts included, and stop at its edges. The user GRU is evaluated only in the lanes where a known user
+starts a session (hrnn/session_starts.py).
 
-A step is about ten small kernels; autograd would add as many nodes forward and twice as many backward. Here the
-backward loop has three
-kernels a step: everything that does not depend on the incoming gradient is computed for all steps at once beforehand.
+A step is about ten small kernels; autograd would add as many nodes forward and twice as many backward. Here the backward loop
+has three kernels a step: everything that does not depend on the incoming gradient is computed for all steps at once beforehand.
 
 Source: Quadrana et al. 2017, "Personalizing Session-based Recommendations with Hierarchical Recurrent Neural
 Networks", eq. 3 to 7.
