@@ -23,8 +23,8 @@ class TrainingSettings:
         exact_below: A catalogue with no more seen items than this is taken whole in place of draws.
         alpha: Negatives are drawn in proportion to count ** alpha.
         in_batch_negatives: Whether the window's own targets are negatives of its other rows too.
-        item_rate: Adagrad's learning rate for the item table, falling linearly to zero over the epochs. At 0.5 held-out events
-            of catalogues with many rare items cost more; elsewhere as much.
+        item_rate: Adagrad's learning rate for the item table, falling linearly to zero over the epochs. At 0.25 held-out events
+            cost a little less, but a night's lists were 2 % worse in NDCG@25 on kuairand_pure_late, and as good on groceries.
         dense_rate: The same for all other parameters.
         momentum: Adagrad's, 0 for none.
         input_dropout: Share of input numbers that are dropped.
@@ -48,7 +48,7 @@ class TrainingSettings:
     exact_below: int = 1024
     alpha: float = 0.75
     in_batch_negatives: bool = False
-    item_rate: float = 0.25
+    item_rate: float = 0.5
     dense_rate: float = 0.05
     momentum: float = 0.0
     input_dropout: float = 0.0
