@@ -44,7 +44,7 @@ def validate(
         schema_uri: Avro JSON of the dataset.
         data_uri: A CSV file, plain or gzipped, or a folder of them.
         output_uri: Folder for the typed dataset: `data/`, `rejected/`, `duplicates/`, `report.html`, `report.json`,
-            `statistics.json`, `data_docs/`, `manifest.json`.
+            `statistics-*.json`, `data_docs/`, `manifest.json`.
         master: Spark master URL; None takes what is configured, else this machine.
         max_rejected_fraction: Rejected rows that are still acceptable, as a fraction of the rows read, from 0 to 1.
         import_mode: FULL replaces what the folder holds; INCREMENTAL adds to it.
@@ -128,14 +128,14 @@ def _last_import(manifest: Manifest) -> str | None:
 
 
 def _previous(uri: str | None, output: StepFolder, manifest: Manifest | None) -> dict[str, Any] | None:
-    """statistics.json of the last import, or None where there is none."""
+    """The statistics of the last import, or None where there is none."""
     folder = output
     if uri is not None:
         folder = StepFolder(uri)
         manifest = folder.require("dataset")
-    if manifest is None or not any(entry.path == "statistics.json" for entry in manifest.files):
+    if manifest is None or "statistics" not in manifest.facts:
         return None
-    document: dict[str, Any] = json.loads(folder.read(manifest.file("statistics.json")))
+    document: dict[str, Any] = json.loads(folder.read(manifest.file(manifest.facts["statistics"])))
     return document
 
 

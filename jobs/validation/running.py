@@ -230,7 +230,7 @@ class Import:
         return [
             *(self.folder.put(place + path, page) for path, page in pages.items()),
             put_rejected(self.folder, outcome.rejected, f"{place}rejected/rejected.csv"),
-            self.folder.put(f"{place}statistics.json", to_json(outcome.statistics)),
+            self.folder.put(place + self.folder.own("statistics.json"), to_json(outcome.statistics)),
             self.folder.put(f"{place}report.json", to_json(report)),
             self.folder.put(f"{place}report.html", dataset_page(report)),
         ]
@@ -272,6 +272,8 @@ class Import:
                 "input_files": [*self.base.input_files, *read],
                 "parts": [[entry.path, plan.parts[number].first_order] for number, entry in sorted(outcome.data.items())],
                 "imports": [*self.base.imports, made],
+                # Under a name of its own: the next import reads it, also after a run that was killed while it told people.
+                "statistics": next(entry.path for entry in told if entry.path.startswith("statistics-")),
                 "tie_order": report["tie_order"],
                 "verdict": report["verdict"],
             },
