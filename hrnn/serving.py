@@ -46,7 +46,7 @@ class Fitted:
         user_rows: Rows,
         as_of: Rows,
         later: npt.NDArray[np.bool_],
-        states: Replayed | None = None,
+        states: Replayed,
         asked_at: Rows | None = None,
     ) -> UserStates:
         """States with own items, and without queries.
@@ -56,10 +56,9 @@ class Fitted:
             user_rows: int64 [B].
             as_of: int64 [B], the moment that ages are counted to, epoch seconds.
             later: bool [B], which weights count.
-            states: Of the users; None: their histories are replayed.
+            states: Of the users.
             asked_at: int64 [B], the moment whose trends count, of few different ones; None: that of the grid.
         """
-        states = replay(self.model, sequences, user_rows) if states is None else states
         asked_at = self.trends.grid_time(as_of) if asked_at is None else asked_at
         own = own_item_features(sequences, user_rows, as_of, self.item_repeat_odds)
         owners = np.repeat(np.arange(len(user_rows)), np.diff(own.offsets))

@@ -16,6 +16,7 @@ from jobs.validation.keys import ID
 from jobs.validation.statistics import bin_numbers
 from schemas.columns import NUM_EVENTS
 
+SAMPLE = 4096  # hashes of ids that are kept
 EXAMPLES = 3  # of orphans, and of each receiver
 BUSIEST = 10  # users that are told by name
 
@@ -89,13 +90,12 @@ def user_figures(history: History, gap_seconds: int, known: Hashes | None) -> di
     return figures
 
 
-def item_figures(counts: list[pa.Table], known: Hashes | None, sample: int) -> dict[str, Any]:
+def item_figures(counts: list[pa.Table], known: Hashes | None) -> dict[str, Any]:
     """How often items occur, and which of them no other dataset describes.
 
     Args:
         counts: Tables of ID and NUM_EVENTS; an item may be in several.
         known: Hashes of the items that another dataset describes; None: there is none.
-        sample: Hashes to keep.
     """
     empty = pa.table({ID: pa.array([], pa.string()), NUM_EVENTS: pa.array([], pa.int64())})
     merged = pa.concat_tables([empty, *counts]).group_by(ID, use_threads=False).aggregate([(NUM_EVENTS, "sum")])
@@ -105,7 +105,7 @@ def item_figures(counts: list[pa.Table], known: Hashes | None, sample: int) -> d
         "items": {
             "count": len(hashes),
             "events": histogram(events),
-            "sample": [f"{value:016x}" for value in np.sort(hashes)[:sample].tolist()],
+            "sample": sample_of(hashes),
         }
     }
     if known is not None:
@@ -119,6 +119,11 @@ def item_figures(counts: list[pa.Table], known: Hashes | None, sample: int) -> d
             "examples": ids.take(pa.array(most)).to_pylist(),
         }
     return figures
+
+
+def sample_of(hashes: Hashes) -> list[str]:
+    """The smallest hashes, in hexadecimal: a random sample that is the same in every import."""
+    return [f"{value:016x}" for value in np.unique(hashes)[:SAMPLE].tolist()]
 
 
 def histogram(counts: NDArray[Any]) -> dict[str, int]:

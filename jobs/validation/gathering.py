@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from jobs.validation.figures import BUSIEST, EXAMPLES
-from jobs.validation.receiving import SAMPLE
+from jobs.validation.figures import BUSIEST, EXAMPLES, SAMPLE
 from jobs.validation.statistics import Statistics, bin_edges
 from schemas.columns import TIMESTAMP
 from schemas.datasets import DatasetSchema

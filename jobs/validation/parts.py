@@ -28,6 +28,7 @@ from schemas import columns
 from schemas.datasets import DatasetSchema
 from schemas.manifest import FileEntry
 
+COUNTS = ("rows_read", "rows_accepted", "rows_rejected", "rows_duplicate", "blank_lines")  # of FileCounts
 EXAMPLES = 3  # shown of each reason
 ROWS_A_GROUP = 250_000  # of a part that is written again
 MOST_REASONS = 1000  # kept apart by one task; further ones are counted together
@@ -48,7 +49,7 @@ class FileCounts:
 
     def add(self, other: FileCounts) -> None:
         """Take in what another task read of the file."""
-        for name in ("rows_read", "rows_accepted", "rows_rejected", "rows_duplicate", "blank_lines"):
+        for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 

@@ -14,12 +14,10 @@ from hrnn.hashing import Hashes, hash64
 from hrnn.histories import Int64s, event_order
 from jobs.spark.parcels import deal, unpack, widen
 from jobs.validation.duplicates import Duplicates, equal_events, equal_ids, sort_by_dropped, write_duplicates
-from jobs.validation.figures import History, item_figures, user_figures
+from jobs.validation.figures import History, item_figures, sample_of, user_figures
 from jobs.validation.keys import HASH, ID, ITEM, ROW_HASH, SECOND_HASH, USER, kind_of_letter, owners_of, seal
 from jobs.validation.plan import FILE_SHIFT, ImportPlan
 from schemas.columns import INPUT_ORDER, NUM_EVENTS, TIMESTAMP
-
-SAMPLE = 4096  # hashes of ids that are kept
 
 Letters = dict[str, list[list[pa.Table]]]
 
@@ -38,7 +36,7 @@ def relay(plan: ImportPlan, own: int, bodies: Iterator[bytes]) -> Iterator[tuple
             yield from _to_item_receivers(plan, tables[0].column(HASH).to_numpy(), tables[0], "reference")
         return
     if not plan.has_events:
-        yield driver, _answer(_descriptions(plan, own, letters))
+        yield driver, answer_letter(_descriptions(plan, own, letters))
         return
     events = _joined(letters.get("events", []))
     dropped, kept = equal_events(events.history.users, events.history.times, events.history.items, events.rests)
@@ -47,7 +45,7 @@ def relay(plan: ImportPlan, own: int, bodies: Iterator[bytes]) -> Iterator[tuple
     history = events.history.without(dropped)
     references = [tables[0].column(HASH).to_numpy() for tables in letters.get("users", [])]
     figures = user_figures(history, plan.gap_seconds, np.concatenate(references) if references else None)
-    yield driver, _answer({**_recorded(found, plan, own), "figures": figures})
+    yield driver, answer_letter({**_recorded(found, plan, own), "figures": figures})
     counts = np.bincount(history.items, minlength=len(history.item_ids))
     items = pa.table({ID: history.item_ids, NUM_EVENTS: counts}).filter(pa.array(counts > 0))
     yield from _to_item_receivers(plan, hash64(items.column(ID)), items, "counts")
@@ -61,12 +59,7 @@ def receive(plan: ImportPlan, with_references: bool, own: int, bodies: Iterator[
     counts = [tables[0] for tables in letters.get("counts", [])]
     references = [tables[0].column(HASH).to_numpy() for tables in letters.get("reference", [])]
     known = np.unique(np.concatenate(references)) if references else np.empty(0, np.uint64)
-    return json.dumps(item_figures(counts, known if with_references else None, SAMPLE)).encode()
-
-
-def answer_letter(document: dict[str, Any]) -> bytes:
-    """A letter for the driver."""
-    return _answer(document)
+    return json.dumps(item_figures(counts, known if with_references else None)).encode()
 
 
 def _opened(bodies: Iterable[bytes]) -> Letters:
@@ -77,7 +70,8 @@ def _opened(bodies: Iterable[bytes]) -> Letters:
     return letters
 
 
-def _answer(document: dict[str, Any]) -> bytes:
+def answer_letter(document: dict[str, Any]) -> bytes:
+    """A letter for the driver."""
     return seal("answer", [pa.table({"answer": pa.array([json.dumps(document).encode()], pa.binary())})])
 
 
@@ -94,11 +88,6 @@ def _descriptions(plan: ImportPlan, own: int, letters: Letters) -> dict[str, Any
     hashes, second = (np.concatenate([table.column(name).to_numpy() for table in tables]) for name in (HASH, SECOND_HASH))
     found = equal_ids(hashes, second, np.concatenate([widen(table, INPUT_ORDER) for table in tables]))
     return {**_recorded(found, plan, own), "figures": {"sample": sample_of(hashes)}}
-
-
-def sample_of(hashes: Hashes) -> list[str]:
-    """The smallest hashes, in hexadecimal: a random sample that is the same in every import."""
-    return [f"{value:016x}" for value in np.unique(hashes)[:SAMPLE].tolist()]
 
 
 def _recorded(found: Duplicates, plan: ImportPlan, own: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from jobs.storage.folders import StepFolder, scratch_folder
 from jobs.validation.inputs import InputFile, extra_columns
-from jobs.validation.parts import EXAMPLES, FileCounts
+from jobs.validation.parts import COUNTS, EXAMPLES, FileCounts
 from jobs.validation.rows import REJECTED
 from schemas.datasets import DatasetSchema
 from schemas.manifest import FileEntry
@@ -22,7 +22,6 @@ MOST_CSV_ROWS = 10_000_000  # of rejected.csv; the Parquet files hold all
 SHOWN_REASONS = 100  # of report.json
 
 _BATCH_ROWS = 64_000
-_COUNTS = ("rows_read", "rows_accepted", "rows_rejected", "rows_duplicate", "blank_lines")
 
 
 def common_reasons(answers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -45,7 +44,7 @@ def build_report(
     max_rejected_fraction: float,
 ) -> dict[str, Any]:
     """The whole report as plain JSON; `expectations` is added when they have been checked."""
-    totals = {name: sum(getattr(count, name) for count in counts) for name in _COUNTS}
+    totals = {name: sum(getattr(count, name) for count in counts) for name in COUNTS}
     fraction = totals["rows_rejected"] / totals["rows_read"] if totals["rows_read"] else 0.0
     return {
         "dataset_type": schema.dataset_type,
@@ -90,5 +89,5 @@ def _file_report(file: InputFile, count: FileCounts, schema: DatasetSchema) -> d
         warnings.append("The file holds a header but no rows.")
     if extra := extra_columns(file, schema):
         warnings.append(f"Columns that the schema does not name are ignored: {', '.join(extra)[:1000]}.")
-    shown = {name: getattr(count, name) for name in _COUNTS}
+    shown = {name: getattr(count, name) for name in COUNTS}
     return {"file": file.name, "uri": file.uri, "size": file.size, "version": file.version, **shown, "warnings": warnings}

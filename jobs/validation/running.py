@@ -18,6 +18,7 @@ from jobs.validation.insights import Insight, InsightContext, insights, tie_orde
 from jobs.validation.measures import measure_parts
 from jobs.validation.outcome import Outcome, run_import
 from jobs.validation.own_expectations import OwnSuite, check_own_expectations, parse_own_expectations
+from jobs.validation.parts import COUNTS
 from jobs.validation.plan import ImportMode, ImportPlan, gather
 from jobs.validation.report import build_report, common_reasons, put_rejected, to_json
 from jobs.validation.splits import Stretch, plan_splits, scan
@@ -110,8 +111,7 @@ class Import:
             gap_seconds=self.gap_seconds,
         )
         outcome = run_import(spark, plan, self.files, self.references.uris)
-        found = self._insights(outcome)
-        report = self._report(outcome, found)
+        report, found = self._judged(outcome)
         if not report["rows_read"]:
             self._drop(outcome)
             raise DataError("there is a header but no rows", where=self.data_uri, remedy=_NO_ROWS)
@@ -153,35 +153,25 @@ class Import:
                 yield self._broken(verdict_of_own.failed, "data_docs/own.html")
         report["expectations"] = told
 
-    def _insights(self, outcome: Outcome) -> list[Insight]:
-        counts = {
-            name: sum(getattr(count, name) for count in outcome.counts)
-            for name in ("rows_read", "rows_accepted", "rows_rejected", "rows_duplicate", "blank_lines")
-        }
-        return insights(
+    def _judged(self, outcome: Outcome) -> tuple[dict[str, Any], list[Insight]]:
+        """The report, and the insights that it holds."""
+        reasons = common_reasons(outcome.answers)
+        report = build_report(
+            self.schema, self.data_uri, self.files, outcome.counts, reasons, self.policy.max_rejected_fraction
+        )
+        found = insights(
             InsightContext(
                 schema=self.schema,
                 statistics=outcome.statistics,
                 previous=self.previous,
                 quotas=self.policy.quotas,
-                counts=counts,
+                counts={name: report[name] for name in COUNTS},
                 bytes_read=sum(file.size for file in self.files),
                 import_mode=self.mode,
                 added=outcome.added,
             )
         )
-
-    def _report(self, outcome: Outcome, found: list[Insight]) -> dict[str, Any]:
-        report = build_report(
-            self.schema,
-            self.data_uri,
-            self.files,
-            outcome.counts,
-            common_reasons(outcome.answers),
-            self.policy.max_rejected_fraction,
-        )
-        return {
-            **report,
+        report |= {
             "import_mode": self.mode,
             "rows": outcome.statistics["rows"],
             "rows_replaced": outcome.rows_replaced,
@@ -191,6 +181,7 @@ class Import:
             "statistics": outcome.statistics,
             "data_docs": "data_docs/index.html",
         }
+        return report, found
 
     def _too_few(self, report: dict[str, Any]) -> UserError | None:
         """What is wrong with an import of which too little is right."""

@@ -11,6 +11,7 @@ from hrnn.preparation import prepare, users_between
 from hrnn.recency import Trends
 from hrnn.sequences import Sequences
 from hrnn.serving import Fitted
+from hrnn.states import replay
 
 RANDOM = sequences_of(random_histories(200, 30))
 
@@ -32,7 +33,8 @@ def mean_own_score(sequences: Sequences, weights: np.ndarray) -> float:
     users = np.arange(sequences.num_users)
     as_of = np.full(len(users), sequences.timestamps.max())
     fitted = Fitted(untrained(sequences), weights, weights, repeat_odds(sequences), Trends(sequences))
-    return float(fitted.own_scores(sequences, users, as_of, users >= 0).own_item_scores.mean())
+    states = replay(fitted.model, sequences, users)
+    return float(fitted.own_scores(sequences, users, as_of, users >= 0, states).own_item_scores.mean())
 
 
 def test_no_user_is_an_example_twice_and_all_have_something_to_go_on_and_something_to_find() -> None:
