@@ -9,6 +9,10 @@ n events makes n - 1 steps, and sessions of a single event are passed over. Nega
     where a user starts:     u = 0,  s = 0
     s = dropout(GRU_session(input_table[item] + bias [+ u · user_to_session], s));   score = tanh(s · output + output_bias)
 
+Layers are stacked: each reads the dropped state of the one below. The lowest user layer reads the top session layer's last
+state, and the top user layer starts, and steers, the lowest session layer. Higher session layers go on over sessions and are
+zero only where a user starts.
+
 GRU as in Cho et al. 2014: n = tanh(a_n + (r ⊙ h)·U_n), h' = (1 - z) ⊙ h + z ⊙ n; blocks in the order n, r, z. Items are one-hot
 inputs: a row of `input_table` [N, 3H]. It serves no recipe.
 
@@ -39,7 +43,7 @@ class AuthorsSettings:
     """The authors' hyperparameters; defaults are those of their small network on XING.
 
     Attributes:
-        hidden_dimension: H of both GRUs.
+        session_layers, user_layers: Hidden units of each layer, lowest first.
         num_lanes: B.
         variant: `init` or `all`.
         loss: `top1` with tanh scores, or `cross_entropy` with linear ones.
@@ -51,7 +55,8 @@ class AuthorsSettings:
         seed: Of parameters and dropout.
     """
 
-    hidden_dimension: int = 100
+    session_layers: tuple[int, ...] = (100,)
+    user_layers: tuple[int, ...] = (100,)
     num_lanes: int = 50
     variant: Literal["init", "all"] = "init"
     loss: Literal["top1", "cross_entropy"] = "top1"
@@ -126,42 +131,49 @@ class HGru4Rec:
     Args:
         num_items: N.
         settings: The authors' hyperparameters.
+
+    Attributes:
+        tables: `input` [N, 3H of the lowest session layer], `output` [N, H of the top one + 1], the last column a bias.
+        dense: Of layer k of `session` and `user`: `session.k.bias` [3H], `.hidden` [H, 3H], `.input` [H below, 3H]; the lowest
+            session layer has no `.input`, that is the table. `initial_weight`, `initial_bias`, `user_to_session`.
+        session, user: States of the layers, each [lanes, H].
     """
 
     def __init__(self, num_items: int, settings: AuthorsSettings, dtype: torch.dtype = torch.float32) -> None:
         self.settings = settings
-        width, generator = settings.hidden_dimension, torch.Generator().manual_seed(settings.seed)
+        generator = torch.Generator().manual_seed(settings.seed)
 
-        def draw(rows: int, blocks: int) -> Tensor:
+        def draw(rows: int, width: int, blocks: int) -> Tensor:
             bound = math.sqrt(6.0 / (rows + width))
             parts = [torch.rand(rows, width, generator=generator, dtype=dtype) * 2 * bound - bound for _ in range(blocks)]
             return torch.cat(parts, dim=1)
 
+        session, user = settings.session_layers, settings.user_layers
         self.tables = {
-            "input": draw(num_items, 3),
-            "output": torch.cat([draw(num_items, 1), torch.zeros(num_items, 1, dtype=dtype)], 1),
+            "input": draw(num_items, session[0], 3),
+            "output": torch.cat([draw(num_items, session[-1], 1), torch.zeros(num_items, 1, dtype=dtype)], 1),
         }
-        self.dense = {
-            "session_bias": torch.zeros(3 * width, dtype=dtype),
-            "session_hidden": draw(width, 3),
-            "user_input": draw(width, 3),
-            "user_hidden": draw(width, 3),
-            "user_bias": torch.zeros(3 * width, dtype=dtype),
-            "initial_weight": draw(width, 1),
-            "initial_bias": torch.zeros(width, dtype=dtype),
-        }
+        self.dense: dict[str, Tensor] = {}
+        for level, widths, below in (("session", session, (0, *session)), ("user", user, (session[-1], *user))):
+            for layer, width in enumerate(widths):
+                if below[layer]:
+                    self.dense[f"{level}.{layer}.input"] = draw(below[layer], width, 3)
+                self.dense[f"{level}.{layer}.hidden"] = draw(width, width, 3)
+                self.dense[f"{level}.{layer}.bias"] = torch.zeros(3 * width, dtype=dtype)
+        self.dense["initial_weight"] = draw(user[-1], session[0], 1)
+        self.dense["initial_bias"] = torch.zeros(session[0], dtype=dtype)
         if settings.variant == "all":
-            self.dense["user_to_session"] = draw(width, 3)
+            self.dense["user_to_session"] = draw(user[-1], session[0], 3)
         both = self.tables | self.dense
         self._optimisers = {name: Adagrad(value, settings.learning_rate, settings.momentum) for name, value in both.items()}
-        self.session = torch.zeros(settings.num_lanes, width, dtype=dtype)
-        self.user = torch.zeros_like(self.session)
+        self.session = [torch.zeros(settings.num_lanes, width, dtype=dtype) for width in session]
+        self.user = [torch.zeros(settings.num_lanes, width, dtype=dtype) for width in user]
         self._steps = 0
 
     def train_epoch(self, sequences: Sequences, user_rows: Rows) -> float:
         """Meet every step once; returns the mean loss of a step."""
-        self.session.zero_()
-        self.user.zero_()
+        for state in (*self.session, *self.user):
+            state.zero_()
         losses = [
             self.train_step(step) for step in steps(sequences, user_rows, self.settings.num_lanes, self.settings.drop_tail)
         ]
@@ -175,11 +187,12 @@ class HGru4Rec:
         dense = {name: value.detach().requires_grad_() for name, value in self.dense.items()}
         states, users = self._states(step, inputs, dense)
         lanes = torch.from_numpy(step.lanes)
-        self.session[lanes], self.user[lanes] = states.detach(), users.detach()
+        for kept, new in zip((*self.session, *self.user), (*states, *users), strict=True):
+            kept[lanes] = new.detach()
         self._steps += 1
         if len(lanes) < 2:
             return 0.0
-        loss = authors_loss(self.settings.loss, states @ outputs[:, :-1].t() + outputs[:, -1], self.settings.num_lanes)
+        loss = authors_loss(self.settings.loss, states[-1] @ outputs[:, :-1].t() + outputs[:, -1], self.settings.num_lanes)
         grads = torch.autograd.grad(loss, [inputs, outputs, *dense.values()], allow_unused=True)
         self._optimisers["input"].step_rows(*coalesce(items, grads[0]))
         self._optimisers["output"].step_rows(*coalesce(targets, grads[1]))
@@ -188,25 +201,36 @@ class HGru4Rec:
                 self._optimisers[name].step(grad)
         return loss.item()
 
-    def _states(self, step: Step, inputs: Tensor, dense: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Session and user states of the living lanes after their event."""
+    def _states(self, step: Step, inputs: Tensor, dense: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Session and user states of the living lanes after their event, layer by layer."""
         settings, lanes = self.settings, torch.from_numpy(step.lanes)
         starts = torch.from_numpy(step.session_starts).unsqueeze(1)
         new = torch.from_numpy(step.user_starts).unsqueeze(1)
-        seed = (settings.seed, self._steps)
-        state, user = self.session[lanes], self.user[lanes]
-        moved = cho_gru(state @ dense["user_input"] + dense["user_bias"], user, dense["user_hidden"])
-        user = torch.where(starts, dropped(moved, settings.user_dropout, (*seed, 1)), user).masked_fill(new, 0.0)
-        first = torch.tanh(user @ dense["initial_weight"] + dense["initial_bias"])
-        state = torch.where(starts, dropped(first, settings.initial_dropout, (*seed, 2)), state).masked_fill(new, 0.0)
-        entering = inputs + dense["session_bias"]
+        before = [state[lanes] for state in self.session]
+        users, entering = list[Tensor](), before[-1]
+        for layer, kept in enumerate(self.user):
+            moved = dense[f"user.{layer}.bias"] + entering @ dense[f"user.{layer}.input"]
+            moved = self._dropped(cho_gru(moved, kept[lanes], dense[f"user.{layer}.hidden"]), settings.user_dropout, 1, layer)
+            entering = torch.where(starts, moved, kept[lanes]).masked_fill(new, 0.0)
+            users.append(entering)
+        first = torch.tanh(users[-1] @ dense["initial_weight"] + dense["initial_bias"])
+        before[0] = torch.where(starts, self._dropped(first, settings.initial_dropout, 2, 0), before[0])
+        entering = inputs + dense["session.0.bias"]
         if settings.variant == "all":
-            extra = user @ dense["user_to_session"]
-            width = settings.hidden_dimension
+            extra = users[-1] @ dense["user_to_session"]
+            width = settings.session_layers[0]
             mask = torch.cat([extra.new_full((width,), float(settings.user_in_candidate)), extra.new_ones(2 * width)])
             entering = entering + extra * mask
-        state = cho_gru(entering, state, dense["session_hidden"])
-        return dropped(state, settings.session_dropout, (*seed, 3)), user
+        states = list[Tensor]()
+        for layer, state in enumerate(before):
+            if layer:
+                entering = dense[f"session.{layer}.bias"] + states[-1] @ dense[f"session.{layer}.input"]
+            state = cho_gru(entering, state.masked_fill(new, 0.0), dense[f"session.{layer}.hidden"])
+            states.append(self._dropped(state, settings.session_dropout, 3, layer))
+        return states, users
+
+    def _dropped(self, states: Tensor, share: float, place: int, layer: int) -> Tensor:
+        return dropped(states, share, (self.settings.seed, self._steps, place, layer))
 
 
 def cho_gru(entering: Tensor, hidden: Tensor, weight: Tensor) -> Tensor:

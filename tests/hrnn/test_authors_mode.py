@@ -58,12 +58,17 @@ def test_top1_on_three_lanes_is_its_closed_form() -> None:
 @pytest.mark.parametrize("variant", ["init", "all"])
 @pytest.mark.parametrize("user_in_candidate", [False, True])
 @pytest.mark.parametrize("loss", ["top1", "cross_entropy"])
+@pytest.mark.parametrize(("session_layers", "user_layers"), [((5,), (5,)), ((5, 4), (3,)), ((4,), (5, 3)), ((6, 5, 3), (4, 2))])
 def test_training_in_lanes_equals_a_plain_loop(
-    variant: Literal["init", "all"], user_in_candidate: bool, loss: Literal["top1", "cross_entropy"]
+    variant: Literal["init", "all"],
+    user_in_candidate: bool,
+    loss: Literal["top1", "cross_entropy"],
+    session_layers: tuple[int, ...],
+    user_layers: tuple[int, ...],
 ) -> None:
     settings = AuthorsSettings(
-        hidden_dimension=5, num_lanes=4, variant=variant, loss=loss, momentum=0.0, session_dropout=0.0,
-        user_in_candidate=user_in_candidate, drop_tail=False,
+        session_layers=session_layers, user_layers=user_layers, num_lanes=4, variant=variant, loss=loss, momentum=0.0,
+        session_dropout=0.0, user_in_candidate=user_in_candidate, drop_tail=False,
     )  # fmt: skip
     ours = HGru4Rec(SEQUENCES.num_items, settings, torch.float64)
     plain = {name: value.clone() for name, value in (ours.tables | ours.dense).items()}
@@ -75,26 +80,34 @@ def test_training_in_lanes_equals_a_plain_loop(
 
 def plain_epoch(parameters: dict[str, Tensor], settings: AuthorsSettings) -> None:
     """One lane at a time, whole tables, states by user: the formulas of the paper, written as they stand."""
-    width = settings.hidden_dimension
     accumulated = {name: torch.zeros_like(value) for name, value in parameters.items()}
-    zero = torch.zeros(width, dtype=torch.float64)
-    sessions, users = [zero] * settings.num_lanes, [zero] * settings.num_lanes
+    no_session, no_user = (
+        [torch.zeros(width, dtype=torch.float64) for width in widths]
+        for widths in (settings.session_layers, settings.user_layers)
+    )
+    sessions, users = [no_session] * settings.num_lanes, [no_user] * settings.num_lanes
     for step in steps(SEQUENCES, USERS, settings.num_lanes, drop_tail=False):
         learnt = {name: value.clone().requires_grad_() for name, value in parameters.items()}
         states = []
         for place, lane in enumerate(step.lanes):
-            session, user = sessions[lane].detach(), users[lane].detach()
+            session, user = [layer.detach() for layer in sessions[lane]], [layer.detach() for layer in users[lane]]
             if step.user_starts[place]:
-                session, user = zero, zero
+                session, user = list(no_session), list(no_user)
             elif step.session_starts[place]:
-                user = gru(session @ learnt["user_input"] + learnt["user_bias"], user, learnt["user_hidden"])
-                session = torch.tanh(user @ learnt["initial_weight"] + learnt["initial_bias"])
-            entering = learnt["input"][step.items[place]] + learnt["session_bias"]
+                entering = session[-1]
+                for layer in range(len(user)):
+                    user[layer] = entering = layer_of(learnt, f"user.{layer}", entering, user[layer])
+                session[0] = torch.tanh(user[-1] @ learnt["initial_weight"] + learnt["initial_bias"])
+            entering = learnt["input"][step.items[place]] + learnt["session.0.bias"]
             if settings.variant == "all":
-                candidate, gates = (user @ learnt["user_to_session"]).split([width, 2 * width])
+                width = settings.session_layers[0]
+                candidate, gates = (user[-1] @ learnt["user_to_session"]).split([width, 2 * width])
                 entering = entering + torch.cat([candidate if settings.user_in_candidate else candidate * 0, gates])
-            sessions[lane], users[lane] = gru(entering, session, learnt["session_hidden"]), user
-            states.append(sessions[lane])
+            session[0] = gru(entering, session[0], learnt["session.0.hidden"])
+            for layer in range(1, len(session)):
+                session[layer] = layer_of(learnt, f"session.{layer}", session[layer - 1], session[layer])
+            sessions[lane], users[lane] = session, user
+            states.append(session[-1])
         if len(states) < 2:
             continue
         outputs = learnt["output"][step.targets]
@@ -107,6 +120,10 @@ def plain_epoch(parameters: dict[str, Tensor], settings: AuthorsSettings) -> Non
                 parameters[name] -= settings.learning_rate * grad / torch.sqrt(accumulated[name] + 1e-6)
 
 
+def layer_of(learnt: dict[str, Tensor], name: str, below: Tensor, hidden: Tensor) -> Tensor:
+    return gru(below @ learnt[f"{name}.input"] + learnt[f"{name}.bias"], hidden, learnt[f"{name}.hidden"])
+
+
 def gru(entering: Tensor, hidden: Tensor, weight: Tensor) -> Tensor:
     width = len(hidden)
     reset = torch.sigmoid(entering[width : 2 * width] + hidden @ weight[:, width : 2 * width])
@@ -116,16 +133,20 @@ def gru(entering: Tensor, hidden: Tensor, weight: Tensor) -> Tensor:
 
 
 def test_dropout_is_carried_and_repeatable() -> None:
-    settings = AuthorsSettings(hidden_dimension=5, num_lanes=4, user_dropout=0.2, session_dropout=0.3, initial_dropout=0.2)
+    settings = AuthorsSettings(
+        session_layers=(6, 5), user_layers=(5, 4), num_lanes=4, user_dropout=0.2, session_dropout=0.3, initial_dropout=0.2
+    )
     one, other = HGru4Rec(SEQUENCES.num_items, settings), HGru4Rec(SEQUENCES.num_items, settings)
     assert one.train_epoch(SEQUENCES, USERS) == other.train_epoch(SEQUENCES, USERS)
     assert torch.equal(one.tables["output"], other.tables["output"])
-    assert (one.session == 0).any()
+    assert all((layer == 0).any() for layer in (*one.session, *one.user))
 
 
-def test_the_authors_model_learns() -> None:
-    model = HGru4Rec(
-        SEQUENCES.num_items, AuthorsSettings(hidden_dimension=16, num_lanes=4, session_dropout=0.0, drop_tail=False)
+@pytest.mark.parametrize(("session_layers", "user_layers"), [((16,), (16,)), ((16, 12), (10, 8))])
+def test_the_authors_model_learns(session_layers: tuple[int, ...], user_layers: tuple[int, ...]) -> None:
+    settings = AuthorsSettings(
+        session_layers=session_layers, user_layers=user_layers, num_lanes=4, session_dropout=0.0, drop_tail=False
     )
+    model = HGru4Rec(SEQUENCES.num_items, settings)
     losses = [model.train_epoch(SEQUENCES, USERS) for _ in range(10)]
     assert losses[-1] < losses[0]
