@@ -19,7 +19,7 @@ from schemas.datasets import parse_schema_document
 from schemas.errors import ConfigError, DataError
 from schemas.manifest import Manifest, fingerprint
 
-_LAYOUT = 1  # of the files written here; a new one makes every older folder stale
+_LAYOUT = 2  # of the files written here; a new one makes every older folder stale
 
 Source = tuple[StepFolder, Manifest]
 
@@ -29,18 +29,20 @@ def sessionize(
     interactions_uri: str,
     output_uri: str,
     items_uri: str | None = None,
+    users_uri: str | None = None,
     gap_seconds: int | None = 1800,
     tie_order: str = "auto",
     num_shards: int | None = None,
     event_types: Sequence[str] | None = None,
     master: str | None = None,
 ) -> Summary:
-    """Make sequences, users and the catalogue of a typed Interactions dataset.
+    """Make sequences, users, their attributes and the catalogue of typed datasets.
 
     Args:
-        interactions_uri: Folder that `validate` wrote.
+        interactions_uri: Folder of the Interactions dataset that `validate` wrote.
         output_uri: Folder of the sequences.
         items_uri: Folder of a validated Items dataset: metadata, creation times, and items without events.
+        users_uri: Folder of a validated Users dataset: attributes of users, for filters.
         gap_seconds: A session ends where its user was idle for longer than this; None: a whole history is one session.
         tie_order: Order of a user's events at one time: "file" keeps the input's, "hash" shuffles it, the same way each time;
             "auto" does what `validate` found right: "hash" where the input's order is an artefact.
@@ -53,13 +55,15 @@ def sessionize(
 
     Raises:
         ConfigError: A setting is out of range, event types are asked of data that have none, or the output is an input.
-        DataError: No event is left.
+        DataError: No event is left, or a dataset is of another type or empty.
         StorageError: An input is missing or the output cannot be written.
         IntegrityError: An input differs from its manifest.
     """
     began = time.monotonic()
     _check_settings(gap_seconds, tie_order, num_shards, event_types)
-    sources = [_dataset(interactions_uri, "Interactions"), *([_dataset(items_uri, "Items")] if items_uri else [])]
+    given = {"Interactions": interactions_uri, "Items": items_uri, "Users": users_uri}
+    datasets = {kind: _dataset(uri, kind) for kind, uri in given.items() if uri}
+    sources = list(datasets.values())
     order = sources[0][1].facts.get("tie_order", "file") if tie_order == "auto" else tie_order
     config = {
         "layout": _LAYOUT,
@@ -76,10 +80,11 @@ def sessionize(
     skipped = published is not None and published.fingerprint == identity
     if published is None or not skipped:
         plan = _plan(*sources[0], folder.uri, config)
-        items = read_items(*sources[1]) if items_uri else None
-        made = make_sequences(spark_session(master), plan, folder, items)
+        items = read_items(*datasets["Items"]) if items_uri else None
+        made = make_sequences(spark_session(master), plan, folder, items, datasets.get("Users"))
         inputs = [source.reference(manifest) for source, manifest in sources]
         counts, facts = manifest_counts(made), manifest_facts(plan, made)
+        facts["schemas"] = {kind: manifest.facts["schema"] for kind, (_, manifest) in datasets.items()}
         published = folder.publish("sequences", identity, config, inputs, made.files, counts, facts)
     for warning in published.facts["warnings"]:
         print(f"hrnn: warning: {warning}", file=sys.stderr)
@@ -104,6 +109,10 @@ def run(
         str | None,
         typer.Option(help="Folder of the validated Items dataset: metadata and items without events.", metavar="URI"),
     ] = None,
+    users: Annotated[
+        str | None,
+        typer.Option(help="Folder of the validated Users dataset: attributes of users, for filters.", metavar="URI"),
+    ] = None,
     gap_seconds: Annotated[
         str, typer.Option(help="A session ends after more idle seconds than this; none: a user's history is one session.")
     ] = "1800",
@@ -126,6 +135,7 @@ def run(
         interactions_uri=interactions,
         output_uri=output,
         items_uri=items,
+        users_uri=users,
         gap_seconds=_parse_gap(gap_seconds),
         tie_order=tie_order,
         num_shards=shards,

@@ -22,7 +22,7 @@ from jobs.training.checkpoints import WorkspaceCheckpoints
 from jobs.training.fit import FitOrder, FittedRecipe, fit
 from jobs.training.launch import Launch
 from jobs.training.options import Nnodes, NodeRank, NprocPerNode, RdzvBackend, RdzvEndpoint, RdzvId
-from jobs.training.publication import measure, write_curve, write_model, write_states
+from jobs.training.publication import copy_attributes, measure, write_curve, write_model, write_states
 from jobs.training.request import read_request
 from jobs.training.search import Search, clear, search
 from jobs.training.staging import Staged, stage
@@ -139,6 +139,7 @@ def _fit_and_publish(
     curve = write_curve(folder, scratch, fitted.curve)
     measured, evaluation = measure(folder, scratch, fitted.evaluation, sequences, prepared.split, staged)
     states, shards = write_states(folder, scratch, fitted.nightly, sequences, staged)
+    attributes = copy_attributes(folder, scratch, source, staged.manifest)
     catalogue = folder.put_file(staged.catalogue, folder.own("catalogue.parquet"), rows=sequences.num_items)
     counts = {
         "users": sequences.num_users,
@@ -160,14 +161,15 @@ def _fit_and_publish(
     told = training_report(folder, inputs, fitted, sequences, prepared, staged)
     paths = {"model": model.path, "training": curve.path, "metrics": measured[1].path, "catalogue": catalogue.path}
     paths["report"] = told[0].path
+    facts = paths | {"shards": shards, "attributes": [entry.path for entry in attributes]}
     manifest = folder.publish(
         "solution_version",
         identity,
         config,
         [source.reference(staged.manifest)],
-        [model, curve, *measured, *states, catalogue, *told],
+        [model, curve, *measured, *states, *attributes, catalogue, *told],
         counts=counts,
-        facts=paths | {"shards": shards} | _facts(order, fitted, staged, evaluation, measured[0].path) | found,
+        facts=facts | _facts(order, fitted, staged, evaluation, measured[0].path) | found,
     )
     if wanted is not None:
         clear(wanted)
@@ -181,6 +183,8 @@ def _facts(order: FitOrder, fitted: FittedRecipe, staged: Staged, evaluation: Ev
         "hyperparameters": order.hyperparameters.model_dump(),
         "dimension": fitted.nightly.item_vectors().shape[1],
         "hash_seed": staged.manifest.facts.get("hash_seed", 0),
+        "event_types": staged.manifest.facts.get("event_types", []),
+        "schemas": staged.manifest.facts.get("schemas", {}),
         "training_outcome": fitted.facts,
         "scores": recipe_for(order.recipe).has_scores,
         "evaluation": evaluation.to_document() | {"held_out": held_out, "dimension": fitted.evaluation.item_vectors().shape[1]},

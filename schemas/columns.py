@@ -41,3 +41,7 @@ LAST_TIME: Final = "last_timestamp"  # int64
 QUERY: Final = "query"  # fixed_size_list<float32>[D]
 OWN_ITEM_ROWS: Final = "own_item_rows"  # list<int64>
 OWN_ITEM_SCORES: Final = "own_item_scores"  # list<float32>, parallel to own_item_rows
+# What the user did, for filters: distinct pairs of type and item, parallel lists.
+PAST_ITEM_ROWS: Final = "past_item_rows"  # list<int32>
+PAST_EVENT_TYPES: Final = "past_event_types"  # list<int32>, positions in the manifest's facts["event_types"]; -1 without one
+PAST_RANKS: Final = "past_ranks"  # list<int32>: how many events of that type the user has that are newer

@@ -39,6 +39,11 @@ def publish_items(uri: str, rows: Sequence[tuple[Any, ...]], extra: dict[str, An
     return _publish(uri, "Items", {"ITEM_ID": "string", **extra}, rows, 1)
 
 
+def publish_users(uri: str, rows: Sequence[tuple[Any, ...]], extra: dict[str, Any], parts: int = 1) -> str:
+    """Users of (user, *extra values) rows; returns the folder's URI."""
+    return _publish(uri, "Users", {"USER_ID": "string", **extra}, rows, parts)
+
+
 def _publish(uri: str, dataset_type: str, columns: dict[str, Any], rows: Sequence[tuple[Any, ...]], parts: int) -> str:
     fields = [{"name": name, **(kind if isinstance(kind, dict) else {"type": kind})} for name, kind in columns.items()]
     document = {"type": "record", "name": dataset_type, "fields": fields, "version": "1.0"}

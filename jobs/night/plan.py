@@ -143,7 +143,7 @@ def _validate(
 def _sessionize(workspace: str, config: NightlyConfig, validates: dict[Any, Step]) -> Step:
     sessions = config.sessions
     settings = {"gap_seconds": sessions.gap, "tie_order": sessions.tie_order, "event_types": sessions.event_types}
-    sources = [validates[name] for name in ("interactions", "items") if name in validates]
+    sources = [validates[name] for name in ("interactions", "items", "users") if name in validates]
     uris = {f"{source.name}_uri": source.folder for source in sources}
     return _step(workspace, "sessionize", "sequences", settings, _after(*sources), **uris, **settings)
 

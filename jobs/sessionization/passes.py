@@ -13,21 +13,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
+from jobs.sessionization.attributes import AttributesPlan, attributes_entry, send_attributes, write_attributes
 from jobs.sessionization.catalogue import ItemLookup, make_catalogue
 from jobs.sessionization.events import Encoding, send_events
-from jobs.sessionization.plan import Plan
+from jobs.sessionization.plan import Plan, cut_tasks
 from jobs.sessionization.shard import write_shard
 from jobs.sessionization.survey import Survey, survey
 from jobs.spark.exchange import exchange
 from jobs.storage.folders import StepFolder, scratch_folder
 from schemas.columns import EVENT_TYPE, ITEM_ID, ITEM_ROW, NUM_USERS
 from schemas.errors import DataError
-from schemas.manifest import FileEntry
+from schemas.manifest import FileEntry, Manifest
 
 _SEEDS = 4  # hash seeds that are tried; among 100 M users each fails with a probability of 3e-4
 _MOST_CATEGORIES = 100_000  # values of one categorical column
 _TELLING_PAIRS = 1000  # fewer events at equal times tell nothing about their order
 _TELLING_SHARE = 0.95
+
+
+Dataset = tuple[StepFolder, Manifest]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,24 +43,29 @@ class SequenceFiles:
         catalogue: The catalogue's file.
         categories: Values of each coded column.
         hash_seed: Seed under which users were dealt to shards.
+        attributes: A file of users' attributes for each shard; none where there is no Users dataset.
     """
 
     shards: list[dict[str, Any]]
     catalogue: FileEntry
     categories: dict[str, list[str]]
     hash_seed: int
+    attributes: tuple[FileEntry, ...] = ()
 
     @property
     def files(self) -> list[FileEntry]:
         """All that belongs to the sequences."""
-        return [FileEntry(**shard[kind]) for shard in self.shards for kind in ("shards", "users")] + [self.catalogue]
+        of_shards = [FileEntry(**shard[kind]) for shard in self.shards for kind in ("shards", "users")]
+        return [*of_shards, *self.attributes, self.catalogue]
 
     def total(self, name: str) -> int:
         """A figure of the shards, summed."""
         return sum(shard[name] for shard in self.shards)
 
 
-def make_sequences(spark: SparkSession, plan: Plan, folder: StepFolder, items: pa.Table | None) -> SequenceFiles:
+def make_sequences(
+    spark: SparkSession, plan: Plan, folder: StepFolder, items: pa.Table | None, users: Dataset | None = None
+) -> SequenceFiles:
     """Write the files of the sequences, under the first hash seed that gives every id a hash of its own.
 
     Args:
@@ -64,14 +73,15 @@ def make_sequences(spark: SparkSession, plan: Plan, folder: StepFolder, items: p
         plan: What to do; its hash_seed is where the search for a seed begins.
         folder: The output folder.
         items: The Items dataset, one row an id, or None.
+        users: The Users dataset, or None.
 
     Raises:
-        DataError: No event is left, or a categorical column has too many values.
+        DataError: No event is left, there is a Users dataset without users, or a categorical column has too many values.
         IntegrityError: An input differs from its manifest.
     """
     for seed in range(plan.hash_seed, plan.hash_seed + _SEEDS):
         if (made := _attempt(spark, replace(plan, hash_seed=seed), folder, items)) is not None:
-            return made
+            return made if users is None else replace(made, attributes=_attributes(spark, plan, made.hash_seed, *users))
     raise DataError(f"different ids have equal hashes under {_SEEDS} seeds", remedy="Report this: chance alone does not do it.")
 
 
@@ -95,6 +105,7 @@ def manifest_facts(plan: Plan, made: SequenceFiles) -> dict[str, Any]:
         "gap_seconds": plan.gap_seconds,
         "tie_order": plan.tie_order,
         "hash_seed": made.hash_seed,
+        "attributes": [entry.path for entry in made.attributes],
         "tied_pairs": made.total("tied_pairs"),
         "tied_pairs_ascending": made.total("tied_pairs_ascending"),
     }
@@ -124,6 +135,25 @@ def _attempt(spark: SparkSession, plan: Plan, folder: StepFolder, items: pa.Tabl
     assert tuple(shard["num_users"] for shard in shards) == found.shard_users, "the passes saw different users"
     entry = _put_catalogue(folder, catalogue, shards)
     return SequenceFiles(shards=shards, catalogue=entry, categories=found.categories, hash_seed=plan.hash_seed)
+
+
+def _attributes(
+    spark: SparkSession, plan: Plan, hash_seed: int, source: StepFolder, manifest: Manifest
+) -> tuple[FileEntry, ...]:
+    """A file of users' attributes for each shard."""
+    parts = [part for part in manifest.files_below("data") if part.rows]
+    if not parts:
+        raise DataError("the dataset holds no users", where=source.uri, remedy="See the rows that validate rejected.")
+    of_users = AttributesPlan(
+        users_uri=source.uri,
+        output_uri=plan.output_uri,
+        tasks=cut_tasks(parts),
+        num_shards=plan.num_shards,
+        hash_seed=hash_seed,
+    )
+    send, receive = partial(send_attributes, of_users), partial(write_attributes, of_users)
+    answers = exchange(spark, len(of_users.tasks), plan.num_shards, send, receive, "deal attributes")
+    return tuple(map(attributes_entry, answers))
 
 
 def _check(found: Survey, plan: Plan) -> None:

@@ -13,13 +13,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hrnn.evaluation import Evaluation, evaluate, hold_out
+from hrnn.past_events import PastEvents, past_events
 from hrnn.sequences import Sequences
 from hrnn.session_model import ScoringModel, UserStates
 from hrnn.splits import EvaluationSplit
 from jobs.storage.folders import StepFolder
 from jobs.training.staging import Staged
 from schemas import columns
-from schemas.manifest import FileEntry
+from schemas.manifest import FileEntry, Manifest
 
 # What the held-out queries multiply; `recommend` takes `scoring.…`.
 ITEM_VECTORS = "evaluation.item_vectors"
@@ -52,7 +53,8 @@ def write_states(
         writer: pq.ParquetWriter | None = None
         for begin in range(0, max(count, 1), _USERS_AT_ONCE):
             rows = np.arange(first + begin, first + min(begin + _USERS_AT_ONCE, count), dtype=np.int64)
-            table = states_table(user_ids.slice(begin, len(rows)), rows, model.user_states(sequences, rows))
+            states, past = model.user_states(sequences, rows), past_events(sequences, rows)
+            table = states_table(user_ids.slice(begin, len(rows)), rows, states, past)
             writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
             writer.write_table(table)
         assert writer is not None
@@ -64,7 +66,9 @@ def write_states(
     return entries, facts
 
 
-def states_table(user_ids: pa.Array, user_rows: np.ndarray[Any, np.dtype[np.int64]], states: UserStates) -> pa.Table:
+def states_table(
+    user_ids: pa.Array, user_rows: np.ndarray[Any, np.dtype[np.int64]], states: UserStates, past: PastEvents
+) -> pa.Table:
     """One row a user, as `recommend` reads it."""
     query = states.query.numpy()
     width = query.shape[1]
@@ -77,8 +81,20 @@ def states_table(user_ids: pa.Array, user_rows: np.ndarray[Any, np.dtype[np.int6
             else pa.array([[]] * len(user_rows), pa.list_(pa.float32())),
             columns.OWN_ITEM_ROWS: _lists(states.own_offsets, pa.array(states.own_item_rows, pa.int64())),
             columns.OWN_ITEM_SCORES: _lists(states.own_offsets, pa.array(states.own_item_scores, pa.float32())),
+            columns.PAST_ITEM_ROWS: _lists(past.offsets, pa.array(past.item_rows)),
+            columns.PAST_EVENT_TYPES: _lists(past.offsets, pa.array(past.event_types)),
+            columns.PAST_RANKS: _lists(past.offsets, pa.array(past.ranks)),
         }
     )
+
+
+def copy_attributes(folder: StepFolder, scratch: Path, source: StepFolder, sequences: Manifest) -> list[FileEntry]:
+    """What the Users dataset says of users, a file for each shard, as the sequences hold it; none without such a dataset."""
+    entries = [sequences.file(path) for path in sequences.facts.get("attributes", [])]
+    return [
+        folder.put_file(source.fetch(entry, scratch), folder.own(f"attributes/part-{shard:05d}.parquet"), rows=entry.rows)
+        for shard, entry in enumerate(entries)
+    ]
 
 
 def measure(

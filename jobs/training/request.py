@@ -21,7 +21,7 @@ from schemas.manifest import Manifest, fingerprint
 from schemas.recipes import parse_hyperparameters, recipe_for
 from schemas.solutions import Hpo
 
-_VERSION = 2  # of what training makes of the same inputs; a higher one trains anew
+_VERSION = 3  # of what training makes of the same inputs; a higher one trains anew
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typed_datasets import publish_interactions, publish_items
+from typed_datasets import publish_interactions, publish_items, publish_users
 
 from hrnn.hashing import Hashes, hash64
 from jobs.cli import main
@@ -172,6 +172,45 @@ def test_more_shards_than_users_leave_some_empty(tmp_path: Path) -> None:
     assert events_of(f"{tmp_path}/out").to_pylist() == [
         {"user_row": 0, "item_row": 0, "timestamp": 1, "session_start": True, "event_type": -1, "EVENT_VALUE": 2.5}
     ]
+
+
+def test_attributes_of_all_users_lie_in_the_shards_of_their_users(tmp_path: Path) -> None:
+    publish_interactions(f"{tmp_path}/in", random_events(500, users=40, items=9))
+    given = [(f"u{number % 50}", 20 + number, None if number % 3 else "a|b") for number in range(120)]
+    extra = {"AGE": "int", "CLUBS": {"type": ["null", "string"], "categorical": True}}
+    publish_users(f"{tmp_path}/users", given, extra, parts=3)
+    uris = {"interactions_uri": f"{tmp_path}/in", "users_uri": f"{tmp_path}/users"}
+    sessionize(**uris, output_uri=f"{tmp_path}/out", num_shards=4)
+    folder = StepFolder(f"{tmp_path}/out")
+    facts = folder.require("sequences").facts
+    tables = [read_table(folder, path) for path in facts["attributes"]]
+    assert len(tables) == 4
+    for shard, table in enumerate(tables):
+        assert table.column_names == ["USER_ID", "AGE", "CLUBS"]
+        hashes = hash64(table["USER_ID"], facts["hash_seed"]).tolist()
+        assert [value % 4 for value in hashes] == [shard] * len(hashes)
+        assert hashes == sorted(hashes)
+    last = {user: {"USER_ID": user, "AGE": age, "CLUBS": clubs} for user, age, clubs in given}
+    rows = pa.concat_tables(tables).to_pylist()
+    assert len(rows) == 50
+    assert {row["USER_ID"]: row for row in rows} == last
+    assert facts["schemas"]["Users"]["name"] == "Users"
+    again = {**uris, "output_uri": f"{tmp_path}/again"}
+    sessionize(**again, num_shards=4)
+    assert [file.sha256 for file in StepFolder(f"{tmp_path}/again").require("sequences").files] == [
+        file.sha256 for file in folder.require("sequences").files
+    ]
+
+
+def test_without_users_there_are_no_attributes_and_empty_users_are_refused(tmp_path: Path) -> None:
+    publish_interactions(f"{tmp_path}/in", [("ann", "ink", 1)])
+    sessionize(interactions_uri=f"{tmp_path}/in", output_uri=f"{tmp_path}/out")
+    assert StepFolder(f"{tmp_path}/out").require("sequences").facts["attributes"] == []
+    publish_users(f"{tmp_path}/users", [], {"AGE": "int"})
+    with pytest.raises(DataError, match="the dataset holds no users"):
+        sessionize(interactions_uri=f"{tmp_path}/in", users_uri=f"{tmp_path}/users", output_uri=f"{tmp_path}/out")
+    with pytest.raises(DataError, match="the folder holds another dataset"):
+        sessionize(interactions_uri=f"{tmp_path}/in", users_uri=f"{tmp_path}/in", output_uri=f"{tmp_path}/out")
 
 
 def test_without_a_gap_every_history_is_one_session(tmp_path: Path) -> None:

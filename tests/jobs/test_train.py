@@ -67,8 +67,14 @@ def test_a_solution_version_holds_what_recommend_and_evaluate_need(version: Step
     for shard in facts["shards"]:
         states = pq.read_table(version.fetch(manifest.file(shard["states"]), tmp_path))
         assert states.column_names == [
-            columns.USER_ID, columns.USER_ROW, columns.QUERY, columns.OWN_ITEM_ROWS, columns.OWN_ITEM_SCORES
+            columns.USER_ID, columns.USER_ROW, columns.QUERY, columns.OWN_ITEM_ROWS, columns.OWN_ITEM_SCORES,
+            columns.PAST_ITEM_ROWS, columns.PAST_EVENT_TYPES, columns.PAST_RANKS,
         ]  # fmt: skip
+        for user_row, items, ranks in zip(
+            *(states[name].to_pylist() for name in (columns.USER_ROW, columns.PAST_ITEM_ROWS, columns.PAST_RANKS)), strict=True
+        ):
+            newest_first = CIRCLE.item_rows[CIRCLE.event_positions(np.array([user_row]))[1]][::-1].tolist()
+            assert dict(zip(items, ranks, strict=True)) == {item: newest_first.index(item) for item in set(newest_first)}
         assert states[columns.USER_ROW].to_pylist() == list(range(users, users + shard["num_users"]))
         assert states[columns.USER_ID][0].as_py() == f"user {users}"
         assert {len(query) for query in states[columns.QUERY].to_pylist()} == {facts["dimension"]}
@@ -82,6 +88,22 @@ def test_a_solution_version_holds_what_recommend_and_evaluate_need(version: Step
     assert json.loads(version.read(manifest.file(facts["metrics"])))["metrics"] == facts["evaluation"]["metrics"]
     assert facts["scores"] is True
     assert pq.read_metadata(version.fetch(manifest.file(facts["catalogue"]), tmp_path)).num_rows == 17
+
+
+def test_attributes_of_users_and_schemas_go_with_the_version(tmp_path: Path) -> None:
+    sequences = StepFolder(published(tmp_path))
+    manifest = sequences.require("sequences")
+    entry = sequences.put(sequences.own("attributes/part-00000.parquet"), b"any bytes", 3)
+    facts = manifest.facts | {"attributes": [entry.path], "event_types": ["buy"], "schemas": {"Users": {"type": "record"}}}
+    sequences.publish("sequences", "1" * 64, {}, [], [*manifest.files, entry], manifest.counts, facts)
+    train(sequences_uri=sequences.uri, output_uri=str(tmp_path / "version"), recipe="aws-popularity-count")
+    version = StepFolder(str(tmp_path / "version"))
+    published_version = version.require("solution_version")
+    (path,) = published_version.facts["attributes"]
+    assert version.read(published_version.file(path)) == b"any bytes"
+    assert published_version.file(path).rows == 3
+    assert published_version.facts["event_types"] == ["buy"]
+    assert published_version.facts["schemas"] == {"Users": {"type": "record"}}
 
 
 def test_the_model_beats_popularity_where_the_next_item_is_plain_to_see(version: StepFolder) -> None:
