@@ -10,6 +10,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from jobs.cli import job_main
+from schemas.batch import EXAMPLES
 from schemas.hyperparameters import Parameter
 from schemas.recipes import RECIPES, Recipe
 
@@ -44,7 +45,8 @@ def run(
     """List every recipe with its hyperparameters, defaults and ranges.
 
     Names, defaults and ranges are Personalize's. Values may be given as strings ("43") or as numbers, and names with or without
-    Personalize's prefixes (training.bptt). Recipes that are not offered yet are listed as such.
+    Personalize's prefixes (training.bptt). Recipes that run on another one's model say so;
+    those that can't be trained here are listed with the reason.
     """
     if output is Output.JSON:
         return recipes()
@@ -53,12 +55,15 @@ def run(
 
 
 def write_table(stream: TextIO) -> None:
-    """The recipes as text: those that can be trained with all their hyperparameters, the others by name."""
+    """The recipes as text: those that can be trained with all their hyperparameters, the others with the reason."""
     for recipe in (recipe for recipe in RECIPES.values() if recipe.available):
-        stream.write(f"\n{recipe.name}   {recipe.recipe_type}\n  {recipe.summary}\n")
+        stream.write(f"\n{recipe.name}   {recipe.recipe_type}\n  {recipe.summary}\n  lines: {EXAMPLES[recipe.line_kind]}\n")
+        if recipe.runs_on:
+            idle = f"; without effect so far: {', '.join(recipe.without_effect)}" if recipe.without_effect else ""
+            stream.write(f"  runs on {recipe.runs_on}, until its own model is there{idle}\n")
         stream.writelines(f"  {line}\n" for line in _parameter_lines(recipe))
-    stream.write("\nNot offered yet:\n")
-    stream.writelines(f"  {recipe.name:<28} {recipe.summary}\n" for recipe in RECIPES.values() if not recipe.available)
+    stream.write("\nNot offered:\n")
+    stream.writelines(f"  {recipe.name:<24} {recipe.refusal}\n" for recipe in RECIPES.values() if not recipe.available)
     stream.write("\n")
 
 
@@ -82,6 +87,9 @@ def _document(recipe: Recipe) -> dict[str, Any]:
         "algorithmArn": recipe.algorithm_arn,
         "available": recipe.available,
         "summary": recipe.summary,
+        "lineKind": recipe.line_kind,
+        **({"runsOn": recipe.runs_on, "withoutEffect": list(recipe.without_effect)} if recipe.runs_on else {}),
+        **({"refusal": recipe.refusal} if recipe.refusal else {}),
         "hyperparameters": [_parameter_document(parameter) for parameter in recipe.hyperparameters.parameters()],
     }
 

@@ -68,7 +68,7 @@ def train(
         within_session_only: The papers' mode, for aws-hrnn: the first event of a session is nothing to be predicted.
         event_type, event_value_threshold, events_config: schemas.event_rules.event_rules, for aws-hrnn.
         hpo: Fields of schemas.solutions.Hpo: hyperparameters are searched for; None: they are not.
-        auto_ml: Every recipe that is offered is tried with its defaults, and the best one kept.
+        auto_ml: The HRNN recipes are tried with their defaults, and the best one kept.
         launch: Ranks and nodes.
 
     Returns:
@@ -178,15 +178,18 @@ def _fit_and_publish(
 
 
 def _facts(order: FitOrder, fitted: FittedRecipe, staged: Staged, evaluation: Evaluation, held_out: str) -> dict[str, Any]:
+    recipe = recipe_for(order.recipe)
     return {
         "recipe": order.recipe,
+        "runs_on": recipe.runs_on or recipe.name,
         "hyperparameters": order.hyperparameters.model_dump(),
         "dimension": fitted.nightly.item_vectors().shape[1],
         "hash_seed": staged.manifest.facts.get("hash_seed", 0),
         "event_types": staged.manifest.facts.get("event_types", []),
         "schemas": staged.manifest.facts.get("schemas", {}),
         "training_outcome": fitted.facts,
-        "scores": recipe_for(order.recipe).has_scores,
+        "line_kind": recipe.line_kind,
+        "scores": recipe.has_scores,
         "evaluation": evaluation.to_document() | {"held_out": held_out, "dimension": fitted.evaluation.item_vectors().shape[1]},
     }
 
@@ -231,7 +234,7 @@ def run(
     hpo_jobs: Annotated[int, typer.Option(min=1, max=MOST_JOBS, help="--hpo: trainings in all.")] = 8,
     hpo_parallel_jobs: Annotated[int, typer.Option(min=1, max=MOST_PARALLEL_JOBS, help="--hpo: at the same time.")] = 1,
     hpo_ranges: Annotated[str, typer.Option(help='--hpo: JSON: {"bptt": [4, 16]}; else the whole ranges.')] = "{}",
-    auto_ml: Annotated[bool, typer.Option("--auto-ml", help="Try every recipe, keep the best (performAutoML).")] = False,
+    auto_ml: Annotated[bool, typer.Option("--auto-ml", help="Try the HRNN recipes, keep the best (performAutoML).")] = False,
     nproc_per_node: NprocPerNode = None,
     nnodes: Nnodes = 1,
     node_rank: NodeRank = 0,

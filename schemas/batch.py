@@ -40,7 +40,7 @@ _SHOWN_CHARACTERS = 1000  # of an input line that can't be given back as JSON
 _SHOWN_NAME = 60  # characters of a name that is not allowed
 
 _SEGMENTS: frozenset[LineKind] = frozenset({"item_users", "attribute_users"})
-_EXAMPLES: dict[LineKind, str] = {
+EXAMPLES: dict[LineKind, str] = {
     "user": '{"userId": "…"}',
     "ranking": '{"userId": "…", "itemList": ["…", "…"]}',
     "item": '{"itemId": "…"}',
@@ -99,7 +99,7 @@ def parse_line(line: bytes, kind: LineKind = "user") -> Request | BadLine:
         line: The line.
         kind: What the recipe's lines hold; `filterValues` and `context` may stand in all of them.
     """
-    example = _EXAMPLES[kind]
+    example = EXAMPLES[kind]
     if len(line) > MOST_LINE_BYTES:
         return BadLine(_shown(line), f"the line is longer than {MOST_LINE_BYTES:,} bytes")
     if not line.strip():
@@ -177,7 +177,7 @@ def _spaced_json(value: Any) -> str:
 def _request(document: Any, given: str, kind: LineKind) -> Request:
     """The request of a JSON value, or _Fault."""
     if not isinstance(document, dict):
-        raise _Fault(f"the line is not a JSON object; allowed: {_EXAMPLES[kind]}")
+        raise _Fault(f"the line is not a JSON object; allowed: {EXAMPLES[kind]}")
     fields: dict[str, Any] = {}
     if kind in ("user", "ranking"):
         fields["user_id"] = _id(_member(document, "userId", kind), "userId", kind)
@@ -197,16 +197,16 @@ def _request(document: Any, given: str, kind: LineKind) -> Request:
 
 def _member(document: dict[str, Any], name: str, kind: LineKind) -> Any:
     if name not in document:
-        raise _Fault(f"{name} is missing; allowed: {_EXAMPLES[kind]}")
+        raise _Fault(f"{name} is missing; allowed: {EXAMPLES[kind]}")
     return document[name]
 
 
 def _id(value: Any, name: str, kind: LineKind) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise _Fault(f"{name} is not a text; allowed: {_EXAMPLES[kind]}")
+        raise _Fault(f"{name} is not a text; allowed: {EXAMPLES[kind]}")
     text = str(value)
     if not text:
-        raise _Fault(f"{name} is empty; allowed: {_EXAMPLES[kind]}")
+        raise _Fault(f"{name} is empty; allowed: {EXAMPLES[kind]}")
     if len(text) > MOST_ID_CHARACTERS:
         raise _Fault(f"{name} is longer than {MOST_ID_CHARACTERS} characters")
     return text
@@ -214,9 +214,9 @@ def _id(value: Any, name: str, kind: LineKind) -> str:
 
 def _item_list(value: Any, kind: LineKind) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise _Fault(f"itemList is not a list; allowed: {_EXAMPLES[kind]}")
+        raise _Fault(f"itemList is not a list; allowed: {EXAMPLES[kind]}")
     if not value:
-        raise _Fault(f"itemList is empty; allowed: {_EXAMPLES[kind]}")
+        raise _Fault(f"itemList is empty; allowed: {EXAMPLES[kind]}")
     if len(value) > MOST_LISTED_ITEMS:
         raise _Fault(f"itemList holds {len(value):,} items; allowed: {MOST_LISTED_ITEMS:,}")
     return tuple(_id(item, f"itemList[{place}]", kind) for place, item in enumerate(value))
@@ -224,9 +224,9 @@ def _item_list(value: Any, kind: LineKind) -> tuple[str, ...]:
 
 def _attributes(value: Any, kind: LineKind) -> str:
     if not isinstance(value, str):
-        raise _Fault(f"itemAttributes is not a text; allowed: {_EXAMPLES[kind]}")
+        raise _Fault(f"itemAttributes is not a text; allowed: {EXAMPLES[kind]}")
     if not value.strip():
-        raise _Fault(f"itemAttributes is empty; allowed: {_EXAMPLES[kind]}")
+        raise _Fault(f"itemAttributes is empty; allowed: {EXAMPLES[kind]}")
     if len(value) > MOST_ATTRIBUTES_CHARACTERS:
         raise _Fault(f"itemAttributes is longer than {MOST_ATTRIBUTES_CHARACTERS:,} characters")
     return value

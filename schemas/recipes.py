@@ -1,7 +1,7 @@
 """Amazon Personalize's recipes: names, what they need, what their batch lines hold, and their hyperparameters.
 
 A recipe is an entry of RECIPES; `hrnn recipes` shows the table. One that is not `available` is known by name, so that it is
-refused with a clear sentence, but not yet offered.
+refused with a clear sentence. One that `runs_on` another has its own hyperparameters, lines and metrics, and that one's model.
 
 Defaults and ranges: Amazon Personalize developer guide, the pages of the recipes; for the aws-hrnn family, which the service
 has withdrawn, the guide of 2023. `bptt` had the range 1 to 32 in 2019; the later one is used.
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
+from schemas.batch import LineKind
 from schemas.errors import ConfigError
 from schemas.hyperparameters import Hyperparameters, parameter
 
@@ -49,19 +50,19 @@ class HrnnHyperparameters(Hyperparameters):
 
     def check(self, where: str) -> None:
         """The percentiles must leave some users."""
-        if self.min_user_history_length_percentile > self.max_user_history_length_percentile:
-            raise ConfigError(
-                "the percentile is above max_user_history_length_percentile, which leaves no user",
-                where=f"{where}.min_user_history_length_percentile",
-                value=self.min_user_history_length_percentile,
-                allowed=f"at most {self.max_user_history_length_percentile:g}",
-            )
+        _check_percentiles(self, "user_history_length_percentile", "user", where)
 
 
 class RankingHyperparameters(HrnnHyperparameters):
     """aws-personalized-ranking."""
 
     hidden_dimension: _HiddenDimension = 149
+
+
+class TransformerHyperparameters(Hyperparameters):
+    """The -v2 recipes. The name is what users of the service know; no page of its guide that is at hand has it."""
+
+    apply_recency_bias: Annotated[bool, parameter("algorithm", "whether recent popularity weighs more than old")] = True
 
 
 class ColdstartHyperparameters(RankingHyperparameters):
@@ -95,6 +96,11 @@ class SimsHyperparameters(Hyperparameters):
     min_item_interaction_count_percentile: _Share = 0.01
     max_item_interaction_count_percentile: _Share = 0.9
 
+    def check(self, where: str) -> None:
+        """The percentiles must leave some users and some items."""
+        _check_percentiles(self, "user_history_length_percentile", "user", where)
+        _check_percentiles(self, "item_interaction_count_percentile", "item", where)
+
 
 class SimilarItemsHyperparameters(Hyperparameters):
     """aws-similar-items."""
@@ -117,6 +123,21 @@ class SegmentHyperparameters(Hyperparameters):
     hidden_dimension: Annotated[int, parameter("algorithm", "hidden units of the model", lowest=32, highest=256)] = 149
 
 
+# What HRNN calls hyperparameters that a recipe knows under another name.
+_HRNN_NAMES = {"item_id_hidden_dim": "hidden_dimension", "apply_recency_bias": "recency_mask"}
+
+
+def _check_percentiles(parsed: Hyperparameters, name: str, noun: str, where: str) -> None:
+    lowest, highest = (getattr(parsed, f"{end}_{name}") for end in ("min", "max"))
+    if lowest > highest:
+        raise ConfigError(
+            f"the percentile is above max_{name}, which leaves no {noun}",
+            where=f"{where}.min_{name}",
+            value=lowest,
+            allowed=f"at most {highest:g}",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One recipe.
@@ -128,8 +149,10 @@ class Recipe:
         feature_transformation: Last part of Personalize's featureTransformationArn, where it has one.
         algorithm: Last part of its algorithmArn; the recipe's name unless told otherwise.
         hyperparameters: The model that holds and reads its hyperparameters.
+        line_kind: What its batch input lines hold.
         has_scores: Its batch lines hold `scores`.
-        available: It can be trained here; the others are not yet offered.
+        runs_on: Recipe whose model serves this one until its own is there; empty where it has its own.
+        refusal: Why it can't be trained here; empty where it can.
     """
 
     name: str
@@ -138,8 +161,23 @@ class Recipe:
     feature_transformation: str | None = None
     algorithm: str = ""
     hyperparameters: type[Hyperparameters] = Hyperparameters
+    line_kind: LineKind = "user"
     has_scores: bool = True
-    available: bool = False
+    runs_on: str = ""
+    refusal: str = ""
+
+    @property
+    def available(self) -> bool:
+        """Whether it can be trained here."""
+        return not self.refusal
+
+    @property
+    def without_effect(self) -> tuple[str, ...]:
+        """Hyperparameters of the training that are read and checked, but mean nothing to the model that it runs on."""
+        if not self.runs_on:
+            return ()
+        names = (parameter.name for parameter in self.hyperparameters.parameters() if parameter.place != "inference")
+        return tuple(name for name in names if _HRNN_NAMES.get(name, name) not in HrnnHyperparameters.model_fields)
 
     @property
     def arn(self) -> str:
@@ -159,7 +197,6 @@ _ALL = (
         summary="What a user is likely to take next: a hierarchical recurrent network over their sessions.",
         feature_transformation="JSON-percentile-filtering",
         hyperparameters=HrnnHyperparameters,
-        available=True,
     ),
     Recipe(
         name="aws-hrnn-metadata",
@@ -167,6 +204,7 @@ _ALL = (
         summary="aws-hrnn that also looks at metadata of events, items and users.",
         feature_transformation="featurize_metadata",
         hyperparameters=HrnnHyperparameters,
+        runs_on="aws-hrnn",
     ),
     Recipe(
         name="aws-hrnn-coldstart",
@@ -174,17 +212,21 @@ _ALL = (
         summary="aws-hrnn-metadata that also recommends items with few events.",
         feature_transformation="featurize_coldstart",
         hyperparameters=ColdstartHyperparameters,
+        runs_on="aws-hrnn",
     ),
     Recipe(
         name="aws-user-personalization",
         recipe_type="USER_PERSONALIZATION",
         summary="What a user is likely to take next, with exploration of new items.",
         hyperparameters=UserPersonalizationHyperparameters,
+        runs_on="aws-hrnn",
     ),
     Recipe(
         name="aws-user-personalization-v2",
         recipe_type="USER_PERSONALIZATION",
         summary="What a user is likely to take next: a transformer over their events.",
+        hyperparameters=TransformerHyperparameters,
+        runs_on="aws-hrnn",
     ),
     Recipe(
         name="aws-popularity-count",
@@ -192,14 +234,14 @@ _ALL = (
         summary="The items that most users have taken, the same list for everybody.",
         feature_transformation="sims",
         has_scores=False,
-        available=True,
     ),
     Recipe(
         name="aws-trending-now",
         recipe_type="USER_PERSONALIZATION",
-        summary="Items whose popularity grows fastest; has no batch inference.",
+        summary="Items whose popularity grows fastest, the same list for everybody; here with batch inference too.",
         algorithm="aws-trending-now-custom",
         hyperparameters=TrendingHyperparameters,
+        has_scores=False,
     ),
     Recipe(
         name="aws-personalized-ranking",
@@ -207,11 +249,16 @@ _ALL = (
         summary="A given list of items in the order in which a user is likely to take them.",
         feature_transformation="JSON-percentile-filtering",
         hyperparameters=RankingHyperparameters,
+        line_kind="ranking",
+        runs_on="aws-hrnn",
     ),
     Recipe(
         name="aws-personalized-ranking-v2",
         recipe_type="PERSONALIZED_RANKING",
         summary="aws-personalized-ranking with a transformer.",
+        hyperparameters=TransformerHyperparameters,
+        line_kind="ranking",
+        runs_on="aws-hrnn",
     ),
     Recipe(
         name="aws-sims",
@@ -219,6 +266,7 @@ _ALL = (
         summary="Items that the same users take.",
         feature_transformation="sims",
         hyperparameters=SimsHyperparameters,
+        line_kind="item",
         has_scores=False,
     ),
     Recipe(
@@ -226,13 +274,17 @@ _ALL = (
         recipe_type="RELATED_ITEMS",
         summary="Items like an item, by who takes them and by their metadata.",
         hyperparameters=SimilarItemsHyperparameters,
+        line_kind="item",
+        runs_on="aws-hrnn",
         has_scores=False,
     ),
     Recipe(
         name="aws-semantic-similarity",
         recipe_type="RELATED_ITEMS",
         summary="Items whose text means the same.",
+        line_kind="item",
         has_scores=False,
+        refusal="this recipe needs a language model that reads the items' texts, and none is part of this platform",
     ),
     Recipe(
         name="aws-item-affinity",
@@ -240,6 +292,8 @@ _ALL = (
         summary="Users who are likely to take an item.",
         feature_transformation="item-affinity",
         hyperparameters=SegmentHyperparameters,
+        line_kind="item_users",
+        runs_on="aws-hrnn",
         has_scores=False,
     ),
     Recipe(
@@ -248,12 +302,15 @@ _ALL = (
         summary="Users who are likely to take items with an attribute.",
         feature_transformation="item-attribute-affinity",
         hyperparameters=SegmentHyperparameters,
+        line_kind="attribute_users",
+        runs_on="aws-hrnn",
         has_scores=False,
     ),
     Recipe(
         name="aws-next-best-action",
         recipe_type="PERSONALIZED_ACTIONS",
-        summary="The action a user is likely to take up; has no batch inference.",
+        summary="The action a user is likely to take up.",
+        refusal="this recipe answers in real time only, as it does in Personalize: it has no batch inference",
     ),
 )
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
@@ -267,7 +324,7 @@ def recipe_for(name_or_arn: str, where: str = "recipe") -> Recipe:
         where: Key path of the value, for messages.
 
     Raises:
-        ConfigError: No such recipe is known, or it is not offered yet.
+        ConfigError: No such recipe is known, or it can't be trained here.
     """
     name = name_or_arn.strip().removeprefix(RECIPE_ARN)
     offered = ", ".join(recipe.name for recipe in _ALL if recipe.available)
@@ -276,7 +333,7 @@ def recipe_for(name_or_arn: str, where: str = "recipe") -> Recipe:
         remedy = f"Did you mean {meant[0]}?" if meant else "`hrnn recipes` lists them."
         raise ConfigError("there is no such recipe", where=where, value=name_or_arn, allowed=offered, remedy=remedy)
     if not RECIPES[name].available:
-        raise ConfigError("this recipe of Personalize is not offered yet", where=where, value=name_or_arn, allowed=offered)
+        raise ConfigError(RECIPES[name].refusal, where=where, value=name_or_arn, allowed=offered)
     return RECIPES[name]
 
 
@@ -293,3 +350,14 @@ def parse_hyperparameters(name_or_arn: str, values: Mapping[str, Any], where: st
     """
     recipe = recipe_for(name_or_arn)
     return recipe.hyperparameters.parse(values, algorithm_arn=recipe.algorithm_arn, where=where)
+
+
+def hrnn_hyperparameters(parsed: Hyperparameters) -> dict[str, Any]:
+    """What aws-hrnn's model takes of a recipe's hyperparameters, by aws-hrnn's names.
+
+    Args:
+        parsed: Of any recipe; what it doesn't know has the default of aws-user-personalization.
+    """
+    given = {_HRNN_NAMES.get(name, name): value for name, value in parsed.model_dump().items()}
+    defaults = RankingHyperparameters().model_dump()
+    return {name: given.get(name, default) for name, default in defaults.items()}

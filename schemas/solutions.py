@@ -107,7 +107,7 @@ class Solution(Section):
     training: Training = Field(default_factory=Training, description="how the model is fitted")
     hpo: Hpo | None = Field(default=None, description="Personalize's performHPO: search for better hyperparameters")
     auto_ml: Annotated[bool, Field(strict=True)] = Field(
-        default=False, description="Personalize's performAutoML: try every recipe that is offered and keep the best"
+        default=False, description="Personalize's performAutoML: try the HRNN recipes and keep the best"
     )
 
     @model_validator(mode="before")
@@ -135,7 +135,7 @@ class Solution(Section):
             tuned_parameters(recipe_for(self.recipe), self.hpo.ranges, f"{where}.hpo")
         if self.auto_ml and (self.hpo is not None or self.hyperparameters):
             raise ConfigError(
-                "AutoML takes every recipe with its defaults",
+                "AutoML takes the HRNN recipes with their defaults",
                 where=f"{where}.auto_ml",
                 allowed="neither hpo nor hyperparameters",
             )

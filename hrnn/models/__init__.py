@@ -12,6 +12,7 @@ from typing import Any
 from hrnn.sequences import Sequences
 from hrnn.session_model import ScoringModel
 from schemas.errors import ConfigError
+from schemas.recipes import RECIPES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,7 @@ class ModelEntry:
     """How one model is fitted.
 
     Attributes:
-        recipes: Personalize's names of the recipes that this model serves.
+        recipes: Personalize's names of the recipes that are this model's own.
         fit: For models in closed form: (sequences to learn from, parsed hyperparameters) -> the fitted model.
             None for models that are trained step by step by `hrnn/training.py`, under torchrun.
         has_scores: Whether batch lines carry `scores`; counts-only recipes write none.
@@ -42,13 +43,14 @@ def registry() -> dict[str, ModelEntry]:
 
 
 def model_for(recipe: str) -> ModelEntry:
-    """The model that serves a recipe.
+    """The model that serves a recipe: its own, or that of the recipe that it runs on.
 
     Raises:
         ConfigError: There is none.
     """
-    if recipe not in registry():
+    name = RECIPES[recipe].runs_on or recipe if recipe in RECIPES else recipe
+    if name not in registry():
         raise ConfigError(
             "there is no model for this recipe", where="recipe", value=recipe, allowed=", ".join(sorted(registry()))
         )
-    return registry()[recipe]
+    return registry()[name]

@@ -28,6 +28,7 @@ from jobs.training.spec import WorkerSpec
 from jobs.training.staging import EVENT_WEIGHTS
 from schemas.event_rules import EventRules
 from schemas.hyperparameters import Hyperparameters
+from schemas.recipes import hrnn_hyperparameters
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def train_ranks(order: FitOrder, arrays: Path, launch: Launch, scratch: Path) ->
         arrays=str(arrays),
         checkpoints_uri=order.checkpoints_uri,
         answers=str(answers),
-        hyperparameters=order.hyperparameters.model_dump(),
+        hyperparameters=hrnn_hyperparameters(order.hyperparameters),
         variant=order.variant,
         settings=asdict(order.settings),
         threads=launch.threads,
@@ -167,7 +168,7 @@ def path_weights(
     order: FitOrder, model: Hrnn, prepared: Prepared, event_weights: npt.NDArray[np.float32] | None = None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """How much each path counts: `now` and `later` (hrnn/blending.py)."""
-    use_trends = bool(getattr(order.hyperparameters, "recency_mask", True))
+    use_trends = bool(hrnn_hyperparameters(order.hyperparameters)["recency_mask"])
     now, later = (
         fit_weights(
             model,

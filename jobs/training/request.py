@@ -122,7 +122,7 @@ def read_request(
         raise ConfigError("patience is a number of epochs", where="patience", value=patience, allowed="0 (endless) and more")
     if auto_ml and (hpo is not None or hyperparameters):
         raise ConfigError(
-            "AutoML takes every recipe with its defaults", where="auto_ml", allowed="neither hpo nor hyperparameters"
+            "AutoML takes the HRNN recipes with their defaults", where="auto_ml", allowed="neither hpo nor hyperparameters"
         )
     settings = TrainingSettings(
         num_steps=getattr(parsed, "bptt", TrainingSettings.num_steps),

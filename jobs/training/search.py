@@ -34,12 +34,13 @@ from jobs.training.checkpoints import WorkspaceCheckpoints
 from jobs.training.fit import FitOrder, Trained, model_of, path_weights, train_ranks, weights_in
 from jobs.training.launch import Launch
 from schemas.manifest import fingerprint
-from schemas.recipes import RECIPE_ARN, RECIPES, parse_hyperparameters
+from schemas.recipes import RECIPE_ARN, RECIPES, hrnn_hyperparameters, parse_hyperparameters
 from schemas.solutions import Hpo
 from schemas.tuning import tuned_parameters
 
 METRIC = "normalized_discounted_cumulative_gain_at_25"
 _MOST_EXAMPLES = 4_000
+_AUTO_ML = ("aws-hrnn", "aws-hrnn-metadata", "aws-hrnn-coldstart")  # Personalize's AutoML chooses among its HRNN recipes only
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,12 @@ class Search:
 
 
 def offered_recipes() -> tuple[str, ...]:
-    """What AutoML chooses from: recipes that personalise for users and can be trained here."""
-    return tuple(
-        recipe.name for recipe in RECIPES.values() if recipe.available and recipe.recipe_type == "USER_PERSONALIZATION"
-    )
+    """What AutoML chooses from: the HRNN recipes, but for one that would train the same model as another."""
+    distinct: dict[tuple[Any, ...], str] = {}
+    for name in _AUTO_ML:
+        defaults = hrnn_hyperparameters(RECIPES[name].hyperparameters())
+        distinct.setdefault((RECIPES[name].runs_on or name, *defaults.values()), name)
+    return tuple(distinct.values())
 
 
 def search(

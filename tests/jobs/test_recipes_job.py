@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import pytest
 
 from jobs.cli import main
 from jobs.recipes import recipes, write_table
+from schemas.recipes import RECIPES
 
 
-def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict[str, object], str]:
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict[str, Any], str]:
     with pytest.raises(SystemExit) as end:
         main(["recipes", *arguments])
     assert end.value.code == 0
@@ -19,9 +21,12 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict[s
 
 def test_the_table_names_every_hyperparameter_of_what_can_be_trained(capsys: pytest.CaptureFixture[str]) -> None:
     summary, table = printed(capsys)
-    assert summary == {"job": "recipes", "available": ["aws-hrnn", "aws-popularity-count"]}
+    assert summary == {"job": "recipes", "available": [name for name, recipe in RECIPES.items() if recipe.available]}
+    assert len(summary["available"]) == 13
     assert "hidden_dimension                    43       a whole number from 32 to 256  yes" in table
-    assert "Not offered yet:\n  aws-hrnn-metadata" in table
+    assert '  lines: {"userId": "…", "itemList": ["…", "…"]}\n  runs on aws-hrnn, until its own model is there\n' in table
+    assert "own model is there; without effect so far: item_metadata_hidden_dim\n" in table
+    assert "Not offered:\n  aws-semantic-similarity  this recipe needs a language model" in table
 
 
 def test_json_holds_all_recipes_and_nothing_else_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,6 +48,14 @@ def test_the_document_tells_ranges_and_where_a_value_is_given() -> None:
         "givenIn": "algorithmHyperParameters",
         "meaning": "events through which gradients flow back in time",
     }
+
+
+def test_the_document_tells_what_runs_on_what() -> None:
+    by_name = {recipe["name"]: recipe for recipe in recipes()["recipes"]}
+    assert by_name["aws-item-affinity"]["runsOn"] == "aws-hrnn"
+    assert by_name["aws-item-affinity"]["lineKind"] == "item_users"
+    assert "runsOn" not in by_name["aws-sims"]
+    assert "real time only" in by_name["aws-next-best-action"]["refusal"]
 
 
 def test_no_line_of_the_table_ends_in_blanks() -> None:

@@ -10,7 +10,14 @@ from pydantic import ValidationError
 
 from schemas.errors import ConfigError
 from schemas.hyperparameters import Parameter
-from schemas.recipes import RECIPES, HrnnHyperparameters, parse_hyperparameters, recipe_for
+from schemas.recipes import (
+    RECIPES,
+    HrnnHyperparameters,
+    RankingHyperparameters,
+    hrnn_hyperparameters,
+    parse_hyperparameters,
+    recipe_for,
+)
 
 # Recipe, hyperparameter, default, lowest, highest, tunable: from the developer guide.
 DOCUMENTED = [
@@ -143,6 +150,8 @@ def test_a_wrong_value_is_refused_with_path_value_and_range(name: str, value: An
 def test_percentiles_that_leave_no_user_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"min_user_history_length_percentile: .* leaves no user \(got 0.8\)"):
         hrnn(min_user_history_length_percentile="0.8", max_user_history_length_percentile="0.2")
+    with pytest.raises(ConfigError, match=r"min_item_interaction_count_percentile: .* leaves no item \(got 0.95\)"):
+        parse_hyperparameters("aws-sims", {"min_item_interaction_count_percentile": "0.95"})
 
 
 def test_ranges_read_well() -> None:
@@ -157,9 +166,47 @@ def test_an_unknown_recipe_is_refused_with_a_hint(name: str, hint: str) -> None:
         recipe_for(name)
 
 
-def test_a_recipe_that_is_not_offered_yet_says_so() -> None:
-    with pytest.raises(ConfigError, match=r"not offered yet.*Allowed: aws-hrnn, aws-popularity-count"):
-        recipe_for("aws-sims")
+@pytest.mark.parametrize(
+    ("name", "reason"), [("aws-semantic-similarity", "language model"), ("aws-next-best-action", "no batch inference")]
+)
+def test_a_recipe_that_is_not_offered_says_why_and_what_is(name: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{reason}.*{name}.*Allowed: aws-hrnn, .*aws-sims") as refusal:
+        recipe_for(f"arn:aws:personalize:::recipe/{name}")
+    assert name not in str(refusal.value).partition("Allowed:")[2]
+
+
+def test_every_batch_recipe_of_personalize_can_be_trained() -> None:
+    refused = {name for name, recipe in RECIPES.items() if not recipe.available}
+    assert refused == {"aws-semantic-similarity", "aws-next-best-action"}
+    assert {recipe.line_kind for recipe in RECIPES.values()} == {"user", "ranking", "item", "item_users", "attribute_users"}
+
+
+def test_a_recipe_that_runs_on_another_says_what_has_no_effect() -> None:
+    assert RECIPES["aws-hrnn-metadata"].runs_on == "aws-hrnn"
+    assert RECIPES["aws-hrnn-metadata"].without_effect == ()
+    assert RECIPES["aws-similar-items"].without_effect == ("item_metadata_hidden_dim",)
+    assert RECIPES["aws-hrnn-coldstart"].without_effect == (
+        "cold_start_max_interactions",
+        "cold_start_max_duration",
+        "cold_start_relative_from",
+    )
+    assert RECIPES["aws-user-personalization"].without_effect == ()  # exploration is for batch jobs to choose
+    assert RECIPES["aws-sims"].runs_on == ""
+
+
+@pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES.values() if recipe.runs_on], ids=lambda recipe: recipe.name)
+def test_what_runs_on_hrnn_knows_its_hyperparameters(recipe: Any) -> None:
+    parsed = hrnn_hyperparameters(recipe.hyperparameters())
+    assert set(parsed) == set(HrnnHyperparameters.model_fields)
+
+
+def test_other_names_of_hrnn_hyperparameters_are_understood() -> None:
+    similar = hrnn_hyperparameters(parse_hyperparameters("aws-similar-items", {"item_id_hidden_dim": "30"}))
+    assert similar == RankingHyperparameters().model_dump() | {"hidden_dimension": 30}
+    late = hrnn_hyperparameters(parse_hyperparameters("aws-user-personalization-v2", {"apply_recency_bias": "false"}))
+    assert late == RankingHyperparameters().model_dump() | {"recency_mask": False}
+    own = parse_hyperparameters("aws-hrnn", {"bptt": "7", "recency_mask": "false"})
+    assert hrnn_hyperparameters(own) == own.model_dump()
 
 
 def test_hyperparameters_are_frozen() -> None:
