@@ -143,7 +143,7 @@ class EvaluationView:
     """
 
     def __init__(self, fitted: Fitted) -> None:
-        self._fitted = fitted
+        self.fitted = fitted
         trends, weights = fitted.trends, fitted.now[TREND_WEIGHTS]
         self._num_moments = trends.num_moments if weights.any() else 0
         by_moment = [torch.from_numpy(trends.at(trends.time_of(moment)) @ weights) for moment in range(self._num_moments)]
@@ -159,7 +159,7 @@ class EvaluationView:
 
     def user_states(self, sequences: Sequences, user_rows: Rows) -> UserStates:
         """States after the given events, of which every user must have one at least."""
-        fitted = self._fitted
+        fitted = self.fitted
         later = np.full(len(user_rows), False)
         last = sequences.user_offsets[:-1][user_rows] + sequences.history_lengths[user_rows] - 1
         as_of = np.asarray(sequences.timestamps[last])

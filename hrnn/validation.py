@@ -11,13 +11,15 @@ from hrnn.preparation import Prepared
 from hrnn.states import replay
 
 _MOST_EXAMPLES = 1_000  # of each kind; a replay takes time that no training uses
+_LONGEST = 1_000  # events of a history: a replay takes as many steps as the longest has events, for the one user who has them
 
 
 @torch.no_grad()
 def validation_cost(model: Hrnn, prepared: Prepared, event_weights: npt.NDArray[np.float32] | None = None) -> float | None:
     """Mean of -log(share of exp(score)) of each example's first hidden event among all items with events, or None without any.
 
-    Examples asked `now` are predicted by the state that goes on with their session, those asked `later` by a new session's.
+    Examples asked `now` are predicted by the state that goes on with their session, those asked `later` by a new session's;
+    histories of more than 1,000 events are passed over.
 
     Args:
         model: As it is.
@@ -25,7 +27,8 @@ def validation_cost(model: Hrnn, prepared: Prepared, event_weights: npt.NDArray[
         event_weights: float32 [E]: the mean is weighted, and examples of weight 0 don't count; None: all count alike.
     """
     examples, available = prepared.examples, prepared.available
-    chosen = np.concatenate([np.flatnonzero(examples.later == later)[:_MOST_EXAMPLES] for later in (False, True)])
+    short = examples.keep_counts <= _LONGEST
+    chosen = np.concatenate([np.flatnonzero(short & (examples.later == later))[:_MOST_EXAMPLES] for later in (False, True)])
     users, keep = examples.user_rows[chosen], examples.keep_counts[chosen]
     seen = prepared.learnt_from.item_counts() > 0
     targets = available.item_rows[available.user_offsets[:-1][users] + keep].astype(np.int64)

@@ -35,10 +35,7 @@ class ItemNeighbours:
         keys, shared, supports = _shared_sessions(sequences, longest)
         norm = np.sqrt(supports + shrinkage)
         similarity = shared / (norm[keys // num_items] * norm[keys % num_items])
-        order = np.lexsort((-similarity, keys // num_items))
-        of_item = keys[order] // num_items
-        rank = np.arange(len(order)) - np.searchsorted(of_item, of_item)
-        kept = np.sort(order[rank < most])
+        kept = _nearest(similarity, np.bincount(keys // num_items, minlength=num_items), most)
         self._similar = ItemTable.of(keys[kept], similarity[kept], num_items)
 
     def scores(self, moments: Moments) -> npt.NDArray[np.float32]:
@@ -53,19 +50,35 @@ def _shared_sessions(sequences: Sequences, longest: int) -> tuple[Rows, npt.NDAr
     distinct = np.unique(sessions * num_items + items)
     distinct = distinct[np.bincount(distinct // num_items, minlength=1)[distinct // num_items] <= longest]
     of_session, item = distinct // num_items, distinct % num_items
-    lengths = np.bincount(of_session)
-    begins = np.cumsum(lengths) - lengths
-    partners = np.cumsum(lengths[of_session])  # every item is paired with every item of its session
+    ends = np.cumsum(np.bincount(of_session))[of_session]
+    following = (
+        ends - 1 - np.arange(len(item))
+    )  # every item is paired with the later ones of its session, whose rows are higher
+    partners = np.cumsum(following)
     keys, shared = np.zeros(0, dtype=np.int64), np.zeros(0)
     begin = 0
     while begin < len(distinct):
         done = partners[begin - 1] if begin else 0
         end = max(begin + 1, int(np.searchsorted(partners, done + _PAIRS_AT_ONCE, side="right")))
         chunk = np.arange(begin, end)
-        length = lengths[of_session[chunk]]
-        left, right = np.repeat(item[chunk], length), item[ranges(begins[of_session[chunk]], length)]
-        apart = left != right
-        found, counts = np.unique(left[apart] * num_items + right[apart], return_counts=True)
+        pairs = np.repeat(item[chunk] * num_items, following[chunk]) + item[ranges(chunk + 1, following[chunk])]
+        found, counts = np.unique(pairs, return_counts=True)
         keys, shared = summed(np.concatenate([keys, found]), np.concatenate([shared, counts]))
         begin = end
-    return keys, shared, np.bincount(item, minlength=num_items)
+    mirrored = keys % num_items * num_items + keys // num_items
+    both = np.concatenate([keys, mirrored])
+    order = np.argsort(both)
+    return both[order], np.concatenate([shared, shared])[order], np.bincount(item, minlength=num_items)
+
+
+def _nearest(similarity: npt.NDArray[np.float64], lengths: Rows, most: int) -> Rows:
+    """Positions of each item's highest similarities, rising; of equal ones the first. `lengths`: of the items' runs."""
+    kept = np.ones(len(similarity), dtype=np.bool_)
+    ends = np.cumsum(lengths)
+    for item in np.flatnonzero(lengths > most):
+        run = slice(ends[item] - lengths[item], ends[item])
+        bound = np.partition(similarity[run], -most)[-most]
+        above, equal = similarity[run] > bound, np.flatnonzero(similarity[run] == bound)
+        above[equal[: most - int(above.sum())]] = True
+        kept[run] = above
+    return np.flatnonzero(kept)

@@ -25,7 +25,7 @@ from hrnn.own_items import repeat_odds
 from hrnn.preparation import Prepared
 from hrnn.recency import Trends
 from hrnn.sequences import Sequences
-from hrnn.serving import Fitted
+from hrnn.serving import EvaluationView, Fitted
 from hrnn.splits import evaluation_split
 from jobs.explanation.page import NO_HISTORIES, NO_PATHS, Explained, ReportInputs, solution_page
 from jobs.explanation.people import Named, explained_user, explanations_document, rows_told_of
@@ -48,7 +48,6 @@ def training_report(
     sequences: Sequences,
     prepared: Prepared,
     staged: Staged,
-    known: Fitted | None = None,
 ) -> list[FileEntry]:
     """Put report.html, and explanations.json where there is anything to explain, into a folder that is about to be published.
 
@@ -59,13 +58,10 @@ def training_report(
         sequences: All of them.
         prepared: Their parts.
         staged: Where ids and titles stand.
-        known: The model as the evaluation has it; None: it is put together again.
     """
     explained = None
-    if known is None and fitted.parameters:
-        known = fitted_of(fitted.parameters, fitted.facts.get("shape", {}), prepared.available)
-    if known is not None:
-        explained = explain_users(known, sequences, prepared.available, prepared.split.user_rows, staged)
+    if isinstance(fitted.evaluation, EvaluationView):
+        explained = explain_users(fitted.evaluation.fitted, sequences, prepared.available, prepared.split.user_rows, staged)
     return [folder.put(folder.own(name), data) for name, data in _files(inputs, explained, NO_PATHS).items()]
 
 

@@ -19,9 +19,10 @@ from tiny_solution import publish_solution
 from hrnn.explaining import PATHS
 from hrnn.models.popularity import PopularityCount
 from hrnn.preparation import prepare
+from hrnn.serving import EvaluationView
 from hrnn.splits import evaluation_split
 from jobs.explanation.page import ReportInputs
-from jobs.explanation.report import solution_report, training_report
+from jobs.explanation.report import fitted_of, solution_report, training_report
 from jobs.explanation.tables import curves, metric_name, search_table, tables, verdict
 from jobs.storage import store_for
 from jobs.storage.folders import StepFolder
@@ -168,16 +169,18 @@ def test_training_puts_the_files_under_its_own_names(tmp_path: Path) -> None:
     version = StepFolder(publish_untrained(str(tmp_path / "version"), SEQUENCES, tmp_path, measured()))
     facts = version.require("solution_version").facts
     view = PopularityCount.fit(SEQUENCES)
-    fitted = FittedRecipe(view, view, load_file(tmp_path / "version" / str(facts["model"])), [], facts["training_outcome"])
+    parameters = load_file(tmp_path / "version" / str(facts["model"]))
+    prepared = prepare(SEQUENCES, 0)
+    evaluation = EvaluationView(fitted_of(parameters, facts["training_outcome"]["shape"], prepared.available))
+    fitted = FittedRecipe(view, evaluation, parameters, [], facts["training_outcome"])
     inputs = ReportInputs(
         name="v", recipe="r", hyperparameters={}, config={}, counts={}, metrics=measured(), curve=[], best_epoch=None
     )
-    prepared = prepare(SEQUENCES, 0)
     entries = training_report(version, inputs, fitted, SEQUENCES, prepared, staged)
     assert [entry.path for entry in entries] == [version.own("report.html"), version.own("explanations.json")]
     later = json.loads(Path(solution_report(version.uri, source.uri)[1]).read_text())
     assert json.loads((tmp_path / "version" / entries[1].path).read_text()) == later
-    plain = replace(fitted, parameters={})
+    plain = replace(fitted, evaluation=view, parameters={})
     [page] = training_report(version, inputs, plain, SEQUENCES, prepared, staged)
     assert "no paths to tell apart" in (tmp_path / "version" / page.path).read_text()
 
