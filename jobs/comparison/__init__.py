@@ -1,0 +1,1 @@
+"""What `hrnn compare` is made of."""
