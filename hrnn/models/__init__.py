@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from torch import Tensor
+
 from hrnn.sequences import Sequences
 from hrnn.session_model import ScoringModel
 from schemas.errors import ConfigError
@@ -23,12 +25,13 @@ class ModelEntry:
         recipes: Personalize's names of the recipes that are this model's own.
         fit: For models in closed form: (sequences to learn from, parsed hyperparameters) -> the fitted model.
             None for models that are trained step by step by `hrnn/training.py`, under torchrun.
-        has_scores: Whether batch lines carry `scores`; counts-only recipes write none.
+        served: Where a model in closed form is not served as it is measured: the model -> what is served for users, and
+            parameters that are stored beside it.
     """
 
     recipes: tuple[str, ...]
     fit: Callable[[Sequences, Any], ScoringModel] | None
-    has_scores: bool = True
+    served: Callable[[ScoringModel], tuple[ScoringModel, dict[str, Tensor]]] | None = None
 
 
 @cache

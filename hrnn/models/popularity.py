@@ -49,5 +49,4 @@ class PopularityCount:
 ENTRY = ModelEntry(
     recipes=("aws-popularity-count",),
     fit=lambda sequences, _hyperparameters: PopularityCount.fit(sequences),
-    has_scores=False,
 )

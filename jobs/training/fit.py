@@ -19,6 +19,7 @@ from hrnn.models.hrnn import Hrnn, Variant
 from hrnn.own_items import repeat_odds
 from hrnn.preparation import Prepared, shape_of
 from hrnn.recency import Trends
+from hrnn.related_items import SimilarItems
 from hrnn.sequences import Sequences
 from hrnn.serving import EvaluationView, Fitted, NightlyView
 from hrnn.session_model import ScoringModel
@@ -28,7 +29,7 @@ from jobs.training.spec import WorkerSpec
 from jobs.training.staging import EVENT_WEIGHTS
 from schemas.event_rules import EventRules
 from schemas.hyperparameters import Hyperparameters
-from schemas.recipes import hrnn_hyperparameters
+from schemas.recipes import RECIPES, hrnn_hyperparameters
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,26 @@ def fit(
     """
     entry = model_for(order.recipe)
     if entry.fit is not None:
-        return FittedRecipe(
-            entry.fit(sequences, order.hyperparameters), entry.fit(prepared.available, order.hyperparameters), {}, []
-        )
+        known, everything = (entry.fit(part, order.hyperparameters) for part in (prepared.available, sequences))
+        served, parameters = (everything, {}) if entry.served is None else entry.served(everything)
+        return FittedRecipe(served, known, parameters, [])
     trained = train_ranks(order, arrays, launch, scratch)
-    return None if trained is None else weigh(order, sequences, prepared, trained, weights_in(arrays, order))
+    if trained is None:
+        return None
+    if asks_by_item(order):
+        views = (similar_items(order, sequences, trained) for _ in ("nightly", "evaluation"))  # two tensors to be stored
+        return FittedRecipe(*views, trained.parameters, trained.curve, _outcome(order, sequences, trained))
+    return weigh(order, sequences, prepared, trained, weights_in(arrays, order))
+
+
+def asks_by_item(order: FitOrder) -> bool:
+    """Whether an item, and no user, is asked for: HRNN's paths and states of users have no part in the answer."""
+    return RECIPES[order.recipe].line_kind == "item"
+
+
+def similar_items(order: FitOrder, sequences: Sequences, trained: Trained) -> SimilarItems:
+    """Related items by the vectors of a trained model."""
+    return SimilarItems(model_of(order, sequences, trained).item_table[:, :-1])
 
 
 def train_ranks(order: FitOrder, arrays: Path, launch: Launch, scratch: Path) -> Trained | None:
@@ -153,9 +169,14 @@ def weigh(
     everything = replace(known, item_repeat_odds=repeat_odds(sequences), trends=Trends(sequences))
     parameters = trained.parameters | {"paths.now": torch.from_numpy(now), "paths.later": torch.from_numpy(later)}
     cut = everything.trends.last + 1
-    facts = {"epochs": len(trained.curve), "best_epoch": trained.best_epoch, "shape": asdict(model.shape)}
+    facts = _outcome(order, sequences, trained)
     views = NightlyView(everything, cut, order.gap_seconds), EvaluationView(known)
     return FittedRecipe(*views, parameters, trained.curve, facts)
+
+
+def _outcome(order: FitOrder, sequences: Sequences, trained: Trained) -> dict[str, Any]:
+    shape = asdict(model_of(order, sequences, trained).shape)
+    return {"epochs": len(trained.curve), "best_epoch": trained.best_epoch, "shape": shape}
 
 
 def model_of(order: FitOrder, sequences: Sequences, trained: Trained) -> Hrnn:

@@ -31,7 +31,16 @@ from hrnn.session_model import ScoringModel
 from hrnn.splits import EvaluationSplit
 from jobs.storage import join, store_for
 from jobs.training.checkpoints import WorkspaceCheckpoints
-from jobs.training.fit import FitOrder, Trained, model_of, path_weights, train_ranks, weights_in
+from jobs.training.fit import (
+    FitOrder,
+    Trained,
+    asks_by_item,
+    model_of,
+    path_weights,
+    similar_items,
+    train_ranks,
+    weights_in,
+)
 from jobs.training.launch import Launch
 from schemas.manifest import fingerprint
 from schemas.recipes import RECIPE_ARN, RECIPES, hrnn_hyperparameters, parse_hyperparameters
@@ -187,7 +196,10 @@ def _tried(
         found = train_ranks(order, arrays, launch, own_scratch)
         assert found is not None
         trained = found
-        objective = measured_paths(order, sequences, prepared, trained, arrays)
+        if asks_by_item(order):
+            objective = measured(similar_items(order, sequences, trained), prepared, order.settings.seed)
+        else:
+            objective = measured_paths(order, sequences, prepared, trained, arrays)
     parsed = order.hyperparameters.model_dump()
     tunable = [parameter.name for parameter in order.hyperparameters.parameters() if parameter.tunable]
     trial = Trial(

@@ -1,0 +1,304 @@
+"""aws-sims: items that the same users take.
+
+    score(i, j) = users with both / (users with i · users with j) ** popularity_discount_factor
+
+Factor 0 counts shared users, so popular items come first; ½ is the cosine of the two items' sets of users; 1 is the lift, up to
+a constant, in which popularity has no part. Of a given item i, users with i change no order. A user counts once for an item.
+
+Users and items outside the percentiles of their numbers of events are left out, and so are pairs of fewer shared users than
+min_cointeraction_count. Of a history with more distinct items than MOST_ITEMS, the newest of them are paired: a user with n
+items has n² pairs, so a few machines among the users would cost more than all people.
+
+Source: what the factor's ends mean is Amazon Personalize's (developer guide, SIMS recipe), whose formula is not published;
+cosine: Linden, Smith, York 2003, "Amazon.com recommendations: item-to-item collaborative filtering"; lift: Brin et al. 1997.
+
+Shapes: N items; P pairs of user and item.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hrnn.metrics import DEPTH
+from hrnn.models import ModelEntry
+from hrnn.preparation import users_between
+from hrnn.sequences import Sequences
+from hrnn.session_model import ScoringModel, UserStates
+from hrnn.splits import ranges
+from schemas.errors import DataError
+from schemas.recipes import SimsHyperparameters
+
+MOST_NEIGHBOURS = 500  # of an item
+MOST_ITEMS = 1_000  # of a user, the newest
+_EVENTS_AT_ONCE = 1 << 24
+_PAIRS_AT_ONCE = 1 << 23
+_DENSE_CELLS = 1 << 24
+_LAST = -1e6  # score of the item that is asked for: it is no answer
+
+Rows = npt.NDArray[np.int64]
+Items = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Related items of every item, best first.
+
+    Attributes:
+        offsets: int64 [N + 1]; item i's are [offsets[i], offsets[i + 1]) of the other two.
+        item_rows: int32, at most MOST_NEIGHBOURS an item.
+        scores: float32, falling within an item; equal scores in order of item row.
+    """
+
+    offsets: Rows
+    item_rows: Items
+    scores: npt.NDArray[np.float32]
+
+
+class Sims:
+    """A ScoringModel that asks for a user by their last event's item: its neighbours first, then popular items.
+
+    Args:
+        neighbours: Of every item.
+        num_users: [N], distinct users of each item.
+    """
+
+    def __init__(self, neighbours: Neighbours, num_users: npt.ArrayLike) -> None:
+        self.neighbours = neighbours
+        counts = np.asarray(num_users, dtype=np.float64)
+        self._bias = np.log(np.maximum(counts, 0.5)).astype(np.float32)
+
+    @classmethod
+    def fit(cls, sequences: Sequences, hyperparameters: SimsHyperparameters) -> Sims:
+        """Count.
+
+        Raises:
+            DataError: The percentiles leave no user, or no item.
+        """
+        users = users_between(
+            sequences, hyperparameters.min_user_history_length_percentile, hyperparameters.max_user_history_length_percentile
+        )
+        counted = _items_between(
+            sequences,
+            hyperparameters.min_item_interaction_count_percentile,
+            hyperparameters.max_item_interaction_count_percentile,
+        )
+        taken = _Taken.of(sequences, users, counted)
+        everybody = _Taken.of(sequences, np.arange(sequences.num_users), np.ones(sequences.num_items, dtype=np.bool_))
+        neighbours = taken.neighbours(
+            hyperparameters.popularity_discount_factor, max(1, hyperparameters.min_cointeraction_count)
+        )
+        return cls(neighbours, everybody.num_users)
+
+    def parameters(self) -> dict[str, Tensor]:
+        """The neighbours, as they are stored."""
+        return {
+            "related.offsets": torch.from_numpy(self.neighbours.offsets),
+            "related.item_rows": torch.from_numpy(self.neighbours.item_rows),
+            "related.scores": torch.from_numpy(self.neighbours.scores),
+        }
+
+    def item_vectors(self) -> Tensor:
+        """float32 [N, 0]."""
+        return torch.zeros(len(self._bias), 0)
+
+    def item_bias(self) -> Tensor:
+        """float32 [N]: log of the number of users; log ½ for an item that has none."""
+        return torch.from_numpy(self._bias)
+
+    def user_states(self, sequences: Sequences, user_rows: Rows) -> UserStates:
+        """The best neighbours of each user's last item as own items, in front of all others, and that item behind them."""
+        lengths = sequences.history_lengths[user_rows]
+        known = np.flatnonzero(lengths)
+        last = sequences.item_rows[(sequences.user_offsets[:-1][user_rows] + lengths - 1)[known]].astype(np.int64)
+        found = np.minimum(np.diff(self.neighbours.offsets)[last], DEPTH)
+        neighbours = self.neighbours.item_rows[ranges(self.neighbours.offsets[last], found)].astype(np.int64)
+        rank = ranges(np.zeros(len(found), dtype=np.int64), found)
+        front = float(self._bias.max(initial=0.0)) + DEPTH + 1.0
+        item_rows = np.concatenate([neighbours, last])
+        scores = np.concatenate([front - rank - self._bias[neighbours], np.full(len(last), _LAST)]).astype(np.float32)
+        order = np.argsort(np.concatenate([np.repeat(known, found), known]), kind="stable")
+        counts = np.zeros(len(user_rows), dtype=np.int64)
+        counts[known] = found + 1
+        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
+        return UserStates(torch.zeros(len(user_rows), 0), offsets, item_rows[order], scores[order])
+
+
+class PopularForUsers:
+    """What is served beside the neighbours: popular items, and no state of any user.
+
+    Args:
+        sims: Whose items.
+    """
+
+    def __init__(self, sims: Sims) -> None:
+        self._sims = sims
+
+    def item_vectors(self) -> Tensor:
+        """float32 [N, 0]."""
+        return self._sims.item_vectors()
+
+    def item_bias(self) -> Tensor:
+        """float32 [N]."""
+        return self._sims.item_bias()
+
+    def user_states(self, sequences: Sequences, user_rows: Rows) -> UserStates:
+        """The same empty state for everybody."""
+        return UserStates.without_own_items(torch.zeros(len(user_rows), 0))
+
+
+def _served(model: ScoringModel) -> tuple[ScoringModel, dict[str, Tensor]]:
+    assert isinstance(model, Sims)
+    return PopularForUsers(model), model.parameters()
+
+
+ENTRY = ModelEntry(recipes=("aws-sims",), fit=Sims.fit, served=_served)
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """P distinct pairs of user and item, by user and by item.
+
+    Attributes:
+        of_users: int64 [users + 1], items: int32 [P]: user u's items are items[of_users[u]:of_users[u + 1]].
+        of_items: int64 [N + 1], users: int32 [P]: likewise an item's users.
+    """
+
+    of_users: Rows
+    items: Items
+    of_items: Rows
+    users: Items
+
+    @classmethod
+    def of(cls, sequences: Sequences, user_rows: Rows, counted: npt.NDArray[np.bool_]) -> _Taken:
+        """The pairs of some users and the items that count, a block of users at a time."""
+        events = np.cumsum(sequences.history_lengths[user_rows])
+        lengths = np.zeros(len(user_rows), dtype=np.int64)
+        pieces = []
+        for begin, end in _blocks(events, _EVENTS_AT_ONCE):
+            users, items = _distinct(sequences, user_rows[begin:end], counted)
+            lengths[begin:end] = np.bincount(users, minlength=end - begin)
+            pieces.append(items)
+        items = np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int32)
+        of_users = _offsets(lengths)
+        of_items = _offsets(np.bincount(items, minlength=len(counted)))
+        by_item, filled = np.empty(len(items), dtype=np.int32), of_items[:-1].copy()
+        for begin, end in _blocks(of_users[1:], _EVENTS_AT_ONCE):
+            block = items[of_users[begin] : of_users[end]]
+            owners = np.repeat(np.arange(begin, end, dtype=np.int32), lengths[begin:end])
+            order = np.argsort(block, kind="stable")
+            counts = np.bincount(block, minlength=len(counted))
+            by_item[ranges(filled, counts)] = owners[order]
+            filled += counts
+        return cls(of_users, items, of_items, by_item)
+
+    @property
+    def num_users(self) -> Rows:
+        """int64 [N], distinct users of each item."""
+        return np.diff(self.of_items)
+
+    def neighbours(self, discount: float, least: int) -> Neighbours:
+        """Score all pairs of items with at least `least` shared users, a block of items at a time; keep each one's best."""
+        num_items, per_user = len(self.of_items) - 1, np.diff(self.of_users)
+        # How many pairs each item has: the lengths of its users' lists.
+        sums = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(per_user[self.users])])
+        weights = np.maximum(self.num_users, 1).astype(np.float64) ** -discount
+        kept_items, kept_scores, counts = list[Items](), list[npt.NDArray[np.float32]](), np.zeros(num_items, dtype=np.int64)
+        for begin, end in _blocks(sums[self.of_items[1:]], _PAIRS_AT_ONCE):
+            keys, shared = self._shared(begin, end, per_user)
+            of_item, other = keys // num_items, keys % num_items
+            wanted = (shared >= least) & (other != of_item + begin)
+            of_item, other = of_item[wanted], other[wanted]
+            scores = (shared[wanted] * weights[other] * weights[of_item + begin]).astype(np.float32)
+            order = np.lexsort((other, -scores, of_item))
+            of_item = of_item[order]
+            order = order[np.arange(len(order)) - np.searchsorted(of_item, of_item) < MOST_NEIGHBOURS]
+            kept_items.append(other[order].astype(np.int32))
+            kept_scores.append(scores[order])
+            counts[begin:end] = np.minimum(np.bincount(of_item, minlength=end - begin), MOST_NEIGHBOURS)
+        return Neighbours(
+            _offsets(counts),
+            np.concatenate([np.empty(0, dtype=np.int32), *kept_items]),
+            np.concatenate([np.empty(0, dtype=np.float32), *kept_scores]),
+        )
+
+    def _shared(self, begin: int, end: int, per_user: Rows) -> tuple[Rows, Rows]:
+        """Rising keys (i - begin) * N + j of items i from `begin` to `end`, and how many users share i and j."""
+        num_items = len(self.of_items) - 1
+        first, last = self.of_items[begin], self.of_items[end]
+        of_item = np.repeat(np.arange(end - begin, dtype=np.int64), np.diff(self.of_items[begin : end + 1]))
+        cells, owners = (end - begin) * num_items, self.users[first:last]
+        counts = np.zeros(0, dtype=np.int64)
+        for low, high in _blocks(np.cumsum(per_user[owners]), _PAIRS_AT_ONCE):  # several only where one item has too many
+            users = owners[low:high]
+            other = self.items[ranges(self.of_users[users], per_user[users])]
+            keys = np.repeat(of_item[low:high] * num_items, per_user[users]) + other
+            if end - begin > 1 and cells > _DENSE_CELLS:
+                found, shared = np.unique(keys, return_counts=True)
+                return found, shared
+            of_block = np.bincount(keys, minlength=cells)
+            counts = counts + of_block if len(counts) else of_block
+        found = np.flatnonzero(counts)
+        return found, counts[found]
+
+
+def _distinct(sequences: Sequences, user_rows: Rows, counted: npt.NDArray[np.bool_]) -> tuple[Rows, Items]:
+    """Users, from 0, and their distinct items that count, of each user the newest MOST_ITEMS."""
+    offsets, positions = sequences.event_positions(user_rows)
+    users = np.repeat(np.arange(len(user_rows)), np.diff(offsets))
+    items = np.asarray(sequences.item_rows[positions])
+    wanted = counted[items]
+    users, items = users[wanted], items[wanted]
+    # np.unique gives the first of equal keys: counted from the end, that is the newest.
+    keys, newest = np.unique((users * np.int64(sequences.num_items) + items)[::-1], return_index=True)
+    users, items = keys // sequences.num_items, (keys % sequences.num_items).astype(np.int32)
+    lengths = np.bincount(users, minlength=len(user_rows))
+    if lengths.max(initial=0) > MOST_ITEMS:
+        order = np.lexsort((newest, users))
+        rank = np.arange(len(order)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        kept = np.sort(order[rank < MOST_ITEMS])
+        users, items = users[kept], items[kept]
+    return users, items
+
+
+def _items_between(sequences: Sequences, low: float, high: float) -> npt.NDArray[np.bool_]:
+    """bool [N], items whose number of events lies between two percentiles (shares of the items with events), bounds included.
+
+    Raises:
+        DataError: No item is left.
+    """
+    counts = sequences.item_counts()
+    some = counts[counts > 0]
+    fewest, most = np.quantile(some, [low, high]) if len(some) else (1, 0)
+    between: npt.NDArray[np.bool_] = (counts > 0) & (counts >= fewest) & (counts <= most)
+    if not between.any():
+        raise DataError(
+            "no item is left between the percentiles of interaction counts",
+            value=[low, high],
+            remedy="Widen min_item_interaction_count_percentile and max_item_interaction_count_percentile.",
+        )
+    return between
+
+
+def _blocks(totals: Rows, most: int) -> list[tuple[int, int]]:
+    """Runs that have at most `most` together, if not one alone has more.
+
+    Args:
+        totals: [n], running totals.
+        most: Of a run.
+    """
+    blocks, begin = [], 0
+    while begin < len(totals):
+        done = int(totals[begin - 1]) if begin else 0
+        end = max(begin + 1, int(np.searchsorted(totals, done + most, side="right")))
+        blocks.append((begin, end))
+        begin = end
+    return blocks
+
+
+def _offsets(lengths: Rows) -> Rows:
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])

@@ -1,0 +1,73 @@
+"""aws-trending-now: items whose popularity grows fastest, the same list for everybody.
+
+    growth(item) = (newest + PRIOR) / (expected + PRIOR)
+    expected = all newest · (before + SMOOTHING · share) / (all before + SMOOTHING)
+
+`newest` are the item's events in the newest window, as long as trend_discovery_frequency and ending with the last event of the
+data; `before` are those in the WINDOWS_BEFORE windows before it; share is the item's part of all events. Dividing by all events
+of each time takes out busy and quiet hours. The growth is the mean of the Gamma posterior of a Poisson rate, PRIOR being shape
+and rate of its prior: with few events it stays near 1, so that three events instead of one are no trend.
+
+Source: the idea is the service's (Amazon Personalize developer guide, Trending-Now recipe), whose formula is not published; the
+posterior: Gelman et al., "Bayesian Data Analysis", section 2.6.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hrnn.models import ModelEntry
+from hrnn.sequences import Sequences
+from hrnn.session_model import UserStates
+from schemas.recipes import TrendingHyperparameters
+
+WINDOWS_BEFORE = 8
+PRIOR = 10.0  # events
+SMOOTHING = 100.0  # events
+WINDOW_SECONDS = {"30 minutes": 1_800, "1 hour": 3_600, "3 hours": 10_800, "1 day": 86_400}
+
+
+class TrendingNow:
+    """A ScoringModel without queries (D = 0).
+
+    Args:
+        growth: float64 [N], above 0.
+    """
+
+    def __init__(self, growth: npt.NDArray[np.float64]) -> None:
+        self.growth = growth
+
+    @classmethod
+    def fit(cls, sequences: Sequences, hyperparameters: TrendingHyperparameters) -> TrendingNow:
+        """Count the events of the newest window, and of those before it."""
+        _, positions = sequences.event_positions(np.arange(sequences.num_users))
+        times, items = np.asarray(sequences.timestamps[positions]), np.asarray(sequences.item_rows[positions])
+        seconds = WINDOW_SECONDS[hyperparameters.trend_discovery_frequency]
+        end = int(times.max(initial=0)) + 1
+        newest = _counts(items[times >= end - seconds], sequences.num_items)
+        earlier = (times < end - seconds) & (times >= end - (1 + WINDOWS_BEFORE) * seconds)
+        before = _counts(items[earlier], sequences.num_items)
+        share = _counts(items, sequences.num_items) / max(1, len(items))
+        expected = newest.sum() * (before + SMOOTHING * share) / (before.sum() + SMOOTHING)
+        return cls((newest + PRIOR) / (expected + PRIOR))
+
+    def item_vectors(self) -> torch.Tensor:
+        """float32 [N, 0]."""
+        return torch.zeros(len(self.growth), 0)
+
+    def item_bias(self) -> torch.Tensor:
+        """float32 [N], log of the growth."""
+        return torch.from_numpy(np.log(self.growth).astype(np.float32))
+
+    def user_states(self, sequences: Sequences, user_rows: npt.NDArray[np.int64]) -> UserStates:
+        """The same empty state for everybody."""
+        return UserStates.without_own_items(torch.zeros(len(user_rows), 0))
+
+
+ENTRY = ModelEntry(recipes=("aws-trending-now",), fit=TrendingNow.fit)
+
+
+def _counts(items: npt.NDArray[np.int32], num_items: int) -> npt.NDArray[np.int64]:
+    return np.bincount(items, minlength=num_items)

@@ -1,0 +1,106 @@
+"""Every batch recipe is trained on a small circle of items, and leaves what its answers need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_sequences import circular_histories, publish_sequences, sequences_of
+
+import jobs.training.fit
+from hrnn.distributed import Ranks
+from jobs.storage.folders import StepFolder
+from jobs.train import train
+from jobs.train_worker import work
+from jobs.training.launch import Launch
+from jobs.training.spec import WorkerSpec
+from schemas.recipes import RECIPES
+
+CIRCLE = sequences_of(circular_histories(80, 15), num_items=17)  # the last two items have no events
+SMALL: dict[str, dict[str, str]] = {
+    "aws-similar-items": {"item_id_hidden_dim": "32"},
+    "aws-user-personalization-v2": {},
+    "aws-personalized-ranking-v2": {},
+    "aws-popularity-count": {},
+    "aws-trending-now": {"trend_discovery_frequency": "1 day"},
+    "aws-sims": {"min_cointeraction_count": "1", "max_item_interaction_count_percentile": "1"},
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _trained_here() -> Iterator[None]:
+    """One rank in this process, in place of torchrun."""
+
+    def run_here(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
+        spec.save(spec_path)
+        work(WorkerSpec.load(spec_path), Ranks.alone(), [])
+
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(jobs.training.fit, "run_ranks", run_here)
+        yield
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    tmp_path = tmp_path_factory.mktemp("sequences")
+    return publish_sequences(CIRCLE, str(tmp_path / "sequences"), tmp_path)
+
+
+def trained(uri: str, tmp_path: Path, recipe: str, epochs: int = 1) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Facts and parameters of a solution version."""
+    hyperparameters = SMALL.get(recipe, {"hidden_dimension": "32"})
+    output = str(tmp_path / recipe)
+    train(sequences_uri=uri, output_uri=output, recipe=recipe, hyperparameters=hyperparameters, epochs=epochs)
+    folder = StepFolder(output)
+    manifest = folder.require("solution_version")
+    return manifest.facts, load_file(folder.fetch(manifest.file(manifest.facts["model"]), tmp_path))
+
+
+@pytest.mark.parametrize("recipe", [recipe.name for recipe in RECIPES.values() if recipe.available])
+def test_every_batch_recipe_is_trained(uri: str, tmp_path: Path, recipe: str) -> None:
+    facts, parameters = trained(uri, tmp_path, recipe)
+    known = RECIPES[recipe]
+    assert (facts["recipe"], facts["runs_on"]) == (recipe, known.runs_on or recipe)
+    assert (facts["line_kind"], facts["scores"]) == (known.line_kind, known.has_scores)
+    assert parameters["scoring.item_vectors"].shape == (17, facts["dimension"])
+    if known.runs_on and recipe not in ("aws-user-personalization-v2", "aws-personalized-ranking-v2"):
+        assert facts["training_outcome"]["shape"]["hidden_dimension"] == 32
+    document = json.loads((tmp_path / recipe / facts["metrics"]).read_text())
+    assert 0 <= document["metrics"]["normalized_discounted_cumulative_gain_at_25"] <= 1
+
+
+def test_sims_stores_the_neighbours_of_every_item_and_no_user(uri: str, tmp_path: Path) -> None:
+    facts, parameters = trained(uri, tmp_path, "aws-sims")
+    offsets, item_rows = parameters["related.offsets"].numpy(), parameters["related.item_rows"].numpy()
+    assert len(offsets) == 18
+    assert offsets[15] == offsets[17] == len(item_rows) == len(parameters["related.scores"])
+    assert facts["dimension"] == 0
+    beside = [np.abs((item_rows[offsets[item]] - item + 7) % 15 - 7) for item in range(15)]
+    assert np.mean(np.array(beside) == 1) > 0.5  # the nearest item of a circle is a neighbour of its own
+    table = facts["evaluation"]["table"]
+    assert table["model"]["mean_reciprocal_rank_at_25"] > table["popularity"]["mean_reciprocal_rank_at_25"]
+
+
+def test_similar_items_are_cosines_of_learnt_vectors(uri: str, tmp_path: Path) -> None:
+    _, parameters = trained(uri, tmp_path, "aws-similar-items", epochs=5)
+    table = parameters["item_table"][:, :-1]
+    assert torch.allclose(parameters["scoring.item_vectors"], torch.nn.functional.normalize(table, dim=1))
+    assert not parameters["scoring.item_vectors"][15:].any()
+    assert not parameters["scoring.item_bias"].any()
+
+
+def test_a_search_measures_what_the_recipe_answers(uri: str, tmp_path: Path) -> None:
+    for recipe in ("aws-sims", "aws-similar-items"):
+        output = str(tmp_path / recipe)
+        train(sequences_uri=uri, output_uri=output, recipe=recipe, hpo={"max_jobs": 2}, epochs=1)
+        facts = StepFolder(output).require("solution_version").facts
+        tunable = {parameter.name for parameter in RECIPES[recipe].hyperparameters.parameters() if parameter.tunable}
+        assert set(facts["tunedHPOParams"]["algorithmHyperParameters"]) == tunable
+        assert len(facts["search"]["trials"]) == 2
