@@ -26,6 +26,7 @@ JOBS = {
     "train": "Fit a recipe to sequences; write a solution version.",
     "evaluate": "Measure a solution version beside its baselines.",
     "recommend": "Answer batch input lines in Personalize's format.",
+    "export": "Write a validated dataset as CSV files that can be imported again.",
     "compare": "Say how alike two batch outputs are, Personalize's or ours.",
     "recipes": "List every recipe with its hyperparameters, defaults and ranges.",
     "demo": "Run a night on real grocery purchases, on this machine, and show what came out.",

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 MANIFEST_NAME = "manifest.json"
 
-Kind = Literal["dataset", "sequences", "solution_version", "evaluation", "batch_inference", "comparison"]
+Kind = Literal["dataset", "sequences", "solution_version", "evaluation", "batch_inference", "comparison", "export", "deletion"]
 
 
 class FileEntry(BaseModel):

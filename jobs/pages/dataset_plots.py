@@ -188,7 +188,7 @@ def _numbers(name: str, found: Mapping[str, Any]) -> Plot:
 
 def _power(sign: int, power: int) -> str:
     """A power of two as a tick."""
-    return _number(sign * 2.0**power)
+    return _number(sign * 2.0 ** min(power, 1024 - 1e-12))  # the largest double is a little below 2^1024
 
 
 def _number(value: float) -> str:

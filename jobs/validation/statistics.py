@@ -24,6 +24,7 @@ _PRUNED_ABOVE = 4 * MOST_VALUES  # values held before the rarest go
 MOST_DAYS = 4000  # that are told one by one, the newest
 _DAY = 86_400  # seconds
 _BINS_AN_OCTAVE = 8
+_LARGEST_POWER = 1024 - 1e-12  # of two, that is a finite double
 _BIN_OF_ONE = 10_000  # bin of the value 1; 0 is the bin of 0, negative numbers have the negative of their magnitude's bin
 
 
@@ -187,7 +188,7 @@ def bin_edges(number: int) -> tuple[float, float]:
     """Lower and upper edge of a bin; of the bin of 0 both are 0."""
     if number == 0:
         return 0.0, 0.0
-    low, high = (2.0 ** ((abs(number) + step - _BIN_OF_ONE) / _BINS_AN_OCTAVE) for step in (0, 1))
+    low, high = (2.0 ** min((abs(number) + step - _BIN_OF_ONE) / _BINS_AN_OCTAVE, _LARGEST_POWER) for step in (0, 1))
     return (low, high) if number > 0 else (-high, -low)
 
 

@@ -1,0 +1,157 @@
+"""`hrnn export`: a validated dataset in, CSV files that can be imported again out (Personalize's dataset export job)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import typer
+
+from jobs.cli import job_main
+from jobs.exporting.rows import csv_blocks, header
+from jobs.storage import normalise
+from jobs.storage.folders import StepFolder, scratch_folder
+from schemas.datasets import DatasetSchema, parse_schema_document
+from schemas.errors import ConfigError
+from schemas.manifest import FileEntry, Manifest, fingerprint
+
+IngestionMode = Literal["BULK", "PUT", "ALL"]
+
+_VERSION = 1  # of the bytes that are made of the same dataset
+_HERE_BYTES = 64 << 20  # of Parquet that is exported in this process; more is spread by Spark
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What every task must know; the fingerprint stands in the names of the files, whose bytes it determines."""
+
+    dataset_uri: str
+    output_uri: str
+    schema: DatasetSchema
+    fingerprint: str
+
+
+def export(*, dataset_uri: str, output_uri: str, ingestion_mode: str = "BULK", master: str | None = None) -> dict[str, Any]:
+    """Write a validated dataset as CSV: one file a part of it, below `data/`.
+
+    Rows that are equal in all fields, and older rows of one user, item or action, have left the dataset when it was imported:
+    of Interactions the first of equal rows stays, over all imports; of the other types the newest row of an id. So what is
+    exported holds no duplicates.
+
+    Args:
+        dataset_uri: Folder that `validate` wrote.
+        output_uri: Folder for `data/*.csv` and `manifest.json`.
+        ingestion_mode: BULK: what was imported from files. PUT: what was put event by event; there is none here, so a header
+            alone. ALL: both.
+        master: Spark master URL; None takes what is configured, else this machine.
+
+    Returns:
+        `rows`, `files`, `data` (the URI to import from), `note` and what every job returns.
+
+    Raises:
+        ConfigError: The ingestion mode is unknown, or the output is the dataset itself.
+        StorageError: There is no validated dataset, or something cannot be read or written.
+    """
+    began = time.monotonic()
+    mode = _check_mode(ingestion_mode)
+    source, folder = StepFolder(dataset_uri), StepFolder(output_uri)
+    if (folder.uri + "/").startswith(source.uri + "/") or (source.uri + "/").startswith(folder.uri + "/"):
+        raise ConfigError(
+            "dataset and output lie within each other", where="--output", value=folder.uri, allowed="a folder apart"
+        )
+    dataset = source.require("dataset")
+    bulk = mode != "PUT"
+    config = {"version": _VERSION, "bulk": bulk}
+    identity = fingerprint("export", config, [dataset.fingerprint])
+    manifest = folder.manifest()
+    skipped = manifest is not None and manifest.kind == "export" and manifest.fingerprint == identity
+    if manifest is None or not skipped:
+        schema = parse_schema_document(dataset.facts["schema"], f"{source.uri}/manifest.json")
+        work = Work(dataset_uri=source.uri, output_uri=folder.uri, schema=schema, fingerprint=identity)
+        files = _written(work, _parts(dataset) if bulk else [], master)
+        rows = sum(file.rows or 0 for file in files)
+        manifest = folder.publish(
+            "export", identity, config, [source.reference(dataset)], files, {"rows": rows, "files": len(files)}
+        )
+    return {
+        "job": "export",
+        "output": folder.uri,
+        "skipped": skipped,
+        "seconds": round(time.monotonic() - began, 1),
+        "dataset_type": dataset.facts["dataset_type"],
+        "ingestion_mode": mode,
+        **manifest.counts,
+        "data": folder.uri_of("data") + "/",
+        "note": None if bulk else "No data were put event by event; the file has a header and no rows.",
+    }
+
+
+def _check_mode(mode: str) -> IngestionMode:
+    for known in get_args(IngestionMode):
+        if mode.upper() == known:
+            return known  # type: ignore[no-any-return]
+    raise ConfigError(
+        "this ingestion mode is not known",
+        where="--ingestion-mode",
+        value=mode,
+        allowed=", ".join(get_args(IngestionMode)),
+    )
+
+
+def _parts(dataset: Manifest) -> list[FileEntry]:
+    """The part files of a dataset, in the order of its imports and of the files that they read."""
+    firsts = dict(dataset.facts.get("parts", []))
+    return sorted(dataset.files_below("data"), key=lambda entry: (firsts.get(entry.path, 0), entry.path))
+
+
+def _written(work: Work, parts: list[FileEntry], master: str | None) -> list[FileEntry]:
+    if not parts:
+        folder = StepFolder(work.output_uri)
+        return [folder.put(_path(work, 0), header(work.schema), rows=0)]
+    numbered = list(enumerate(parts))
+    if sum(entry.size for entry in parts) <= _HERE_BYTES:
+        return [FileEntry(**_export_part(work, part)) for part in numbered]
+    from jobs.spark.session import spark_session
+    from jobs.validation.tasks import run_tasks
+
+    found = run_tasks(spark_session(master), partial(_export_part, work), numbered, "export")
+    return [FileEntry(**entry) for entry in found]
+
+
+def _export_part(work: Work, part: tuple[int, FileEntry]) -> dict[str, Any]:
+    """Write one part as CSV; may run on a worker, and twice, since the same name gets the same bytes."""
+    number, entry = part
+    with scratch_folder("export") as scratch:
+        local = StepFolder(work.dataset_uri).fetch(entry, Path(scratch))
+        path = Path(scratch) / "part.csv"
+        with open(path, "wb") as file:
+            file.write(header(work.schema))
+            file.writelines(csv_blocks(local, work.schema))
+        return StepFolder(work.output_uri).put_file(path, _path(work, number), rows=entry.rows).model_dump()
+
+
+def _path(work: Work, number: int) -> str:
+    """`data/part-00000-<fingerprint>.csv`: like names of one attempt, so that what another export left is removed."""
+    return f"data/part-{number:05}-{work.fingerprint[:12]}.csv"
+
+
+def run(
+    dataset: Annotated[str, typer.Option(help="Folder that `hrnn validate` wrote: s3://…, file://… or a path.")],
+    output: Annotated[str, typer.Option(help="Folder for the CSV files, which lie in data/ below it.")],
+    ingestion_mode: Annotated[
+        str, typer.Option(help="BULK: imported rows. PUT: rows put one by one, of which there are none here. ALL: both.")
+    ] = "BULK",
+    master: Annotated[str | None, typer.Option(help="Spark master URL; default: as configured, else this machine.")] = None,
+) -> dict[str, Any]:
+    """Write a validated dataset as CSV files with the schema's fields as header; importing them gives the same rows.
+
+    Every row stands there once; of several rows for one user, item or action the newest. A rerun does nothing.
+    """
+    return export(dataset_uri=normalise(dataset), output_uri=normalise(output), ingestion_mode=ingestion_mode, master=master)
+
+
+if __name__ == "__main__":
+    job_main("export", run)

@@ -1,0 +1,1 @@
+"""What `hrnn export` is made of."""
