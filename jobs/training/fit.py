@@ -113,7 +113,7 @@ def fit(
     if trained is None:
         return None
     if asks_by_item(order):
-        views = (similar_items(order, sequences, trained) for _ in ("nightly", "evaluation"))  # two tensors to be stored
+        views = similar_items(order, sequences, trained), similar_items(order, sequences, trained)  # stored as two tensors
         return FittedRecipe(*views, trained.parameters, trained.curve, _outcome(order, sequences, trained))
     return weigh(order, sequences, prepared, trained, weights_in(arrays, order))
 
