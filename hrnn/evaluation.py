@@ -8,9 +8,6 @@ What `train` does with it, in this order:
     pq.write_table(held_out.to_table(), "evaluation-<token>.parquet")                    # facts["evaluation"]["held_out"]: path
     evaluation = evaluate(held_out, item_vectors, item_bias, catalogue num_events, catalogue num_users)
     metrics.json = evaluation.to_document()
-
-The stored table holds all that `hrnn evaluate` needs beside the item vectors that its queries multiply and the catalogue, so
-that any recipe is measured again by the same few lines, without its model's code.
 """
 
 from __future__ import annotations
@@ -20,95 +17,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import torch
 
 from hrnn import figures, metrics
 from hrnn.baselines import personal_popularity, popularity
+from hrnn.held_out import HeldOut
 from hrnn.metrics import DEPTH, PerUser
-from hrnn.peers.lists import PeerLists, peer_lists
-from hrnn.scoring import OwnItems, Scorer
-from hrnn.sequences import Sequences
-from hrnn.session_model import UserStates
-from hrnn.splits import EvaluationSplit, ranges
-from schemas import columns
+from hrnn.scoring import Scorer
 
 Rows = npt.NDArray[np.int64]
 
-HISTORY_ITEM_ROWS = "history_item_rows"
-TRUTH_ITEM_ROWS = "truth_item_rows"
-_BEGINS_SESSION = "begins_session"
-_PEER_ASKED = "peer_asked"
-_PEER = "list: "
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """The test users: what they did, what they did next, and what the model knows of them in between.
-
-    Attributes:
-        user_rows: int64 [V].
-        queries: float32 [V, D], after the kept events.
-        own: Own items of the V users, after the kept events.
-        history_offsets, history_item_rows: Kept events, oldest first: user v's are [offsets[v], offsets[v + 1]).
-        truth_offsets, truth_item_rows: Hidden events, likewise.
-        begins_session: bool [V], whether the first hidden event begins a session; None where it was not kept.
-        peers: What plain recommenders gave some of the users; None where nobody asked them.
-    """
-
-    user_rows: Rows
-    queries: torch.Tensor
-    own: OwnItems
-    history_offsets: Rows
-    history_item_rows: Rows
-    truth_offsets: Rows
-    truth_item_rows: Rows
-    begins_session: npt.NDArray[np.bool_] | None = None
-    peers: PeerLists | None = None
-
-    def __len__(self) -> int:
-        return len(self.user_rows)
-
-    def to_table(self) -> pa.Table:
-        """One row a test user, in the order of `user_rows`."""
-        queries = self.queries.detach().to(torch.float32).contiguous().numpy()
-        query_offsets = np.arange(len(self) + 1, dtype=np.int64) * queries.shape[1]
-        stored = {
-            columns.USER_ROW: pa.array(self.user_rows),
-            columns.QUERY: _lists(query_offsets, queries.reshape(-1)),
-            columns.OWN_ITEM_ROWS: _lists(self.own.offsets, self.own.item_rows),
-            columns.OWN_ITEM_SCORES: _lists(self.own.offsets, self.own.scores),
-            HISTORY_ITEM_ROWS: _lists(self.history_offsets, self.history_item_rows),
-            TRUTH_ITEM_ROWS: _lists(self.truth_offsets, self.truth_item_rows),
-        }
-        if self.begins_session is not None:
-            stored[_BEGINS_SESSION] = pa.array(self.begins_session)
-        if self.peers is not None:
-            asked = np.isin(np.arange(len(self)), self.peers.asked)
-            stored[_PEER_ASKED] = pa.array(asked)
-            for name, listed in self.peers.lists.items():
-                stored[_PEER + name] = _lists(_offsets(np.where(asked, DEPTH, 0)), listed.reshape(-1))
-        return pa.table(stored)
-
-    @classmethod
-    def from_table(cls, table: pa.Table, dimension: int) -> HeldOut:
-        """The users of a table that `to_table` made, of a model with `dimension` numbers a query."""
-        own_offsets, own_item_rows = _csr(table, columns.OWN_ITEM_ROWS)
-        history_offsets, history_item_rows = _csr(table, HISTORY_ITEM_ROWS)
-        truth_offsets, truth_item_rows = _csr(table, TRUTH_ITEM_ROWS)
-        queries = torch.from_numpy(np.array(_csr(table, columns.QUERY)[1], dtype=np.float32).reshape(len(table), dimension))
-        own_scores = np.asarray(_csr(table, columns.OWN_ITEM_SCORES)[1], dtype=np.float32)
-        return cls(
-            table[columns.USER_ROW].to_numpy(),
-            queries,
-            OwnItems(own_offsets, own_item_rows, own_scores),
-            history_offsets,
-            history_item_rows,
-            truth_offsets,
-            truth_item_rows,
-            table[_BEGINS_SESSION].to_numpy() if _BEGINS_SESSION in table.column_names else None,
-            _stored_peers(table),
-        )
+EVERY_EVENT = "every hidden event"
+SOME_EVENTS = "hidden events that the solution's event rules count"
 
 
 @dataclass(frozen=True)
@@ -118,22 +38,26 @@ class Evaluation:
     Attributes:
         rows: `model`, `popularity`, `personal popularity` and other peers, each metric name -> value.
         test_users: How many users were measured.
-        truth_events: How many hidden events they have.
+        truth_events: How many hidden events were right answers.
+        hidden_events: How many were hidden: more where event rules let only some count.
         gain: Baseline -> (difference of NDCG@25, model minus baseline, and its standard error, paired over users).
         users: Row -> how many users it was measured on: peers that take long are asked for some.
         intervals: Row -> metric -> 95 % confidence interval of the mean over users, by bootstrap.
         slices: Slice -> row -> metrics of a part of the users, or of their true items; all rows over the same users.
         catalogue: Row -> coverage, Gini coefficient and novelty of its lists.
+        fitted_on: Peer -> on how many events it was fitted, and how many there are; those alone that were fitted on a part.
     """
 
     rows: dict[str, dict[str, float]]
     test_users: int
     truth_events: int
+    hidden_events: int
     gain: dict[str, tuple[float, float]]
     users: dict[str, int] = field(default_factory=dict)
     intervals: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     slices: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     catalogue: dict[str, dict[str, float]] = field(default_factory=dict)
+    fitted_on: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def to_document(self) -> dict[str, Any]:
         """What metrics.json holds: `metrics` as GetSolutionMetrics answers, to four decimals, and the table around it."""
@@ -143,6 +67,8 @@ class Evaluation:
             "table": rows,
             "test_users": self.test_users,
             "truth_events": self.truth_events,
+            "hidden_events": self.hidden_events,
+            "truth": EVERY_EVENT if self.truth_events == self.hidden_events else SOME_EVENTS,
             "gain_in_normalized_discounted_cumulative_gain_at_25": {
                 name: {"difference": round(difference, 4), "standard_error": round(error, 4)}
                 for name, (difference, error) in self.gain.items()
@@ -154,26 +80,8 @@ class Evaluation:
             },
             "slices": {name: {row: _rounded(values) for row, values in rows_.items()} for name, rows_ in self.slices.items()},
             "catalogue": {row: _rounded(values) for row, values in self.catalogue.items()},
+            "fitted_on": {row: {"events": events, "of": total} for row, (events, total) in self.fitted_on.items()},
         }
-
-
-def hold_out(split: EvaluationSplit, sequences: Sequences, states: UserStates, *, with_peers: bool = True) -> HeldOut:
-    """Cut the test users' events at the split, and keep the model's state of them in between.
-
-    Args:
-        split: Who is tested and where each history is cut.
-        sequences: Whole histories, hidden events included.
-        states: Of `split.user_rows`, after the kept events only.
-        with_peers: Whether plain recommenders are fitted too, to stand beside the model.
-    """
-    starts = sequences.user_offsets[split.user_rows]
-    history = sequences.item_rows[ranges(starts, split.keep_counts)].astype(np.int64)
-    truth = sequences.item_rows[ranges(starts + split.keep_counts, split.truth_counts)].astype(np.int64)
-    own = OwnItems(states.own_offsets, states.own_item_rows, states.own_item_scores)
-    kept, hidden = _offsets(split.keep_counts), _offsets(split.truth_counts)
-    begins_session = np.asarray(sequences.session_starts[starts + split.keep_counts])
-    peers = peer_lists(sequences.truncate(split.user_rows, split.keep_counts), split.user_rows) if with_peers else None
-    return HeldOut(split.user_rows, states.query, own, kept, history, hidden, truth, begins_session, peers)
 
 
 def evaluate(
@@ -197,6 +105,7 @@ def evaluate(
     num_items = len(item_bias)
     ranked = int(np.count_nonzero(np.asarray(num_events)))
     seen_by = _num_users_before(held_out, np.asarray(num_users, dtype=np.int64))[:ranked]
+    hidden_events, held_out = len(held_out.truth_item_rows), held_out.counted()
     lists = {
         "model": model_lists(held_out, item_vectors[:ranked], item_bias[:ranked]),
         "popularity": popularity(seen_by, len(held_out)),
@@ -227,12 +136,14 @@ def evaluate(
         rows,
         len(held_out),
         len(held_out.truth_item_rows),
+        hidden_events,
         gain,
         {name: len(users) for name, users in asked.items()},
         figures.intervals({name: own[name] for name in list(lists)[:3]})
         | figures.intervals({name: own[name] for name in list(lists)[3:]}),
         _slices(held_out, lists, everybody if held_out.peers is None else held_out.peers.asked, np.asarray(num_events)),
         catalogue,
+        {} if held_out.peers is None else held_out.peers.fitted_on,
     )
 
 
@@ -265,28 +176,5 @@ def _num_users_before(held_out: HeldOut, num_users: Rows) -> Rows:
     return num_users - np.bincount(only_hidden % max(1, len(num_users)), minlength=len(num_users))
 
 
-def _offsets(lengths: Rows) -> Rows:
-    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
-
-
-def _stored_peers(table: pa.Table) -> PeerLists | None:
-    if _PEER_ASKED not in table.column_names:
-        return None
-    names = [name for name in table.column_names if name.startswith(_PEER)]
-    lists = {name.removeprefix(_PEER): np.asarray(_csr(table, name)[1], dtype=np.int64).reshape(-1, DEPTH) for name in names}
-    return PeerLists(np.flatnonzero(table[_PEER_ASKED].to_numpy()), lists)
-
-
 def _rounded(values: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in values.items()}
-
-
-def _lists(offsets: Rows, values: npt.NDArray[Any]) -> pa.Array:
-    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(values))
-
-
-def _csr(table: pa.Table, name: str) -> tuple[Rows, npt.NDArray[Any]]:
-    """Offsets and values of a list column."""
-    column = table[name].combine_chunks()
-    lengths = column.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-    return _offsets(lengths), column.flatten().to_numpy(zero_copy_only=False)

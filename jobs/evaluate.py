@@ -14,7 +14,8 @@ import typer
 from safetensors import safe_open
 
 from hrnn import evaluation
-from hrnn.evaluation import Evaluation, HeldOut
+from hrnn.evaluation import Evaluation
+from hrnn.held_out import HeldOut
 from hrnn.sequences import Sequences
 from hrnn.splits import evaluation_split, ranges
 from jobs.cli import job_main
@@ -25,7 +26,7 @@ from schemas import columns
 from schemas.errors import DataError
 from schemas.manifest import Manifest, fingerprint
 
-_VERSION = 2  # of what is made of the same solution version
+_VERSION = 3  # of what is made of the same solution version
 _HEADLINE = "normalized_discounted_cumulative_gain_at_25"
 
 _NAMES = {
@@ -131,7 +132,13 @@ def table_lines(document: dict[str, Any]) -> list[str]:
         for name, users in document["users"].items()
         if users < document["test_users"]
     ]
-    lines.append(f"{document['test_users']:,} test users, {document['truth_events']:,} hidden events")
+    lines += [
+        f"{name} was fitted on {part['events']:,} of {part['of']:,} known events"
+        for name, part in document["fitted_on"].items()
+    ]
+    lines.append(f"{document['test_users']:,} test users, {document['hidden_events']:,} hidden events")
+    if document["truth_events"] < document["hidden_events"]:
+        lines.append(f"{document['truth_events']:,} of them count by the solution's event rules, and alone were right answers")
     return lines
 
 

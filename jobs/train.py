@@ -19,7 +19,7 @@ from jobs.explanation.page import ReportInputs
 from jobs.explanation.report import training_report
 from jobs.storage.folders import StepFolder, scratch_folder
 from jobs.training.checkpoints import WorkspaceCheckpoints
-from jobs.training.fit import FitOrder, FittedRecipe, fit
+from jobs.training.fit import FitOrder, FittedRecipe, fit, trained_peers, weights_in
 from jobs.training.launch import Launch
 from jobs.training.options import Nnodes, NodeRank, NprocPerNode, RdzvBackend, RdzvEndpoint, RdzvId
 from jobs.training.publication import copy_attributes, measure, write_curve, write_model, write_states
@@ -50,6 +50,7 @@ def train(
     events_config: Sequence[Mapping[str, Any]] | None = None,
     hpo: Mapping[str, Any] | None = None,
     auto_ml: bool = False,
+    gru_baseline: bool = True,
     launch: Launch | None = None,
 ) -> dict[str, Any]:
     """Train, measure and publish one solution version; nothing is done where the same one lies there already.
@@ -69,6 +70,7 @@ def train(
         event_type, event_value_threshold, events_config: schemas.event_rules.event_rules, for aws-hrnn.
         hpo: Fields of schemas.solutions.Hpo: hyperparameters are searched for; None: they are not.
         auto_ml: The HRNN recipes are tried with their defaults, and the best one kept.
+        gru_baseline: A GRU that knows no users is trained too and stands in the table; it takes about a third of the time.
         launch: Ranks and nodes.
 
     Returns:
@@ -95,6 +97,7 @@ def train(
         events_config=events_config,
         hpo=hpo,
         auto_ml=auto_ml,
+        gru_baseline=gru_baseline,
     )
     launch = launch or Launch()
     source, folder = StepFolder(sequences_uri), StepFolder(output_uri)
@@ -137,7 +140,17 @@ def _fit_and_publish(
         return None
     model = write_model(folder, scratch, fitted.nightly, fitted.evaluation, fitted.parameters)
     curve = write_curve(folder, scratch, fitted.curve)
-    measured, evaluation = measure(folder, scratch, fitted.evaluation, sequences, prepared.split, staged)
+    event_weights = weights_in(staged.arrays, order)
+    measured, evaluation = measure(
+        folder,
+        scratch,
+        fitted.evaluation,
+        sequences,
+        prepared.split,
+        staged,
+        other_peers=trained_peers(order, fitted, event_weights),
+        event_weights=event_weights,
+    )
     states, shards = write_states(folder, scratch, fitted.nightly, sequences, staged)
     attributes = copy_attributes(folder, scratch, source, staged.manifest)
     catalogue = folder.put_file(staged.catalogue, folder.own("catalogue.parquet"), rows=sequences.num_items)
@@ -235,6 +248,7 @@ def run(
     hpo_parallel_jobs: Annotated[int, typer.Option(min=1, max=MOST_PARALLEL_JOBS, help="--hpo: at the same time.")] = 1,
     hpo_ranges: Annotated[str, typer.Option(help='--hpo: JSON: {"bptt": [4, 16]}; else the whole ranges.')] = "{}",
     auto_ml: Annotated[bool, typer.Option("--auto-ml", help="Try the HRNN recipes, keep the best (performAutoML).")] = False,
+    gru_baseline: Annotated[bool, typer.Option(help="Train a GRU without users, too, for the table of baselines.")] = True,
     nproc_per_node: NprocPerNode = None,
     nnodes: Nnodes = 1,
     node_rank: NodeRank = 0,
@@ -262,6 +276,7 @@ def run(
         events_config=None if events_config is None else _json(events_config, "--events-config", list),
         hpo=searched if hpo else None,
         auto_ml=auto_ml,
+        gru_baseline=gru_baseline,
         launch=Launch(
             nproc_per_node=nproc_per_node,
             nnodes=nnodes,

@@ -93,6 +93,9 @@ class Training(Section):
     events_config: tuple[EventParameters, ...] | None = Field(
         default=None, description="Personalize's eventParametersList: every type that is to be predicted, with its weight"
     )
+    gru_baseline: Annotated[bool, Field(strict=True)] = Field(
+        default=True, description="train a GRU without users, too, for the table of baselines; takes about a third of the time"
+    )
 
 
 class Solution(Section):

@@ -59,7 +59,14 @@ def circular_histories(num_users: int, num_items: int, seed: int = 0) -> list[li
     return histories
 
 
-def publish_sequences(sequences: Sequences, uri: str, scratch: Path, num_shards: int = 2, fingerprint: str = "a" * 64) -> str:
+def publish_sequences(
+    sequences: Sequences,
+    uri: str,
+    scratch: Path,
+    num_shards: int = 2,
+    fingerprint: str = "a" * 64,
+    event_types: tuple[str, ...] = ("x",),
+) -> str:
     """Write a sequences folder as `hrnn sessionize` does; users are called "user 0", items "item 0", and so on."""
     folder, local = StepFolder(uri), scratch / "part.parquet"
     users = np.repeat(np.arange(sequences.num_users), np.diff(sequences.user_offsets))
@@ -98,6 +105,6 @@ def publish_sequences(sequences: Sequences, uri: str, scratch: Path, num_shards:
     }
     pq.write_table(pa.table(catalogue), local)
     files.append(folder.put_file(local, folder.own("catalogue.parquet")))
-    facts = {"shards": shards, "catalogue": files[-1].path, "event_types": ["x"], "hash_seed": 0, "gap_seconds": 1800}
+    facts = {"shards": shards, "catalogue": files[-1].path, "event_types": [*event_types], "hash_seed": 0, "gap_seconds": 1800}
     folder.publish("sequences", fingerprint, {}, [], files, facts=facts)
     return folder.uri

@@ -6,12 +6,14 @@ so that a hundred million events cost no more than two million.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
-from hrnn.peers import NIGHTLY
+from hrnn.peers import NIGHTLY, Fit
 from hrnn.peers.moments import moments_after
 from hrnn.protocols.next_night import lists_of
 from hrnn.sequences import Sequences
@@ -31,13 +33,28 @@ class PeerLists:
     Attributes:
         asked: int64 [A], which test users, rising numbers from 0.
         lists: Peer -> int64 [A, 25], best first, -1 fills.
+        fitted_on: Peer -> on how many events it was fitted, and how many are known; those alone that were fitted on a part.
     """
 
     asked: Rows
     lists: dict[str, Rows]
+    fitted_on: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def of(self, users: Rows) -> PeerLists:
+        """Of some of the test users, given by rising numbers; `asked` counts among these."""
+        chosen = np.isin(self.asked, users)
+        asked = np.searchsorted(users, self.asked[chosen])
+        return PeerLists(asked, {name: lists[chosen] for name, lists in self.lists.items()}, self.fitted_on)
 
 
-def peer_lists(known: Sequences, user_rows: Rows, *, seed: int = 0, names: tuple[str, ...] = NAMES) -> PeerLists:
+def peer_lists(
+    known: Sequences,
+    user_rows: Rows,
+    *,
+    seed: int = 0,
+    names: tuple[str, ...] = NAMES,
+    others: Mapping[str, Fit] = MappingProxyType({}),
+) -> PeerLists:
     """Fit peers on what is known, and let them recommend as of each test user's last known event.
 
     Args:
@@ -45,23 +62,26 @@ def peer_lists(known: Sequences, user_rows: Rows, *, seed: int = 0, names: tuple
         user_rows: int64 [V], the test users, each with one known event at least.
         seed: Of what is drawn.
         names: Keys of hrnn.peers.NIGHTLY.
+        others: More peers, by name.
     """
     random = np.random.Generator(np.random.Philox(key=seed))
     most = min(MOST_USERS, max(1, _MOST_CELLS // max(1, known.num_items)))
     asked = np.sort(random.permutation(len(user_rows))[:most])
     users = user_rows[asked]
     if len(users) == 0:
-        return PeerLists(asked, {name: np.zeros((0, 25), dtype=np.int64) for name in names})
+        return PeerLists(asked, {name: np.zeros((0, 25), dtype=np.int64) for name in (*names, *others)})
     last = known.user_offsets[:-1][users] + known.history_lengths[users] - 1
     moments = moments_after(known, users, np.asarray(known.timestamps[last]))
     some = _some_users(known, random)
     seen = some.item_counts() > 0
-    lists = {}
-    for name in names:
+    sizes = int(some.history_lengths.sum()), int(known.history_lengths.sum())
+    lists, fitted_on = {}, {}
+    for name, fit in {**{name: NIGHTLY[name] for name in names}, **others}.items():
         whole = name.startswith("popularity")
-        peer = NIGHTLY[name](known if whole else some)
-        lists[name] = lists_of(peer.scores, moments, known.item_counts() > 0 if whole else seen)
-    return PeerLists(asked, lists)
+        lists[name] = lists_of(fit(known if whole else some).scores, moments, known.item_counts() > 0 if whole else seen)
+        if not whole and sizes[0] < sizes[1]:
+            fitted_on[name] = sizes
+    return PeerLists(asked, lists, fitted_on)
 
 
 def _some_users(sequences: Sequences, random: np.random.Generator) -> Sequences:

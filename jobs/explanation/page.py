@@ -77,7 +77,7 @@ def solution_page(inputs: ReportInputs, explained: Explained | None, why_no_user
     plots, curves_note = curves(inputs.curve, inputs.best_epoch)
     counts = dict(inputs.counts)
     if "truth_events" in inputs.metrics:
-        counts["hidden_events"] = inputs.metrics["truth_events"]
+        counts["hidden_events"] = inputs.metrics.get("hidden_events", inputs.metrics["truth_events"])
     training = inputs.config.get("settings", {})
     others = {key: value for key, value in inputs.config.items() if key not in ("settings", "hyperparameters", "recipe")}
     groups = {"Hyperparameters": inputs.hyperparameters, "Training": {**others, **training}}

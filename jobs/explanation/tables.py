@@ -90,14 +90,25 @@ def tables(document: Mapping[str, Any]) -> tuple[Table, ...]:
     if document.get("table"):
         without = "coverage" if document.get("catalogue") else ""  # it stands among its like, below
         rows = {name: {key: value for key, value in row.items() if key != without} for name, row in document["table"].items()}
-        found.append(_comparison(rows, document.get("intervals", {}), document.get("users", {})))
+        found.append(_comparison(rows, document.get("intervals", {}), document.get("users", {}), _parts(document)))
     found += [_slice(name, groups) for name, groups in _sliced(document.get("slices", {})).items()]
     if document.get("catalogue"):
         found.append(_catalogue(document["catalogue"]))
     return tuple(found)
 
 
-def _comparison(rows: Rows, intervals: Mapping[str, Any], users: Mapping[str, int]) -> Table:
+def _parts(document: Mapping[str, Any]) -> str:
+    """Which hidden events were right answers, and which baselines saw a part of the events, where it is not all."""
+    said = ""
+    right, hidden = document.get("truth_events", 0), document.get("hidden_events", 0)
+    if right < hidden:
+        said += f" {right:,} of {hidden:,} hidden events count by the solution's event rules, and alone were right answers."
+    for name, part in document.get("fitted_on", {}).items():
+        said += f" The {name} was fitted on {part['events']:,} of {part['of']:,} known events."
+    return said
+
+
+def _comparison(rows: Rows, intervals: Mapping[str, Any], users: Mapping[str, int], parts: str) -> Table:
     keys = _ordered(rows.values())
     best = {key: max((float(row[key]) for row in rows.values() if key in row), default=math.nan) for key in keys}
     note = (
@@ -109,6 +120,7 @@ def _comparison(rows: Rows, intervals: Mapping[str, Any], users: Mapping[str, in
     some = len(set(users.values())) > 1
     if some:
         note += " Baselines that take long were asked for some of the users only."
+    note += parts
     table_rows = []
     for name, row in rows.items():
         cells = tuple(_cell(row.get(key), best[key], intervals.get(name, {}).get(key)) for key in keys)

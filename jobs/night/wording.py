@@ -38,9 +38,9 @@ def metric_table(solutions: dict[str, dict[str, Any]]) -> tuple[tuple[str, ...],
     """Columns (every solution, popularity, personal popularity, the best other baseline) and rows of the metrics.
 
     Args:
-        solutions: Name -> its metrics.json. All are measured on the same users, so the baselines are the same for all.
+        solutions: Name -> its metrics.json. The baselines shown are those of the solution that has most of them.
     """
-    first = next(iter(solutions.values()))["table"]
+    first = max(solutions.values(), key=lambda found: len(found["table"]))["table"]
     columns = {name: found["table"][MODEL] for name, found in solutions.items()}
     others = [name for name in _baselines(first) if name not in (POPULARITY, PERSONAL)]
     columns |= {f"{name} " if name in columns else name: first[name] for name in (POPULARITY, PERSONAL, *others[:1])}

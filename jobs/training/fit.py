@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from hrnn.blending import fit_weights
 from hrnn.models import model_for
 from hrnn.models.hrnn import Hrnn, Variant
 from hrnn.own_items import repeat_odds
+from hrnn.peers import Fit
+from hrnn.peers.shuffled_gru import ShuffledGru
 from hrnn.preparation import Prepared, shape_of
 from hrnn.recency import Trends
 from hrnn.related_items import SimilarItems
@@ -64,6 +67,7 @@ class FitOrder:
         identity: Fingerprint of the solution version.
         checkpoints_uri: Where checkpoints live.
         rules: Which events are targets; None: all.
+        gru_baseline: Whether a plain GRU is trained too, to stand beside the model.
     """
 
     recipe: str
@@ -74,6 +78,7 @@ class FitOrder:
     identity: str
     checkpoints_uri: str
     rules: EventRules | None = None
+    gru_baseline: bool = True
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,25 @@ def weigh(
     facts = _outcome(order, sequences, trained)
     views = NightlyView(everything, cut, order.gap_seconds), EvaluationView(known)
     return FittedRecipe(*views, parameters, trained.curve, facts)
+
+
+def trained_peers(
+    order: FitOrder, fitted: FittedRecipe, event_weights: npt.NDArray[np.float32] | None = None
+) -> dict[str, Fit]:
+    """Baselines that are trained as the model was: a GRU that knows no users, with two fifths of the model's epochs.
+
+    None where the recipe has no training of its own that such a baseline could be measured by.
+    """
+    if not order.gru_baseline or "epochs" not in fitted.facts:
+        return {}
+    limit = order.settings.time_limit_seconds
+    settings = replace(
+        order.settings,
+        epochs=max(1, fitted.facts["epochs"] * 2 // 5),
+        time_limit_seconds=None if limit is None else limit * 0.4,
+    )
+    width = fitted.facts["shape"]["hidden_dimension"]
+    return {"shuffled GRU": partial(ShuffledGru, settings=settings, hidden_dimension=width, event_weights=event_weights)}
 
 
 def _outcome(order: FitOrder, sequences: Sequences, trained: Trained) -> dict[str, Any]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hrnn.evaluation import Evaluation, evaluate, hold_out
+from hrnn.evaluation import Evaluation, evaluate
+from hrnn.held_out import hold_out
 from hrnn.past_events import PastEvents, past_events
+from hrnn.peers import Fit
 from hrnn.sequences import Sequences
 from hrnn.session_model import ScoringModel, UserStates
 from hrnn.splits import EvaluationSplit
@@ -98,11 +102,22 @@ def copy_attributes(folder: StepFolder, scratch: Path, source: StepFolder, seque
 
 
 def measure(
-    folder: StepFolder, scratch: Path, model: ScoringModel, sequences: Sequences, split: EvaluationSplit, staged: Staged
+    folder: StepFolder,
+    scratch: Path,
+    model: ScoringModel,
+    sequences: Sequences,
+    split: EvaluationSplit,
+    staged: Staged,
+    *,
+    other_peers: Mapping[str, Fit] | None = None,
+    event_weights: npt.NDArray[np.float32] | None = None,
 ) -> tuple[list[FileEntry], Evaluation]:
-    """Rank for the test users as they were before their hidden events; returns held-out table and metrics.json, and metrics."""
+    """Rank for the test users as they were before their hidden events; returns held-out table and metrics.json, and metrics.
+
+    `other_peers` and `event_weights` are those of `hrnn.held_out.hold_out`.
+    """
     states = model.user_states(sequences.truncate(split.user_rows, split.keep_counts), split.user_rows)
-    held_out = hold_out(split, sequences, states)
+    held_out = hold_out(split, sequences, states, other_peers=other_peers, event_weights=event_weights)
     catalogue = staged.catalogue_table([columns.NUM_EVENTS, columns.NUM_USERS])
     evaluation = evaluate(
         held_out,

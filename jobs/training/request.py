@@ -37,6 +37,7 @@ class Request:
         rules: Which events are targets; None: all.
         hpo: Bounds of a search for hyperparameters; None: none.
         auto_ml: Whether the recipe is searched for.
+        gru_baseline: Whether a plain GRU is trained too, to stand beside the model.
     """
 
     recipe: str
@@ -47,6 +48,7 @@ class Request:
     rules: EventRules | None
     hpo: Hpo | None
     auto_ml: bool
+    gru_baseline: bool
 
     def config(self) -> dict[str, Any]:
         """What of it decides about the result."""
@@ -61,6 +63,7 @@ class Request:
             "events": None if self.rules is None else asdict(self.rules),
             "hpo": hpo,
             "auto_ml": self.auto_ml,
+            "gru_baseline": self.gru_baseline,
         }
 
     def order(self, sequences: Manifest, folder: str) -> FitOrder:
@@ -79,6 +82,7 @@ class Request:
             identity=fingerprint("train", self.config(), [sequences.fingerprint]),
             checkpoints_uri=join(folder, "checkpoints"),
             rules=self.rules,
+            gru_baseline=self.gru_baseline,
         )
 
     def search(self, folder: str) -> Search | None:
@@ -104,6 +108,7 @@ def read_request(
     events_config: Sequence[Mapping[str, Any]] | None,
     hpo: Mapping[str, Any] | None,
     auto_ml: bool,
+    gru_baseline: bool,
 ) -> Request:
     """Check what `jobs.train.train` was told; see there.
 
@@ -142,6 +147,7 @@ def read_request(
         rules=event_rules(event_type, event_value_threshold, events_config),
         hpo=_hpo(hpo),
         auto_ml=auto_ml,
+        gru_baseline=gru_baseline,
     )
     wanted = request.search("")
     if wanted is not None:

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hrnn.batching import Rows
 from hrnn.blending import Examples
-from hrnn.evaluation import evaluate, hold_out
+from hrnn.evaluation import evaluate
+from hrnn.held_out import hold_out
 from hrnn.models import model_for
 from hrnn.own_items import repeat_odds
 from hrnn.preparation import Prepared
@@ -42,6 +44,7 @@ from jobs.training.fit import (
     weights_in,
 )
 from jobs.training.launch import Launch
+from schemas.errors import DataError
 from schemas.manifest import fingerprint
 from schemas.recipes import RECIPE_ARN, RECIPES, hrnn_hyperparameters, parse_hyperparameters
 from schemas.solutions import Hpo
@@ -191,13 +194,14 @@ def _tried(
     trained = Trained({}, [], 0)
     if entry.fit is not None:
         model: ScoringModel = entry.fit(prepared.learnt_from, order.hyperparameters)
-        objective = measured(model, prepared, order.settings.seed)
+        objective = measured(model, prepared, order.settings.seed, weights_in(arrays, order))
     else:
         found = train_ranks(order, arrays, launch, own_scratch)
         assert found is not None
         trained = found
         if asks_by_item(order):
-            objective = measured(similar_items(order, sequences, trained), prepared, order.settings.seed)
+            similar = similar_items(order, sequences, trained)
+            objective = measured(similar, prepared, order.settings.seed, weights_in(arrays, order))
         else:
             objective = measured_paths(order, sequences, prepared, trained, arrays)
     parsed = order.hyperparameters.model_dump()
@@ -223,10 +227,11 @@ def measured_paths(order: FitOrder, sequences: Sequences, prepared: Prepared, tr
     model = model_of(order, sequences, trained)
     kept = np.setdiff1d(np.arange(len(prepared.examples.user_rows)), measuring_examples(prepared, order.settings.seed))
     weighing = replace(prepared, examples=_some(prepared.examples, kept))
-    now, later = path_weights(order, model, weighing, weights_in(arrays, order))
+    event_weights = weights_in(arrays, order)
+    now, later = path_weights(order, model, weighing, event_weights)
     learnt_from = prepared.learnt_from
     fitted = Fitted(model, now, later, repeat_odds(learnt_from), Trends(learnt_from))
-    return measured(EvaluationView(fitted), prepared, order.settings.seed)
+    return measured(EvaluationView(fitted), prepared, order.settings.seed, event_weights)
 
 
 def measuring_examples(prepared: Prepared, seed: int) -> Rows:
@@ -236,15 +241,26 @@ def measuring_examples(prepared: Prepared, seed: int) -> Rows:
     return np.sort(order[: max(1, len(order) // 2)][:_MOST_EXAMPLES])
 
 
-def measured(model: ScoringModel, prepared: Prepared, seed: int) -> float:
-    """NDCG@25 of a model on the measuring half of the examples."""
+def measured(model: ScoringModel, prepared: Prepared, seed: int, event_weights: npt.NDArray[np.float32] | None = None) -> float:
+    """NDCG@25 of a model on the measuring half of the examples; with event weights, events of weight 0 are no right answers.
+
+    Raises:
+        DataError: No event is left to measure by.
+    """
     examples = _some(prepared.examples, measuring_examples(prepared, seed))
     by_user = np.argsort(examples.user_rows)
     split = EvaluationSplit(examples.user_rows[by_user], examples.keep_counts[by_user], examples.truth_counts[by_user])
     available = prepared.available
     states = model.user_states(available.truncate(split.user_rows, split.keep_counts), split.user_rows)
     counts = available.item_counts()
-    found = evaluate(hold_out(split, available, states), model.item_vectors(), model.item_bias(), counts, counts)
+    held_out = hold_out(split, available, states, with_peers=False, event_weights=event_weights)
+    found = evaluate(held_out, model.item_vectors(), model.item_bias(), counts, counts)
+    if found.hidden_events and not found.test_users:
+        raise DataError(
+            "a search has nothing to measure by: of the events that it keeps for that, none meets the solution's event rules",
+            value=found.hidden_events,
+            remedy="Lower event_value_threshold, name more types, or train without a search.",
+        )
     return found.rows["model"][METRIC]
 
 

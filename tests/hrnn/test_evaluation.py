@@ -9,7 +9,8 @@ import torch
 
 from hrnn import metrics
 from hrnn.baselines import personal_popularity, popularity
-from hrnn.evaluation import HeldOut, evaluate, hold_out
+from hrnn.evaluation import evaluate
+from hrnn.held_out import HeldOut, hold_out
 from hrnn.models.popularity import PopularityCount
 from hrnn.sequences import Sequences
 from hrnn.session_model import UserStates
@@ -146,3 +147,54 @@ def test_personal_popularity_agrees_with_a_plain_loop() -> None:
         newest = {item: position for position, item in enumerate(history)}
         own = sorted(newest, key=lambda item: (-history.count(item), -newest[item]))
         assert listed.tolist() == (own + [item for item in popular if item not in newest])[:25]
+
+
+def test_events_that_do_not_count_are_no_right_answers() -> None:
+    histories = [[0, 1, 2, 3], [0, 1, 2, 3], [3, 2, 1, 0]]
+    sequences, split = sequences_of(histories, 4), split_of((0, 2, 2), (1, 2, 2), (2, 2, 2))
+    weights = np.asarray([1, 1, 0, 1, 1, 1, 0, 0, 1, 1, 0.5, 0], dtype=np.float32)
+    states = UserStates.without_own_items(torch.zeros(3, 4))
+    held_out = hold_out(split, sequences, states, event_weights=weights)
+    bias = torch.tensor([4.0, 3.0, 2.0, 1.0])  # everybody is given 0, 1, 2, 3
+    stored = HeldOut.from_table(held_out.to_table(), 4)
+    for each in (held_out, stored):
+        found = evaluate(each, torch.zeros(4, 4), bias, *counts_of(histories, 4))
+        # Item 3 at rank 4 for the first user, item 1 at rank 2 for the last; nothing counts for the second.
+        assert found.rows["model"]["mean_reciprocal_rank_at_25"] == pytest.approx((1 / 4 + 1 / 2) / 2)
+        assert (found.test_users, found.truth_events, found.hidden_events) == (2, 2, 6)
+        assert found.to_document()["truth"] == "hidden events that the solution's event rules count"
+        assert set(found.users.values()) == {2}
+        # Popularity is counted without any hidden event, those that don't count included.
+        plain = evaluate(hold_out(split, sequences, states), torch.zeros(4, 4), bias, *counts_of(histories, 4))
+        assert found.catalogue["popularity"]["novelty"] == plain.catalogue["popularity"]["novelty"]
+    assert plain.to_document()["truth"] == "every hidden event"
+
+
+def test_own_items_and_peers_stay_with_their_users_where_others_are_not_measured() -> None:
+    histories = [[0, 1, 2], [1, 2, 3], [2, 3, 0], [3, 0, 1]]
+    sequences, split = sequences_of(histories, 4), split_of(*((user, 2, 1) for user in range(4)))
+    own = np.asarray([2, 3, 0, 1])  # what each takes next
+    states = UserStates(torch.zeros(4, 4), np.arange(5), own, np.ones(4, dtype=np.float32))
+    weights = np.tile(np.asarray([1, 1, 0, 1, 1, 1], dtype=np.float32), 2)
+    held_out = hold_out(split, sequences, states, event_weights=weights).counted()
+    assert held_out.user_rows.tolist() == [1, 3]
+    assert held_out.history_item_rows.tolist() == [1, 2, 3, 0]
+    found = evaluate(held_out, torch.zeros(4, 4), torch.zeros(4), *counts_of(histories, 4))
+    assert found.rows["model"]["mean_reciprocal_rank_at_25"] == 1.0
+    assert held_out.peers is not None
+    whole = hold_out(split, sequences, states).peers
+    assert whole is not None
+    assert held_out.peers.asked.tolist() == [0, 1]
+    for name, lists in held_out.peers.lists.items():
+        assert np.array_equal(lists, whole.lists[name][[1, 3]])
+
+
+def test_where_no_hidden_event_counts_nobody_is_measured() -> None:
+    histories = [[0, 1, 2], [2, 1, 0]]
+    sequences, split = sequences_of(histories, 3), split_of((0, 2, 1), (1, 2, 1))
+    states = UserStates.without_own_items(torch.zeros(2, 3))
+    weights = np.asarray([1, 1, 0, 1, 1, 0], dtype=np.float32)
+    held_out = hold_out(split, sequences, states, event_weights=weights)
+    found = evaluate(held_out, torch.zeros(3, 3), torch.zeros(3), *counts_of(histories, 3))
+    assert (found.test_users, found.truth_events, found.hidden_events) == (0, 0, 2)
+    assert set(found.rows["model"].values()) == {0.0}

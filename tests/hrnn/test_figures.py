@@ -8,7 +8,8 @@ import torch
 from small_sequences import circular_histories, random_histories, sequences_of
 
 from hrnn import figures
-from hrnn.evaluation import HeldOut, evaluate, hold_out
+from hrnn.evaluation import evaluate
+from hrnn.held_out import HeldOut, hold_out
 from hrnn.peers.lists import MOST_USERS, NAMES, peer_lists
 from hrnn.session_model import UserStates
 from hrnn.splits import evaluation_split

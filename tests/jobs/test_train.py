@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import jobs.training.fit
 from hrnn.distributed import Ranks
 from hrnn.recency import WINDOWS_DAYS
 from hrnn.sequences import Sequences
+from hrnn.splits import evaluation_split, ranges
+from jobs.evaluate import evaluate, table_lines
 from jobs.storage.folders import StepFolder
 from jobs.train import train
 from jobs.train_worker import work
@@ -42,9 +45,9 @@ def _trained_here() -> Iterator[None]:
         yield
 
 
-def published(tmp_path: Path, sequences: Sequences = CIRCLE) -> str:
+def published(tmp_path: Path, sequences: Sequences = CIRCLE, event_types: tuple[str, ...] = ("x",)) -> str:
     (tmp_path / "parts").mkdir()
-    return publish_sequences(sequences, str(tmp_path / "sequences"), tmp_path / "parts")
+    return publish_sequences(sequences, str(tmp_path / "sequences"), tmp_path / "parts", event_types=event_types)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +113,32 @@ def test_the_model_beats_popularity_where_the_next_item_is_plain_to_see(version:
     table = version.require("solution_version").facts["evaluation"]["table"]
     assert table["model"]["mean_reciprocal_rank_at_25"] > 0.8
     assert table["popularity"]["mean_reciprocal_rank_at_25"] < 0.5
+
+
+def test_a_plain_gru_stands_in_the_table_unless_it_is_not_wanted(version: StepFolder, tmp_path: Path) -> None:
+    table = version.require("solution_version").facts["evaluation"]["table"]
+    assert table["shuffled GRU"]["mean_reciprocal_rank_at_25"] > table["popularity"]["mean_reciprocal_rank_at_25"]
+    told = evaluate(solution_uri=version.uri)
+    assert told["table"] == table
+    output = str(tmp_path / "without")
+    train(sequences_uri=published(tmp_path), output_uri=output, epochs=1, gru_baseline=False, **SMALL)
+    assert "shuffled GRU" not in StepFolder(output).require("solution_version").facts["evaluation"]["table"]
+
+
+def test_only_events_that_count_are_right_answers(tmp_path: Path) -> None:
+    bought = replace(CIRCLE, event_types=(CIRCLE.item_rows % 3 == 0).astype(np.int32))
+    output = str(tmp_path / "version")
+    train(sequences_uri=published(tmp_path, bought, ("view", "buy")), output_uri=output, epochs=1, event_type="buy", **SMALL)
+    told = evaluate(solution_uri=output, sequences_uri=str(tmp_path / "sequences"))
+    split = evaluation_split(bought.history_lengths)
+    truth = bought.item_rows[ranges(bought.user_offsets[split.user_rows] + split.keep_counts, split.truth_counts)]
+    assert 0 < told["truth_events"] == np.count_nonzero(truth % 3 == 0) < told["hidden_events"] == len(truth)
+    assert told["truth"] == "hidden events that the solution's event rules count"
+    assert f"{told['truth_events']:,} of them count by the solution's event rules, and alone were right answers" in table_lines(
+        told
+    )
+    report = StepFolder(output).require("solution_version").facts["report"]
+    assert "hidden events count by the solution" in (tmp_path / "version" / report).read_text()
 
 
 def test_nothing_but_the_version_is_left_behind(version: StepFolder) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_sequences import circular_histories, publish_sequences, sequences_of
@@ -10,12 +11,15 @@ from small_sequences import circular_histories, publish_sequences, sequences_of
 import jobs.training.fit
 import jobs.training.search
 from hrnn.distributed import Ranks
+from hrnn.models.popularity import PopularityCount
+from hrnn.preparation import prepare
 from jobs.storage.folders import StepFolder
 from jobs.train import train
 from jobs.train_worker import work
 from jobs.training.launch import Launch
+from jobs.training.search import measured, measuring_examples
 from jobs.training.spec import WorkerSpec
-from schemas.errors import ConfigError, MachineError
+from schemas.errors import ConfigError, DataError, MachineError
 
 CIRCLE = sequences_of(circular_histories(80, 15))
 HPO: dict[str, Any] = {"max_jobs": 3, "ranges": {"hidden_dimension": [32, 36], "bptt": [2, 8]}}
@@ -85,6 +89,20 @@ def test_an_interrupted_search_repeats_no_finished_trial(
     assert cut.file(cut.facts["model"]).sha256 == whole.file(whole.facts["model"]).sha256
     objectives = [[trial["objective"] for trial in version.facts["search"]["trials"]] for version in (cut, whole)]
     assert objectives[0] == objectives[1]
+
+
+def test_the_objective_is_of_events_that_count() -> None:
+    prepared = prepare(CIRCLE, 0)
+    popularity = PopularityCount.fit(prepared.available)
+    everything = np.ones(CIRCLE.num_events, dtype=np.float32)
+    assert measured(popularity, prepared, 0, everything) == measured(popularity, prepared, 0)
+    example, examples = measuring_examples(prepared, 0)[0], prepared.examples
+    item = CIRCLE.item_rows[CIRCLE.user_offsets[examples.user_rows[example]] + examples.keep_counts[example]]
+    rank = 1 + int((-popularity.item_bias()).argsort(stable=True).tolist().index(item))
+    only = (CIRCLE.item_rows == item).astype(np.float32)
+    assert measured(popularity, prepared, 0, only) == pytest.approx(1 / np.log2(1 + rank))
+    with pytest.raises(DataError, match="nothing to measure by"):
+        measured(popularity, prepared, 0, 0 * everything)
 
 
 def test_automl_keeps_the_recipe_that_predicts_best(trained: list[WorkerSpec], uri: str, tmp_path: Path) -> None:

@@ -1,0 +1,198 @@
+"""What a model is measured by: test users, their known events, its state after these, and the events it has not seen.
+
+The stored table holds all that `hrnn evaluate` needs beside the item vectors that its queries multiply and the catalogue, so
+that any recipe is measured again by the same few lines, without its model's code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from hrnn.metrics import DEPTH
+from hrnn.peers import Fit
+from hrnn.peers.lists import PeerLists, peer_lists
+from hrnn.scoring import OwnItems
+from hrnn.sequences import Sequences
+from hrnn.session_model import UserStates
+from hrnn.splits import EvaluationSplit, ranges
+from schemas import columns
+
+Rows = npt.NDArray[np.int64]
+
+HISTORY_ITEM_ROWS = "history_item_rows"
+TRUTH_ITEM_ROWS = "truth_item_rows"
+_BEGINS_SESSION = "begins_session"
+_COUNTS = "truth_counts"
+_PEER_ASKED = "peer_asked"
+_PEER = "list: "
+_FITTED_ON = "fitted_on"
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The test users: what they did, what they did next, and what the model knows of them in between.
+
+    Attributes:
+        user_rows: int64 [V].
+        queries: float32 [V, D], after the kept events.
+        own: Own items of the V users, after the kept events.
+        history_offsets, history_item_rows: Kept events, oldest first: user v's are [offsets[v], offsets[v + 1]).
+        truth_offsets, truth_item_rows: Hidden events, likewise.
+        counts: bool, parallel to `truth_item_rows`: which hidden events are right answers by the event rules; None: all.
+        begins_session: bool [V], whether the first hidden event begins a session; None where it was not kept.
+        peers: What plain recommenders gave some of the users; None where nobody asked them.
+    """
+
+    user_rows: Rows
+    queries: torch.Tensor
+    own: OwnItems
+    history_offsets: Rows
+    history_item_rows: Rows
+    truth_offsets: Rows
+    truth_item_rows: Rows
+    begins_session: npt.NDArray[np.bool_] | None = None
+    peers: PeerLists | None = None
+    counts: npt.NDArray[np.bool_] | None = None
+
+    def __len__(self) -> int:
+        return len(self.user_rows)
+
+    def to_table(self) -> pa.Table:
+        """One row a test user, in the order of `user_rows`."""
+        queries = self.queries.detach().to(torch.float32).contiguous().numpy()
+        query_offsets = np.arange(len(self) + 1, dtype=np.int64) * queries.shape[1]
+        stored = {
+            columns.USER_ROW: pa.array(self.user_rows),
+            columns.QUERY: _lists(query_offsets, queries.reshape(-1)),
+            columns.OWN_ITEM_ROWS: _lists(self.own.offsets, self.own.item_rows),
+            columns.OWN_ITEM_SCORES: _lists(self.own.offsets, self.own.scores),
+            HISTORY_ITEM_ROWS: _lists(self.history_offsets, self.history_item_rows),
+            TRUTH_ITEM_ROWS: _lists(self.truth_offsets, self.truth_item_rows),
+        }
+        if self.begins_session is not None:
+            stored[_BEGINS_SESSION] = pa.array(self.begins_session)
+        if self.counts is not None:
+            stored[_COUNTS] = _lists(self.truth_offsets, self.counts)
+        if self.peers is not None:
+            asked = np.isin(np.arange(len(self)), self.peers.asked)
+            stored[_PEER_ASKED] = pa.array(asked)
+            for name, listed in self.peers.lists.items():
+                stored[_PEER + name] = _lists(_offsets(np.where(asked, DEPTH, 0)), listed.reshape(-1))
+        fitted_on = {} if self.peers is None else self.peers.fitted_on
+        return pa.table(stored, metadata={_FITTED_ON: json.dumps(fitted_on)})
+
+    @classmethod
+    def from_table(cls, table: pa.Table, dimension: int) -> HeldOut:
+        """The users of a table that `to_table` made, of a model with `dimension` numbers a query."""
+        own_offsets, own_item_rows = _csr(table, columns.OWN_ITEM_ROWS)
+        history_offsets, history_item_rows = _csr(table, HISTORY_ITEM_ROWS)
+        truth_offsets, truth_item_rows = _csr(table, TRUTH_ITEM_ROWS)
+        queries = torch.from_numpy(np.array(_csr(table, columns.QUERY)[1], dtype=np.float32).reshape(len(table), dimension))
+        own_scores = np.asarray(_csr(table, columns.OWN_ITEM_SCORES)[1], dtype=np.float32)
+        return cls(
+            table[columns.USER_ROW].to_numpy(),
+            queries,
+            OwnItems(own_offsets, own_item_rows, own_scores),
+            history_offsets,
+            history_item_rows,
+            truth_offsets,
+            truth_item_rows,
+            table[_BEGINS_SESSION].to_numpy() if _BEGINS_SESSION in table.column_names else None,
+            _stored_peers(table),
+            np.asarray(_csr(table, _COUNTS)[1], dtype=np.bool_) if _COUNTS in table.column_names else None,
+        )
+
+    def counted(self) -> HeldOut:
+        """The same without hidden events that do not count, and without users who have no other."""
+        if self.counts is None:
+            return self
+        owner = np.repeat(np.arange(len(self)), np.diff(self.truth_offsets))[self.counts]
+        users = np.unique(owner)
+        own, history = _runs(self.own.offsets, users), _runs(self.history_offsets, users)
+        return HeldOut(
+            self.user_rows[users],
+            self.queries[torch.from_numpy(users)],
+            OwnItems(own.offsets, self.own.item_rows[own.at], self.own.scores[own.at]),
+            history.offsets,
+            self.history_item_rows[history.at],
+            _offsets(np.bincount(owner, minlength=len(self))[users]),
+            self.truth_item_rows[self.counts],
+            None if self.begins_session is None else self.begins_session[users],
+            None if self.peers is None else self.peers.of(users),
+        )
+
+
+def hold_out(
+    split: EvaluationSplit,
+    sequences: Sequences,
+    states: UserStates,
+    *,
+    with_peers: bool = True,
+    other_peers: Mapping[str, Fit] | None = None,
+    event_weights: npt.NDArray[np.float32] | None = None,
+) -> HeldOut:
+    """Cut the test users' events at the split, and keep the model's state of them in between.
+
+    Args:
+        split: Who is tested and where each history is cut.
+        sequences: Whole histories, hidden events included.
+        states: Of `split.user_rows`, after the kept events only.
+        with_peers: Whether plain recommenders are fitted too, to stand beside the model.
+        other_peers: More of them, by name.
+        event_weights: float32 [E], how much each stored event counts as a target; one of 0 is no right answer. None: all are.
+    """
+    starts = sequences.user_offsets[split.user_rows]
+    hidden_at = ranges(starts + split.keep_counts, split.truth_counts)
+    history = sequences.item_rows[ranges(starts, split.keep_counts)].astype(np.int64)
+    truth = sequences.item_rows[hidden_at].astype(np.int64)
+    own = OwnItems(states.own_offsets, states.own_item_rows, states.own_item_scores)
+    kept, hidden = _offsets(split.keep_counts), _offsets(split.truth_counts)
+    begins_session = np.asarray(sequences.session_starts[starts + split.keep_counts])
+    known = sequences.truncate(split.user_rows, split.keep_counts)
+    peers = peer_lists(known, split.user_rows, others=other_peers or {}) if with_peers else None
+    counts = None if event_weights is None else np.asarray(event_weights[hidden_at] > 0)
+    return HeldOut(split.user_rows, states.query, own, kept, history, hidden, truth, begins_session, peers, counts)
+
+
+def _stored_peers(table: pa.Table) -> PeerLists | None:
+    if _PEER_ASKED not in table.column_names:
+        return None
+    names = [name for name in table.column_names if name.startswith(_PEER)]
+    lists = {name.removeprefix(_PEER): np.asarray(_csr(table, name)[1], dtype=np.int64).reshape(-1, DEPTH) for name in names}
+    fitted_on = json.loads((table.schema.metadata or {}).get(_FITTED_ON.encode(), b"{}"))
+    return PeerLists(np.flatnonzero(table[_PEER_ASKED].to_numpy()), lists, fitted_on)
+
+
+def _offsets(lengths: Rows) -> Rows:
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+class _Runs(NamedTuple):
+    """Offsets of some lists that stand one after the other, and where their values lie."""
+
+    offsets: Rows
+    at: Rows
+
+
+def _runs(offsets: Rows, chosen: Rows) -> _Runs:
+    lengths = np.diff(offsets)[chosen]
+    return _Runs(_offsets(lengths), ranges(offsets[:-1][chosen], lengths))
+
+
+def _lists(offsets: Rows, values: npt.NDArray[Any]) -> pa.Array:
+    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(values))
+
+
+def _csr(table: pa.Table, name: str) -> tuple[Rows, npt.NDArray[Any]]:
+    """Offsets and values of a list column."""
+    column = table[name].combine_chunks()
+    lengths = column.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    return _offsets(lengths), column.flatten().to_numpy(zero_copy_only=False)
