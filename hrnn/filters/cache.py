@@ -1,0 +1,33 @@
+"""Masks that were worked out lately, within a bound of bytes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+from hrnn.filters.columns import Mask
+
+
+class MaskCache:
+    """The masks that were asked for last; the longest unasked one goes first.
+
+    Args:
+        most_bytes: Of all masks together; a larger one is not kept.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most, self.held_bytes = most_bytes, 0
+        self._masks: OrderedDict[Hashable, Mask] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Mask]) -> Mask:
+        """The mask of a key, made where it is not there; callers don't change it."""
+        if (mask := self._masks.get(key)) is not None:
+            self._masks.move_to_end(key)
+            return mask
+        mask = make()
+        if mask.nbytes <= self._most:
+            self._masks[key] = mask
+            self.held_bytes += mask.nbytes
+            while self.held_bytes > self._most:
+                self.held_bytes -= self._masks.popitem(last=False)[1].nbytes
+        return mask

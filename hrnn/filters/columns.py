@@ -1,0 +1,164 @@
+"""Columns of a catalogue or of users' attributes, made ready to be asked which rows meet a condition.
+
+A null meets no condition, not even NOT IN and !=; so does a cell without a category, and NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import ge, gt, le, lt
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.filters.tree import NEGATIONS, Operator
+
+Mask = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.int64]
+Value = str | int | float | bool
+Kind = Literal["text", "number", "truth"]
+
+_NO_VALUES: tuple[Value, ...] = ()
+_ORDERS: dict[Operator, Callable[[Any, Any], Any]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
+
+
+class Column(Protocol):
+    """One column of n rows."""
+
+    def match(self, operator: Operator, values: tuple[Value, ...], rows: Rows | None = None) -> Mask:
+        """Which rows meet a condition: bool [n], or [len(rows)] where rows are given.
+
+        Args:
+            operator: How the row is compared.
+            values: Of the column's kind; for a comparison of order one. Where there is none, no row meets it.
+        """
+        ...
+
+    def distinct(self, rows: Rows) -> tuple[Rows, list[tuple[Value, ...]]]:
+        """int64 [len(rows)] codes of the values that stand in some rows, -1 allowed, and the values of each code."""
+        ...
+
+
+def kind_of(kind: pa.DataType) -> Kind:
+    """What a column of an Arrow type is compared with."""
+    if pa.types.is_boolean(kind):
+        return "truth"
+    return "number" if pa.types.is_integer(kind) or pa.types.is_floating(kind) else "text"
+
+
+def column_of(values: pa.ChunkedArray, multiple: bool) -> Column:
+    """A column made ready.
+
+    Args:
+        values: Strings, plain or as a dictionary, numbers or booleans.
+        multiple: Strings hold several categories, joined by `|`.
+    """
+    return TextColumn(values, multiple) if kind_of(values.type) == "text" else NumberColumn(values)
+
+
+class TextColumn:
+    """Strings: conditions are worked out on the distinct ones and carried to the rows.
+
+    Args:
+        values: Strings, plain or as a dictionary.
+        multiple: Each holds several categories, joined by `|`; blanks around a category don't count.
+    """
+
+    def __init__(self, values: pa.ChunkedArray, multiple: bool) -> None:
+        if not pa.types.is_dictionary(values.type):
+            values = values.dictionary_encode()
+        encoded = values.unify_dictionaries().combine_chunks()
+        if isinstance(encoded, pa.ChunkedArray):
+            encoded = pa.concat_arrays(encoded.chunks) if encoded.num_chunks else pa.array([], values.type)
+        self._codes = pc.fill_null(encoded.indices.cast(pa.int32()), -1).to_numpy()
+        distinct = encoded.dictionary.cast(pa.string())
+        self._categories, self._of = distinct, np.arange(len(distinct))
+        if multiple:
+            lists = pc.split_pattern(distinct, "|")
+            categories = pc.utf8_trim_whitespace(lists.flatten())
+            filled = pc.not_equal(categories, "")
+            self._categories = categories.filter(filled)
+            self._of = pc.list_parent_indices(lists).filter(filled).to_numpy()
+        self._has = np.zeros(len(distinct) + 1, np.bool_)  # the last one stands for null
+        self._has[self._of] = True
+
+    def match(self, operator: Operator, values: tuple[Value, ...], rows: Rows | None = None) -> Mask:
+        """See Column."""
+        wanted = pa.array([value for value in values if isinstance(value, str)], pa.string())
+        found = np.zeros(len(self._has), np.bool_)
+        if values:
+            found[self._of[pc.is_in(self._categories, wanted).to_numpy(zero_copy_only=False)]] = True
+            if operator in NEGATIONS:
+                found = self._has & ~found
+        met: Mask = found[self._codes if rows is None else self._codes[rows]]
+        return met
+
+    def distinct(self, rows: Rows) -> tuple[Rows, list[tuple[Value, ...]]]:
+        """See Column."""
+        codes = np.where(rows >= 0, self._codes[rows], -1) if len(self._codes) else np.full(len(rows), -1)
+        kept, of = np.unique(codes, return_inverse=True)
+        starts, ends = np.searchsorted(self._of, kept), np.searchsorted(self._of, kept, side="right")
+        return of, [tuple(self._categories[a:b].to_pylist()) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+
+class NumberColumn:
+    """Numbers or booleans. A fraction is compared as precisely as the column is stored.
+
+    Args:
+        values: Integers, floats or booleans.
+    """
+
+    def __init__(self, values: pa.ChunkedArray) -> None:
+        array = values.combine_chunks()
+        if isinstance(array, pa.ChunkedArray):
+            array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], values.type)
+        self._valid: Mask | None = None
+        if array.null_count:
+            self._valid = array.is_valid().to_numpy(zero_copy_only=False)
+            array = array.fill_null(False if pa.types.is_boolean(values.type) else 0)
+        self._values: npt.NDArray[Any] = array.to_numpy(zero_copy_only=False)
+        if self._values.dtype.kind == "f" and (unknown := np.isnan(self._values)).any():
+            self._valid = ~unknown if self._valid is None else self._valid & ~unknown
+
+    def match(self, operator: Operator, values: tuple[Value, ...], rows: Rows | None = None) -> Mask:
+        """See Column."""
+        of = self._values if rows is None else self._values[rows]
+        if not values:
+            return np.zeros(len(of), np.bool_)
+        met = _compared(of, operator, self._as_stored(values))
+        if self._valid is not None:
+            met &= self._valid if rows is None else self._valid[rows]
+        return met
+
+    def distinct(self, rows: Rows) -> tuple[Rows, list[tuple[Value, ...]]]:
+        """See Column."""
+        known = rows >= 0
+        if not len(self._values):
+            known = np.zeros(len(rows), np.bool_)
+        elif self._valid is not None:
+            known &= self._valid[rows]
+        kept, of = np.unique(self._values[rows[known]], return_inverse=True)
+        codes = np.full(len(rows), len(kept))
+        codes[known] = of
+        return codes, [*((value,) for value in kept.tolist()), _NO_VALUES]
+
+    def _as_stored(self, values: tuple[Value, ...]) -> list[Value]:
+        """Values as the column would hold them: a float column of 32 bits holds no 0.1, but what 0.1 becomes there."""
+        if self._values.dtype.kind != "f":
+            return [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
+        with np.errstate(over="ignore"):
+            stored: list[Value] = np.array([float(value) for value in values]).astype(self._values.dtype).tolist()
+        return stored
+
+
+def _compared(of: npt.NDArray[Any], operator: Operator, values: list[Value]) -> Mask:
+    """bool [n]: numpy compares whole numbers exactly, even with those that don't fit the column's type."""
+    if operator in _ORDERS:
+        return np.asarray(_ORDERS[operator](of, values[0]))
+    met = np.zeros(len(of), np.bool_)
+    for value in values:
+        met |= of == value
+    return ~met if operator in NEGATIONS else met
