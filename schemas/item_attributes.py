@@ -1,0 +1,55 @@
+"""`itemAttributes` of aws-item-attribute-affinity: the items whose likely takers make a segment.
+
+    ITEMS.genres = "Comedy" AND ITEMS.price_band = "low"
+
+A piece of the filter language: conditions on fields of the Items dataset, each `=` and a text in quotes, joined by AND. A field
+of several categories meets a condition when one of them is the text. Case matters in texts, not in names.
+
+Source: Amazon Personalize developer guide, "Getting batch user segments": only `=`, only strings, only AND.
+"""
+
+from __future__ import annotations
+
+from schemas.errors import DataError
+from schemas.filters import PUBLISHED, Filter, FilterError, parse_filter
+from schemas.filters.fault import Span
+from schemas.filters.tree import AnyOf, Text, conditions
+
+_WHERE = "itemAttributes"
+_ALLOWED = 'conditions as ITEMS.GENRE = "Comedy", joined by AND'
+_VERB = "INCLUDE ItemID WHERE "
+_POLICY = PUBLISHED.model_copy(update={"characters": PUBLISHED.characters + len(_VERB)})
+
+
+def parse_item_attributes(text: str) -> Filter:
+    """The filter of items that a line's `itemAttributes` state.
+
+    Raises:
+        DataError: They say something else; one sentence for an error line, with the character.
+    """
+    try:
+        wanted = parse_filter(_VERB + text, _WHERE, policy=_POLICY)
+    except FilterError as error:
+        raise attributes_fault(error) from None
+    first = wanted.expressions[0]
+    for other in (*(expression.span for expression in wanted.expressions[1:]), *(only.span for only in first.only_if)):
+        raise _fault("nothing may follow the conditions", other)
+    if isinstance(first.where, AnyOf):
+        raise DataError("OR is not known here", where=_WHERE, allowed=_ALLOWED)
+    for condition in conditions(first.where):
+        if condition.field.source != "Items":
+            raise _fault(f"{condition.field.source} can't be asked for", condition.field.span)
+        if condition.operator != "=":
+            raise _fault(f"{condition.operator} is not known here", condition.span)
+        if not isinstance(condition.operands[0], Text):
+            raise _fault("the field is not compared with a text in quotes", condition.span)
+    return wanted
+
+
+def attributes_fault(error: FilterError) -> DataError:
+    """What is wrong with the filter that stands for `itemAttributes`, as one sentence that counts the line's own characters."""
+    return _fault(error.problem, error.span)
+
+
+def _fault(problem: str, span: Span) -> DataError:
+    return DataError(problem, where=f"{_WHERE}, character {max(0, span.start - len(_VERB)) + 1}", allowed=_ALLOWED)
