@@ -17,6 +17,7 @@ from schemas.errors import ConfigError
 from schemas.recipes import RECIPE_ARN, RECIPES
 
 AVAILABLE = tuple(recipe.name for recipe in RECIPES.values() if recipe.available)
+AUTO_ML_RECIPE = "aws-hrnn"  # whose name a solution carries until one is chosen
 _DATASETS = ("interactions", "items", "users")
 _REASONS = {
     "filters": "this version does not apply filters",
@@ -132,7 +133,8 @@ def _add_solution(
 ) -> None:
     service = _service(solution)
     name = service.get("name")
-    recipe = _recipe(solution)
+    auto_ml = _is_true(service.get("performAutoML"))
+    recipe = (AUTO_ML_RECIPE if auto_ml else "") or _recipe(solution)
     if not isinstance(name, str) or recipe not in recipes:
         warnings.append(
             f"{path} ({name}): left out, the recipe {recipe or '(none)'} is not one of {', '.join(sorted(recipes))}"
@@ -147,9 +149,11 @@ def _add_solution(
         },
     }
     ours["solutions"][name] |= _searches_and_events(service, settings)
+    if auto_ml:
+        _choose_recipe(ours["solutions"][name], path, warnings)
     taken = {"algorithmHyperParameters", "featureTransformationParameters", "eventValueThreshold", "eventsConfig", "hpoConfig"}
     warnings += [f"{path}.solutionConfig.{key}: left out" for key in settings if key not in taken]
-    known = {"name", "recipeArn", "solutionConfig", "batchInferenceJobs", "eventType", "performHPO"}
+    known = {"name", "recipeArn", "solutionConfig", "batchInferenceJobs", "eventType", "performHPO", "performAutoML"}
     warnings += [f"{path}.{key}: left out" for key in _extras(solution, known)]
     jobs = solution.get("batchInferenceJobs")
     _add_batch(ours, path, name, jobs if isinstance(jobs, list) else [], places, warnings)
@@ -169,13 +173,26 @@ def _searches_and_events(service: dict[str, Any], settings: dict[str, Any]) -> d
             {names.get(key, key): value for key, value in _as_table(entry).items()} for entry in listed
         ]
     found: dict[str, Any] = {"training": training} if training else {}
-    if str(service.get("performHPO")).lower() == "true":
+    if _is_true(service.get("performHPO")):
         config = _as_table(settings.get("hpoConfig"))
         resources = _as_table(config.get("hpoResourceConfig"))
         bounds = {"max_jobs": "maxNumberOfTrainingJobs", "parallel_jobs": "maxParallelTrainingJobs"}
         found["hpo"] = {ours: _whole(resources[theirs]) for ours, theirs in bounds.items() if theirs in resources}
         found["hpo"]["ranges"] = _ranges(_as_table(config.get("algorithmHyperParameterRanges")))
     return found
+
+
+def _choose_recipe(solution: dict[str, Any], path: str, warnings: list[str]) -> None:
+    """performAutoML: our own AutoML, which takes neither hyperparameters nor a search for them."""
+    solution["auto_ml"] = True
+    warnings.append(f"{path}.performAutoML: the recipe is chosen among the HRNN recipes, each with its defaults")
+    for key, theirs in (("hyperparameters", "solutionConfig: hyperparameters"), ("hpo", "performHPO")):
+        if solution.pop(key, None):
+            warnings.append(f"{path}.{theirs}: left out, performAutoML takes every recipe with its defaults")
+
+
+def _is_true(value: Any) -> bool:
+    return str(value).lower() == "true"
 
 
 def _ranges(table: dict[str, Any]) -> dict[str, list[Any]]:

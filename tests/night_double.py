@@ -146,7 +146,12 @@ def sample_page(title: str = "Bananas, 40 LB") -> NightPage:
         columns=columns,
         metrics=rows,
         solutions=(
-            SolutionPart(name="for-you", recipe="aws-hrnn", curves=(line_plot("Loss", [(1, 3), (2, 2)], "events", "loss"),)),
+            SolutionPart(
+                name="for-you",
+                recipe="aws-hrnn",
+                report="../../train/for-you/0123/report.html",
+                curves=(line_plot("Loss", [(1, 3), (2, 2)], "events", "loss"),),
+            ),
         ),
         plots=(
             bar_plot("Lengths", [("1", 5), ("2", 3)], "events", "sessions"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import posixpath
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ from jobs.pages.night import NightPage, SolutionPart, StepPart
 from jobs.pages.plots import Plot, bar_plot, day_plot, line_plot
 from jobs.storage.folders import StepFolder, scratch_folder
 from schemas.datasets import DatasetSchema, parse_schema_document
+from schemas.manifest import Manifest
 from schemas.version import VERSION
 
 _EXPLANATION = (
@@ -57,7 +60,7 @@ def night_page(summary: dict[str, Any], out_uris: Sequence[str]) -> NightPage:
             columns=columns,
             metrics=metrics,
             solutions=tuple(
-                SolutionPart(name=name, recipe=found["recipe"], curves=_curves(StepFolder(steps["train", name]["folder"])))
+                _solution_part(name, found["recipe"], StepFolder(steps["train", name]["folder"]), summary["output"])
                 for name, found in summary["solutions"].items()
             ),
             plots=_data_plots(histories, one_session),
@@ -100,9 +103,20 @@ def _notes(summary: dict[str, Any], steps: dict[tuple[str, str], dict[str, Any]]
     return tuple(notes)
 
 
-def _curves(folder: StepFolder) -> tuple[Plot, ...]:
-    """Loss and, where it was measured, the cost of held-out events, over the events seen."""
+def _solution_part(name: str, recipe: str, folder: StepFolder, night: str) -> SolutionPart:
     manifest = folder.require("solution_version")
+    return SolutionPart(name=name, recipe=recipe, report=page_link(folder, manifest, night), curves=_curves(folder, manifest))
+
+
+def page_link(folder: StepFolder, manifest: Manifest, night: str) -> str:
+    """Where a solution version's page lies, seen from a night: right wherever the workspace is moved or served from."""
+    if "report" not in manifest.facts:
+        return ""
+    return quote(posixpath.relpath(folder.uri_of(manifest.facts["report"]), night))
+
+
+def _curves(folder: StepFolder, manifest: Manifest) -> tuple[Plot, ...]:
+    """Loss and, where it was measured, the cost of held-out events, over the events seen."""
     table = pq.read_table(io.BytesIO(folder.read(manifest.file(manifest.facts["training"])))).to_pydict()
     curves = []
     for column, title, y_label in _CURVES:

@@ -36,10 +36,11 @@ class MetricRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SolutionPart:
-    """One solution: its recipe and its learning curves, if it has any."""
+    """One solution: its recipe, its learning curves, if it has any, and where its own page lies, seen from the night's."""
 
     name: str
     recipe: str
+    report: str
     curves: tuple[Plot, ...]
 
 

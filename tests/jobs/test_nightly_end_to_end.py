@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import os
 import subprocess
 import sys
@@ -42,6 +43,8 @@ def test_a_whole_night_and_the_same_night_again(shop: Path) -> None:
     page = Path(summary["report"]).read_text()
     assert "Three users, and what they are recommended" in page
     assert "How for-you learnt" in page
+    [link] = re.findall(r'<a href="([^"]+)">for-you</a>', page)
+    assert "shuffled GRU" in (Path(summary["report"]).parent / link).read_text()
     assert "personal popularity" in said
     assert "Page:" in said
 

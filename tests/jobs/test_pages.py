@@ -1,19 +1,26 @@
 from __future__ import annotations
 
 import itertools
+import posixpath
 import re
 from datetime import date, timedelta
 from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 from night_double import NDCG, measured, sample_page
+from published_versions import publish_untrained
+from small_sequences import sequences_of
 
-from jobs.night.report import _length_bars
+from jobs.night.report import _length_bars, page_link
 from jobs.night.wording import metric_table, terminal_table, verdict
 from jobs.pages.axes import day_axis, linear_axis, log_axis, short_number
 from jobs.pages.night import night_html
 from jobs.pages.plots import MOST_POINTS, Plot, bar_plot, day_plot, line_plot
+from jobs.storage import store_for
+from jobs.storage.folders import StepFolder
 
 LOADING = {"src", "href", "srcset", "data", "action", "xlink:href"}
 
@@ -24,13 +31,16 @@ class Page(HTMLParser):
     def __init__(self, html: str) -> None:
         super().__init__()
         self.loads: list[str] = []
+        self.links: list[str] = []
         self.tags: list[str] = []
         self.texts: list[str] = []
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.loads += [str(value) for name, value in attrs if name in LOADING or name.startswith("on")]
+        loading = LOADING - {"href"} if tag == "a" else LOADING
+        self.loads += [str(value) for name, value in attrs if name in loading or name.startswith("on")]
+        self.links += [str(value) for name, value in attrs if tag == "a" and name == "href"]
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data.strip())
@@ -40,8 +50,25 @@ def test_the_page_loads_nothing_and_runs_nothing() -> None:
     html = night_html(sample_page())
     page = Page(html)
     assert page.loads == []
+    assert page.links == ["../../train/for-you/0123/report.html"]
     assert not {"script", "link", "iframe", "img", "object"} & set(page.tags)
     assert not re.search(r"url\(|@import|https?://", html)
+
+
+@pytest.mark.parametrize("on_s3", [False, True])
+def test_a_solution_links_to_its_own_page_wherever_the_workspace_lies(on_s3: bool, tmp_path: Path, s3: str) -> None:
+    workspace = f"{s3}/shop" if on_s3 else str(tmp_path / "work space")
+    sequences = sequences_of([[[0, 1], [1]], [[1, 0]]])
+    folder = StepFolder(publish_untrained(f"{workspace}/train/for-you/0123", sequences, tmp_path, measured()))
+    manifest = folder.require("solution_version")
+    page = folder.put(folder.own("report.html"), b"a page")
+    facts = manifest.facts | {"report": page.path}
+    folder.publish("solution_version", "c" * 64, {}, [], [*manifest.files, page], facts=facts)
+    night = f"{workspace}/nights/gen-000001"
+    link = page_link(folder, folder.require("solution_version"), night)
+    target = posixpath.normpath(posixpath.join(night.replace("://", ":/"), unquote(link))).replace(":/", "://")
+    assert store_for(target).read(target) == b"a page"
+    assert page_link(folder, manifest, night) == ""
 
 
 def test_the_verdict_comes_first() -> None:

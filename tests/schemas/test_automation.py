@@ -94,6 +94,31 @@ def test_event_rules_and_searches_are_taken_over() -> None:
     assert not [warning for warning in warnings if "solutionConfig" in warning]
 
 
+@pytest.mark.parametrize("recipe", [None, "arn:aws:personalize:::recipe/aws-hrnn"])
+def test_automl_is_taken_over_without_what_it_chooses_itself(recipe: str | None) -> None:
+    document = automation()
+    service = document["solutions"][1]["serviceConfig"] | {"performAutoML": True, "performHPO": "true", "recipeArn": recipe}
+    document["solutions"][1]["serviceConfig"] = {key: value for key, value in service.items() if value is not None}
+    translated, warnings = from_automation(document, places(), "config.json", RECIPES)
+    solution = build_config(translated, "config.json").solutions["for-you"]
+    assert (solution.auto_ml, solution.recipe, solution.hyperparameters, solution.hpo) == (True, "aws-hrnn", {}, None)
+    assert solution.training.event_value_threshold == "1"
+    assert [warning for warning in warnings if "AutoML" in warning] == [
+        "solutions.1.performAutoML: the recipe is chosen among the HRNN recipes, each with its defaults",
+        "solutions.1.solutionConfig: hyperparameters: left out, performAutoML takes every recipe with its defaults",
+        "solutions.1.performHPO: left out, performAutoML takes every recipe with its defaults",
+    ]
+
+
+def test_no_automl_is_no_automl() -> None:
+    document = automation()
+    document["solutions"][1]["serviceConfig"]["performAutoML"] = "false"
+    translated, warnings = from_automation(document, places(), "config.json", RECIPES)
+    solution = build_config(translated, "config.json").solutions["for-you"]
+    assert (solution.auto_ml, solution.hyperparameters["hidden_dimension"]) == (False, "64")
+    assert not [warning for warning in warnings if "AutoML" in warning]
+
+
 def test_what_has_no_meaning_is_named() -> None:
     _, warnings = from_automation(automation(), places(), "config.json", RECIPES)
     assert warnings == [
