@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 
 from jobs.cli import job_main
 from jobs.recommendation.inputs import check_places, cut, input_files
+from jobs.recommendation.options import Options, parse_exploration, read_options
 from jobs.recommendation.parts import Part
 from jobs.recommendation.pipeline import Work, answer
 from jobs.recommendation.publication import RECORD_FOLDER, assemble, drop_leftovers, finish, still_there
@@ -18,7 +19,6 @@ from jobs.recommendation.served import Solution
 from jobs.spark.session import spark_session
 from jobs.storage import StoredFile, join, normalise
 from jobs.storage.folders import StepFolder
-from schemas.errors import ConfigError
 from schemas.manifest import InputRef, Manifest, fingerprint
 
 
@@ -28,20 +28,30 @@ def recommend(
     input_uri: str,
     output_uri: str,
     num_results: int = 25,
+    filter: str | None = None,
+    extended_filters: bool = False,
+    filter_events: int = 100,
+    item_exploration_config: Mapping[str, Any] | None = None,
     master: str | None = None,
     before_publication: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Write `<output>/<input file name>.out` for every input file, and `_CHECK` when all are there.
 
-    Line n of an `.out` answers line n of its input; a line that can't be answered becomes an error line, and a user nobody
-    knows gets popular items. The same inputs and solution version give the same bytes; where they were answered already,
-    nothing is done.
+    What lines hold is the recipe's business: users, users with lists to be ranked, or items. Line n of an `.out` answers line
+    n of its input; a line that can't be answered becomes an error line, and a user or an item nobody knows gets popular items.
+    A line's `context` is given back, and means nothing to these models. The same inputs and solution version give the same
+    bytes; where they were answered already, nothing is done.
 
     Args:
         solution_uri: Folder that `train` wrote.
         input_uri: A file of lines, a folder of such files, or, on S3, a prefix as Personalize takes it.
         output_uri: Folder for the answers; not the input's.
-        num_results: Items a user; all there are where the catalogue has fewer.
+        num_results: Items a line, but not of lists to be ranked; all there are where the catalogue has fewer.
+        filter: A filter expression; its placeholders' values come with each line. None: no filter.
+        extended_filters: Allow the platform's own extensions of the filter language.
+        filter_events: How many of a user's newest events of each type a filter looks at.
+        item_exploration_config: Personalize's explorationWeight and explorationItemAgeCutOff, as numbers or texts, for
+            aws-user-personalization; None: the solution's hyperparameters.
         master: Spark master; None: what spark-submit set, else this machine's cores.
         before_publication: Called when all answers are ready and none is visible; what it raises keeps them so.
 
@@ -49,25 +59,25 @@ def recommend(
         The summary: files, lines, errors, unknown_users, seconds, whether it was skipped.
 
     Raises:
-        ConfigError: `num_results` is below 1, or the output lies where the input is.
+        ConfigError: An option is out of range or does not go with the recipe, or the output lies where the input is.
+        FilterError: The filter is wrong.
         StorageError: Something is missing, or changed while it was read.
         DataError: Two input files have the same name.
     """
     began, now = time.monotonic(), datetime.now(UTC)
-    if num_results < 1:
-        raise ConfigError("at least one item must be asked for", where="num_results", value=num_results, allowed="1 or more")
     solution_folder = StepFolder(solution_uri)
     manifest = solution_folder.require("solution_version")
+    options = read_options(manifest, num_results, filter, extended_filters, filter_events, item_exploration_config)
     files = input_files(input_uri)
     output = normalise(output_uri).rstrip("/")
     check_places(files, input_uri, output)
     record = StepFolder(join(output, RECORD_FOLDER))
     versions = [f"{file.name}:{file.size}:{file.version}" for file in files]
-    identity = fingerprint("recommend", {"num_results": num_results}, [manifest.fingerprint, *versions])
+    identity = fingerprint("recommend", options.config(), [manifest.fingerprint, *versions])
     done = record.manifest()
     if done is not None and done.fingerprint == identity and still_there(output, done):
         return _summary(output, done, began, skipped=True)
-    parts = _answered(files, Solution.of(solution_folder, manifest), num_results, record, master)
+    parts = _answered(files, Solution.of(solution_folder, manifest), options, record, master)
     if before_publication is not None:
         before_publication()
     drop_leftovers(output, files, now)
@@ -77,7 +87,7 @@ def recommend(
     published = record.publish(
         "batch_inference",
         identity,
-        {"num_results": num_results},
+        options.config(),
         [solution_folder.reference(manifest), *(InputRef(uri=file.uri, version=file.version) for file in files)],
         [],
         counts={"files": len(files), **totals},
@@ -87,16 +97,14 @@ def recommend(
 
 
 def _answered(
-    files: list[StoredFile], solution: Solution, num_results: int, record: StepFolder, master: str | None
+    files: list[StoredFile], solution: Solution, options: Options, record: StepFolder, master: str | None
 ) -> list[list[Part]]:
     """The parts of every file, in order; Spark is not started for files that are all empty."""
     answered: list[list[Part]] = [[] for _ in files]
     if any(file.size for file in files):
         spark = spark_session(master)
         splits = tuple(cut(files, spark.sparkContext.defaultParallelism))
-        work = Work(
-            solution=solution, num_results=num_results, splits=splits, parts_uri=join(record.uri, "parts"), token=record.token
-        )
+        work = Work(solution=solution, options=options, splits=splits, parts_uri=join(record.uri, "parts"), token=record.token)
         for part in answer(spark, work):
             answered[splits[part.split].file_number].append(part)
     return answered
@@ -114,13 +122,35 @@ def _summary(output: str, manifest: Manifest, began: float, *, skipped: bool) ->
 
 def run(
     solution: Annotated[str, typer.Option(help="Folder that `hrnn train` wrote: s3://…, file://… or a path.")],
-    input: Annotated[str, typer.Option(help='File of lines {"userId": "…"}, or a folder of them; on S3 any prefix.')],
+    input: Annotated[str, typer.Option(help='File of lines as {"userId": "…"}, or a folder of them; on S3 any prefix.')],
     output: Annotated[str, typer.Option(help="Folder for <input file name>.out and _CHECK; not the input's.")],
-    num_results: Annotated[int, typer.Option(min=1, help="Items a user.")] = 25,
+    num_results: Annotated[int, typer.Option(min=1, help="Items a line.")] = 25,
+    filter: Annotated[
+        str | None, typer.Option(help='Such as: EXCLUDE ItemID WHERE Interactions.EVENT_TYPE IN ("buy").')
+    ] = None,
+    extended_filters: Annotated[
+        bool, typer.Option("--extended-filters", help="Allow now() - 30d, booleans, parentheses.")
+    ] = False,
+    filter_events: Annotated[
+        int, typer.Option(min=1, max=1000, help="A user's newest events of a type that filters see.")
+    ] = 100,
+    item_exploration_config: Annotated[
+        str | None, typer.Option(help='JSON: {"explorationWeight": "0.3", "explorationItemAgeCutOff": "30"}.')
+    ] = None,
     master: Annotated[str | None, typer.Option(help="Spark master, such as spark://host:7077, yarn or local[4].")] = None,
 ) -> dict[str, Any]:
     """Answer batch input lines in Personalize's format: <input file name>.out for each input file, and _CHECK."""
-    return recommend(solution_uri=solution, input_uri=input, output_uri=output, num_results=num_results, master=master)
+    return recommend(
+        solution_uri=solution,
+        input_uri=input,
+        output_uri=output,
+        num_results=num_results,
+        filter=filter,
+        extended_filters=extended_filters,
+        filter_events=filter_events,
+        item_exploration_config=None if item_exploration_config is None else parse_exploration(item_exploration_config),
+        master=master,
+    )
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def publish_solution(
     user_ids = ids.take(pa.array(order)).to_pylist()
     shards = (hashes[order] % np.uint64(num_shards)).astype(int)
     queries = random.integers(-2, 3, (num_users, dimension)).astype(np.float32)
-    own = [np.sort(random.permutation(num_items)[: random.integers(0, 4)]) for _ in range(num_users)]
+    own = [np.sort(random.permutation(num_items - 2)[: random.integers(0, 4)]) for _ in range(num_users)]
     own_scores = [random.integers(1, 5, len(items)).astype(np.float32) for items in own]
     scores = (queries @ vectors.T + bias).astype(np.float64)
     for row, (items, added) in enumerate(zip(own, own_scores, strict=True)):

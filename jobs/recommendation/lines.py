@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
-from schemas.batch import MOST_ID_CHARACTERS, MOST_LINE_BYTES, SCORE_UNITS, BadLine, error_line, parse_line, score_text
+from jobs.recommendation.answers import Answers
+from schemas.batch import (
+    MOST_ID_CHARACTERS,
+    MOST_LINE_BYTES,
+    MOST_LISTED_ITEMS,
+    SCORE_UNITS,
+    BadLine,
+    LineKind,
+    Request,
+    error_line,
+    parse_line,
+    score_text,
+)
 
-Items = npt.NDArray[np.int32]
+FilterFault = Callable[[Mapping[str, str]], str | None]  # why a line with such filterValues can't be answered
 
 # Scores below a thousandth need Java's exponent, which orjson doesn't write; there are few enough of them to hold.
 _PLAIN_SCORE = SCORE_UNITS // 1000
@@ -26,34 +39,94 @@ class Requests:
     Attributes:
         num_lines: How many lines there are, bad ones included.
         positions: int64 [n], which of them are good.
-        user_ids: Whose items the good ones ask for.
+        subjects: The user, or the item, that each good one asks for.
+        item_lists: The list that each good one wants ranked; none where lines hold no lists.
+        filter_values: The distinct filterValues of the good ones, where a filter needs them.
+        values_of: int64 [n], which of them are each good one's.
         given: What the good ones give back as `input`, as compact JSON.
         errors: Position -> complete output line of each bad one.
     """
 
     num_lines: int
     positions: npt.NDArray[np.int64]
-    user_ids: list[str]
+    subjects: list[str]
+    item_lists: list[Sequence[str]]
+    filter_values: list[Mapping[str, str]]
+    values_of: npt.NDArray[np.int64]
     given: list[bytes]
     errors: dict[int, bytes]
 
 
-def read_requests(lines: Iterable[bytes]) -> Requests:
-    """Read lines; bad ones become error lines."""
-    user_ids: list[str] = []
+def read_requests(lines: Iterable[bytes], kind: LineKind = "user", fault: FilterFault | None = None) -> Requests:
+    """Read lines; bad ones become error lines.
+
+    Args:
+        lines: Without their line feeds.
+        kind: What they hold: `user`, `ranking` or `item`.
+        fault: Where answers are filtered, what is wrong with filterValues; asked once for equal ones.
+    """
+    quickly, subject_of = _QUICKLY[kind], _SUBJECT[kind]
+    subjects: list[str] = []
+    item_lists: list[Sequence[str]] = []
     given: list[bytes] = []
     positions: list[int] = []
     errors: dict[int, bytes] = {}
+    values = _ValueSets(fault)
     position = -1
     for position, line in enumerate(lines):
-        request = _plain_request(line) or _any_request(line)
-        if isinstance(request, BadLine):
-            errors[position] = error_line(request)
+        quick = quickly(line) if fault is None else None
+        if quick is not None:
+            subject, listed, back = quick
         else:
-            positions.append(position)
-            user_ids.append(request[0])
-            given.append(request[1])
-    return Requests(position + 1, np.array(positions, dtype=np.int64), user_ids, given, errors)
+            request = parse_line(line, kind)
+            if isinstance(request, Request) and (error := values.add(request.filter_values)) is not None:
+                request = BadLine(request.given, error)
+            if isinstance(request, BadLine):
+                errors[position] = error_line(request, kind)
+                continue
+            subject, listed, back = subject_of(request), request.item_list, request.given.encode()
+        positions.append(position)
+        subjects.append(subject)
+        given.append(back)
+        if kind == "ranking":
+            item_lists.append(listed)
+    return Requests(
+        position + 1,
+        np.array(positions, dtype=np.int64),
+        subjects,
+        item_lists,
+        values.sets,
+        np.array(values.of_lines if fault else [0] * len(subjects), dtype=np.int64),
+        given,
+        errors,
+    )
+
+
+class _ValueSets:
+    """The distinct filterValues of lines, and what is wrong with each."""
+
+    def __init__(self, fault: FilterFault | None) -> None:
+        self.sets: list[Mapping[str, str]] = []
+        self.of_lines: list[int] = []
+        self._fault = fault
+        self._codes: dict[tuple[tuple[str, str], ...], int | str] = {}
+
+    def add(self, given: Mapping[str, str]) -> str | None:
+        """Note the values of the next good line, or say why it is none."""
+        if self._fault is None:
+            return None
+        key = tuple(sorted(given.items()))
+        code = self._codes.get(key)
+        if code is None:
+            code = self._fault(given)
+            if code is None:
+                code = len(self.sets)
+                self.sets.append(given)
+            self._codes[key] = code
+        if isinstance(code, str):
+            return code
+        self.of_lines.append(code)
+        return None
 
 
 class LineWriter:
@@ -68,31 +141,36 @@ class LineWriter:
         self._ids = [orjson.dumps(item_id) for item_id in item_ids]
         self._has_scores = has_scores
 
-    def output_lines(self, requests: Requests, item_rows: Items, scores: Items) -> Iterator[bytes]:
+    def output_lines(self, requests: Requests, answers: Answers) -> Iterator[bytes]:
         """One output line for each line of `requests`, in order, each with its line feed.
 
         Args:
             requests: n of them good.
-            item_rows: int32 [n, K], best first.
-            scores: int32 [n, K], ten-millionths, falling.
+            answers: To the good ones; entries are item rows, or places in the request's list where it has one.
         """
-        answers = zip(requests.given, self._outputs(item_rows, scores), strict=True)
+        outputs = zip(requests.given, self._outputs(requests, answers), strict=True)
         for position in range(requests.num_lines):
             if (error := requests.errors.get(position)) is not None:
                 yield error
             else:
-                yield b'{"input":%b,"output":{%b},"error":null}\n' % next(answers)
+                yield b'{"input":%b,"output":{%b},"error":null}\n' % next(outputs)
 
-    def _outputs(self, item_rows: Items, scores: Items) -> Iterator[bytes]:
+    def _outputs(self, requests: Requests, answers: Answers) -> Iterator[bytes]:
         """The members of each request's `output`, some lines at a time: as Python's lists, numbers take much memory."""
-        for start in range(0, len(item_rows), _LINES_AT_ONCE):
-            rows, units = item_rows[start : start + _LINES_AT_ONCE], scores[start : start + _LINES_AT_ONCE]
-            items = (b'"recommendedItems":[%b]' % b",".join(map(self._ids.__getitem__, row)) for row in rows.tolist())
+        for start in range(0, len(answers), _LINES_AT_ONCE):
+            entries, units, values, plain = answers.part(start, start + _LINES_AT_ONCE).as_lists(_PLAIN_SCORE, SCORE_UNITS)
+            if requests.item_lists:
+                lists = requests.item_lists[start : start + _LINES_AT_ONCE]
+                items = (
+                    b'"recommendedItems":[%b]' % b",".join([orjson.dumps(listed[place]) for place in places])
+                    for listed, places in zip(lists, entries, strict=True)
+                )
+            else:
+                items = (b'"recommendedItems":[%b]' % b",".join(map(self._ids.__getitem__, row)) for row in entries)
             if not self._has_scores:
                 yield from items
                 continue
-            plain = (units >= _PLAIN_SCORE).sum(axis=1).tolist()
-            texts = map(_scores_text, units.tolist(), (units / SCORE_UNITS).tolist(), plain)
+            texts = map(_scores_text, units, values, plain)
             yield from (b'%b,"scores":[%b]' % pair for pair in zip(items, texts, strict=True))
 
 
@@ -105,22 +183,57 @@ def _scores_text(units: list[int], values: list[float], plain: int) -> bytes:
     return b"%b,%b" % (large, small) if small else large
 
 
-def _plain_request(line: bytes) -> tuple[str, bytes] | None:
-    """User id and `input` of a line of the usual form, `{"userId": "…"}`; None where it needs a closer look."""
+_Quick = tuple[str, Sequence[str], bytes]  # subject, list, `input`
+
+
+def _one_id(line: bytes, name: str) -> _Quick | None:
+    """A line of the usual form, `{"userId": "…"}`; None where it needs a closer look."""
     if len(line) > MOST_LINE_BYTES:
         return None
     try:
         document = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    if type(document) is not dict or len(document) != 1:
+    if type(document) is not dict or len(document) != 1 or not _is_id(found := document.get(name)):
         return None
-    user_id = document.get("userId")
-    if type(user_id) is not str or not 0 < len(user_id) <= MOST_ID_CHARACTERS:
-        return None
-    return user_id, orjson.dumps(document)
+    return found, (), orjson.dumps(document)
 
 
-def _any_request(line: bytes) -> tuple[str, bytes] | BadLine:
-    request = parse_line(line)
-    return request if isinstance(request, BadLine) else (request.user_id, request.given.encode())
+def _plain_user(line: bytes) -> _Quick | None:
+    return _one_id(line, "userId")
+
+
+def _plain_item(line: bytes) -> _Quick | None:
+    return _one_id(line, "itemId")
+
+
+def _plain_ranking(line: bytes) -> _Quick | None:
+    """A line of the usual form, `{"userId": "…", "itemList": ["…", …]}`; None where it needs a closer look."""
+    if len(line) > MOST_LINE_BYTES:
+        return None
+    try:
+        document = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    if type(document) is not dict or len(document) != 2 or not _is_id(found := document.get("userId")):
+        return None
+    listed = document.get("itemList")
+    if type(listed) is not list or not 0 < len(listed) <= MOST_LISTED_ITEMS or not all(map(_is_id, listed)):
+        return None
+    return found, listed, orjson.dumps(document)
+
+
+def _is_id(value: object) -> TypeGuard[str]:
+    return type(value) is str and 0 < len(value) <= MOST_ID_CHARACTERS
+
+
+_QUICKLY: dict[LineKind, Callable[[bytes], _Quick | None]] = {
+    "user": _plain_user,
+    "ranking": _plain_ranking,
+    "item": _plain_item,
+}
+_SUBJECT: dict[LineKind, Callable[[Request], str]] = {
+    "user": lambda request: request.user_id,
+    "ranking": lambda request: request.user_id,
+    "item": lambda request: request.item_id,
+}

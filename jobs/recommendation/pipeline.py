@@ -1,13 +1,16 @@
 """The Spark side: every split of the input becomes one part of the output, in one stage or in three.
 
-Few users (their states fit in each worker): one stage. A task reads its split, looks its users up, scores and writes.
+Few users (what must be known of them fits in each worker), or none: one stage. A task reads its split, looks its users up,
+scores and writes.
 
 Many users: three stages with two shuffles between them, both of parcels, one a pair of tasks, of a few bytes a line:
 
     split ── user ids ──▶ shard of users: load its states, score ── item rows and scores ──▶ split: write lines in order
 
-The input is read twice, so that lines never travel; only what a user gets does, in 8 bytes an item. No task holds more than a
-split's answers or a shard's states.
+The input is read twice, so that lines never travel; only what a user gets does, in 8 bytes an item. Lists to be ranked travel
+as item rows, and values of a filter once a parcel. A user without a state gets what everybody gets, for which nothing needs
+to travel, unless a filter asks for their attributes, which only their shard knows. No task holds more than a split's answers
+or a shard's states.
 """
 
 from __future__ import annotations
@@ -24,20 +27,25 @@ from pyspark import TaskContext
 from pyspark.sql import SparkSession
 
 from hrnn.hashing import hash64
+from jobs.recommendation.answers import Answers
+from jobs.recommendation.asked import Batch
 from jobs.recommendation.inputs import Split, read_lines
 from jobs.recommendation.lines import Requests, read_requests
+from jobs.recommendation.options import Options
 from jobs.recommendation.parts import Part, store_part
-from jobs.recommendation.served import Items, Served, Solution, UserTable, all_users, served
+from jobs.recommendation.served import Served, Solution, UserTable, all_users, bytes_of_users, served
 from jobs.spark.following import following
 from jobs.spark.session import spark_errors
 
-MOST_BYTES_IN_WORKER = 256 << 20  # of states, as they are stored
-_LINES_AT_ONCE = 8192  # scored together: several full products
+MOST_BYTES_IN_WORKER = 256 << 20  # of what must be known of users, as it is stored
+_LINES_AT_ONCE = 8192  # answered together by a shard
 
 _PARCEL = pa.schema([("target", pa.int32()), ("sender", pa.int32()), ("body", pa.binary())])
 _PARCEL_SQL = "target int, sender int, body binary"
 _PART = pa.schema([("part", pa.string())])
 _PART_SQL = "part string"
+
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,17 +54,26 @@ class Work:
 
     Attributes:
         solution: The solution version that answers.
-        num_results: Items a user.
+        options: What lines are answered with.
         splits: All of the input.
         parts_uri: Folder for parts; they are no output yet.
         token: Makes the names of this run's parts its own.
     """
 
     solution: Solution
-    num_results: int
+    options: Options
     splits: tuple[Split, ...]
     parts_uri: str
     token: str
+
+    def served(self) -> Served:
+        """The solution version, loaded once in each worker process."""
+        return served(self.solution, self.options)
+
+    def requests(self, number: int) -> Requests:
+        """The lines of a split."""
+        fault = self.served().fault if self.options.filter is not None else None
+        return read_requests(read_lines(self.splits[number]), self.solution.kind, fault)
 
 
 def answer(spark: SparkSession, work: Work) -> list[Part]:
@@ -67,7 +84,7 @@ def answer(spark: SparkSession, work: Work) -> list[Part]:
     """
     num_splits, num_shards = len(work.splits), len(work.solution.states)
     numbers, num_tasks = spark.range(0, num_splits, 1, num_splits), num_splits
-    if work.solution.states_bytes <= MOST_BYTES_IN_WORKER:
+    if bytes_of_users(work.solution, work.options) <= MOST_BYTES_IN_WORKER:
         parts = numbers.mapInArrow(partial(_answer_splits, work), _PART_SQL)
     else:
         asked = numbers.mapInArrow(partial(_send_users, work), _PARCEL_SQL)
@@ -84,96 +101,134 @@ def answer(spark: SparkSession, work: Work) -> list[Part]:
 def _answer_splits(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """One stage: read, look up, score, write."""
     for number in _numbers(batches):
-        requests = read_requests(read_lines(work.splits[number]))
-        solution = served(work.solution, work.num_results)
-        item_rows, scores = solution.for_unknown_users(len(requests.user_ids))
-        num_known = len(requests.user_ids)  # where no user has a state, the popular list is everybody's own
-        if (users := all_users(work.solution, work.num_results)) is not None:
-            places = users.find(requests.user_ids)
-            known = np.flatnonzero(places >= 0)
-            num_known = len(known)
-            item_rows[known], scores[known] = _recommend(solution, users, places[known])
-        yield _write(work, number, requests, item_rows, scores, num_known)
+        requests, solution = work.requests(number), work.served()
+        batch = solution.batch(requests)
+        if work.solution.kind == "item":
+            yield _write(work, number, requests, solution.for_items(batch), len(batch))
+            continue
+        users, attributes = all_users(work.solution, work.options)
+        answers, num_known = _answered(solution, batch, users, attributes)
+        # Where no user has a state, the popular list is everybody's own.
+        yield _write(work, number, requests, answers, num_known if work.solution.dimension else len(batch))
+
+
+def _answered(solution: Served, batch: Batch, users: UserTable | None, attributes: pa.Table | None) -> tuple[Answers, int]:
+    """Answers to lines of users, and how many of them are known."""
+    places = np.full(len(batch), -1) if users is None else users.find(batch.subjects)
+    known, unknown = np.flatnonzero(places >= 0), np.flatnonzero(places < 0)
+    if users is None or not len(known):
+        return solution.for_unknown(batch, attributes), 0
+    if not len(unknown):
+        return solution.for_known(users, places, batch, attributes), len(batch)
+    answers = Answers.none(solution.widths(batch))
+    answers.put(known, solution.for_known(users, places[known], batch.take(known), attributes))
+    answers.put(unknown, solution.for_unknown(batch.take(unknown), attributes))
+    return answers, len(known)
 
 
 def _send_users(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """First stage of three: user ids, with the positions of their lines, to the shards that know them."""
+    """First stage of three: what users want, with the positions of their lines, to the shards that know them."""
     num_shards = len(work.solution.states)
     for number in _numbers(batches):
-        requests = read_requests(read_lines(work.splits[number]))
-        user_ids = pa.array(requests.user_ids, pa.string())
-        shards = (hash64(user_ids, work.solution.hash_seed) % np.uint64(num_shards)).astype(np.int64)
+        requests = work.requests(number)
+        batch = work.served().batch(requests)
+        shards = (hash64(batch.subjects, work.solution.hash_seed) % np.uint64(num_shards)).astype(np.int64)
         order = np.argsort(shards, kind="stable")
-        table = pa.table({"line": pa.array(requests.positions), "user_id": user_ids}).take(pa.array(order))
         bounds = np.searchsorted(shards[order], np.arange(num_shards + 1))
         for shard in np.flatnonzero(np.diff(bounds)).tolist():
-            yield _parcel(shard, number, _packed(table.slice(bounds[shard], bounds[shard + 1] - bounds[shard])))
+            places = order[bounds[shard] : bounds[shard + 1]]
+            yield _parcel(shard, number, _packed(batch.take(places).to_table(requests.positions[places])))
         yield _parcel(number % num_shards, number, b"")  # an empty answer, so that a split of bad lines only is written too
 
 
 def _score_users(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Second stage: what each user gets, back to the splits. Small parcels are scored together."""
-    solution, users = served(work.solution, work.num_results), None
+    shard: _Shard | None = None
     waiting: list[tuple[int, pa.Table]] = []
     for target, sender, body in _parcels(batches):
         if not body.size:
             yield _parcel(sender, target, b"")
             continue
-        users = users or solution.load_users([target])
+        shard = shard or _Shard.load(work, target)
         waiting.append((sender, _unpacked(body)))
         if sum(table.num_rows for _, table in waiting) >= _LINES_AT_ONCE:
-            yield from _scored(solution, users, target, waiting)
+            yield from _scored(work, shard, waiting)
             waiting = []
-    if users is not None:
-        yield from _scored(solution, users, target, waiting)
+    if shard is not None and waiting:
+        yield from _scored(work, shard, waiting)
 
 
-def _scored(
-    solution: Served, users: UserTable, shard: int, waiting: Sequence[tuple[int, pa.Table]]
-) -> Iterator[pa.RecordBatch]:
-    user_ids = [user_id for _, table in waiting for user_id in table["user_id"].to_pylist()]
-    lines = np.concatenate([np.empty(0, np.int64), *(table["line"].to_numpy() for _, table in waiting)])
+@dataclass(frozen=True)
+class _Shard:
+    """What is known of a shard's users."""
+
+    number: int
+    users: UserTable | None
+    attributes: pa.Table | None
+
+    @classmethod
+    def load(cls, work: Work, number: int) -> _Shard:
+        return cls(number, work.served().load_users([number]), work.served().load_attributes([number]))
+
+
+def _scored(work: Work, shard: _Shard, waiting: Sequence[tuple[int, pa.Table]]) -> Iterator[pa.RecordBatch]:
+    """Answers to the lines of some parcels. Without a filter, those of unknown users are left to the third stage."""
+    solution = work.served()
+    lines, batch = Batch.from_tables([table for _, table in waiting])
     senders = np.repeat([sender for sender, _ in waiting], [table.num_rows for _, table in waiting])
-    places = users.find(user_ids)
-    known = np.flatnonzero(places >= 0)
-    item_rows, scores = _recommend(solution, users, places[known])
-    answers = np.concatenate([lines[known, None].astype(np.int32), item_rows, scores], axis=1)
+    places = np.full(len(batch), -1) if shard.users is None else shard.users.find(batch.subjects)
+    if work.options.filter is None:
+        answered = np.flatnonzero(places >= 0)
+        lines, senders, places, batch = lines[answered], senders[answered], places[answered], batch.take(answered)
+    answers, _ = _answered(solution, batch, shard.users, shard.attributes)
     for sender, _ in waiting:
-        yield _parcel(sender, shard, answers[senders[known] == sender].tobytes())
+        own = np.flatnonzero(senders == sender)
+        yield _parcel(sender, shard.number, _packed_answers(lines[own], places[own] >= 0, answers.take(own)))
 
 
 def _write_split(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Third stage: read the split again and write its lines with what its users get."""
     number = _partition()
-    requests = read_requests(read_lines(work.splits[number]))
-    solution = served(work.solution, work.num_results)
-    item_rows, scores = solution.for_unknown_users(len(requests.user_ids))
+    requests, solution = work.requests(number), work.served()
+    batch = solution.batch(requests)
+    widths = solution.widths(batch)
+    answers = Answers.none(widths) if work.options.filter is not None else solution.for_unknown(batch)
     known = 0
     for _, _, body in _parcels(batches):
-        answers = np.frombuffer(body, np.int32).reshape(-1, 1 + 2 * solution.num_results)
-        places = np.searchsorted(requests.positions, answers[:, 0])
-        item_rows[places], scores[places] = answers[:, 1 : 1 + solution.num_results], answers[:, 1 + solution.num_results :]
-        known += len(answers)
-    yield _write(work, number, requests, item_rows, scores, known)
+        if body.size:
+            known += _put_answers(body, requests.positions, widths, answers)
+    yield _write(work, number, requests, answers, known if work.solution.dimension else len(batch))
 
 
-def _recommend(solution: Served, users: UserTable, places: npt.NDArray[np.int64]) -> tuple[Items, Items]:
-    """Item rows and scores of users by where they stand."""
-    pieces = [places[start : start + _LINES_AT_ONCE] for start in range(0, max(1, len(places)), _LINES_AT_ONCE)]
-    answers = [solution.recommend(users, piece) for piece in pieces]
-    return np.concatenate([rows for rows, _ in answers]), np.concatenate([scores for _, scores in answers])
+def _packed_answers(lines: Rows, known: npt.NDArray[np.bool_], answers: Answers) -> bytes:
+    """int32: how many lines, their positions, whether their users are known, entries, scores."""
+    count = np.array([len(lines)], np.int32)
+    columns = [count, lines.astype(np.int32), known.astype(np.int32), answers.entries, answers.scores]
+    return np.concatenate(columns).tobytes()
 
 
-def _write(work: Work, number: int, requests: Requests, item_rows: Items, scores: Items, known: int) -> pa.RecordBatch:
+def _put_answers(body: pa.Buffer, positions: Rows, widths: Rows, answers: Answers) -> int:
+    """Fill in what a parcel holds; returns how many users are known."""
+    numbers = np.frombuffer(body, np.int32)
+    count = int(numbers[0])
+    lines, known, rest = numbers[1 : 1 + count], numbers[1 + count : 1 + 2 * count], numbers[1 + 2 * count :]
+    places = np.searchsorted(positions, lines)
+    found = Answers.none(widths[places])
+    entries, scores = rest.reshape(2, -1)
+    answers.put(places, Answers(found.offsets, entries, scores))
+    return int(known.sum())
+
+
+def _write(work: Work, number: int, requests: Requests, answers: Answers, known: int) -> pa.RecordBatch:
     """Store the answers to a split; a row for the driver."""
     part = store_part(
-        served(work.solution, work.num_results).writer.output_lines(requests, item_rows, scores),
+        work.served().writer.output_lines(requests, answers),
         work.parts_uri,
         work.token,
         split=number,
         num_lines=requests.num_lines,
         errors=len(requests.errors),
-        unknown_users=len(requests.user_ids) - known,
+        unknown_users=len(requests.subjects) - known,
     )
     return pa.record_batch([pa.array([part.to_json()])], schema=_PART)
 

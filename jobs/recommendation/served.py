@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,16 +19,32 @@ import torch
 from pyspark import SparkFiles
 from safetensors import safe_open
 
+from hrnn.allowed import Allowed
+from hrnn.exploration import NOISE_DEPTH, Noise, bonus, new_items, stand_ins
+from hrnn.filters import Asked, ItemFilter
+from hrnn.hashing import hash64
+from hrnn.neighbours import NearestVectors, Related, TableOfNeighbours
+from hrnn.past_events import PastEvents
+from hrnn.ranking import allowed_in, listed_scores, rank
 from hrnn.scoring import OwnItems, Scorer
 from hrnn.splits import ranges
-from jobs.recommendation.lines import LineWriter
+from jobs.recommendation.answers import Answers, Items
+from jobs.recommendation.asked import Batch
+from jobs.recommendation.lines import LineWriter, Requests
+from jobs.recommendation.options import Options
 from jobs.storage.folders import StepFolder
 from schemas import columns
-from schemas.batch import SCORE_UNITS
-from schemas.errors import IntegrityError
+from schemas.batch import SCORE_UNITS, LineKind
+from schemas.dataset_rules import DatasetType
+from schemas.datasets import parse_schema_document
+from schemas.errors import DataError, IntegrityError
+from schemas.filters import parse_filter, parse_filter_values
 from schemas.manifest import FileEntry, Manifest
+from schemas.recipes import RECIPES
 
-Items = npt.NDArray[np.int32]
+Rows = npt.NDArray[np.int64]
+
+_LINES_AT_ONCE = 8192  # scored together: several full products
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +56,13 @@ class Solution:
         fingerprint: Of its manifest.
         model, catalogue: Files that hold `scoring.*` and the items.
         states: Files of user states, by shard.
+        attributes: Files of users' attributes, by shard; none without a Users dataset.
         dimension: Numbers of a query; where it is 0, no user has a state, and everybody gets the same list.
         has_scores: Whether the recipe writes scores.
         hash_seed: Users are dealt to shards by `hash64(USER_ID, hash_seed) % len(states)`.
+        recipe: Its recipe.
+        event_types: Names of the codes of event types.
+        schemas: JSON of the datasets' schemas by type.
     """
 
     uri: str
@@ -49,9 +70,13 @@ class Solution:
     model: FileEntry
     catalogue: FileEntry
     states: tuple[FileEntry, ...]
+    attributes: tuple[FileEntry, ...]
     dimension: int
     has_scores: bool
     hash_seed: int
+    recipe: str
+    event_types: tuple[str, ...]
+    schemas: str
 
     @classmethod
     def of(cls, folder: StepFolder, manifest: Manifest) -> Solution:
@@ -63,44 +88,55 @@ class Solution:
             model=manifest.file(manifest.facts["model"]),
             catalogue=manifest.file(manifest.facts["catalogue"]),
             states=tuple(manifest.file(shard["states"]) for shard in shards),
+            attributes=tuple(map(manifest.file, manifest.facts.get("attributes", []))),
             dimension=manifest.facts["dimension"],
             has_scores=manifest.facts["scores"],
             hash_seed=manifest.facts["hash_seed"],
+            recipe=manifest.facts["recipe"],
+            event_types=tuple(manifest.facts.get("event_types", [])),
+            schemas=json.dumps(manifest.facts.get("schemas", {})),
         )
 
     @property
-    def states_bytes(self) -> int:
-        """Size of the states that are needed, as they are stored."""
-        return sum(entry.size for entry in self.states) if self.dimension else 0
+    def kind(self) -> LineKind:
+        """What its input lines hold."""
+        return RECIPES[self.recipe].line_kind
 
 
 class UserTable:
     """States of some users, found by id.
 
     Args:
-        table: Columns USER_ID, query, own_item_rows, own_item_scores.
+        table: Columns USER_ID, query, own_item_rows, own_item_scores; those of the past where a filter asks for it.
         dimension: Numbers of a query.
+        past_events: A user's newest events of each type that a filter looks at.
     """
 
-    def __init__(self, table: pa.Table, dimension: int) -> None:
+    def __init__(self, table: pa.Table, dimension: int, past_events: int = 0) -> None:
         known = table.filter(pc.is_valid(table[columns.QUERY])).combine_chunks()  # without a state, a user is unknown
         self._ids = known[columns.USER_ID].combine_chunks()
         self._queries = (
             known[columns.QUERY].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(known), dimension)
         )
-        own = known[columns.OWN_ITEM_ROWS].combine_chunks()
-        self._own_counts = pc.fill_null(own.value_lengths(), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-        self._own_starts = np.cumsum(self._own_counts) - self._own_counts
+        self._own_counts, self._own_starts = _list_bounds(known, columns.OWN_ITEM_ROWS)
         self._own_rows = _flat(known, columns.OWN_ITEM_ROWS)
         self._own_scores = _flat(known, columns.OWN_ITEM_SCORES)
+        self._past: PastEvents | None = None
+        if columns.PAST_ITEM_ROWS in table.column_names:
+            counts, _ = _list_bounds(known, columns.PAST_ITEM_ROWS)
+            ranks = _flat(known, columns.PAST_RANKS)
+            kept = np.flatnonzero(ranks < past_events)
+            ends = np.searchsorted(kept, np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]))
+            rows, types = _flat(known, columns.PAST_ITEM_ROWS), _flat(known, columns.PAST_EVENT_TYPES)
+            self._past = PastEvents(ends.astype(np.int64), rows[kept], types[kept], ranks[kept])
 
-    def find(self, user_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+    def find(self, user_ids: Sequence[str] | pa.StringArray) -> Rows:
         """int64 [B], where each user stands; -1 for those who don't."""
         found = pc.index_in(pa.array(user_ids, self._ids.type), value_set=self._ids)
-        places: npt.NDArray[np.int64] = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        places: Rows = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
         return places
 
-    def states(self, places: npt.NDArray[np.int64]) -> tuple[torch.Tensor, OwnItems]:
+    def states(self, places: Rows) -> tuple[torch.Tensor, OwnItems]:
         """Queries float32 [B, D] and own items of users by where they stand."""
         counts = self._own_counts[places]
         positions = ranges(self._own_starts[places], counts)
@@ -108,67 +144,280 @@ class UserTable:
         queries = torch.from_numpy(self._queries[places].astype(np.float32, copy=False))
         return queries, OwnItems(offsets, self._own_rows[positions], self._own_scores[positions])
 
+    def past(self, places: Rows) -> PastEvents | None:
+        """What users did, by where they stand; None where it was not loaded."""
+        if (past := self._past) is None:
+            return None
+        counts = np.diff(past.offsets)[places]
+        positions = ranges(past.offsets[places], counts)
+        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
+        return PastEvents(offsets, past.item_rows[positions], past.event_types[positions], past.ranks[positions])
+
 
 class Served:
     """A solution version, loaded.
 
     Args:
         solution: Which one.
-        num_results: K; fewer are given where fewer items have events.
+        options: What lines are answered with; fewer items are given where fewer have events.
     """
 
-    def __init__(self, solution: Solution, num_results: int) -> None:
+    def __init__(self, solution: Solution, options: Options) -> None:
         torch.set_num_threads(1)  # Spark runs a worker a core; and the last bits of a sum depend on how many threads share it
-        self._folder = StepFolder(solution.uri)
-        self._solution = solution
-        catalogue = pq.read_table(_fetch(self._folder, solution.catalogue), columns=[columns.ITEM_ID, columns.NUM_EVENTS])
-        counts = catalogue[columns.NUM_EVENTS].to_numpy()
-        ranked = int(np.count_nonzero(counts))  # they come first: the catalogue is in falling order of events
-        with safe_open(_fetch(self._folder, solution.model), "pt") as parameters:
-            vectors = parameters.get_tensor("scoring.item_vectors")
-            bias = parameters.get_tensor("scoring.item_bias")
-        if vectors.shape != (len(counts), solution.dimension) or len(bias) != len(counts):
+        self._folder, self._solution, self._options = StepFolder(solution.uri), solution, options
+        wants_all = options.filter is not None or options.exploration is not None
+        names = None if wants_all else [columns.ITEM_ID, columns.NUM_EVENTS]
+        catalogue = pq.read_table(fetch(self._folder, solution.catalogue), columns=names)
+        self._counts: Rows = catalogue[columns.NUM_EVENTS].to_numpy()
+        self._ranked = int(np.count_nonzero(self._counts))  # they come first: the catalogue is in falling order of events
+        tensors = _tensors(fetch(self._folder, solution.model))
+        vectors, bias = tensors["scoring.item_vectors"], tensors["scoring.item_bias"]
+        if vectors.shape != (len(self._counts), solution.dimension) or len(bias) != len(self._counts):
             raise IntegrityError(f"{solution.uri}: the model doesn't fit its catalogue; train it again.")
-        self.num_results = min(num_results, ranked)
-        self.writer = LineWriter(catalogue[columns.ITEM_ID].slice(0, ranked).to_pylist(), solution.has_scores)
-        self._scorer = Scorer(vectors[:ranked], bias[:ranked])
-        self._popular = self._popular_items(counts[:ranked])
+        self._item_ids = catalogue[columns.ITEM_ID].combine_chunks()
+        self._new = self._new_items(catalogue)
+        self._rows = np.flatnonzero((self._counts > 0) | self._new)  # of the items that users may get
+        self._filter = self._item_filter(catalogue)
+        if solution.kind == "ranking":
+            self._vectors, self._bias = vectors.numpy(), bias.numpy()
+            self.num_results = 0
+        elif solution.kind == "item":
+            self._related: Related = self._related_items(tensors, vectors, bias)
+            self.num_results = min(options.num_results, self._ranked)
+        else:
+            self._serve_users(vectors, bias)
+        self.writer = LineWriter(self._item_ids.to_pylist() if solution.kind != "ranking" else [], solution.has_scores)
 
-    def load_users(self, shards: Sequence[int]) -> UserTable:
-        """The states of some shards."""
+    def _serve_users(self, vectors: torch.Tensor, bias: torch.Tensor) -> None:
+        """Make ready what lines of users need."""
+        rows, exploration = self._rows, self._options.exploration
+        self._noise: Noise | None = None
+        if exploration is not None:
+            vectors, bias = stand_ins(vectors, bias, self._ranked)
+            bias = bias + torch.from_numpy(bonus(self._counts, self._new, exploration.weight))
+            hashes = hash64(self._item_ids, self._solution.hash_seed)
+            self._noise = Noise(self._new[rows], hashes[rows], exploration.weight)
+        self._item_ids = self._item_ids.take(pa.array(rows))
+        self._scorer = Scorer(vectors[torch.from_numpy(rows)], bias[torch.from_numpy(rows)])
+        self._popular_scorer = self._scorer
+        shown = self._counts[rows]
+        if self._solution.dimension and self._filter is not None:
+            by_events = torch.from_numpy(np.log(np.maximum(shown, 0.5)).astype(np.float32))
+            self._popular_scorer = Scorer(torch.zeros(len(rows), 0), by_events)
+        self._event_shares = shown / shown.sum()
+        self.num_results = min(self._options.num_results, len(rows))
+        self._popular = self._popular_items()
+
+    def load_users(self, shards: Sequence[int]) -> UserTable | None:
+        """The states of some shards; None where nothing is asked of users."""
+        if not asks_states(self._solution, self._options):
+            return None
         names = [columns.USER_ID, columns.QUERY, columns.OWN_ITEM_ROWS, columns.OWN_ITEM_SCORES]
-        tables = [pq.read_table(_fetch(self._folder, self._solution.states[shard]), columns=names) for shard in shards]
-        return UserTable(pa.concat_tables(tables), self._solution.dimension)
+        newest = 0
+        if self._options.filter is not None and self._options.filter.asks_past:
+            names += [columns.PAST_ITEM_ROWS, columns.PAST_EVENT_TYPES, columns.PAST_RANKS]
+            newest = self._options.filter.events
+        tables = [pq.read_table(fetch(self._folder, self._solution.states[shard]), columns=names) for shard in shards]
+        return UserTable(pa.concat_tables(tables), self._solution.dimension, newest)
 
-    def for_unknown_users(self, num_users: int) -> tuple[Items, Items]:
-        """Item rows and scores in ten-millionths for users without a state, int32 [num_users, K] each."""
-        rows, scores = self._popular
-        return np.tile(rows, (num_users, 1)), np.tile(scores, (num_users, 1))
+    def load_attributes(self, shards: Sequence[int]) -> pa.Table | None:
+        """The Users dataset's rows of some shards; None where no filter asks for them."""
+        if not asks_attributes(self._solution, self._options):
+            return None
+        tables = [pq.read_table(fetch(self._folder, self._solution.attributes[shard])) for shard in shards]
+        return pa.concat_tables(tables).combine_chunks()
 
-    def recommend(self, users: UserTable, places: npt.NDArray[np.int64]) -> tuple[Items, Items]:
-        """Item rows and scores in ten-millionths for users by where they stand in `users`, int32 [B, K] each."""
-        top = self._scorer.top(*users.states(places), self.num_results)
-        return top.item_rows.astype(np.int32), _units(top.shares)
+    def fault(self, given: Mapping[str, str]) -> str | None:
+        """Why a line with these filterValues can't be answered; None where it can."""
+        assert self._filter is not None
+        try:
+            return self._filter.fault(parse_filter_values(given))
+        except DataError as error:
+            return str(error)
 
-    def _popular_items(self, counts: npt.NDArray[np.int64]) -> tuple[Items, Items]:
+    def batch(self, requests: Requests) -> Batch:
+        """The good lines of a split, with listed items by row."""
+        lengths = np.array([len(listed) for listed in requests.item_lists] or [0] * len(requests.subjects), dtype=np.int64)
+        listed = pa.array([item for listed in requests.item_lists for item in listed], pa.string())
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+        rows = self._find_items(listed) if len(listed) else np.empty(0, np.int64)
+        subjects = pa.array(requests.subjects, pa.string())
+        return Batch(subjects, offsets, rows, requests.filter_values, requests.values_of)
+
+    def widths(self, batch: Batch) -> Rows:
+        """int64 [n], how many entries each line may get."""
+        return np.diff(batch.list_offsets) if self._solution.kind == "ranking" else np.full(len(batch), self.num_results)
+
+    def for_unknown(self, batch: Batch, attributes: pa.Table | None = None) -> Answers:
+        """What lines get whose user has no state: popular items, or their list by popularity."""
+        if self._filter is None and self._solution.kind == "user":
+            rows, scores = self._popular
+            return Answers.of_rows(np.tile(rows, (len(batch), 1)), np.tile(scores, (len(batch), 1)))
+        return self._in_pieces(batch, None, attributes, None)
+
+    def for_known(self, users: UserTable, places: Rows, batch: Batch, attributes: pa.Table | None = None) -> Answers:
+        """What lines get by where their users stand in `users`."""
+        return self._in_pieces(batch, users, attributes, places)
+
+    def for_items(self, batch: Batch) -> Answers:
+        """Related items of the lines' items; equal lines are answered once."""
+        item_rows = self._find_items(batch.subjects)
+        if not len(batch):
+            return Answers.none(np.empty(0, np.int64))
+        asked, first, of = np.unique(np.stack([item_rows, batch.values_of]), axis=1, return_index=True, return_inverse=True)
+        some = batch.take(first)
+        entries = np.full((len(first), self.num_results), -1, np.int32)
+        of_ranked = np.where(asked[0] < self._ranked, asked[0], -1)
+        for lines, allowed in self._parts(some, None, None, None, asked[0]):
+            entries[lines] = self._related.of(of_ranked[lines], self.num_results, allowed)
+        rows = entries[of.reshape(-1)]
+        return Answers.of_rows(rows, np.zeros_like(rows))
+
+    def _in_pieces(self, batch: Batch, users: UserTable | None, attributes: pa.Table | None, places: Rows | None) -> Answers:
+        """Score some lines at a time."""
+        answer = self._ranked_lists if self._solution.kind == "ranking" else self._best_items
+        answers = Answers.none(self.widths(batch))
+        for begin in range(0, len(batch), _LINES_AT_ONCE):
+            piece = np.arange(begin, min(begin + _LINES_AT_ONCE, len(batch)))
+            some, at = batch.take(piece), None if places is None else places[piece]
+            for lines, allowed in self._parts(some, users, attributes, at, None):
+                few = some if len(lines) == len(some) else some.take(lines)
+                answers.put(piece[lines], answer(few, users, None if at is None else at[lines], allowed))
+        return answers
+
+    def _parts(
+        self, batch: Batch, users: UserTable | None, attributes: pa.Table | None, places: Rows | None, items: Rows | None
+    ) -> Iterator[tuple[Rows, Allowed | None]]:
+        """Lines, and what they may get, such that masks stay small."""
+        if self._filter is None:
+            yield np.arange(len(batch)), None
+            return
+        asked = Asked(
+            len(batch),
+            [parse_filter_values(given) for given in batch.filter_values] or [{}],
+            batch.values_of,
+            None if attributes is None else attributes.take(pc.index_in(batch.subjects, attributes[columns.USER_ID])),
+            None if users is None or places is None else users.past(places),
+            items,
+        )
+        for lines, allowed in self._filter.parts(asked):
+            masks = allowed.masks[:, : self._ranked] if self._solution.kind == "item" else allowed.masks
+            yield lines, Allowed(np.ascontiguousarray(masks), allowed.mask_of, allowed.added, allowed.removed)
+
+    def _best_items(self, batch: Batch, users: UserTable | None, places: Rows | None, allowed: Allowed | None) -> Answers:
+        """The best items of users; where there is no state of them, popular items."""
+        if users is None or places is None:
+            none = torch.zeros(len(batch), 0)
+            top = self._popular_scorer.top(none, OwnItems.none(len(batch)), self.num_results, allowed)
+            shares = top.shares
+            if self._solution.dimension:
+                shares = np.where(top.item_rows < 0, 0.0, self._event_shares[top.item_rows])
+            return Answers.of_rows(top.item_rows.astype(np.int32), _units(shares))
+        states = users.states(places)
+        if self._noise is None:
+            top = self._scorer.top(*states, self.num_results, allowed)
+        else:
+            top = self._scorer.top(*states, NOISE_DEPTH * self.num_results, allowed)
+            top = self._noise.best(top, hash64(batch.subjects, self._solution.hash_seed), self.num_results)
+        return Answers.of_rows(top.item_rows.astype(np.int32), _units(top.shares))
+
+    def _ranked_lists(self, batch: Batch, users: UserTable | None, places: Rows | None, allowed: Allowed | None) -> Answers:
+        """Lists in the order in which users like their items; without a state, in the order of popularity."""
+        offsets, known = batch.list_offsets, batch.listed >= 0
+        item_rows = np.where(known, batch.listed, 0)
+        scored = known & (self._counts[item_rows] > 0)
+        if users is None or places is None:
+            scores = np.log(np.maximum(self._counts[item_rows], 0.5))
+        else:
+            queries, own = users.states(places)
+            scores = listed_scores(queries.numpy(), own, self._vectors, self._bias, offsets, item_rows)
+        if not np.isfinite(scores[scored]).all():
+            raise IntegrityError("a user's state is not made of finite numbers; train the model again.")
+        nameless = len(self._counts)  # the filter's row for items that are not in the catalogue
+        kept = np.ones(len(known), np.bool_)
+        if allowed is not None:
+            kept = allowed_in(allowed, offsets, np.where(known, batch.listed, nameless))
+        ranked = rank(offsets, scores, scored, kept)
+        return Answers(offsets, ranked.places.astype(np.int32), _units(ranked.shares))
+
+    def _popular_items(self) -> tuple[Items, Items]:
         """What everybody takes: by events, with each item's share of them; or by the model, where it knows no users at all."""
         if self._solution.dimension == 0:
             top = self._scorer.top(torch.zeros(1, 0), OwnItems.none(1), self.num_results)
             return top.item_rows.astype(np.int32), _units(top.shares)
-        shares = counts[: self.num_results] / counts.sum()
-        return np.arange(self.num_results, dtype=np.int32)[None, :], _units(shares)[None, :]
+        return np.arange(self.num_results, dtype=np.int32)[None, :], _units(self._event_shares[: self.num_results])[None, :]
+
+    def _related_items(self, tensors: Mapping[str, torch.Tensor], vectors: torch.Tensor, bias: torch.Tensor) -> Related:
+        if "related.offsets" in tensors:
+            popular = np.argsort(-bias[: self._ranked].numpy(), kind="stable")
+            return TableOfNeighbours(tensors["related.offsets"].numpy(), tensors["related.item_rows"].numpy(), popular)
+        return NearestVectors(vectors[: self._ranked])
+
+    def _item_filter(self, catalogue: pa.Table) -> ItemFilter | None:
+        """The filter beside the items that lines may get, or list."""
+        if (wanted := self._options.filter) is None:
+            return None
+        solution = self._solution
+        if solution.kind == "ranking":  # one row more, of which nothing is known, for items that are not in the catalogue
+            nobody = pa.table({field.name: pa.nulls(1, field.type) for field in catalogue.schema})
+            catalogue = pa.concat_tables([catalogue, nobody])
+        elif solution.kind == "user":
+            catalogue = catalogue.take(pa.array(self._rows))
+        documents = json.loads(solution.schemas)
+        attributes = pq.read_schema(fetch(self._folder, solution.attributes[0])) if solution.attributes else None
+        return ItemFilter(
+            parse_filter(wanted.text, "filter", extended=wanted.extended),
+            catalogue,
+            schemas={cast(DatasetType, kind): parse_schema_document(document) for kind, document in documents.items()},
+            attributes=attributes,
+            event_types=solution.event_types,
+            past_events=wanted.events,
+            now=wanted.now,
+        )
+
+    def _new_items(self, catalogue: pa.Table) -> npt.NDArray[np.bool_]:
+        """bool [N], the items that are explored."""
+        if (exploration := self._options.exploration) is None:
+            return np.zeros(len(self._counts), np.bool_)
+        newest = pc.max(catalogue[columns.LAST_TIME]).as_py()
+        return new_items(catalogue[columns.CREATION_TIMESTAMP].to_numpy(), newest, exploration.cut_off_days)
+
+    def _find_items(self, item_ids: pa.StringArray) -> Rows:
+        """int64 item row of each id; -1 where nobody knows it."""
+        found = pc.index_in(item_ids, value_set=self._item_ids)
+        rows: Rows = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        return rows
 
 
 @functools.lru_cache(maxsize=1)
-def served(solution: Solution, num_results: int) -> Served:
+def served(solution: Solution, options: Options) -> Served:
     """The solution version, loaded once in each worker process."""
-    return Served(solution, num_results)
+    return Served(solution, options)
 
 
 @functools.lru_cache(maxsize=1)
-def all_users(solution: Solution, num_results: int) -> UserTable | None:
-    """The states of all users, loaded once in each worker process; None where no user has one."""
-    return served(solution, num_results).load_users(range(len(solution.states))) if solution.dimension else None
+def all_users(solution: Solution, options: Options) -> tuple[UserTable | None, pa.Table | None]:
+    """The states and attributes of all users, as far as they are needed, loaded once in each worker process."""
+    loaded, shards = served(solution, options), range(len(solution.states))
+    return loaded.load_users(shards), loaded.load_attributes(shards)
+
+
+def asks_states(solution: Solution, options: Options) -> bool:
+    """Whether the states of users have a part in the answers."""
+    asks_past = options.filter is not None and options.filter.asks_past
+    return solution.kind != "item" and (solution.dimension > 0 or asks_past)
+
+
+def asks_attributes(solution: Solution, options: Options) -> bool:
+    """Whether users' attributes have a part in the answers."""
+    return bool(solution.attributes) and options.filter is not None and options.filter.asks_attributes
+
+
+def bytes_of_users(solution: Solution, options: Options) -> int:
+    """Size of what must be known of users, as it is stored."""
+    states = solution.states if asks_states(solution, options) else ()
+    attributes = solution.attributes if asks_attributes(solution, options) else ()
+    return sum(entry.size for entry in (*states, *attributes))
 
 
 def _flat(table: pa.Table, name: str) -> npt.NDArray[Any]:
@@ -177,11 +426,24 @@ def _flat(table: pa.Table, name: str) -> npt.NDArray[Any]:
     return values
 
 
+def _list_bounds(table: pa.Table, name: str) -> tuple[Rows, Rows]:
+    """int64 [rows] each: how many values a list column has in every row, and where they begin in `_flat`."""
+    counts: Rows = pc.fill_null(table[name].combine_chunks().value_lengths(), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return counts, np.cumsum(counts) - counts
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    """What lines are answered with, of all parameters."""
+    with safe_open(path, "pt") as parameters:
+        names = [name for name in parameters.keys() if name.startswith(("scoring.", "related."))]  # noqa: SIM118
+        return {name: parameters.get_tensor(name) for name in names}
+
+
 def _units(shares: npt.NDArray[np.float64]) -> Items:
     return np.rint(shares * SCORE_UNITS).astype(np.int32)
 
 
-def _fetch(folder: StepFolder, entry: FileEntry) -> Path:
+def fetch(folder: StepFolder, entry: FileEntry) -> Path:
     """A local copy below Spark's own temporary folder, which goes with the Spark application."""
     scratch = Path(SparkFiles.getRootDirectory()) / f"solution-{os.getpid()}"
     scratch.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.recommendation.answers import Answers
 from jobs.recommendation.lines import LineWriter, read_requests
 from schemas.batch import BadLine, Request, error_line, parse_line, result_line
 
@@ -35,9 +36,9 @@ def as_the_rules_say(line: bytes, items: list[str], scores: list[int] | None) ->
 
 def written(lines: list[bytes], ids: list[str], rows: list[int], scores: list[int], *, has_scores: bool = True) -> list[bytes]:
     requests = read_requests(lines)
-    shape = (len(requests.user_ids), 1)
+    shape = (len(requests.subjects), 1)
     item_rows, units = np.tile(np.array(rows, np.int32), shape), np.tile(np.array(scores, np.int32), shape)
-    return list(LineWriter(ids, has_scores).output_lines(requests, item_rows, units))
+    return list(LineWriter(ids, has_scores).output_lines(requests, Answers.of_rows(item_rows, units)))
 
 
 @pytest.mark.parametrize("line", UNUSUAL, ids=range(len(UNUSUAL)))
@@ -66,10 +67,11 @@ def test_good_and_bad_lines_keep_their_places() -> None:
     requests = read_requests([b'{"userId":"a"}', b"?", b'{"userId":"b"}', b"?"])
     assert requests.num_lines == 4
     assert requests.positions.tolist() == [0, 2]
-    assert requests.user_ids == ["a", "b"]
+    assert requests.subjects == ["a", "b"]
     assert sorted(requests.errors) == [1, 3]
     rows = np.array([[0], [1]], np.int32)
-    users = [json.loads(line)["output"] for line in LineWriter(["x", "y"], True).output_lines(requests, rows, rows)]
+    answers = Answers.of_rows(rows, rows)
+    users = [json.loads(line)["output"] for line in LineWriter(["x", "y"], True).output_lines(requests, answers)]
     assert users == [{"recommendedItems": ["x"], "scores": [0.0]}, None, {"recommendedItems": ["y"], "scores": [1e-7]}, None]
 
 
