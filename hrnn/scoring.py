@@ -1,13 +1,15 @@
 """The best items of many users, exactly, by score(user, item) = query · item vector + item bias + own item's score.
 
-The catalogue is multiplied in blocks that stay in cache. Of every 64 neighbouring items only the best score is looked at first:
-the K best items lie within the K best groups of 64, so the exact K best are found among K · 64 items instead of N.
+All items are scored coarsely, with a bound on the error (`coarse_scores`). K items surely reach some score; every item that may
+reach it is scored anew in float32, and the K best of those are the K best of all. The sum that shares need is that of coarse
+scores, but for its largest terms: a share is within a thousandth of what float64 gives.
 
 Results do not depend on which users are asked together: the shapes of all matrix products are fixed by the catalogue alone
-(a short batch is filled up with zeros), each row of a product is computed alike wherever it stands, and equal scores are put in
-order of item row. For the same bytes on every run, use one thread (`torch.set_num_threads(1)`) on the same kind of processor.
+(a short batch is filled up with zeros), each row of a product is computed alike wherever it stands, an exact score is always
+summed in one order, and equal scores are put in order of item row. For the same bytes on every run, use one thread
+(`torch.set_num_threads(1)`) on the same kind of processor: of another kind, shares may differ by that thousandth.
 
-Shapes: B users asked, N items, D numbers of a query, K returned, C items of a block.
+Shapes: B users asked, N items, D numbers of a query, K returned, R users of one product, G groups of 64 items.
 """
 
 from __future__ import annotations
@@ -19,15 +21,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from hrnn.allowed import Allowed
+from hrnn.coarse_scores import BLOCK_ITEMS, MOST_REACH, CoarseScores, Doubles, Flags, Floats, Rows
+from hrnn.pairs import AllowedCells, Pairs
+from hrnn.products import coarse_type
 from schemas.errors import IntegrityError
 
-BLOCK_ITEMS = 4096  # C
-GROUP_ITEMS = 64
-MOST_ROWS = 128  # users of one product
-MOST_CELLS = 1 << 26  # scores held at once: 256 MiB
-MOST_CANDIDATES = 1 << 22  # of which the K best are looked for at once
+MOST_ROWS = 256  # R
+MOST_CELL_BYTES = 256 << 20  # of coarse scores held at once
 
-_GROUPS = BLOCK_ITEMS // GROUP_ITEMS
+_PAIRS_AT_ONCE = 1 << 14  # scored exactly
+_HEAD = 8  # terms of a sum that are 2 ** -8 of it, and more, are computed anew
 _LOW_BITS = 0xFFFFFFFF
 
 
@@ -60,15 +64,27 @@ class OwnItems:
 class TopItems:
     """The K best items of B users, best first; K is smaller than asked where the catalogue is.
 
+    Behind the last item that a user may get stand -1, -inf and 0.
+
     Attributes:
         item_rows: int64 [B, K].
         scores: float32 [B, K], falling; equal scores in order of item row.
-        shares: float64 [B, K], softmax of the scores over the whole catalogue.
+        shares: float64 [B, K], softmax of the scores over the whole catalogue, whatever a user may get.
     """
 
     item_rows: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float32]
     shares: npt.NDArray[np.float64]
+
+    @classmethod
+    def none(cls, num_users: int, num_results: int) -> TopItems:
+        """No item for anybody."""
+        shape = num_users, num_results
+        return cls(np.full(shape, -1, dtype=np.int64), np.full(shape, -np.inf, dtype=np.float32), np.zeros(shape))
+
+    def part(self, start: int, end: int) -> TopItems:
+        """The best items of users [start, end), to be changed in place."""
+        return TopItems(self.item_rows[start:end], self.scores[start:end], self.shares[start:end])
 
 
 class Scorer:
@@ -77,127 +93,160 @@ class Scorer:
     Args:
         item_vectors: float32 [N, D]; D may be 0.
         item_bias: float32 [N].
+        kind: Number type of coarse products; None: what this processor multiplies fastest, float32 for one block of items.
 
     Raises:
         IntegrityError: There is no item, or a parameter is not a finite number.
     """
 
-    def __init__(self, item_vectors: torch.Tensor, item_bias: torch.Tensor) -> None:
+    def __init__(self, item_vectors: torch.Tensor, item_bias: torch.Tensor, kind: torch.dtype | None = None) -> None:
         self.num_items, self.dimension = item_vectors.shape
         if self.num_items == 0:
             raise IntegrityError("the model holds no items; train it again.")
         if not (bool(torch.isfinite(item_vectors).all()) and bool(torch.isfinite(item_bias).all())):
             raise IntegrityError("the model holds parameters that are not finite numbers; train it again.")
-        blocks = max(1, -(-self.num_items // BLOCK_ITEMS))
-        self.rows = max(8, min(MOST_ROWS, MOST_CELLS // (blocks * BLOCK_ITEMS) // 8 * 8))
-        padded = torch.zeros(blocks * BLOCK_ITEMS, self.dimension)
-        padded[: self.num_items] = item_vectors.detach()
-        self._vectors = padded.view(blocks, BLOCK_ITEMS, self.dimension).transpose(1, 2).contiguous()
-        self._bias = torch.full((blocks * BLOCK_ITEMS,), -torch.inf)
-        self._bias[: self.num_items] = item_bias.detach()
-        self._bias = self._bias.view(blocks, BLOCK_ITEMS)
-        self._queries = torch.zeros(self.rows, self.dimension)
-        self._cells = torch.empty(blocks, self.rows, BLOCK_ITEMS)
-        self._group_best = torch.empty(self.rows, blocks * _GROUPS)
-        self._spare = torch.empty(self.rows, BLOCK_ITEMS)
+        vectors, bias = item_vectors.detach().float().contiguous(), item_bias.detach().float().contiguous()
+        self._vectors, self._bias = vectors, bias.numpy()
+        kind = kind or (coarse_type(vectors) if self.num_items > BLOCK_ITEMS else torch.float32)
+        bytes_of_row = -(-self.num_items // BLOCK_ITEMS) * BLOCK_ITEMS * kind.itemsize
+        self.rows = max(8, min(MOST_ROWS, MOST_CELL_BYTES // bytes_of_row // 8 * 8))
+        self._coarse = CoarseScores(vectors, bias, self.rows, kind)
 
-    def top(self, queries: torch.Tensor, own: OwnItems, num_results: int) -> TopItems:
+    def top(self, queries: torch.Tensor, own: OwnItems, num_results: int, allowed: Allowed | None = None) -> TopItems:
         """The best items of each user.
 
         Args:
             queries: float32 [B, D].
             own: Own items of the same B users.
             num_results: K; at least 1.
+            allowed: What the same B users may get; None: everything.
 
         Raises:
             IntegrityError: A user's state is not made of finite numbers.
         """
-        wanted = min(num_results, self.num_items)
-        found = TopItems(
-            np.empty((len(queries), wanted), dtype=np.int64),
-            np.empty((len(queries), wanted), dtype=np.float32),
-            np.empty((len(queries), wanted), dtype=np.float64),
-        )
+        found = TopItems.none(len(queries), min(num_results, self.num_items))
         for start in range(0, len(queries), self.rows):
             end = min(start + self.rows, len(queries))
-            with np.errstate(invalid="ignore"):  # what is not finite is found below
-                greatest, total = self._fill(queries[start:end], own.part(start, end))
-            if not np.isfinite(total[: end - start]).all():
-                raise IntegrityError("a user's state is not made of finite numbers; train the model again.")
-            item_rows, scores = self._best(wanted)
-            shares = np.exp(scores.astype(np.float64) - greatest) / total
-            found.item_rows[start:end] = item_rows[: end - start]
-            found.scores[start:end] = scores[: end - start]
-            found.shares[start:end] = shares[: end - start]
+            few = None if allowed is None else allowed.part(start, end)
+            self._fill(found.part(start, end), queries[start:end], own.part(start, end), few)
         return found
 
-    def _fill(self, queries: torch.Tensor, own: OwnItems) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Compute every cell; returns per row the greatest score and the sum of exp(score - greatest), [rows, 1] each."""
-        self._queries.zero_()
-        self._queries[: len(queries)] = queries
-        own_rows = np.repeat(np.arange(len(queries)), np.diff(own.offsets))
-        order = np.argsort(own.item_rows, kind="stable")
-        own_block_ends = np.searchsorted(own.item_rows[order], np.arange(1, len(self._bias) + 1) * BLOCK_ITEMS)
-        greatest = np.full((self.rows, 1), -np.inf)
-        total = np.zeros((self.rows, 1))
-        began = 0
-        for block, ended in enumerate(own_block_ends):
-            cells = self._cells[block]
-            torch.addmm(self._bias[block], self._queries, self._vectors[block], out=cells)
-            if ended > began:
-                mine = order[began:ended]
-                cells.numpy()[own_rows[mine], own.item_rows[mine] % BLOCK_ITEMS] += own.scores[mine]
-                began = ended
-            best = self._group_best[:, block * _GROUPS : (block + 1) * _GROUPS]
-            torch.amax(cells.view(self.rows, _GROUPS, GROUP_ITEMS), 2, out=best)
-            greater = np.maximum(greatest, best.amax(1, keepdim=True).numpy())
-            total = total * np.exp(greatest - greater) + self._sum_of_exponentials(cells, greater)
-            greatest = greater
-        return greatest, total
+    def _fill(self, found: TopItems, queries: torch.Tensor, own: OwnItems, allowed: Allowed | None) -> None:
+        """The best items of at most R users."""
+        coarse, exact = self._coarse, _ExactScores(self._vectors, self._bias, queries, own)
+        quick = coarse.within_reach(queries)
+        quick[exact.own.users[~(exact.own_scores < MOST_REACH / 2)]] = False
+        mine = quick[exact.own.users]
+        asked = torch.where(torch.from_numpy(quick)[:, None], queries, 0.0)
+        cells = None if allowed is None else AllowedCells(allowed, coarse, self.num_items)
+        coarse.scan(asked, exact.own.users[mine], exact.own.item_rows[mine], exact.own_scores[mine], cells)
+        totals = coarse.totals[: len(quick)]
+        quick &= np.isfinite(totals)
+        head = np.log2(np.where(quick, totals, 1.0)) - _HEAD
+        users, item_rows, of_cells, near = self._near(found.item_rows.shape[1], quick, head, cells)
+        scores = exact.of(users, item_rows)
+        terms, large = np.exp2(coarse.in_powers(users, scores)), of_cells >= head[users]
+        tails = totals - np.bincount(users[large], np.exp2(of_cells[large].astype(np.float64)), len(quick))
+        sums = np.bincount(users[large], terms[large], len(quick)) + np.maximum(tails, 0.0) * coarse.tail_factors(head)
+        _put_best(found, users[near], item_rows[near], scores[near])
+        listed = np.exp2(coarse.in_powers(np.arange(len(quick))[:, None], found.scores))
+        found.shares[:] = listed / np.maximum(sums, listed.sum(1))[:, None]  # a sum of coarse terms may fall a little short
+        for user in np.flatnonzero(~quick).tolist():
+            of_user = None if allowed is None else allowed.part(user, user + 1).dense()[0]
+            exact.fill(found.part(user, user + 1), user, of_user)
 
-    def _sum_of_exponentials(self, cells: torch.Tensor, shift: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Sum over a block of exp(cell - shift), [rows, 1], exact enough for seven decimals of a share.
+    def _near(self, wanted: int, quick: Flags, head: Doubles, allowed: AllowedCells | None) -> tuple[Rows, Rows, Floats, Flags]:
+        """Pairs that must be scored exactly: users, item rows, cells, and whether they can be among a user's best.
 
-        NumPy's exp of float32 is twice as fast as torch's.
+        The others are large terms of the sum that a user may not get. `quick` loses users with too many.
         """
-        torch.sub(cells, torch.from_numpy(shift.astype(np.float32)), out=self._spare)
-        spare = self._spare.numpy()
-        np.exp(spare, out=spare)
-        sums: npt.NDArray[np.float64] = self._spare.sum(1, keepdim=True, dtype=torch.float64).numpy()
-        return sums
-
-    def _best(self, wanted: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """Item rows and scores of each row's best cells, [rows, wanted] each."""
-        num_groups = min(wanted, self._group_best.shape[1])
-        step = max(1, MOST_CANDIDATES // (num_groups * GROUP_ITEMS))
-        pieces = [self._best_of(slice(start, start + step), num_groups, wanted) for start in range(0, self.rows, step)]
-        keys = torch.cat(pieces)
-        return (_LOW_BITS - (keys & _LOW_BITS)).numpy(), _score_of(keys).numpy()
-
-    def _best_of(self, rows: slice, num_groups: int, wanted: int) -> torch.Tensor:
-        """Sortable keys of some rows' best cells, best first."""
-        best = _sortable(self._group_best[rows], torch.arange(self._group_best.shape[1]))
-        groups = _LOW_BITS - (torch.topk(best, num_groups, dim=1, sorted=False).values & _LOW_BITS)
-        grouped = self._cells.view(len(self._cells), self.rows, _GROUPS, GROUP_ITEMS)
-        candidates = grouped[groups // _GROUPS, torch.arange(self.rows)[rows, None], groups % _GROUPS].flatten(1)
-        item_rows = (groups[:, :, None] * GROUP_ITEMS + torch.arange(GROUP_ITEMS)).flatten(1)
-        return torch.topk(_sortable(candidates, item_rows), wanted, dim=1).values
+        chosen, least = self._coarse.candidates(len(quick), wanted)
+        quick &= chosen.sum(1) <= 8 * wanted + 512
+        large = self._coarse.group_best[: len(quick)].numpy() >= head[:, None]
+        both = np.minimum(least, head[:, None].astype(np.float32))
+        users, item_rows, cells = self._coarse.pairs((chosen | large) & quick[:, None], both)
+        if allowed is None:
+            return users, item_rows, cells, np.ones(len(users), dtype=np.bool_)
+        near = allowed.allows(users, item_rows)
+        kept = near | (cells >= head[users])
+        return users[kept], item_rows[kept], cells[kept], near[kept]
 
 
-def _sortable(scores: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """int64 keys whose falling order is that of falling scores, then of rising positions.
+class _ExactScores:
+    """Scores of pairs of users and items, each a sum in one order wherever the pair stands.
+
+    Attributes:
+        own: The pairs that have an own score.
+        own_scores: float32, their scores.
+    """
+
+    def __init__(self, vectors: torch.Tensor, bias: Floats, queries: torch.Tensor, own: OwnItems) -> None:
+        self._vectors, self._bias, self._queries = vectors, bias, queries
+        self.own = Pairs(own.offsets, own.item_rows, len(bias))
+        self.own_scores: Floats = self._without_own(self.own.users, own.item_rows) + own.scores
+
+    def of(self, users: Rows, item_rows: Rows) -> Floats:
+        """float32 [n]."""
+        scores, places = self._without_own(users, item_rows), self.own.find(users, item_rows)
+        known = places >= 0
+        scores[known] = self.own_scores[places[known]]
+        return scores
+
+    def _without_own(self, users: Rows, item_rows: Rows) -> Floats:
+        scores = np.empty(len(users), dtype=np.float32)
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
+            for start in range(0, len(users), _PAIRS_AT_ONCE):
+                some = slice(start, start + _PAIRS_AT_ONCE)
+                vectors = self._vectors.index_select(0, torch.from_numpy(item_rows[some])).numpy()
+                queries = self._queries.index_select(0, torch.from_numpy(users[some])).numpy()
+                np.einsum("nd,nd->n", vectors, queries, out=scores[some])
+            return scores + self._bias[item_rows]
+
+    def fill(self, found: TopItems, user: int, allowed: Flags | None) -> None:
+        """The best items of one user by the scores of all: slowly, and whatever they are.
+
+        Raises:
+            IntegrityError: The user's state is not made of finite numbers.
+        """
+        item_rows = np.arange(len(self._bias))
+        scores = self.of(np.full(len(item_rows), user), item_rows)
+        greatest = scores.max()
+        if not np.isfinite(greatest):
+            raise IntegrityError("a user's state is not made of finite numbers; train the model again.")
+        total = np.exp(scores.astype(np.float64) - greatest).sum()
+        if allowed is not None:
+            item_rows, scores = item_rows[allowed], scores[allowed]
+        _put_best(found, np.zeros(len(item_rows), dtype=np.int64), item_rows, scores)
+        found.shares[:] = np.exp(found.scores.astype(np.float64) - greatest) / total
+
+
+def _put_best(found: TopItems, users: Rows, item_rows: Rows, scores: Floats) -> None:
+    """Write item rows and scores of each user's best pairs; pairs stand user by user."""
+    num_users, wanted = found.item_rows.shape
+    counts = np.bincount(users, minlength=num_users)
+    keys = np.full((num_users, max(wanted, int(counts.max(initial=0)))), np.iinfo(np.int64).min)
+    keys[users, np.arange(len(users)) - np.repeat(np.cumsum(counts) - counts, counts)] = _sortable(scores, item_rows)
+    keys.sort(axis=1)
+    best = keys[:, : -wanted - 1 : -1]
+    there = np.arange(wanted) < counts[:, None]
+    found.item_rows[there] = (_LOW_BITS - (best & _LOW_BITS))[there]
+    found.scores[there] = _score_of(best)[there]
+
+
+def _sortable(scores: Floats, item_rows: Rows) -> Rows:
+    """int64 keys whose rising order is that of rising scores, then of falling item rows.
 
     A float's bits, read as an integer, are in its own order where it is positive, and in reverse where it is negative.
     """
-    bits = (scores + 0.0).view(torch.int32)  # adding zero makes -0.0 equal to 0.0
-    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
-    return (ordered.to(torch.int64) << 32) | (_LOW_BITS - positions)
+    bits = (scores + np.float32(0.0)).view(np.int32)  # adding zero makes -0.0 equal to 0.0
+    ordered = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).astype(np.int64)
+    return np.asarray((ordered << 32) | (_LOW_BITS - item_rows))
 
 
-def _score_of(keys: torch.Tensor) -> torch.Tensor:
+def _score_of(keys: Rows) -> Floats:
     """The float32 scores in keys of `_sortable`."""
-    ordered = (keys >> 32).to(torch.int32)
-    return torch.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered).view(torch.float32)
+    ordered = (keys >> 32).astype(np.int32)
+    return np.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered).astype(np.int32).view(np.float32)
 
 
 def softmax_of_counts(counts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

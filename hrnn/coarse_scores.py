@@ -1,0 +1,257 @@
+"""Scores of all items for many users, computed fast and a little wrong, with a bound on how wrong each can be.
+
+Where the processor multiplies bfloat16 natively, queries and item vectors are rounded to it, and products cost half; elsewhere
+all stays in float32, and the same bound is a thousand times tighter. `Scorer` looks with these scores for the few items that
+can be among the best, and computes those anew.
+
+A coarse score is in powers of two, and counted from a number near the user's best one: 2 ** coarse is an item's part of the
+softmax, and rounding to bfloat16 hurts the best items least. What all items have in common is left out before rounding:
+
+    coarse(user, item) = log2(e) · (score(user, item) - query · mean item vector) - base(user)
+
+With q a query in powers of two, e an item's vector less the mean, r(·) what rounding took from either, it is wrong by at most
+
+    |q| |r(e)| + |r(q)| |e - r(e)|                   what is multiplied was rounded (Cauchy-Schwarz)
+    + slack · (|q| (|e| + |e and mean|) + |bias| + |base|)   float32 sums, here and in exact scores
+    + relative · |coarse|                            the result was rounded
+
+slack is (D + 32) · 2^-23, twice what D + 32 additions in any order can do; relative is 2^-8 for bfloat16.
+
+Shapes: R users of one product, N items, D numbers of a query, C items of a block, G groups of 64 items.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+BLOCK_ITEMS = 2048  # C
+GROUP_ITEMS = 64
+MOST_REACH = 1e30  # of a score in powers of two; beyond, sums may leave float32
+
+_GROUPS = BLOCK_ITEMS // GROUP_ITEMS
+_PILOT_ITEMS = 256  # the most frequent ones: one of them is nearly always near a user's best
+_ONE_BLOCK_OF = 16  # is looked at for what all lack
+_ITEMS_AT_ONCE = 1 << 16  # of a catalogue that is laid out
+_FAR_BELOW = -1e38  # the score of an item that has none, unlike that of an item that isn't there
+_LEAST = np.finfo(np.float32).min  # what isn't there is below
+_LOG2_E = math.log2(math.e)
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+
+class Filter(Protocol):
+    """Takes from a block's cells those of items that users may not get."""
+
+    def cover(self, block: int, cells: torch.Tensor, out: torch.Tensor) -> None:
+        """Copy cells [R, C] to `out`, with -inf where an item may not be had."""
+
+
+class CoarseScores:
+    """A catalogue in the layout that is multiplied fastest, and the buffers that every scan reuses.
+
+    Item i stands in group i % G, so that the most frequent items, neighbours by row, are spread over all groups: then the K
+    best items are hardly ever two of a group, and the K best groups tell where they are.
+
+    Args:
+        vectors: float32 [N, D].
+        bias: float32 [N].
+        rows: R.
+        kind: Number type of the products: float32 or bfloat16.
+
+    Attributes:
+        cells: [blocks, R, C] of the products' type, coarse scores of the last scan by position; -inf where no item stands.
+        group_best: float32 [R, G], the greatest cell of each group.
+        allowed_best: float32 [R, G], the same of what the filter left.
+        error: float32 [R, G], the bound for a group's cells, but for its last line.
+        base: float64 [R]: cell = log2(e) · score - base.
+        totals: float64 [R], sum of 2 ** cell.
+    """
+
+    def __init__(self, vectors: torch.Tensor, bias: torch.Tensor, rows: int, kind: torch.dtype) -> None:
+        num_items, self.dimension = vectors.shape
+        self.rows = rows
+        self.kind = kind
+        self._parts = 1 if self.kind == torch.float32 else 3  # so many bfloat16 add up to any float32
+        self._relative = 2.0**-22 if self.kind == torch.float32 else 1.01 * 2.0**-8
+        self._slack = (self.dimension + 32) * 2.0**-23
+        blocks = -(-num_items // BLOCK_ITEMS)
+        self.num_groups = blocks * _GROUPS
+        self._lay_out(vectors, bias, blocks)
+        self._queries = torch.zeros(rows, self._table.shape[1], dtype=self.kind)
+        self._queries[:, self.dimension : self.dimension + self._parts] = 1.0
+        self._rounded = torch.zeros(rows, self.dimension)
+        self._powers, self._covered = torch.empty(rows, BLOCK_ITEMS), torch.empty(rows, BLOCK_ITEMS)
+        self._sums = torch.empty(blocks, rows)
+        self.cells = torch.empty(blocks, rows, BLOCK_ITEMS, dtype=self.kind)
+        self._bits = _bits(self.cells)
+        self.group_best, self._covered_best = torch.empty(2, rows, self.num_groups)
+        self.allowed_best = self.group_best
+        self.error = torch.zeros(rows, self.num_groups)
+        self.base: Doubles = np.zeros(rows)
+        self.totals: Doubles = np.zeros(rows)
+
+    def _lay_out(self, vectors: torch.Tensor, bias: torch.Tensor, blocks: int) -> None:
+        """Place vectors, and bias in powers of two; and keep of each group what the bound needs."""
+        bias = bias.double() * _LOG2_E
+        self._vector_reach, self._bias_reach = float(_norms(vectors.double()).max()), float(bias.abs().max())
+        if not max(self._vector_reach, self._bias_reach) < MOST_REACH:  # then nobody is scanned
+            vectors, bias = torch.zeros_like(vectors), torch.zeros_like(bias)
+        mean = vectors.mean(0, dtype=torch.float64)
+        end = self.dimension + self._parts
+        table = torch.zeros(blocks * BLOCK_ITEMS, end + self._parts, dtype=self.kind)
+        table[:, self.dimension] = -torch.inf
+        table[:, end:] = 1.0
+        bound = torch.zeros(len(table), 3)
+        for start in range(0, len(bias), _ITEMS_AT_ONCE):
+            some = slice(start, min(start + _ITEMS_AT_ONCE, len(bias)))
+            whole = vectors[some].double()
+            coarse = (whole - mean).float().to(self.kind)
+            rounded, length = _norms(whole - mean - coarse.double()), _norms(coarse.double())
+            places = torch.from_numpy(self.positions(np.arange(some.start, some.stop)))
+            table[places, : self.dimension] = coarse
+            table[places, self.dimension : end] = self._split(bias[some].float())
+            slack = self._slack * torch.stack([length + _norms(whole), bias[some].abs()])
+            bound[places] = torch.stack([rounded + slack[0], length, slack[1]], 1).float()
+        self._mean = mean.numpy()
+        self._pilot = bias[:_PILOT_ITEMS].float(), (vectors[:_PILOT_ITEMS] - mean).float().t().contiguous()
+        self._table = table.view(blocks, BLOCK_ITEMS, -1).transpose(1, 2)
+        self._bound = bound.view(self.num_groups, GROUP_ITEMS, 3).amax(1).t().contiguous()
+
+    def _split(self, values: torch.Tensor) -> torch.Tensor:
+        """float32 [n] as sums of numbers of the products' type, [n, parts]."""
+        parts = []
+        for _ in range(self._parts):
+            parts.append(values.to(self.kind))
+            values = values - parts[-1].float()
+        return torch.stack(parts, 1)
+
+    def positions(self, item_rows: Rows) -> Rows:
+        """Where items stand in the row of all cells of a user."""
+        return item_rows % self.num_groups * GROUP_ITEMS + item_rows // self.num_groups
+
+    def in_powers(self, users: Rows, scores: Floats) -> Doubles:
+        """What cells would hold, were they exact: float64 [n]."""
+        return scores.astype(np.float64) * _LOG2_E - self.base[users]
+
+    def within_reach(self, queries: torch.Tensor) -> Flags:
+        """bool [B], whose scores can be computed in this way; not those of a query that isn't made of numbers."""
+        reach: Flags = (_LOG2_E * _norms(queries.double()) * self._vector_reach + self._bias_reach < MOST_REACH).numpy()
+        return reach
+
+    def scan(self, queries: torch.Tensor, own_users: Rows, own_items: Rows, own_scores: Floats, hidden: Filter | None) -> None:
+        """Compute all that the attributes hold.
+
+        Args:
+            queries: float32 [B, D], B at most R, all within reach; what is found for other rows means nothing.
+            own_users, own_items, own_scores: Exact scores of items with an own score, to stand in their cells.
+            hidden: What users may get; None: everything.
+        """
+        self._ask(queries, own_users, own_scores)
+        self.allowed_best = self.group_best if hidden is None else self._covered_best
+        own_cells = _bits(torch.from_numpy(np.maximum(self.in_powers(own_users, own_scores), _FAR_BELOW)).to(self.kind))
+        own_places = self.positions(own_items)
+        for block, mine in enumerate(by_block(own_places, len(self.cells))):
+            cells = torch.mm(self._queries, self._table[block], out=self.cells[block])
+            if len(mine):
+                self._bits[block, own_users[mine], own_places[mine] % BLOCK_ITEMS] = own_cells[mine]
+            values = cells if self.kind == torch.float32 else self._powers.copy_(cells)
+            self._find_best(block, values, self.group_best)
+            if hidden is not None:
+                hidden.cover(block, values, self._covered)
+                self._find_best(block, self._covered, self._covered_best)
+            torch.sum(torch.exp2(values, out=self._powers), 1, out=self._sums[block])
+        self.totals = self._sums.sum(0, dtype=torch.float64).numpy()
+
+    def _ask(self, queries: torch.Tensor, own_users: Rows, own_scores: Floats) -> None:
+        """Fill in queries, base and error. A whole number is taken from each user's cells: the best item's of the pilot."""
+        asked = torch.zeros(self.rows, self.dimension)
+        asked[: len(queries)] = queries * _LOG2_E
+        common = np.einsum("rd,d->r", asked.numpy(), self._mean)
+        best = torch.addmm(self._pilot[0], asked, self._pilot[1]).amax(1).double().numpy()
+        self.base = common
+        np.maximum.at(best, own_users, self.in_powers(own_users, own_scores))
+        best = np.rint(best).astype(np.float32)
+        self.base = common + best
+        coarse = asked.to(self.kind)
+        self._queries[:, : self.dimension] = coarse
+        self._queries[:, self.dimension + self._parts :] = self._split(torch.from_numpy(-best))
+        self._rounded = asked - coarse.float()
+        factors = torch.stack([_norms(asked), _norms(self._rounded), torch.ones(self.rows)], 1)
+        torch.addmm(torch.from_numpy(self._slack * np.abs(best))[:, None], factors, self._bound, out=self.error)
+        self.error.mul_(1.001).add_(1e-30)  # more than the bound's own rounding, and than what is too small for float32
+
+    def _find_best(self, block: int, cells: torch.Tensor, best: torch.Tensor) -> None:
+        of_block = best[:, block * _GROUPS : (block + 1) * _GROUPS]
+        torch.amax(cells.view(self.rows, _GROUPS, GROUP_ITEMS), 2, out=of_block)
+
+    def tail_factors(self, least: Doubles) -> Doubles:
+        """Right over coarse sum of what is below `least` [B], to first order in how queries were rounded: float64 [B].
+
+        All cells lack the item's product with what rounding took from the query. The mean of those, each weighted by 2 ** cell,
+        is the product with the mean item vector so weighted; some groups stand for all.
+        """
+        sums, total = torch.zeros(len(least), self.dimension), torch.full((len(least),), 1e-30)
+        above, some = torch.from_numpy(least).float()[:, None], slice(0, BLOCK_ITEMS // 2)
+        for block in range(len(self.cells) // 2 % _ONE_BLOCK_OF, len(self.cells), _ONE_BLOCK_OF):
+            cells = self.cells[block, : len(least), some].float()
+            weights = torch.exp2(cells).masked_fill_(cells >= above, 0.0)
+            sums.addmm_(weights, self._table[block, : self.dimension, some].t().float())
+            total += weights.sum(1)
+        return torch.exp2((sums * self._rounded[: len(least)]).sum(1) / total).double().numpy()
+
+    def candidates(self, num_users: int, wanted: int) -> tuple[Flags, Floats]:
+        """Where the best items of the first B users can be, of those that they may get.
+
+        The `wanted` best groups hold as many items that surely reach a number; whatever may reach it is a candidate.
+
+        Returns:
+            bool [B, G], groups that hold some; float32 [B, G], the least cell of a candidate.
+        """
+        best, error, more, less = self.allowed_best[:num_users], self.error[:num_users], 1 + self._relative, 1 - self._relative
+        surely = torch.minimum(best * more, best * less) - error
+        reached = (
+            torch.topk(surely, min(wanted, self.num_groups), 1).values[:, -1:] if wanted <= self.num_groups else -torch.inf
+        )
+        least = torch.minimum((reached - error) / more, (reached - error) / less)
+        return ((best >= least) & (best > -torch.inf)).numpy(), least.numpy()
+
+    def pairs(self, chosen: Flags, least: Floats) -> tuple[Rows, Rows, Floats]:
+        """Cells that are not below `least`, of some groups.
+
+        Args:
+            chosen: bool [B, G].
+            least: float32 [B, G], by user and group.
+
+        Returns:
+            Users, item rows and cells, [n] each, user by user.
+        """
+        users, groups = np.divmod(np.flatnonzero(chosen), self.num_groups)
+        grouped = self.cells.view(len(self.cells), self.rows, _GROUPS, GROUP_ITEMS)
+        values = grouped[groups // _GROUPS, users, groups % _GROUPS].float().numpy()
+        near = np.flatnonzero(values >= np.maximum(least[users, groups], _LEAST)[:, None])
+        group, member = np.divmod(near, GROUP_ITEMS)
+        return users[group], groups[group] + member * self.num_groups, values.reshape(-1)[near]
+
+
+def by_block(positions: Rows, blocks: int) -> list[Rows]:
+    """Which of some positions stand in each block."""
+    order = np.argsort(positions, kind="stable")
+    return np.split(order, np.searchsorted(positions[order], np.arange(1, blocks) * BLOCK_ITEMS))
+
+
+def _bits(values: torch.Tensor) -> npt.NDArray[Any]:
+    """The same memory as integers; NumPy knows no bfloat16."""
+    return values.view(torch.int32 if values.dtype == torch.float32 else torch.int16).numpy()
+
+
+def _norms(vectors: torch.Tensor) -> torch.Tensor:
+    lengths: torch.Tensor = torch.linalg.vector_norm(vectors, dim=1)
+    return lengths

@@ -1,0 +1,85 @@
+"""Pairs of a user and an item: found again, and taken from cells where a filter takes them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hrnn.allowed import Allowed
+from hrnn.coarse_scores import BLOCK_ITEMS, GROUP_ITEMS, CoarseScores, by_block
+
+Rows = npt.NDArray[np.int64]
+
+
+class Pairs:
+    """Some items of some users.
+
+    Args:
+        offsets: int64 [B + 1]; user b's items are `item_rows[offsets[b]:offsets[b + 1]]`.
+        item_rows: int64 [n].
+        num_items: N.
+
+    Attributes:
+        users, item_rows: int64 [n], as given.
+    """
+
+    def __init__(self, offsets: Rows, item_rows: Rows, num_items: int) -> None:
+        self.users, self.item_rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)), item_rows
+        self._num_items = num_items
+        keys = self.users * num_items + item_rows
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
+
+    def find(self, users: Rows, item_rows: Rows) -> Rows:
+        """Where other pairs stand among these: int64 [m]; -1 for those that don't."""
+        if not len(self._keys):
+            return np.full(len(users), -1, dtype=np.int64)
+        keys = users * self._num_items + item_rows
+        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return np.where(self._keys[places] == keys, self._order[places], -1)
+
+
+class AllowedCells:
+    """What each of R users may get, by position of cells.
+
+    Args:
+        allowed: Of B users, at most R.
+        coarse: Whose cells are meant.
+        num_items: N.
+    """
+
+    def __init__(self, allowed: Allowed, coarse: CoarseScores, num_items: int) -> None:
+        self._masks, self._mask_of = allowed.masks, allowed.mask_of
+        self._added, self._removed = (
+            Pairs(lists.offsets, lists.item_rows, num_items) for lists in (allowed.added, allowed.removed)
+        )
+        used, in_use = np.unique(allowed.mask_of, return_inverse=True)
+        whole = np.zeros((len(used), coarse.num_groups * GROUP_ITEMS), dtype=np.bool_)
+        whole[:, :num_items] = allowed.masks[used]
+        by_group = whole.reshape(len(used), GROUP_ITEMS, coarse.num_groups).swapaxes(1, 2)
+        self._blocks = torch.from_numpy(np.ascontiguousarray(by_group)).view(len(used), -1, BLOCK_ITEMS)
+        self._row_of = torch.zeros(coarse.rows, dtype=torch.int64)
+        self._row_of[: len(in_use)] = torch.from_numpy(in_use)
+        self._empty = not self._blocks.any()
+        self._places = [coarse.positions(pairs.item_rows) for pairs in (self._added, self._removed)]
+        self._in_block = [by_block(places, self._blocks.shape[1]) for places in self._places]
+
+    def cover(self, block: int, cells: torch.Tensor, out: torch.Tensor) -> None:
+        """Copy a block's cells [R, C] to `out`, with -inf where an item may not be had."""
+        if self._empty:
+            out.fill_(-torch.inf)
+        else:
+            hidden = torch.zeros(len(self._blocks), BLOCK_ITEMS).masked_fill_(~self._blocks[:, block], -torch.inf)
+            torch.add(cells, hidden if len(hidden) == 1 else hidden[self._row_of], out=out)
+        for pairs, places, in_block, seen in zip(
+            (self._added, self._removed), self._places, self._in_block, (True, False), strict=True
+        ):
+            if len(mine := in_block[block]):
+                where = pairs.users[mine], places[mine] % BLOCK_ITEMS
+                out.numpy()[where] = cells.numpy()[where] if seen else -np.inf
+
+    def allows(self, users: Rows, item_rows: Rows) -> npt.NDArray[np.bool_]:
+        """bool [n], whether each user may get the item."""
+        of_mask = self._masks[self._mask_of[users], item_rows]
+        return (of_mask | (self._added.find(users, item_rows) >= 0)) & (self._removed.find(users, item_rows) < 0)
