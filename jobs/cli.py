@@ -26,7 +26,10 @@ JOBS = {
     "train": "Fit a recipe to sequences; write a solution version.",
     "evaluate": "Measure a solution version beside its baselines.",
     "recommend": "Answer batch input lines in Personalize's format.",
+    "segment": "Find the users who are most likely to take an item, or items with attributes.",
+    "filter": "Say what a filter expression means, or where it is wrong; try it on a solution version.",
     "export": "Write a validated dataset as CSV files that can be imported again.",
+    "delete-users": "Take users out of all that the platform wrote.",
     "compare": "Say how alike two batch outputs are, Personalize's or ours.",
     "recipes": "List every recipe with its hyperparameters, defaults and ranges.",
     "demo": "Run a night on real grocery purchases, on this machine, and show what came out.",
@@ -43,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     app = typer.Typer(name="hrnn", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_about)
     for name, help_line in JOBS.items():
-        command = _reporting(importlib.import_module(f"jobs.{name}").run) if name == wanted else _stub
+        command = _reporting(importlib.import_module(f"jobs.{name.replace('-', '_')}").run) if name == wanted else _stub
         app.command(name, help=None if name == wanted else help_line, short_help=help_line)(command)
     _run(app, arguments)
 

@@ -73,7 +73,7 @@ def check_structure(wanted: Filter, historic: bool, policy: FilterPolicy) -> Non
                 f"{ref.source}.{ref.name} is field number {len(keys)} of this filter",
                 ref.span,
                 allowed=f"at most {policy.fields} distinct fields",
-                remedy="Use fewer fields, or raise the policy's `fields`.",
+                remedy=f"Use fewer fields, or raise the limit: [filtering.limits] fields = {policy.fields + 1}.",
             )
 
 
@@ -250,7 +250,7 @@ def _schema_field(
             wanted,
             f"{field.name} is a boolean, which Personalize does not filter by",
             ref.span,
-            remedy="Allow extensions (--extended, or extended = true in the config), or keep it as a string.",
+            remedy="Allow extensions (--extended, or [filtering] extended = true), or keep it as a string.",
         )
     return field
 
@@ -318,5 +318,7 @@ def _fault(
 
 
 def unchecked(wanted: Filter, schemas: Iterable[DatasetType]) -> tuple[DatasetType, ...]:
-    """The datasets whose fields a filter names and whose schemas are not given."""
-    return tuple(dict.fromkeys(_DATASETS[ref.source] for ref in wanted.fields if _DATASETS[ref.source] not in set(schemas)))
+    """The datasets whose fields a filter names and whose schemas are not given; EVENT_TYPE needs none."""
+    given = set(schemas)
+    named = dict.fromkeys(_DATASETS[ref.source] for ref in wanted.fields if ref.source not in _EVENTS)
+    return tuple(dataset for dataset in named if dataset not in given)

@@ -341,7 +341,7 @@ class _Parser:
     def _extension(self, problem: str) -> FilterError:
         return self._fault(
             f"{problem}, which Personalize does not know",
-            remedy="Allow extensions: --extended, or extended = true in the config.",
+            remedy="Allow extensions: --extended, or [filtering] extended = true.",
         )
 
     def _fault(self, problem: str, allowed: str | None = None, remedy: str | None = None) -> FilterError:

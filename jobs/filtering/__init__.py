@@ -1,0 +1,1 @@
+"""What `hrnn filter check` does beside parsing: a filter tried on a solution version."""
