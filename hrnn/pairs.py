@@ -41,37 +41,40 @@ class Pairs:
 
 
 class AllowedCells:
-    """What each of R users may get, by position of cells.
+    """What each of B users may get, by position of cells.
 
     Args:
-        allowed: Of B users, at most R.
+        allowed: Of the B users, at most R.
         coarse: Whose cells are meant.
         num_items: N.
+        few: Users who may get at most so many items are not looked for in cells: their items are listed.
+
+    Attributes:
+        listed: bool [B], whose items are listed.
     """
 
-    def __init__(self, allowed: Allowed, coarse: CoarseScores, num_items: int) -> None:
-        self._masks, self._mask_of = allowed.masks, allowed.mask_of
+    def __init__(self, allowed: Allowed, coarse: CoarseScores, num_items: int, few: int) -> None:
+        self._allowed, self._num_items = allowed, num_items
         self._added, self._removed = (
             Pairs(lists.offsets, lists.item_rows, num_items) for lists in (allowed.added, allowed.removed)
         )
-        used, in_use = np.unique(allowed.mask_of, return_inverse=True)
-        whole = np.zeros((len(used), coarse.num_groups * GROUP_ITEMS), dtype=np.bool_)
-        whole[:, :num_items] = allowed.masks[used]
-        by_group = whole.reshape(len(used), GROUP_ITEMS, coarse.num_groups).swapaxes(1, 2)
-        self._blocks = torch.from_numpy(np.ascontiguousarray(by_group)).view(len(used), -1, BLOCK_ITEMS)
+        masks, mask_of = np.unique(allowed.mask_of, return_inverse=True)
+        counts = np.array([np.count_nonzero(allowed.masks[mask]) for mask in masks], dtype=np.int64)
+        self.listed: npt.NDArray[np.bool_] = counts[mask_of] + np.diff(allowed.added.offsets) <= few
+        kept, row_of = np.unique(allowed.mask_of[~self.listed], return_inverse=True)
+        whole = np.zeros((len(kept), coarse.num_groups * GROUP_ITEMS), dtype=np.bool_)
+        whole[:, :num_items] = allowed.masks[kept]
+        by_group = whole.reshape(len(kept), GROUP_ITEMS, coarse.num_groups).swapaxes(1, 2)
+        self._blocks = torch.from_numpy(np.ascontiguousarray(by_group)).view(len(kept), len(coarse.cells), BLOCK_ITEMS)
         self._row_of = torch.zeros(coarse.rows, dtype=torch.int64)
-        self._row_of[: len(in_use)] = torch.from_numpy(in_use)
-        self._empty = not self._blocks.any()
+        self._row_of[torch.from_numpy(np.flatnonzero(~self.listed))] = torch.from_numpy(row_of)
         self._places = [coarse.positions(pairs.item_rows) for pairs in (self._added, self._removed)]
-        self._in_block = [by_block(places, self._blocks.shape[1]) for places in self._places]
+        self._in_block = [by_block(places, len(coarse.cells)) for places in self._places]
 
     def cover(self, block: int, cells: torch.Tensor, out: torch.Tensor) -> None:
-        """Copy a block's cells [R, C] to `out`, with -inf where an item may not be had."""
-        if self._empty:
-            out.fill_(-torch.inf)
-        else:
-            hidden = torch.zeros(len(self._blocks), BLOCK_ITEMS).masked_fill_(~self._blocks[:, block], -torch.inf)
-            torch.add(cells, hidden if len(hidden) == 1 else hidden[self._row_of], out=out)
+        """Copy a block's cells [R, C] to `out`, with -inf where an item may not be had; nothing of listed users."""
+        hidden = torch.zeros(len(self._blocks), BLOCK_ITEMS).masked_fill_(~self._blocks[:, block], -torch.inf)
+        torch.add(cells, hidden if len(hidden) == 1 else hidden[self._row_of], out=out)
         for pairs, places, in_block, seen in zip(
             (self._added, self._removed), self._places, self._in_block, (True, False), strict=True
         ):
@@ -81,5 +84,18 @@ class AllowedCells:
 
     def allows(self, users: Rows, item_rows: Rows) -> npt.NDArray[np.bool_]:
         """bool [n], whether each user may get the item."""
-        of_mask = self._masks[self._mask_of[users], item_rows]
+        of_mask = self._allowed.masks[self._allowed.mask_of[users], item_rows]
         return (of_mask | (self._added.find(users, item_rows) >= 0)) & (self._removed.find(users, item_rows) < 0)
+
+    def lists(self) -> tuple[Rows, Rows]:
+        """Users and item rows of all that listed users may get, user by user."""
+        mine = self.listed[self._added.users]
+        keys = [self._added.users[mine] * self._num_items + self._added.item_rows[mine]]
+        masks, mask_of = np.unique(self._allowed.mask_of, return_inverse=True)
+        for number, mask in enumerate(masks):
+            of_mask = np.flatnonzero((mask_of == number) & self.listed)
+            if len(of_mask):
+                keys.append((of_mask[:, None] * self._num_items + np.flatnonzero(self._allowed.masks[mask])).reshape(-1))
+        users, item_rows = np.divmod(np.unique(np.concatenate(keys)), self._num_items)
+        left = self._removed.find(users, item_rows) < 0
+        return users[left], item_rows[left]

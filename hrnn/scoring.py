@@ -32,6 +32,7 @@ MOST_CELL_BYTES = 256 << 20  # of coarse scores held at once
 
 _PAIRS_AT_ONCE = 1 << 14  # scored exactly
 _HEAD = 8  # terms of a sum that are 2 ** -8 of it, and more, are computed anew
+_FEW_ARE_ONE_OF = 128  # items; scored exactly one by one for a user who may get no more
 _LOW_BITS = 0xFFFFFFFF
 
 
@@ -138,8 +139,9 @@ class Scorer:
         quick[exact.own.users[~(exact.own_scores < MOST_REACH / 2)]] = False
         mine = quick[exact.own.users]
         asked = torch.where(torch.from_numpy(quick)[:, None], queries, 0.0)
-        cells = None if allowed is None else AllowedCells(allowed, coarse, self.num_items)
-        coarse.scan(asked, exact.own.users[mine], exact.own.item_rows[mine], exact.own_scores[mine], cells)
+        cells = self._allowed_cells(allowed, found.item_rows.shape[1])
+        hidden = None if cells is None or cells.listed.all() else cells
+        coarse.scan(asked, exact.own.users[mine], exact.own.item_rows[mine], exact.own_scores[mine], hidden)
         totals = coarse.totals[: len(quick)]
         quick &= np.isfinite(totals)
         head = np.log2(np.where(quick, totals, 1.0)) - _HEAD
@@ -161,15 +163,31 @@ class Scorer:
         The others are large terms of the sum that a user may not get. `quick` loses users with too many.
         """
         chosen, least = self._coarse.candidates(len(quick), wanted)
+        if allowed is not None:
+            chosen &= ~allowed.listed[:, None]
         quick &= chosen.sum(1) <= 8 * wanted + 512
         large = self._coarse.group_best[: len(quick)].numpy() >= head[:, None]
-        both = np.minimum(least, head[:, None].astype(np.float32))
-        users, item_rows, cells = self._coarse.pairs((chosen | large) & quick[:, None], both)
+        least = np.where(chosen, np.minimum(least, head[:, None].astype(np.float32)), head[:, None].astype(np.float32))
+        users, item_rows, cells = self._coarse.pairs((chosen | large) & quick[:, None], least)
         if allowed is None:
             return users, item_rows, cells, np.ones(len(users), dtype=np.bool_)
-        near = allowed.allows(users, item_rows)
-        kept = near | (cells >= head[users])
-        return users[kept], item_rows[kept], cells[kept], near[kept]
+        near, large_ones = ~allowed.listed[users], cells >= head[users]
+        near[near] = allowed.allows(users[near], item_rows[near])
+        kept, (listed_users, listed_items) = near | large_ones, allowed.lists()
+        listed = quick[listed_users]
+        users = np.concatenate([users[kept], listed_users[listed]])
+        order = np.argsort(users, kind="stable")
+        return (
+            users[order],
+            np.concatenate([item_rows[kept], listed_items[listed]])[order],
+            np.concatenate([cells[kept], np.full(np.count_nonzero(listed), -np.inf, dtype=np.float32)])[order],
+            np.concatenate([near[kept], np.ones(np.count_nonzero(listed), dtype=np.bool_)])[order],
+        )
+
+    def _allowed_cells(self, allowed: Allowed | None, wanted: int) -> AllowedCells | None:
+        if allowed is None:
+            return None
+        return AllowedCells(allowed, self._coarse, self.num_items, max(4 * wanted, self.num_items // _FEW_ARE_ONE_OF))
 
 
 class _ExactScores:
