@@ -141,7 +141,8 @@ def test_a_mistake_is_pointed_at_and_the_status_is_1(capsys: pytest.CaptureFixtu
     assert "\n" not in summary["filters"][0]["error"]
     assert said == (
         "hrnn: Could not create filter. Invalid Expression: filter, character 39: a value is missing (met drama). "
-        'Allowed: a text in quotes, a number, $NAME, "*", CurrentItem.NAME. Texts stand in quotes: "drama". Fields stand first.\n'
+        'Allowed: a text in quotes, a number, $NAME, "*", CurrentItem.NAME. '
+        'Texts stand in quotes: "drama". Fields stand first.\n'
         f"    {expression}\n{' ' * 42}^^^^^\n"
     )
 
