@@ -9,8 +9,19 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 MANIFEST_NAME = "manifest.json"
+USERS_DELETED = "users_deleted"  # among a manifest's facts: each deletion that changed the folder since its step wrote it
 
-Kind = Literal["dataset", "sequences", "solution_version", "evaluation", "batch_inference", "comparison", "export", "deletion"]
+Kind = Literal[
+    "dataset",
+    "sequences",
+    "solution_version",
+    "evaluation",
+    "batch_inference",
+    "batch_segment",
+    "comparison",
+    "export",
+    "deletion",
+]
 
 
 class FileEntry(BaseModel):

@@ -1,0 +1,85 @@
+"""Where a workspace holds users: folders of steps, batch outputs, pages of nights, and what killed runs left."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from jobs.recommendation.publication import RECORD_FOLDER
+from jobs.storage import join, normalise, store_for
+from schemas.errors import IntegrityError, StorageError
+from schemas.manifest import MANIFEST_NAME
+
+_STEP = re.compile(r"[a-z_]+/[^/]+/[0-9a-f]{12}(?=/)")  # <job>/<name>/<fingerprint>
+_JOBS = frozenset({"validate", "sessionize", "train", "evaluate", "recommend", "segment"})
+
+
+@dataclass(frozen=True)
+class Places:
+    """What is looked through.
+
+    Attributes:
+        folders: URIs of folders with a manifest, ascending.
+        outputs: URIs of folders that hold `.out` objects.
+        pages: URIs of the nights' pages.
+        unfinished: Folder of a step that never published -> URIs of its files.
+    """
+
+    folders: tuple[str, ...]
+    outputs: tuple[str, ...]
+    pages: tuple[str, ...]
+    unfinished: dict[str, tuple[str, ...]]
+
+
+def find_places(workspace: str | None, folders: Iterable[str], outputs: Iterable[str]) -> Places:
+    """List everything.
+
+    Args:
+        workspace: Of a dataset group, or None.
+        folders: Further folders that hold a manifest, or folders of such folders.
+        outputs: Further folders of batch outputs.
+
+    Raises:
+        StorageError: A folder that was named holds nothing.
+        IntegrityError: The summary of a night is damaged.
+    """
+    steps, batch, pages = set[str](), {normalise(uri).rstrip("/") for uri in outputs}, set[str]()
+    unfinished: dict[str, tuple[str, ...]] = {}
+    own = None if workspace is None else normalise(workspace).rstrip("/")
+    for uri in [*([own] if own else []), *(normalise(folder).rstrip("/") for folder in folders)]:
+        files = [file.uri for file in store_for(uri).list(uri + "/")]
+        found = {file.rpartition("/")[0] for file in files if file.endswith("/" + MANIFEST_NAME)}
+        if not files:
+            raise StorageError("nothing lies here", where=uri, remedy="Check the URI.")
+        if not found and uri != own:
+            found = {uri}  # an earlier run may have removed its manifest, and not yet all files
+        batch |= {folder.rpartition("/")[0] for folder in found if folder.endswith("/" + RECORD_FOLDER)}
+        steps |= {folder for folder in found if not folder.endswith("/" + RECORD_FOLDER)}
+        if uri == own:
+            nights = [file for file in files if file.startswith(join(uri, "nights") + "/")]
+            pages |= {file for file in nights if file.endswith(".html")}
+            batch |= {folder for file in nights if file.endswith("/summary.json") for folder in _published(file)}
+            unfinished = _unfinished(uri, files, found)
+    batch = {folder for folder in batch if store_for(folder).list(folder + "/")}
+    return Places(tuple(sorted(steps)), tuple(sorted(batch)), tuple(sorted(pages)), unfinished)
+
+
+def _published(summary_uri: str) -> list[str]:
+    """Folders to which a night published lists."""
+    try:
+        steps = json.loads(store_for(summary_uri).read(summary_uri))["steps"]
+        return [str(step["folder"]).rstrip("/") for step in steps if step["job"] in {"recommend", "segment"}]
+    except (ValueError, KeyError, TypeError):
+        raise IntegrityError(f"{summary_uri}: damaged record of a night; move it away, then run again.") from None
+
+
+def _unfinished(workspace: str, files: list[str], found: set[str]) -> dict[str, tuple[str, ...]]:
+    """Folders of steps that hold files and no manifest: their run was killed, or still runs."""
+    left: dict[str, list[str]] = {}
+    for file in files:
+        match = _STEP.match(file.removeprefix(workspace + "/"))
+        if match and match[0].split("/", 1)[0] in _JOBS and (folder := join(workspace, match[0])) not in found:
+            left.setdefault(folder, []).append(file)
+    return {folder: tuple(named) for folder, named in left.items()}
