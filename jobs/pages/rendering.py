@@ -13,6 +13,11 @@ def render(template: str, page: Any) -> str:
     return _environment().get_template(template).render(page=page)
 
 
+def template_module(template: str) -> Any:
+    """A template's macros, as attributes to call."""
+    return _environment().get_template(template).module
+
+
 @cache
 def _environment() -> Environment:
     return Environment(

@@ -1,6 +1,6 @@
 """How training costs grow: 100 M made-up events of 1 M items, mapped from disk, beside small sets; and N, H, lanes, ranks.
 
-    python tests/benchmarks/bench_scale.py --events 100000000 --seconds 300
+    python tests/benchmarks/bench_scale.py --events 100000000 --seconds 300 --plot docs/growth.svg
 
 The large set is made in chunks under the temporary folder (2 GB, removed in the end). Large and small sets are trained in
 turn in one process with one thread; figures are medians over rounds of events a CPU second. Memory is the process's own
@@ -22,12 +22,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from growth_plot import write_growth
 from training_runs import SESSION_SHARE, OurTraining, made_up_sequences
 
 from hrnn.distributed import Ranks
 from hrnn.sequences import Sequences
 from hrnn.training_settings import TrainingSettings
 
+PLOT = Path(__file__).parents[2] / "docs" / "growth.svg"
 CHUNK = 4_000_000
 WINDOWS = 20  # a round
 SIZES = {
@@ -99,8 +101,9 @@ def large_beside_small(folder: Path, events: int, seconds: float, width: int, se
     print(f"\nOwn memory: {memory[0]:,.0f} MB at the start, {max(memory):,.0f} MB at most, {memory[-1]:,.0f} MB in the end.")
 
 
-def growth(rounds: int, width: int, settings: TrainingSettings) -> None:
-    """Print a table for each of N, H and lanes, the sizes of one in turn."""
+def growth(rounds: int, width: int, settings: TrainingSettings) -> dict[str, dict[int, float]]:
+    """Print a table for each of N, H and lanes, the sizes of one in turn; returns what grows -> size -> events a CPU second."""
+    told: dict[str, dict[int, float]] = {}
     for what, sizes in SIZES.items():
         trainings = {}
         for size in sizes:
@@ -113,18 +116,25 @@ def growth(rounds: int, width: int, settings: TrainingSettings) -> None:
                 windows = max(2, WINDOWS * 64 // size) if what == "lanes" else WINDOWS // 2
                 found[size].append(training.speed(min(windows, WINDOWS) + 1))
         print(f"\n| {what} | events a CPU second | microseconds an event |\n|---|---|---|", flush=True)
-        for size, speeds in found.items():
-            middle = statistics.median(speeds)
+        told[what] = {size: statistics.median(speeds) for size, speeds in found.items()}
+        for size, middle in told[what].items():
             print(f"| {size:,} | {middle:,.0f} | {1e6 / middle:.1f} |")
+    return told
 
 
-def ranks_growth(options: list[str]) -> None:
-    """Print events of all ranks for each CPU second of one, with one rank and with two over gloo."""
+def ranks_growth(options: list[str]) -> dict[int, float]:
+    """Print, and return, events of all ranks for each CPU second of one, with one rank and with two over gloo."""
     print("\n| ranks | events of all, a CPU second of one |\n|---|---|", flush=True)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    told = {}
     for ranks in (1, 2):
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-        subprocess.run([*command, __file__, "--as-rank", *options], check=True, env=environment)
+        row = subprocess.run(
+            [*command, __file__, "--as-rank", *options], check=True, env=environment, stdout=subprocess.PIPE, text=True
+        ).stdout.strip()
+        print(row, flush=True)
+        told[ranks] = float(row.split("|")[2].replace(",", ""))
+    return told
 
 
 def as_rank(rounds: int, width: int, settings: TrainingSettings) -> None:
@@ -146,6 +156,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of each size of the growth tables; 0: without them")
     parser.add_argument("--hidden-dimension", type=int, default=100)
     parser.add_argument("--negatives", type=int, default=2_048)
+    parser.add_argument("--plot", type=Path, default=PLOT, help="where the SVG of the growth tables goes")
     parser.add_argument("--temp", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--as-rank", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -160,10 +171,11 @@ def main() -> None:
             f"{options.temp} has {free / 2**30:.1f} GiB free of {need / 2**30:.1f} GiB needed; name another folder with --temp"
         )
     if options.rounds:
-        growth(options.rounds, options.hidden_dimension, settings)
-        ranks_growth(
+        found = growth(options.rounds, options.hidden_dimension, settings)
+        found["ranks"] = ranks_growth(
             [f"--rounds={options.rounds}", f"--hidden-dimension={options.hidden_dimension}", f"--negatives={options.negatives}"]
         )
+        write_growth(options.plot, found)
     with tempfile.TemporaryDirectory(dir=options.temp, prefix="bench_scale_") as folder:
         large_beside_small(Path(folder), options.events, options.seconds, options.hidden_dimension, settings)
 
