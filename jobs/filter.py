@@ -149,6 +149,8 @@ def _describe(told: Mapping[str, Any]) -> None:
         print(f"  Not checked, for want of a schema: fields of {', '.join(told['unchecked'])}.", file=sys.stderr)
     if trial := told.get("trial"):
         print(f"  {_trial_words(trial)}", file=sys.stderr)
+        for name in trial["unknown_event_types"]:
+            print(f'hrnn: warning: no event is of type "{name}"', file=sys.stderr)
 
 
 def _trial_words(trial: Mapping[str, Any]) -> str:

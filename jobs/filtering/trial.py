@@ -21,6 +21,7 @@ from schemas.dataset_rules import DatasetType
 from schemas.datasets import DatasetSchema, parse_schema_document
 from schemas.errors import DataError
 from schemas.filters import Filter, FilterValues, check_recipe
+from schemas.filters.tree import Text, all_conditions
 from schemas.manifest import Manifest
 from schemas.recipes import recipe_for
 
@@ -54,6 +55,7 @@ def try_filter(
     Returns:
         Of items: `items` with events, `surviving_items` that one line of the sample at least may hold, and for each line's
         count of items `least`, `median`, `most` and how many lines have `fewer_than_25`. Of users: `users` asked, `kept`.
+        Always: `unknown_event_types`, those of the filter that no event has.
 
     Raises:
         FilterError: The filter does not fit the recipe or the data.
@@ -72,11 +74,12 @@ def try_filter(
             asked, attributes = Asked(len(current), [values], current_items=current), None
         else:
             asked, attributes = solution.users(values, most_users)
-    told = {"solution": folder.uri, "recipe": recipe.name, "schemas": sorted(solution.schemas)}
+    event_types: list[str] = manifest.facts.get("event_types") or []
+    told = {"solution": folder.uri, "recipe": recipe.name, "unknown_event_types": _unknown_types(wanted, event_types)}
     common: dict[str, Any] = {
         "schemas": solution.schemas,
         "attributes": attributes,
-        "event_types": manifest.facts.get("event_types") or [],
+        "event_types": event_types,
         "past_events": past_events,
     }
     if wanted.subject == "UserID":
@@ -148,6 +151,20 @@ class _Solution:
 
     def _fetch(self, path: str) -> Path:
         return self.folder.fetch(self.manifest.file(path), self.scratch)
+
+
+def _unknown_types(wanted: Filter, event_types: list[str]) -> list[str]:
+    """The event types that a filter names and no event has."""
+    known = {name.casefold() for name in event_types}
+    named = (
+        operand.value
+        for expression in wanted.expressions
+        for condition in all_conditions(expression)
+        if condition.field.source == "Interactions"
+        for operand in condition.operands
+        if isinstance(operand, Text)
+    )
+    return [name for name in dict.fromkeys(named) if name.casefold() not in known]
 
 
 def _past(table: pa.Table) -> PastEvents:

@@ -191,7 +191,7 @@ def trial(uri: str, expression: str, **options: Any) -> dict[str, Any]:
     summary = check([expression], solution_uri=uri, **options)
     assert summary["filters"][0]["accepted"], summary
     told: dict[str, Any] = summary["filters"][0]["trial"]
-    return {name: value for name, value in told.items() if name not in ("solution", "recipe", "schemas")}
+    return {name: value for name, value in told.items() if name not in ("solution", "recipe", "unknown_event_types")}
 
 
 def test_a_trial_counts_items_and_users(tmp_path: Path) -> None:
@@ -220,6 +220,10 @@ def test_a_trial_looks_at_as_many_events_as_the_policy_says(tmp_path: Path, caps
     assert summary["filters"][0]["trial"]["least"] == 29
     assert "30 of 30 items survive for one at least of 4 users. Each may get 29 at least, 30 in the middle, 30 at most" in said
     assert "Not checked" not in said
+    assert "warning" not in said
+    _, said = printed(capsys, 'EXCLUDE ItemID WHERE Interactions.EVENT_TYPE IN ("View", "purchased")', "--solution", uri)
+    assert 'hrnn: warning: no event is of type "purchased"\n' in said
+    assert '"View"\n' not in said
 
 
 def test_a_trial_of_a_segment_counts_users(tmp_path: Path) -> None:
