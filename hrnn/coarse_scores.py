@@ -37,8 +37,8 @@ _GROUPS = BLOCK_ITEMS // GROUP_ITEMS
 _PILOT_ITEMS = 256  # the most frequent ones: one of them is nearly always near a user's best
 _ONE_BLOCK_OF = 16  # is looked at for what all lack
 _ITEMS_AT_ONCE = 1 << 16  # of a catalogue that is laid out
-_FAR_BELOW = -1e38  # the score of an item that has none, unlike that of an item that isn't there
-_LEAST = np.finfo(np.float32).min  # what isn't there is below
+_FAR_BELOW = -1e38  # the cell of an item whose score is -inf
+_LEAST = -2e38  # only what is not there is below
 _LOG2_E = math.log2(math.e)
 
 Floats = npt.NDArray[np.float32]
@@ -192,20 +192,21 @@ class CoarseScores:
         of_block = best[:, block * _GROUPS : (block + 1) * _GROUPS]
         torch.amax(cells.view(self.rows, _GROUPS, GROUP_ITEMS), 2, out=of_block)
 
-    def tail_factors(self, least: Doubles) -> Doubles:
+    def tail_factors(self, least: Floats) -> Doubles:
         """Right over coarse sum of what is below `least` [B], to first order in how queries were rounded: float64 [B].
 
         All cells lack the item's product with what rounding took from the query. The mean of those, each weighted by 2 ** cell,
         is the product with the mean item vector so weighted; some groups stand for all.
         """
-        sums, total = torch.zeros(len(least), self.dimension), torch.full((len(least),), 1e-30)
-        above, some = torch.from_numpy(least).float()[:, None], slice(0, BLOCK_ITEMS // 2)
+        sums, total = torch.zeros(self.rows, self.dimension), torch.full((self.rows,), 1e-30)
+        above, some = torch.zeros(self.rows, 1), slice(0, BLOCK_ITEMS // 2)
+        above[: len(least), 0] = torch.from_numpy(least)
         for block in range(len(self.cells) // 2 % _ONE_BLOCK_OF, len(self.cells), _ONE_BLOCK_OF):
-            cells = self.cells[block, : len(least), some].float()
+            cells = self.cells[block, :, some].float()
             weights = torch.exp2(cells).masked_fill_(cells >= above, 0.0)
             sums.addmm_(weights, self._table[block, : self.dimension, some].t().float())
             total += weights.sum(1)
-        return torch.exp2((sums * self._rounded[: len(least)]).sum(1) / total).double().numpy()
+        return torch.exp2((sums * self._rounded).sum(1) / total)[: len(least)].double().numpy()
 
     def candidates(self, num_users: int, wanted: int) -> tuple[Flags, Floats]:
         """Where the best items of the first B users can be, of those that they may get.
@@ -213,30 +214,34 @@ class CoarseScores:
         The `wanted` best groups hold as many items that surely reach a number; whatever may reach it is a candidate.
 
         Returns:
-            bool [B, G], groups that hold some; float32 [B, G], the least cell of a candidate.
+            bool [B, G], groups that hold some; float32 [B], the number.
         """
-        best, error, more, less = self.allowed_best[:num_users], self.error[:num_users], 1 + self._relative, 1 - self._relative
-        surely = torch.minimum(best * more, best * less) - error
-        reached = (
-            torch.topk(surely, min(wanted, self.num_groups), 1).values[:, -1:] if wanted <= self.num_groups else -torch.inf
-        )
-        least = torch.minimum((reached - error) / more, (reached - error) / less)
-        return ((best >= least) & (best > -torch.inf)).numpy(), least.numpy()
+        best, error = self.allowed_best[:num_users], self.error[:num_users]
+        more, less = best * (1 + self._relative), best * (1 - self._relative)
+        reached = torch.full((num_users,), _LEAST)
+        if wanted <= self.num_groups:
+            surely = torch.minimum(more, less).sub_(error)
+            reached.clamp_(min=torch.topk(surely, wanted, 1).values[:, -1])
+        chosen = torch.maximum(more, less).add_(error) >= reached[:, None]
+        return chosen.numpy(), reached.numpy()
 
-    def pairs(self, chosen: Flags, least: Floats) -> tuple[Rows, Rows, Floats]:
-        """Cells that are not below `least`, of some groups.
+    def pairs(self, chosen: Flags, reached: Floats, head: Floats) -> tuple[Rows, Rows, Floats]:
+        """Cells of some groups that may reach a user's number, or are not below another.
 
         Args:
             chosen: bool [B, G].
-            least: float32 [B, G], by user and group.
+            reached: float32 [B], what exact scores must reach.
+            head: float32 [B], what cells must reach otherwise.
 
         Returns:
             Users, item rows and cells, [n] each, user by user.
         """
         users, groups = np.divmod(np.flatnonzero(chosen), self.num_groups)
+        least = reached[users] - self.error.numpy()[users, groups]
+        least = np.minimum(least / (1 + self._relative), least / (1 - self._relative))
         grouped = self.cells.view(len(self.cells), self.rows, _GROUPS, GROUP_ITEMS)
         values = grouped[groups // _GROUPS, users, groups % _GROUPS].float().numpy()
-        near = np.flatnonzero(values >= np.maximum(least[users, groups], _LEAST)[:, None])
+        near = np.flatnonzero(values >= np.maximum(np.minimum(least, head[users]), _LEAST)[:, None])
         group, member = np.divmod(near, GROUP_ITEMS)
         return users[group], groups[group] + member * self.num_groups, values.reshape(-1)[near]
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 
 from hrnn.allowed import Allowed
-from hrnn.coarse_scores import BLOCK_ITEMS, MOST_REACH, CoarseScores, Doubles, Flags, Floats, Rows
+from hrnn.coarse_scores import BLOCK_ITEMS, MOST_REACH, CoarseScores, Flags, Floats, Rows
 from hrnn.pairs import AllowedCells, Pairs
 from hrnn.products import coarse_type
 from schemas.errors import IntegrityError
@@ -144,7 +144,7 @@ class Scorer:
         coarse.scan(asked, exact.own.users[mine], exact.own.item_rows[mine], exact.own_scores[mine], hidden)
         totals = coarse.totals[: len(quick)]
         quick &= np.isfinite(totals)
-        head = np.log2(np.where(quick, totals, 1.0)) - _HEAD
+        head = (np.log2(np.where(quick, totals, 1.0)) - _HEAD).astype(np.float32)
         users, item_rows, of_cells, near = self._near(found.item_rows.shape[1], quick, head, cells)
         scores = exact.of(users, item_rows)
         terms, large = np.exp2(coarse.in_powers(users, scores)), of_cells >= head[users]
@@ -157,18 +157,18 @@ class Scorer:
             of_user = None if allowed is None else allowed.part(user, user + 1).dense()[0]
             exact.fill(found.part(user, user + 1), user, of_user)
 
-    def _near(self, wanted: int, quick: Flags, head: Doubles, allowed: AllowedCells | None) -> tuple[Rows, Rows, Floats, Flags]:
+    def _near(self, wanted: int, quick: Flags, head: Floats, allowed: AllowedCells | None) -> tuple[Rows, Rows, Floats, Flags]:
         """Pairs that must be scored exactly: users, item rows, cells, and whether they can be among a user's best.
 
         The others are large terms of the sum that a user may not get. `quick` loses users with too many.
         """
-        chosen, least = self._coarse.candidates(len(quick), wanted)
+        chosen, reached = self._coarse.candidates(len(quick), wanted)
         if allowed is not None:
-            chosen &= ~allowed.listed[:, None]
+            chosen[allowed.listed], reached[allowed.listed] = False, np.inf
         quick &= chosen.sum(1) <= 8 * wanted + 512
-        large = self._coarse.group_best[: len(quick)].numpy() >= head[:, None]
-        least = np.where(chosen, np.minimum(least, head[:, None].astype(np.float32)), head[:, None].astype(np.float32))
-        users, item_rows, cells = self._coarse.pairs((chosen | large) & quick[:, None], least)
+        chosen |= self._coarse.group_best[: len(quick)].numpy() >= head[:, None]
+        chosen[~quick] = False
+        users, item_rows, cells = self._coarse.pairs(chosen, reached, head)
         if allowed is None:
             return users, item_rows, cells, np.ones(len(users), dtype=np.bool_)
         near, large_ones = ~allowed.listed[users], cells >= head[users]

@@ -56,8 +56,8 @@ def test_groups_hold_each_item_once_and_know_their_best(kind: torch.dtype) -> No
     )
     for group in (0, 1, 50, coarse.num_groups - 1):
         assert np.array_equal(coarse.group_best[:, group].numpy(), cells[:, group :: coarse.num_groups].max(1))
-    chosen, least = np.ones((4, coarse.num_groups), bool), np.full((4, coarse.num_groups), -np.inf, np.float32)
-    users, item_rows, values = coarse.pairs(chosen, least)
+    chosen, least = np.ones((4, coarse.num_groups), bool), np.full(4, -1e38, np.float32)
+    users, item_rows, values = coarse.pairs(chosen, least, least)
     assert np.array_equal(np.bincount(users), [num_items] * 4)
     assert np.array_equal(np.sort(item_rows[users == 2]), np.arange(num_items))
     assert np.array_equal(values, cells[users, item_rows])
