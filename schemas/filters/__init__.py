@@ -16,12 +16,13 @@ from __future__ import annotations
 from schemas.filters.checks import check_filter, check_group, check_recipe
 from schemas.filters.fault import FilterError
 from schemas.filters.parser import parse_filter
-from schemas.filters.policy import PUBLISHED, FilterPolicy
+from schemas.filters.policy import NO_LIMITS, PUBLISHED, FilterPolicy
 from schemas.filters.tree import Filter
 from schemas.filters.values import FilterValues, parse_filter_values
 from schemas.filters.words import in_words
 
 __all__ = [
+    "NO_LIMITS",
     "PUBLISHED",
     "Filter",
     "FilterError",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from schemas.datasets import DatasetSchema, parse_schema_document
 from schemas.errors import ConfigError, DataError
 from schemas.filters import (
+    NO_LIMITS,
     FilterError,
     FilterPolicy,
     check_filter,
@@ -331,6 +332,7 @@ def test_counts_are_a_policy() -> None:
     six, _ = INVALID["I12 six fields"]
     assert parse_filter(six, policy=FilterPolicy(fields=6)).fields
     assert parse_filter(INVALID["I13 too long"][0], policy=FilterPolicy(characters=10_000))
+    assert parse_filter(six.ljust(3000), policy=NO_LIMITS).fields
     long = "INCLUDE ItemID WHERE Items.A = 1".ljust(2500)
     assert parse_filter(long)
     with pytest.raises(FilterError, match="at most 2,500"):
