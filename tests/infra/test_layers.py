@@ -29,4 +29,4 @@ def test_every_job_of_the_table_has_a_module_with_run() -> None:
     from jobs.cli import JOBS
 
     for name in JOBS:
-        assert "\ndef run(" in (ROOT / "jobs" / f"{name}.py").read_text(), name
+        assert "\ndef run(" in (ROOT / "jobs" / f"{name.replace('-', '_')}.py").read_text(), name
