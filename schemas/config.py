@@ -22,17 +22,17 @@ import tomllib
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from schemas.batch_jobs import BatchInference, BatchSegment, Filtering, Name, Uri
 from schemas.config_errors import NAME_RULE, config_error
 from schemas.errors import ConfigError
+from schemas.filters import Filter, check_recipe, parse_filter
 from schemas.quotas import Quotas
 from schemas.recipes import parse_hyperparameters, recipe_for
 from schemas.solutions import Count, Section, Solution
 
-Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}$")]
-Uri = Annotated[str, StringConstraints(strict=True, pattern=r"^((s3|s3a|s3n)://[^/]|file://|[^:]+$|[^:]+:[^/])")]
 DatasetName = Literal["interactions", "items", "users"]
 
 
@@ -106,25 +106,6 @@ class Sessions(Section):
         return None if self.gap_seconds == "none" else self.gap_seconds
 
 
-class BatchInference(Section):
-    """Lists for the users of one input, every night."""
-
-    solution: Name = Field(description="name of one of the solutions")
-    input: Uri = Field(description='path or s3:// URI of a file of lines {"userId": "…"}, or of a folder of them')
-    output: Uri = Field(description="folder for <input file name>.out; not the input's own")
-    num_results: Annotated[int, Field(strict=True, ge=1, le=500)] = Field(default=25, description="items a user, 1 to 500")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _filters_come_later(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "filter" in data:
-            context = {"key": "filter", "allowed": "batch inference without a filter", "meant": ""}
-            raise PydanticCustomError(
-                "unknown_key", "this version does not apply filters, and lists without it would be wrong", context
-            )
-        return data
-
-
 class NightlyConfig(Section):
     """All that a night needs to know."""
 
@@ -134,14 +115,31 @@ class NightlyConfig(Section):
     sessions: Sessions = Field(default_factory=Sessions, description="how interactions become sessions")
     solutions: Annotated[dict[Name, Solution], Field(min_length=1)] = Field(description="at least one solution, by name")
     batch_inference: dict[Name, BatchInference] = Field(default_factory=dict, description="who gets lists, by name")
+    batch_segment: dict[Name, BatchSegment] = Field(default_factory=dict, description="which users make a segment, by name")
+    filtering: Filtering = Field(default_factory=Filtering, description="how filters are read and what they look at")
+
+    @property
+    def batches(self) -> dict[str, BatchInference | BatchSegment]:
+        """Key path -> batch job."""
+        lists = {f"batch_inference.{name}": job for name, job in self.batch_inference.items()}
+        return {**lists, **{f"batch_segment.{name}": job for name, job in self.batch_segment.items()}}
+
+    def filter_of(self, job: BatchInference | BatchSegment, where: str) -> Filter:
+        """The filter of a batch job that has one, parsed.
+
+        Raises:
+            FilterError: It breaks a rule.
+        """
+        assert job.filter is not None
+        return parse_filter(job.filter, where, extended=self.filtering.extended)
 
     @model_validator(mode="after")
     def _solutions_exist(self) -> NightlyConfig:
-        for name, job in self.batch_inference.items():
+        for path, job in self.batches.items():
             if job.solution not in self.solutions:
                 meant = get_close_matches(job.solution, self.solutions, 1, 0.6)
                 context = {
-                    "path": f"batch_inference.{name}.solution",
+                    "path": f"{path}.solution",
                     "value": job.solution,
                     "allowed": ", ".join(self.solutions),
                     "meant": meant[0] if meant else "",
@@ -152,17 +150,17 @@ class NightlyConfig(Section):
     @model_validator(mode="after")
     def _outputs_are_apart(self) -> NightlyConfig:
         seen: dict[str, str] = {}
-        for name, job in self.batch_inference.items():
+        for path, job in self.batches.items():
             output = job.output.rstrip("/")
-            taken = seen.setdefault(output, name)
+            taken = seen.setdefault(output, path)
             problem = None
             if output == job.input.rstrip("/"):
                 problem = "input and output are the same place"
-            elif taken != name:
-                problem = f"batch_inference.{taken} writes there too"
+            elif taken != path:
+                problem = f"{taken} writes there too"
             if problem:
                 context = {
-                    "path": f"batch_inference.{name}.output",
+                    "path": f"{path}.output",
                     "value": job.output,
                     "allowed": "a folder of its own",
                     "meant": "",
@@ -213,7 +211,28 @@ def build_config(document: dict[str, Any], where: str) -> NightlyConfig:
         recipe_for(solution.recipe, f"{where}: solutions.{name}.recipe")
         parse_hyperparameters(solution.recipe, solution.hyperparameters, f"{where}: solutions.{name}.hyperparameters")
         solution.check(f"{where}: solutions.{name}")
+    for path, job in config.batches.items():
+        _check_batch(config, job, f"{where}: {path}")
     return config
+
+
+def _check_batch(config: NightlyConfig, job: BatchInference | BatchSegment, where: str) -> None:
+    """ConfigError where a batch job asks what its solution's recipe does not answer, or its filter can't be read."""
+    recipe = recipe_for(config.solutions[job.solution].recipe)
+    segments = recipe.recipe_type == "USER_SEGMENTATION"
+    if segments != isinstance(job, BatchSegment):
+        raise ConfigError(
+            f"{recipe.name} answers {'batch_segment' if segments else 'batch_inference'}",
+            where=f"{where}.solution",
+            value=job.solution,
+            allowed=f"a solution of {'another' if segments else 'a USER_SEGMENTATION'} recipe",
+        )
+    if isinstance(job, BatchInference) and job.exploration is not None and recipe.name != "aws-user-personalization":
+        raise ConfigError(
+            f"{recipe.name} explores nothing", where=f"{where}.exploration", allowed="a solution of aws-user-personalization"
+        )
+    if job.filter is not None:
+        check_recipe(config.filter_of(job, f"{where}.filter"), recipe)
 
 
 def json_schema() -> dict[str, Any]:

@@ -106,7 +106,10 @@ WRONG = [
     ('solution = "for-you"', 'solution = "for-yuo"', ["batch_inference.users.solution", "'for-yuo'", "Did you mean for-you?"]),
     ("num_results = 10", "num_results = 501", ["batch_inference.users.num_results", "501", "1 to 500"]),
     ("num_results = 10", "num_results = true", ["batch_inference.users.num_results", "whole number", "True"]),
-    ("num_results = 10", "filter = 'EXCLUDE …'", ["batch_inference.users.filter", "does not apply filters"]),
+    ("num_results = 10", "filter = ''", ["batch_inference.users.filter", "this text is empty"]),
+    ("num_results = 10", "exploration = { weight = 2 }", ["batch_inference.users.exploration.weight", "0 to 1"]),
+    ("num_results = 10", "exploration = {}", ["batch_inference.users.exploration", "aws-hrnn explores nothing"]),
+    ("[batch_inference.users]", "[batch_segment.users]", ["batch_segment.users.solution", "aws-hrnn answers batch_inference"]),
     ("batch/out/", "batch/users.json", ["batch_inference.users.output", "same place"]),
     ("[datasets.interactions]", "[datasets.interactions", ["shop.toml: this is not valid TOML", "line"]),
 ]
@@ -120,6 +123,50 @@ def test_a_wrong_value_is_refused_with_its_path_and_what_is_allowed(old: str, ne
     for part in parts:
         assert part in str(caught.value)
     assert "\n" not in str(caught.value).replace("line", "")
+
+
+FILTERED = SHOP + "filter = 'EXCLUDE ItemID WHERE Interactions.EVENT_TYPE IN (\"purchase\")'\n"
+
+
+def test_a_batch_may_have_a_filter_and_users_may_be_asked_for() -> None:
+    segment = """
+[solutions.fans]
+recipe = "aws-item-affinity"
+
+[batch_segment.fans]
+solution = "fans"
+input = "items.json"
+output = "s3://bucket/batch/segments/"
+num_results = 5_000_000
+filter = 'INCLUDE UserID WHERE Users.COUNTRY IN ($COUNTRY)'
+
+[filtering]
+events = 300
+"""
+    config = parse_config(FILTERED + segment, "shop.toml")
+    assert list(config.batches) == ["batch_inference.users", "batch_segment.fans"]
+    assert config.filter_of(config.batch_segment["fans"], "here").parameters == ("COUNTRY",)
+    assert config.filtering.events == 300
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('("purchase")', '("purchase"', "character 60: the parenthesis of character 49 is not closed here"),
+        ("ItemID", "UserID", "a filter of UserID does not fit aws-hrnn"),
+        ("Interactions.EVENT_TYPE IN", "Items.CREATION_TIMESTAMP > now() - 30d AND Items.GENRE IN", "extended"),
+    ],
+)
+def test_a_wrong_filter_is_refused_with_the_character(old: str, new: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=r"batch_inference\.users\.filter") as caught:
+        parse_config(FILTERED.replace(old, new), "shop.toml")
+    assert said in str(caught.value)
+    assert "^" in str(caught.value).splitlines()[-1]
+
+
+def test_extensions_of_filters_are_opt_in() -> None:
+    text = FILTERED.replace('Interactions.EVENT_TYPE IN ("purchase")', "Items.CREATION_TIMESTAMP < now() - 30d")
+    parse_config(text + "[filtering]\nextended = true\n", "shop.toml")
 
 
 def test_further_faults_are_named_by_path() -> None:

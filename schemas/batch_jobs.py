@@ -1,0 +1,69 @@
+"""The batch jobs of a night's config: who gets lists, and which users make a segment."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from schemas.config_errors import NAME_RULE
+from schemas.solutions import Section
+
+Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}$")]
+Uri = Annotated[str, StringConstraints(strict=True, pattern=r"^((s3|s3a|s3n)://[^/]|file://|[^:]+$|[^:]+:[^/])")]
+MOST_SEGMENT_USERS = 5_000_000  # Personalize's limit
+_Filter = Annotated[str, StringConstraints(strict=True, min_length=1)]
+
+
+class Exploration(Section):
+    """Personalize's itemExplorationConfig, for aws-user-personalization."""
+
+    weight: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.3, description="0 to 1: explorationWeight; 0: relevance alone, 1: most exploration"
+    )
+    item_age_cut_off: Annotated[float, Field(gt=0)] = Field(
+        default=30.0, description="days above 0: explorationItemAgeCutOff; only items younger than this are explored"
+    )
+
+    def as_personalize(self) -> dict[str, float]:
+        """Under the names of Personalize's itemExplorationConfig."""
+        return {"explorationWeight": self.weight, "explorationItemAgeCutOff": self.item_age_cut_off}
+
+
+class Filtering(Section):
+    """How filters are read, and what they look at."""
+
+    extended: Annotated[bool, Field(strict=True)] = Field(
+        default=False, description="allow what Personalize does not: now() - 30d, booleans, parentheses"
+    )
+    events: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
+        default=100, description="1 to 1000: a user's newest events of each event type that a filter looks at"
+    )
+
+
+class _BatchJob(Section):
+    """What batch inference and batch segments have in common."""
+
+    solution: Name = Field(description="name of one of the solutions: " + NAME_RULE)
+    input: Uri = Field(description="path or s3:// URI of a file of the recipe's lines, or of a folder of them")
+    output: Uri = Field(description="folder for <input file name>.out; not the input's own")
+    filter: _Filter | None = Field(
+        default=None, description='a filter expression: EXCLUDE ItemID WHERE Interactions.EVENT_TYPE IN ("purchase")'
+    )
+
+
+class BatchInference(_BatchJob):
+    """Lists for the lines of one input, every night."""
+
+    num_results: Annotated[int, Field(strict=True, ge=1, le=500)] = Field(default=25, description="items a line, 1 to 500")
+    exploration: Exploration | None = Field(
+        default=None, description="how new items are explored; absent: as the solution's hyperparameters say"
+    )
+
+
+class BatchSegment(_BatchJob):
+    """Users for the lines of one input, every night."""
+
+    num_results: Annotated[int, Field(strict=True, ge=1, le=MOST_SEGMENT_USERS)] = Field(
+        default=25, description=f"users a line, 1 to {MOST_SEGMENT_USERS}"
+    )
