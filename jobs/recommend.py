@@ -28,7 +28,7 @@ def recommend(
     input_uri: str,
     output_uri: str,
     num_results: int = 25,
-    filter: str | None = None,
+    filter_expression: str | None = None,
     extended_filters: bool = False,
     filter_events: int = 100,
     item_exploration_config: Mapping[str, Any] | None = None,
@@ -47,7 +47,7 @@ def recommend(
         input_uri: A file of lines, a folder of such files, or, on S3, a prefix as Personalize takes it.
         output_uri: Folder for the answers; not the input's.
         num_results: Items a line, but not of lists to be ranked; all there are where the catalogue has fewer.
-        filter: A filter expression; its placeholders' values come with each line. None: no filter.
+        filter_expression: A filter expression; its placeholders' values come with each line. None: no filter.
         extended_filters: Allow the platform's own extensions of the filter language.
         filter_events: How many of a user's newest events of each type a filter looks at.
         item_exploration_config: Personalize's explorationWeight and explorationItemAgeCutOff, as numbers or texts, for
@@ -67,7 +67,7 @@ def recommend(
     began, now = time.monotonic(), datetime.now(UTC)
     solution_folder = StepFolder(solution_uri)
     manifest = solution_folder.require("solution_version")
-    options = read_options(manifest, num_results, filter, extended_filters, filter_events, item_exploration_config)
+    options = read_options(manifest, num_results, filter_expression, extended_filters, filter_events, item_exploration_config)
     files = input_files(input_uri)
     output = normalise(output_uri).rstrip("/")
     check_places(files, input_uri, output)
@@ -145,7 +145,7 @@ def run(
         input_uri=input,
         output_uri=output,
         num_results=num_results,
-        filter=filter,
+        filter_expression=filter,
         extended_filters=extended_filters,
         filter_events=filter_events,
         item_exploration_config=None if item_exploration_config is None else parse_exploration(item_exploration_config),
