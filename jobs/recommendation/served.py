@@ -38,7 +38,7 @@ from schemas.batch import SCORE_UNITS, LineKind
 from schemas.dataset_rules import DatasetType
 from schemas.datasets import parse_schema_document
 from schemas.errors import DataError, IntegrityError
-from schemas.filters import parse_filter, parse_filter_values
+from schemas.filters import NO_LIMITS, parse_filter, parse_filter_values
 from schemas.manifest import FileEntry, Manifest
 from schemas.recipes import RECIPES
 
@@ -306,7 +306,7 @@ class Served:
 
     def _best_items(self, batch: Batch, users: UserTable | None, places: Rows | None, allowed: Allowed | None) -> Answers:
         """The best items of users; where there is no state of them, popular items."""
-        if users is None or places is None:
+        if users is None or places is None or self._solution.dimension == 0:
             none = torch.zeros(len(batch), 0)
             top = self._popular_scorer.top(none, OwnItems.none(len(batch)), self.num_results, allowed)
             shares = top.shares
@@ -366,7 +366,7 @@ class Served:
         documents = json.loads(solution.schemas)
         attributes = pq.read_schema(fetch(self._folder, solution.attributes[0])) if solution.attributes else None
         return ItemFilter(
-            parse_filter(wanted.text, "filter", extended=wanted.extended),
+            parse_filter(wanted.text, "filter", extended=wanted.extended, policy=NO_LIMITS),
             catalogue,
             schemas={cast(DatasetType, kind): parse_schema_document(document) for kind, document in documents.items()},
             attributes=attributes,
