@@ -1,0 +1,206 @@
+"""Answer batch input lines with segments of users, in Amazon Personalize's format."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import typer
+
+from jobs.cli import job_main
+from jobs.recommendation.inputs import check_places, input_files
+from jobs.recommendation.options import FilterOptions, read_filter
+from jobs.recommendation.parts import Part
+from jobs.recommendation.publication import RECORD_FOLDER, assemble, drop_leftovers, finish, still_there
+from jobs.recommendation.served import Solution
+from jobs.segmentation.lines import MOST_LINES, LineReader
+from jobs.segmentation.pipeline import Work, answer, write_block
+from jobs.segmentation.users import schemas_of, user_filter
+from jobs.spark.session import spark_session
+from jobs.storage import StoredFile, join, normalise
+from jobs.storage.folders import StepFolder, scratch_folder
+from schemas import columns
+from schemas.batch_jobs import MOST_SEGMENT_USERS
+from schemas.errors import ConfigError
+from schemas.filters import PUBLISHED
+from schemas.manifest import InputRef, Manifest, fingerprint
+from schemas.recipes import RECIPES
+
+_ENTRIES_AT_ONCE = 1 << 21  # users of all lines of a block
+
+
+def segment(
+    *,
+    solution_uri: str,
+    input_uri: str,
+    output_uri: str,
+    num_results: int = 25,
+    filter_expression: str | None = None,
+    extended_filters: bool = False,
+    filter_events: int = PUBLISHED.past_events,
+    most_lines: int | None = None,
+    master: str | None = None,
+    before_publication: Callable[[], None] | None = None,
+) -> dict[str, Any]:
+    """Write `<output>/<input file name>.out` for every input file, and `_CHECK` when all are there.
+
+    Line n of an `.out` answers line n of its input with the users who are most likely to take the line's item, or any item with
+    the line's attributes; a line that can't be answered becomes an error line. The same inputs and solution version give the
+    same bytes; where they were answered already, nothing is done.
+
+    Args:
+        solution_uri: Folder that `train` wrote, with aws-item-affinity or aws-item-attribute-affinity.
+        input_uri: A file of lines, a folder of such files, or, on S3, a prefix as Personalize takes it.
+        output_uri: Folder for the answers; not the input's.
+        num_results: Users a line; all there are where there are fewer.
+        filter_expression: INCLUDE or EXCLUDE UserID …; None: every user counts.
+        extended_filters: Allow what Personalize has not in filters.
+        filter_events: A user's newest events of each type that the filter looks at.
+        most_lines: Of all input files together; None: Personalize's limit, 500 lines of items or 10 of attributes.
+        master: Spark master; None: what spark-submit set, else this machine's cores.
+        before_publication: Called when all answers are ready and none is visible; what it raises keeps them so.
+
+    Returns:
+        The summary: files, lines, errors, seconds, whether it was skipped.
+
+    Raises:
+        ConfigError: An option is out of range, the recipe makes no segments, or the output lies where the input is.
+        FilterError: The filter is wrong.
+        StorageError: Something is missing, or changed while it was read.
+        DataError: There are too many lines, or two input files have the same name.
+    """
+    began, now = time.monotonic(), datetime.now(UTC)
+    solution_folder = StepFolder(solution_uri)
+    manifest = solution_folder.require("solution_version")
+    _check(manifest, num_results)
+    wanted = None if filter_expression is None else read_filter(filter_expression, extended_filters, filter_events, manifest)
+    files = input_files(input_uri)
+    output = normalise(output_uri).rstrip("/")
+    check_places(files, input_uri, output)
+    record = StepFolder(join(output, RECORD_FOLDER))
+    config = {"num_results": num_results, "filter": None if wanted is None else asdict(wanted)}
+    versions = [f"{file.name}:{file.size}:{file.version}" for file in files]
+    identity = fingerprint("segment", config, [manifest.fingerprint, *versions])
+    done = record.manifest()
+    if done is not None and done.fingerprint == identity and still_there(output, done):
+        return _summary(output, done, began, skipped=True)
+    solution = Solution.of(solution_folder, manifest)
+    parts = _answered(files, solution, num_results, wanted, most_lines, record, master)
+    if before_publication is not None:
+        before_publication()
+    drop_leftovers(output, files, now)
+    outputs = [assemble(output, file, of_file) for file, of_file in zip(files, parts, strict=True)]
+    finish(output, (part for of_file in parts for part in of_file))
+    totals = {name: sum(row[name] for row in outputs) for name in ("lines", "errors")}
+    published = record.publish(
+        "batch_segment",
+        identity,
+        config,
+        [solution_folder.reference(manifest), *(InputRef(uri=file.uri, version=file.version) for file in files)],
+        [],
+        counts={"files": len(files), **totals},
+        facts={"outputs": outputs},
+    )
+    return _summary(output, published, began, skipped=False)
+
+
+def _check(manifest: Manifest, num_results: int) -> None:
+    if not 1 <= num_results <= MOST_SEGMENT_USERS:
+        allowed = f"1 to {MOST_SEGMENT_USERS:,}"
+        raise ConfigError("this number of users is out of range", where="num_results", value=num_results, allowed=allowed)
+    recipe = RECIPES[manifest.facts["recipe"]]
+    if recipe.recipe_type != "USER_SEGMENTATION":
+        offered = ", ".join(name for name, known in RECIPES.items() if known.recipe_type == "USER_SEGMENTATION")
+        raise ConfigError(
+            "this solution version makes no segments of users",
+            where="solution",
+            value=recipe.name,
+            allowed=f"one of {offered}",
+            remedy="Run `hrnn recommend`, or train it with another recipe.",
+        )
+
+
+def _answered(
+    files: list[StoredFile],
+    solution: Solution,
+    num_results: int,
+    wanted: FilterOptions | None,
+    most_lines: int | None,
+    record: StepFolder,
+    master: str | None,
+) -> list[list[Part]]:
+    """The parts of every file, in order; Spark is not started where no line can be answered."""
+    with scratch_folder("segment") as path:
+        scratch = Path(path)
+        source = StepFolder(solution.uri)
+        names = [columns.ITEM_ID, columns.NUM_EVENTS] if solution.kind == "item_users" else None
+        catalogue = pq.read_table(source.fetch(solution.catalogue, scratch), columns=names)
+        known = None
+        if wanted is not None:
+            attributes = pq.read_schema(source.fetch(solution.attributes[0], scratch)) if solution.attributes else None
+            known = user_filter(solution, wanted, attributes)
+    reader = LineReader(solution.kind, catalogue, schemas_of(solution), known)
+    most = MOST_LINES[solution.kind] if most_lines is None else most_lines
+    segments = reader.read(files, most, max(1, _ENTRIES_AT_ONCE // num_results))
+    work = Work(
+        solution=solution,
+        kind=solution.kind,
+        segments=segments,
+        num_ranked=int(np.count_nonzero(catalogue[columns.NUM_EVENTS].to_numpy())),
+        num_results=num_results,
+        filter=wanted,
+        parts_uri=join(record.uri, "parts"),
+        token=record.token,
+    )
+    if len(segments.sets):
+        written = answer(spark_session(master), work)
+    else:
+        written = [write_block(work, number, {}) for number in range(len(segments.blocks))]
+    parts: list[list[Part]] = [[] for _ in files]
+    for block, part in zip(segments.blocks, written, strict=True):
+        parts[block.file_number].append(part)
+    return parts
+
+
+def _summary(output: str, manifest: Manifest, began: float, *, skipped: bool) -> dict[str, Any]:
+    seconds = round(time.monotonic() - began, 1)
+    return {"job": "segment", "output": output, "skipped": skipped, **manifest.counts, "seconds": seconds}
+
+
+def run(
+    solution: Annotated[str, typer.Option(help="Folder that `hrnn train` wrote: s3://…, file://… or a path.")],
+    input: Annotated[str, typer.Option(help='File of lines {"itemId": "…"} or {"itemAttributes": "…"}, or a folder of them.')],
+    output: Annotated[str, typer.Option(help="Folder for <input file name>.out and _CHECK; not the input's.")],
+    num_results: Annotated[int, typer.Option(min=1, max=MOST_SEGMENT_USERS, help="Users a line.")] = 25,
+    filter: Annotated[str | None, typer.Option(help='Such as: EXCLUDE UserID WHERE Users.COUNTRY IN ("Japan").')] = None,
+    extended_filters: Annotated[bool, typer.Option(help="Allow now() - 30d, booleans and parentheses in the filter.")] = False,
+    filter_events: Annotated[
+        int, typer.Option(min=1, max=1000, help="A user's newest events of each type that the filter looks at.")
+    ] = PUBLISHED.past_events,
+    max_lines: Annotated[
+        int | None, typer.Option(min=1, help="Lines of all files; default: Personalize's, 500 of items, 10 of attributes.")
+    ] = None,
+    master: Annotated[str | None, typer.Option(help="Spark master, such as spark://host:7077, yarn or local[4].")] = None,
+) -> dict[str, Any]:
+    """Answer batch input lines with the users who are most likely to take an item, or items with attributes."""
+    return segment(
+        solution_uri=solution,
+        input_uri=input,
+        output_uri=output,
+        num_results=num_results,
+        filter_expression=filter,
+        extended_filters=extended_filters,
+        filter_events=filter_events,
+        most_lines=max_lines,
+        master=master,
+    )
+
+
+if __name__ == "__main__":
+    job_main("segment", run)

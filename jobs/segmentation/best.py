@@ -1,0 +1,109 @@
+"""The best users of every line: kept small on the way, merged exactly at the end.
+
+Users are in order of falling affinity, equals in order of USER_ID.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Rows = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
+
+MOST_WAITING = 1 << 18  # users, of all sets together, that wait to be compared
+
+SCHEMA = pa.schema([("set", pa.int32()), ("affinity", pa.float64()), ("user_id", pa.string())])
+
+
+class BestOfShard:
+    """Gathers users of one shard, and drops those who can't be among the best of any set.
+
+    Args:
+        user_ids: Strings [U], rising.
+        num_results: K, users of a set that count.
+    """
+
+    def __init__(self, user_ids: pa.StringArray, num_results: int) -> None:
+        self._user_ids, self._wanted = user_ids, num_results
+        self._waiting: list[tuple[Rows, Doubles, Rows]] = []
+        self._num_waiting = 0
+
+    def add(self, first: int, affinities: Doubles) -> list[pa.Table]:
+        """Take in some users.
+
+        Args:
+            first: Place of the first one.
+            affinities: float64 [B, Q]; -inf for users who don't count.
+
+        Returns:
+            Tables of SCHEMA that were given up, because no more can wait.
+        """
+        places, sets = np.nonzero(affinities >= self._least(affinities))
+        kept = np.isfinite(affinities[places, sets])
+        places, sets = places[kept], sets[kept]
+        self._waiting.append((sets, affinities[places, sets], places + first))
+        self._num_waiting += len(sets)
+        if self._num_waiting > MOST_WAITING:
+            self._compare()
+        return self.rest() if self._num_waiting > MOST_WAITING // 2 else []
+
+    def rest(self) -> list[pa.Table]:
+        """All that waits."""
+        self._compare()
+        tables = []
+        for sets, affinities, places in self._waiting:
+            for start in range(0, len(sets), MOST_WAITING):
+                some = slice(start, start + MOST_WAITING)
+                user_ids = self._user_ids.take(pa.array(places[some]))
+                tables.append(pa.table([pa.array(sets[some], pa.int32()), pa.array(affinities[some]), user_ids], schema=SCHEMA))
+        self._waiting, self._num_waiting = [], 0
+        return tables
+
+    def _least(self, affinities: Doubles) -> Doubles:
+        """[Q], what a user must come to, to be among the best of these users."""
+        num_users = len(affinities)
+        if num_users <= self._wanted:
+            return np.full(affinities.shape[1], -np.inf)
+        return np.asarray(np.partition(affinities, num_users - self._wanted, axis=0)[num_users - self._wanted])
+
+    def _compare(self) -> None:
+        if not self._waiting:
+            return
+        sets, affinities, places = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+        order = np.lexsort((places, -affinities, sets))
+        ordered = sets[order]
+        order = order[np.arange(len(order)) - np.searchsorted(ordered, ordered) < self._wanted]
+        self._waiting, self._num_waiting = [(sets[order], affinities[order], places[order])], len(order)
+
+
+class BestOfSet:
+    """Merges what shards have found for one set.
+
+    Args:
+        num_results: K.
+    """
+
+    def __init__(self, num_results: int) -> None:
+        self._wanted, self._tables = num_results, list[pa.Table]()
+        self._num_waiting = 0
+
+    def add(self, found: pa.Table) -> None:
+        """Take in some users of the set."""
+        self._tables.append(found)
+        self._num_waiting += len(found)
+        if self._num_waiting > 2 * self._wanted + MOST_WAITING:
+            self._tables = [self._best()]
+            self._num_waiting = len(self._tables[0])
+
+    def user_ids(self) -> Sequence[str]:
+        """The best users."""
+        ids: list[str] = self._best()["user_id"].to_pylist() if self._tables else []
+        return ids
+
+    def _best(self) -> pa.Table:
+        found = pa.concat_tables(self._tables)
+        return found.sort_by([("affinity", "descending"), ("user_id", "ascending")]).slice(0, self._wanted).combine_chunks()
