@@ -5,6 +5,8 @@ they come from the options of `hrnn nightly`, or from where that solution keeps 
 
     train/<group>/config.json, interactions.csv (or interactions/*.csv), items…, users…
     batch/<group>/<solution>/job_config.json
+
+A filter is taken over where a batch job names it by its ARN.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ from schemas.recipes import RECIPE_ARN, RECIPES
 AVAILABLE = tuple(recipe.name for recipe in RECIPES.values() if recipe.available)
 AUTO_ML_RECIPE = "aws-hrnn"  # whose name a solution carries until one is chosen
 _DATASETS = ("interactions", "items", "users")
+_BATCHES = {"batchInferenceJobs": "batch_inference", "batchSegmentJobs": "batch_segment"}
+_EXPLORATION = {"explorationWeight": "weight", "explorationItemAgeCutOff": "item_age_cut_off"}
 _REASONS = {
-    "filters": "this version does not apply filters",
     "campaigns": "there are batch lists only",
     "recommenders": "domain recommenders have no recipe here",
     "eventTracker": "events come from the CSV files only",
@@ -72,10 +75,15 @@ def from_automation(
         "datasets": _datasets(_table(document, "datasets", where), places, where, warnings),
         "solutions": {},
         "batch_inference": {},
+        "batch_segment": {},
     }
+    filters = _filters(document)
     for path, solution in _solutions(document, where):
-        _add_solution(ours, path, solution, places, recipes, warnings)
-    known = {"datasetGroup", "datasets", "solutions"}
+        _add_solution(ours, path, solution, places, recipes, filters, warnings)
+    batches = [*ours["batch_inference"].values(), *ours["batch_segment"].values()]
+    used = {job["filter"] for job in batches if "filter" in job}
+    warnings += [f"filters: {name} is left out, no batch job names it" for name, text in filters.items() if text not in used]
+    known = {"datasetGroup", "datasets", "solutions", "filters"}
     warnings += [
         f"{key}: left out, {_REASONS.get(key, 'it has no meaning in a nightly run')}" for key in document if key not in known
     ]
@@ -129,7 +137,13 @@ def _solutions(document: dict[str, Any], where: str) -> Iterator[tuple[str, dict
 
 
 def _add_solution(
-    ours: dict[str, Any], path: str, solution: dict[str, Any], places: Places, recipes: Collection[str], warnings: list[str]
+    ours: dict[str, Any],
+    path: str,
+    solution: dict[str, Any],
+    places: Places,
+    recipes: Collection[str],
+    filters: dict[str, str],
+    warnings: list[str],
 ) -> None:
     service = _service(solution)
     name = service.get("name")
@@ -153,10 +167,15 @@ def _add_solution(
         _choose_recipe(ours["solutions"][name], path, warnings)
     taken = {"algorithmHyperParameters", "featureTransformationParameters", "eventValueThreshold", "eventsConfig", "hpoConfig"}
     warnings += [f"{path}.solutionConfig.{key}: left out" for key in settings if key not in taken]
-    known = {"name", "recipeArn", "solutionConfig", "batchInferenceJobs", "eventType", "performHPO", "performAutoML"}
+    known = {"name", "recipeArn", "solutionConfig", "eventType", "performHPO", "performAutoML", *_BATCHES}
     warnings += [f"{path}.{key}: left out" for key in _extras(solution, known)]
-    jobs = solution.get("batchInferenceJobs")
-    _add_batch(ours, path, name, jobs if isinstance(jobs, list) else [], places, warnings)
+    for key, section in _BATCHES.items():
+        jobs = solution.get(key)
+        for number, job in enumerate(jobs if isinstance(jobs, list) else []):
+            at = f"{path}.{key}.{number}"
+            taken_over = _batch(at, name, _as_table(job), number, places, filters, warnings)
+            if taken_over is not None:
+                ours[section][name] = taken_over
 
 
 def _searches_and_events(service: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
@@ -212,26 +231,47 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
 
 
-def _add_batch(ours: dict[str, Any], path: str, name: str, jobs: list[Any], places: Places, warnings: list[str]) -> None:
-    for number, job in enumerate(jobs):
-        at = f"{path}.batchInferenceJobs.{number}"
-        service = _service(_as_table(job))
-        if number:  # all jobs of a solution read the same input: a second one would write the same file
-            warnings.append(f"{at}: left out, a solution has one batch input")
-        elif "filterArn" in service:
-            warnings.append(f"{at}: left out, filters are not applied by this version")
-        elif (batch_input := places.batch(name)) is None:
-            warnings.append(f"{at}: left out, there is no batch input for {name}; say where it lies with --batch FOLDER")
-        else:
-            ours["batch_inference"][name] = {
-                "solution": name,
-                "input": batch_input,
-                "output": batch_input.rpartition("/")[0] + "/out/",
-                **({"num_results": service["numResults"]} if "numResults" in service else {}),
-            }
-            warnings += [
-                f"{at}.{key}: left out" for key in _extras(_as_table(job), {"numResults", "jobInput", "jobOutput", "jobName"})
-            ]
+def _filters(document: dict[str, Any]) -> dict[str, str]:
+    """Name -> expression of the config's filters."""
+    listed = document.get("filters")
+    tables = [_service(_as_table(entry)) for entry in (listed if isinstance(listed, list) else [])]
+    return {str(table.get("name")): str(table["filterExpression"]) for table in tables if "filterExpression" in table}
+
+
+def _batch(
+    at: str,
+    solution: str,
+    job: dict[str, Any],
+    number: int,
+    places: Places,
+    filters: dict[str, str],
+    warnings: list[str],
+) -> dict[str, Any] | None:
+    """A batch job of a solution in our own shape; None, and a warning, where it can't be taken over."""
+    service = _service(job)
+    filter_name = str(service["filterArn"]).rpartition("/")[2] if "filterArn" in service else None
+    refusal = None
+    if number:  # all jobs of a solution read the same input: a second one would write the same file
+        refusal = "a solution has one batch input"
+    elif filter_name is not None and filter_name not in filters:
+        refusal = f"the config has no filter {filter_name}, and answers without it would be wrong"
+    elif (batch_input := places.batch(solution)) is None:
+        refusal = f"there is no batch input for {solution}; say where it lies with --batch FOLDER"
+    if refusal is not None:
+        warnings.append(f"{at}: left out, {refusal}")
+        return None
+    assert batch_input is not None
+    ours: dict[str, Any] = {"solution": solution, "input": batch_input, "output": batch_input.rpartition("/")[0] + "/out/"}
+    if "numResults" in service:
+        ours["num_results"] = service["numResults"]
+    if filter_name is not None:
+        ours["filter"] = filters[filter_name]
+    exploration = _as_table(_as_table(service.get("batchInferenceJobConfig")).get("itemExplorationConfig"))
+    if exploration:
+        ours["exploration"] = {_EXPLORATION.get(key, key): value for key, value in exploration.items()}
+    taken = {"numResults", "jobInput", "jobOutput", "jobName", "filterArn", "batchInferenceJobConfig"}
+    warnings += [f"{at}.{key}: left out" for key in _extras(job, taken)]
+    return ours
 
 
 def _table(document: dict[str, Any], key: str, where: str) -> dict[str, Any]:

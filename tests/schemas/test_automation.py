@@ -126,20 +126,41 @@ def test_what_has_no_meaning_is_named() -> None:
         "solutions.0 (like-this): left out, the recipe aws-sims is not one of aws-hrnn, aws-popularity-count",
         "solutions.1.workflowConfig: left out",
         "solutions.1.campaigns: left out",
-        "filters: left out, this version does not apply filters",
+        "filters: bought is left out, no batch job names it",
         "eventTracker: left out, events come from the CSV files only",
         "datasetGroup.workflowConfig: left out",
     ]
 
 
-def test_a_filtered_batch_is_left_out_rather_than_run_without_its_filter() -> None:
+FILTER_ARN = "arn:aws:personalize:eu-west-1:1:filter/"
+
+
+def test_a_batch_keeps_the_filter_that_it_names_and_its_exploration() -> None:
     document = automation()
-    document["solutions"][1]["batchInferenceJobs"][0]["serviceConfig"]["filterArn"] = (
-        "arn:aws:personalize:eu-west-1:1:filter/bought"
-    )
+    service = document["solutions"][1]["batchInferenceJobs"][0]["serviceConfig"]
+    service["filterArn"] = FILTER_ARN + "bought"
+    service["batchInferenceJobConfig"] = {"itemExplorationConfig": {"explorationWeight": "0.5"}}
+    ours, warnings = from_automation(document, places(), "config.json", RECIPES)
+    assert ours["batch_inference"]["for-you"]["filter"] == document["filters"][0]["serviceConfig"]["filterExpression"]
+    assert ours["batch_inference"]["for-you"]["exploration"] == {"weight": "0.5"}
+    assert not any("filter" in warning for warning in warnings)
+
+
+def test_a_batch_whose_filter_is_not_there_is_left_out_rather_than_run_without_it() -> None:
+    document = automation()
+    document["solutions"][1]["batchInferenceJobs"][0]["serviceConfig"]["filterArn"] = FILTER_ARN + "sold"
     ours, warnings = from_automation(document, places(), "config.json", RECIPES)
     assert ours["batch_inference"] == {}
-    assert "solutions.1.batchInferenceJobs.0: left out, filters are not applied by this version" in warnings
+    assert any("no filter sold" in warning for warning in warnings)
+
+
+def test_segment_jobs_become_segments() -> None:
+    document = automation()
+    jobs = document["solutions"][1].pop("batchInferenceJobs")
+    document["solutions"][1]["serviceConfig"]["recipeArn"] = "arn:aws:personalize:::recipe/aws-item-affinity"
+    document["solutions"][1]["batchSegmentJobs"] = jobs
+    ours, _ = from_automation(document, places(), "config.json", (*RECIPES, "aws-item-affinity"))
+    assert ours["batch_segment"]["for-you"]["num_results"] == 40
 
 
 def test_a_batch_without_input_names_the_option() -> None:
