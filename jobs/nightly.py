@@ -14,7 +14,7 @@ from hrnn.models import model_for
 from jobs.cli import job_main
 from jobs.night.configs import load_config
 from jobs.night.generations import Generation, last_summary
-from jobs.night.plan import NightPlan, Step, plan_night, reasons
+from jobs.night.plan import PUBLISHING, NightPlan, Step, plan_night, reasons
 from jobs.night.report import night_page
 from jobs.night.running import Means, ending_on_sigterm, one_spark, run_step
 from jobs.night.wording import night_lines, terminal_table
@@ -56,11 +56,11 @@ def nightly(*, config: NightlyConfig, means: Means, notes: tuple[str, ...] = ())
     step: Step | None = None
     try:
         with one_spark():
-            for step in (step for step in plan.steps if step.job != "recommend"):
+            for step in (step for step in plan.steps if step.job not in PUBLISHING):
                 records.append(run_step(step, means, generation, last.get((step.job, step.name))))
             step = None
             generation.claim(began)
-            for step in plan.of("recommend"):
+            for step in plan.of(*PUBLISHING):
                 records.append(run_step(step, means, generation))
     except Exception as error:
         failure = {"step": None if step is None else step.label, "error": str(error), "kind": type(error).__name__}
@@ -115,7 +115,7 @@ def _measured(step: Step) -> dict[str, Any]:
 
 def out_uris(summary: dict[str, Any]) -> list[str]:
     """The `.out` objects that a night published."""
-    published = [step for step in summary["steps"] if step["job"] == "recommend"]
+    published = [step for step in summary["steps"] if step["job"] in PUBLISHING]
     return [
         join(step["folder"], f"{name}.out")
         for step in published

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -131,15 +131,16 @@ def _titles(catalogue: pa.Table, items: DatasetSchema | None) -> list[str]:
     return [str(title) if title else item for item, title in zip(ids, catalogue[column].to_pylist(), strict=True)]
 
 
-def three_users(histories: Histories, out_uri: str, whole_history: bool) -> tuple[UserPart, ...]:
+def three_users(histories: Histories, out_uris: Sequence[str], whole_history: bool) -> tuple[UserPart, ...]:
     """Three users of a batch output whose histories are neither the shortest nor the longest, with their lists.
 
     Args:
         histories: What was read of the sequences.
-        out_uri: An `.out` object.
+        out_uris: `.out` objects; the first that has lists for users is taken.
         whole_history: A history is one session; events are then shown by day.
     """
-    lists = {user: listed for user, listed in _lists(out_uri) if user in histories.users}
+    found = ({user: listed for user, listed in _lists(uri) if user in histories.users} for uri in out_uris)
+    lists = next(filter(None, found), {})
     lengths = {user: histories.users[user][1] - histories.users[user][0] for user in lists}
     ordered = sorted(lists, key=lambda user: (lengths[user], int(hash64(pa.array([user]), histories.hash_seed)[0])))
     chosen = [ordered[int(len(ordered) * share)] for share in (0.5, 0.7, 0.9)] if len(ordered) >= 10 else ordered[:3]
@@ -155,7 +156,7 @@ def _lists(out_uri: str) -> Iterator[tuple[str, list[str]]]:
         return
     for line in store.read(out_uri, 0, _HEAD_BYTES).split(b"\n")[:-1]:
         answer = json.loads(line)
-        if answer["error"] is None:
+        if answer["error"] is None and "userId" in answer["input"]:
             yield str(answer["input"]["userId"]), answer["output"]["recommendedItems"]
 
 

@@ -9,17 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from jobs.recommendation.inputs import check_places, input_files
 from jobs.recommendation.publication import CHECK
 from jobs.storage import StoredFile, join, list_input, normalise, store_for
-from schemas.config import DatasetName, NightlyConfig
-from schemas.manifest import MANIFEST_NAME, fingerprint
+from jobs.storage.folders import StepFolder
+from schemas.batch_jobs import BatchInference, BatchSegment
+from schemas.config import Dataset, DatasetName, NightlyConfig
+from schemas.datasets import parse_schema
+from schemas.filters import check_filter, check_group
+from schemas.manifest import MANIFEST_NAME, USERS_DELETED, fingerprint
 from schemas.recipes import parse_hyperparameters
 
-Job = Literal["validate", "sessionize", "train", "evaluate", "recommend"]
+Job = Literal["validate", "sessionize", "train", "evaluate", "recommend", "segment"]
+PUBLISHING: frozenset[Job] = frozenset({"recommend", "segment"})  # they write where others read, night by night
 SHORT = 12  # hex digits of a fingerprint that name a folder
 
 
@@ -56,10 +61,19 @@ class Step:
         Args:
             last: Its record of the last finished night. Lists go to the same folder every night, so only that tells.
         """
-        if self.job == "recommend" and (last is None or last["fingerprint"] != self.fingerprint):
+        if self.job in PUBLISHING and (last is None or last["fingerprint"] != self.fingerprint):
             return False
-        sign = join(self.folder, CHECK if self.job == "recommend" else MANIFEST_NAME)
-        return store_for(sign).stat(sign) is not None
+        sign = join(self.folder, CHECK if self.job in PUBLISHING else MANIFEST_NAME)
+        if store_for(sign).stat(sign) is None:
+            return False
+        # A solution version from which users were deleted serves on, but learnt from them: it is trained anew.
+        return self.job != "train" or not users_left(self.folder)
+
+
+def users_left(folder: str) -> bool:
+    """Whether users were deleted from a published folder since its step wrote it."""
+    manifest = StepFolder(folder).manifest()
+    return manifest is not None and USERS_DELETED in manifest.facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,20 +92,21 @@ class NightPlan:
     steps: tuple[Step, ...]
     documents: dict[str, bytes]
 
-    def of(self, job: Job) -> tuple[Step, ...]:
-        """The steps of one job."""
-        return tuple(step for step in self.steps if step.job == job)
+    def of(self, *jobs: Job) -> tuple[Step, ...]:
+        """The steps of some jobs."""
+        return tuple(step for step in self.steps if step.job in jobs)
 
 
 def plan_night(config: NightlyConfig) -> NightPlan:
     """List the inputs and lay out the steps; nothing is written.
 
     Raises:
-        ConfigError: Lists would be written to where their input lies.
+        ConfigError: Lists would be written to where their input lies, or a filter does not fit the datasets.
         DataError: Two batch input files of one name.
         StorageError: An input is missing or cannot be read.
     """
     workspace = normalise(config.dataset_group.workspace).rstrip("/")
+    _check_filters(config)
     documents: dict[str, bytes] = {}
     validates: dict[str, Step] = {}
     for name in config.datasets.given():
@@ -99,8 +114,8 @@ def plan_night(config: NightlyConfig) -> NightPlan:
     sequences = _sessionize(workspace, config, validates)
     trains = {name: _train(workspace, config, name, sequences) for name in config.solutions}
     learnt = [step for train in trains.values() for step in (train, _evaluate(workspace, train))]
-    recommends = [_recommend(workspace, config, name, trains) for name in config.batch_inference]
-    steps = (*validates.values(), sequences, *learnt, *recommends)
+    batches = [_batch(workspace, config, path, job, trains) for path, job in config.batches.items()]
+    steps = (*validates.values(), sequences, *learnt, *batches)
     return NightPlan(
         workspace=workspace,
         fingerprint=fingerprint("night", {}, [step.fingerprint for step in steps]),
@@ -109,18 +124,41 @@ def plan_night(config: NightlyConfig) -> NightPlan:
     )
 
 
+def _check_filters(config: NightlyConfig) -> None:
+    """FilterError where a filter names what the datasets have not; found now, not after hours of training."""
+    filters = {path: config.filter_of(job, f"{path}.filter") for path, job in config.batches.items() if job.filter is not None}
+    if not filters:
+        return
+    if config.validation.strict:
+        check_group(filters, "batches")
+    read = [
+        parse_schema(_schema(dataset).decode(errors="replace"), f"datasets.{name}.schema", config.validation.quotas)
+        for name, dataset in config.datasets.given().items()
+    ]
+    schemas = {schema.dataset_type: schema for schema in read}
+    for wanted in filters.values():
+        check_filter(wanted, schemas, complete=True)
+
+
+def _schema(dataset: Dataset) -> bytes:
+    """The text of a dataset's schema."""
+    if isinstance(dataset.avro, dict):
+        return json.dumps(dataset.avro, indent=1).encode()
+    uri = normalise(dataset.avro)
+    return store_for(uri).read(uri)
+
+
 def _validate(
     workspace: str, config: NightlyConfig, name: DatasetName, before: dict[str, Step], documents: dict[str, bytes]
 ) -> Step:
     dataset = config.datasets.given()[name]
+    schema = _schema(dataset)
+    digest = hashlib.sha256(schema).hexdigest()
     if isinstance(dataset.avro, dict):
-        schema = json.dumps(dataset.avro, indent=1).encode()
-        digest = hashlib.sha256(schema).hexdigest()
         schema_uri = join(workspace, "schemas", f"{name}-{digest[:SHORT]}.json")
         documents[schema_uri] = schema
     else:
         schema_uri = normalise(dataset.avro)
-        digest = hashlib.sha256(store_for(schema_uri).read(schema_uri)).hexdigest()
     data = normalise(dataset.data)
     inputs = {"the schema": digest, **_versions(data)}
     settings: dict[str, Any] = {
@@ -163,18 +201,24 @@ def _evaluate(workspace: str, train: Step) -> Step:
     return _step(workspace, "evaluate", train.name, {}, _after(train), solution_uri=train.folder)
 
 
-def _recommend(workspace: str, config: NightlyConfig, name: str, trains: dict[str, Step]) -> Step:
-    job = config.batch_inference[name]
+def _batch(
+    workspace: str, config: NightlyConfig, path: str, job: BatchInference | BatchSegment, trains: dict[str, Step]
+) -> Step:
     source, output = normalise(job.input), normalise(job.output).rstrip("/") + "/"
-    settings = {"num_results": job.num_results, "output": output}
+    arguments: dict[str, Any] = {"num_results": job.num_results}
+    if job.filter is not None:
+        extended, events = config.filtering.extended, config.filtering.events
+        arguments |= {"filter_expression": job.filter, "extended_filters": extended, "filter_events": events}
+    if isinstance(job, BatchInference) and job.exploration is not None:
+        arguments["item_exploration_config"] = job.exploration.as_personalize()
     train = trains[job.solution]
     files = input_files(source)
     check_places(files, source, output.rstrip("/"))
     inputs = {**_after(train), **{file.name: file.version for file in files}}
-    step = _step(
-        workspace, "recommend", name, settings, inputs, solution_uri=train.folder, input_uri=source, num_results=job.num_results
-    )
-    return Step(**{**vars(step), "folder": output})
+    kind: Job = "segment" if isinstance(job, BatchSegment) else "recommend"
+    uris = {"solution_uri": train.folder, "input_uri": source}
+    step = _step(workspace, kind, path.partition(".")[2], arguments | {"output": output}, inputs, **uris, **arguments)
+    return replace(step, folder=output)
 
 
 def _step(workspace: str, job: Job, name: str, settings: dict[str, Any], inputs: dict[str, str], **arguments: Any) -> Step:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from jobs.night.histories import Histories, read_histories, three_users
+from jobs.night.plan import PUBLISHING
 from jobs.night.wording import counts_text, metric_table, seconds_text, verdict
 from jobs.pages.night import NightPage, SolutionPart, StepPart
 from jobs.pages.plots import Plot, bar_plot, day_plot, line_plot
@@ -46,7 +47,7 @@ def night_page(summary: dict[str, Any], out_uris: Sequence[str]) -> NightPage:
         items = _items_schema(steps.get(("validate", "items")))
         histories = read_histories(sequences, sequences.require("sequences"), items, Path(scratch))
         one_session = steps["sessionize", "sequences"]["settings"]["gap_seconds"] is None
-        users = three_users(histories, out_uris[0], one_session) if out_uris else ()
+        users = three_users(histories, out_uris, one_session)
         columns, metrics = metric_table(summary["solutions"])
         return NightPage(
             group=summary["group"],
@@ -77,7 +78,7 @@ def _items_schema(step: dict[str, Any] | None) -> DatasetSchema | None:
 def _tiles(steps: dict[tuple[str, str], dict[str, Any]]) -> tuple[tuple[str, str], ...]:
     interactions = steps["validate", "interactions"]["result"]
     sequences = steps["sessionize", "sequences"]["result"]
-    lines = sum(step["result"].get("lines", 0) for (job, _), step in steps.items() if job == "recommend")
+    lines = sum(step["result"].get("lines", 0) for (job, _), step in steps.items() if job in PUBLISHING)
     counts = {
         "rows read": interactions["rows_read"],
         "rows rejected": interactions["rows_rejected"],

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from jobs.night.generations import Generation
-from jobs.night.plan import Step
+from jobs.night.plan import PUBLISHING, Step
 from jobs.night.wording import counts_text
 from jobs.storage import join, store_for
 from schemas.manifest import MANIFEST_NAME
@@ -22,7 +22,7 @@ from schemas.manifest import MANIFEST_NAME
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-SPARK_JOBS = frozenset({"validate", "sessionize", "recommend"})
+SPARK_JOBS = frozenset({"validate", "sessionize", *PUBLISHING})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ def run_step(step: Step, means: Means, generation: Generation | None, last: dict
         extra["launch"] = means.launch
     if step.job == "validate" and last is not None and _is_published(last["folder"]):
         extra["previous_uri"] = last["folder"]
-    if step.job == "recommend" and generation is not None:
+    if step.job in PUBLISHING and generation is not None:
         extra["before_publication"] = generation.check
     result = job_function(step.job)(**step.arguments, output_uri=step.folder, **extra)
     seconds = round(time.monotonic() - began, 1)

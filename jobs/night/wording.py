@@ -26,6 +26,7 @@ _NOUNS = {  # count of a job's summary -> what it counts; the first that are the
     "train": {"events": "events", "users": "users", "items": "items"},
     "evaluate": {"test_users": "test users", "truth_events": "hidden events"},
     "recommend": {"lines": "lists", "unknown_users": "for unknown users", "errors": "error lines"},
+    "segment": {"lines": "segments", "errors": "error lines"},
 }
 
 

@@ -54,7 +54,7 @@ def test_items_without_events_have_no_rank(histories: Histories) -> None:
 
 
 def test_a_user_is_shown_by_titles_newest_session_first(histories: Histories, tmp_path: Path) -> None:
-    (user,) = three_users(histories, batch_output(tmp_path, "a", "nobody"), whole_history=False)
+    (user,) = three_users(histories, [batch_output(tmp_path, "a", "nobody")], whole_history=False)
     assert (user.user_id, user.summary) == ("a", "4 events in 2 sessions")
     assert [(session.day, session.items) for session in user.sessions] == [
         ("02 Jan 1970", ("Wine", "Xylophone")),
@@ -65,26 +65,26 @@ def test_a_user_is_shown_by_titles_newest_session_first(histories: Histories, tm
 
 def test_a_history_that_is_one_session_is_shown_by_day(histories: Histories, tmp_path: Path) -> None:
     whole = replace(histories, starts=np.array([True, False, False, False, True, False, True]))
-    (user,) = three_users(whole, batch_output(tmp_path, "a"), whole_history=True)
+    (user,) = three_users(whole, [batch_output(tmp_path, "a")], whole_history=True)
     assert user.summary == "4 events in 2 days"
     assert len(user.sessions) == 2
 
 
 def test_three_known_users_are_chosen_the_same_every_time(histories: Histories, tmp_path: Path) -> None:
     out = batch_output(tmp_path, "nobody", "c", "b", "a")
-    chosen = [user.user_id for user in three_users(histories, out, whole_history=False)]
-    assert chosen == [user.user_id for user in three_users(histories, out, whole_history=False)]
+    chosen = [user.user_id for user in three_users(histories, [out], whole_history=False)]
+    assert chosen == [user.user_id for user in three_users(histories, [out], whole_history=False)]
     assert set(chosen) == {"a", "b", "c"}
 
 
 def test_lists_for_nobody_we_know_show_no_user(histories: Histories, tmp_path: Path) -> None:
-    assert three_users(histories, batch_output(tmp_path, "nobody"), whole_history=False) == ()
+    assert three_users(histories, [batch_output(tmp_path, "nobody")], whole_history=False) == ()
 
 
 def test_an_empty_batch_output_shows_no_user(histories: Histories, s3: str) -> None:
     store_for(s3).write(f"{s3}/empty.out", b"")
-    assert three_users(histories, f"{s3}/empty.out", whole_history=False) == ()
-    assert three_users(histories, f"{s3}/nowhere.out", whole_history=False) == ()
+    assert three_users(histories, [f"{s3}/empty.out"], whole_history=False) == ()
+    assert three_users(histories, [f"{s3}/nowhere.out"], whole_history=False) == ()
 
 
 def items_schema(*fields: dict[str, object]) -> dict[str, object]:
@@ -103,3 +103,10 @@ def items_schema(*fields: dict[str, object]) -> dict[str, object]:
 def test_the_column_of_titles_is_found(fields: list[dict[str, object]], column: str | None) -> None:
     assert title_column(parse_schema_document(items_schema(*fields))) == column
     assert title_column(None) is None
+
+
+def test_the_first_output_that_has_lists_of_users_is_shown(histories: Histories, tmp_path: Path) -> None:
+    related = tmp_path / "items.json.out"
+    related.write_text('{"input":{"itemId":"a"},"output":{"recommendedItems":["b"]},"error":null}\n')
+    (user,) = three_users(histories, [str(related), batch_output(tmp_path, "a")], whole_history=False)
+    assert user.user_id == "a"
