@@ -161,7 +161,7 @@ def _rewrite(folder: StepFolder, manifest: Manifest, found: Found, users: Users)
     facts = _with_names(facts, {path: entry.path for path, entry in renamed.items()})
     rows = {entry.path: entry.rows for entry in renamed.values()}
     for shard in facts.get("shards", []):
-        if shard.get("states") in rows:
+        if "num_users" in shard and shard["states"] in rows:
             shard["num_users"] = rows[shard["states"]]
     removed = found.held.rows_of_users
     counted = "rows" if manifest.kind == "dataset" else "users"
