@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hrnn.allowed import Allowed
 from hrnn.filters import Asked, ItemFilter, UserFilter, value_sets
 from hrnn.filters.cache import MaskCache
 from hrnn.past_events import PastEvents
@@ -330,8 +331,7 @@ def test_masks_say_what_the_rules_say_of_each_user_and_item(world: World, wanted
     allowed = made.allowed(asked)
     truth = [expected(world, wanted, line, VALUE_SETS[of[line]], newest) for line in range(len(world.users))]
     assert [set(np.flatnonzero(row).tolist()) for row in allowed.dense()] == truth
-    counts = allowed.masks.sum(1)[allowed.mask_of] + np.diff(allowed.added.offsets) - np.diff(allowed.removed.offsets)
-    assert counts.tolist() == [len(items) for items in truth], "an item is added or removed twice"
+    assert num_items(allowed) == [len(items) for items in truth], "an item is added or removed twice"
     assert len(allowed.masks) == len(np.unique(allowed.mask_of))
     for most_bytes in (1, 2 * len(world.items)):
         found = {
@@ -378,7 +378,16 @@ SMALL = World(
 def allowed(text: str, values: Sequence[Values] = ({},), of: Sequence[int] = (0, 0), **options: Any) -> list[list[int]]:
     wanted = parse_filter(text, extended=True)
     found = SMALL.item_filter(wanted, **options).allowed(SMALL.asked(values, of))
+    assert num_items(found) == found.dense().sum(1).tolist(), "an item is added or removed twice"
     return [np.flatnonzero(row).tolist() for row in found.dense()]
+
+
+def num_items(allowed: Allowed) -> list[int]:
+    """How many items each line may hold, where no item is added that the mask has, or removed that it has not."""
+    counts: list[int] = (
+        allowed.masks.sum(1)[allowed.mask_of] + np.diff(allowed.added.offsets) - np.diff(allowed.removed.offsets)
+    ).tolist()
+    return counts
 
 
 @pytest.mark.parametrize(
@@ -396,7 +405,14 @@ def allowed(text: str, values: Sequence[Values] = ({},), of: Sequence[int] = (0,
         ("INCLUDE ItemID WHERE Interactions.EVENT_TYPE IN ('*')", [0, 1, 3], []),
         ("EXCLUDE ItemID WHERE Items.GENRE IN ('drama') IF CurrentUser.AGE > 18", [1, 2], [0, 1, 2, 3]),
         ("INCLUDE ItemID WHERE Items.GENRE IN ('drama') IF CurrentUser.AGE > 18", [0, 3], [0, 1, 2, 3]),
+        ("INCLUDE ItemID WHERE Interactions.EVENT_TYPE IN ('click') AND Interactions.EVENT_TYPE NOT IN ('stream')", [0, 1], []),
         # Unions and differences, in any order.
+        (
+            "INCLUDE ItemID WHERE Interactions.EVENT_TYPE IN ('*') | EXCLUDE ItemID WHERE Interactions.EVENT_TYPE IN ('click')",
+            [3],
+            [],
+        ),
+        ("INCLUDE ItemID WHERE Items.PRICE = 3 | EXCLUDE ItemID WHERE Interactions.EVENT_TYPE IN ('click')", [3], [3]),
         ("INCLUDE ItemID WHERE Items.GENRE IN ('drama') | INCLUDE ItemID WHERE Items.PRICE = 2", [0, 1, 3], [0, 1, 3]),
         ("EXCLUDE ItemID WHERE Items.GENRE IN ('drama') | EXCLUDE ItemID WHERE Items.PRICE = 2", [2], [2]),
         ("INCLUDE ItemID WHERE Items.GENRE IN ('drama') | EXCLUDE ItemID WHERE Items.PRICE = 3", [0], [0]),
