@@ -45,6 +45,7 @@ class Evaluation:
         intervals: Row -> metric -> 95 % confidence interval of the mean over users, by bootstrap.
         slices: Slice -> row -> metrics of a part of the users, or of their true items; all rows over the same users.
         catalogue: Row -> coverage, Gini coefficient and novelty of its lists.
+        segments: Metrics of user segments, in the order of Personalize's; empty where the recipe makes none.
         fitted_on: Peer -> on how many events it was fitted, and how many there are; those alone that were fitted on a part.
     """
 
@@ -58,12 +59,15 @@ class Evaluation:
     slices: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     catalogue: dict[str, dict[str, float]] = field(default_factory=dict)
     fitted_on: dict[str, tuple[int, int]] = field(default_factory=dict)
+    segments: dict[str, float] = field(default_factory=dict)
 
     def to_document(self) -> dict[str, Any]:
         """What metrics.json holds: `metrics` as GetSolutionMetrics answers, to four decimals, and the table around it."""
         rows = {name: {metric: round(value, 4) for metric, value in row.items()} for name, row in self.rows.items()}
         return {
-            "metrics": {name: rows["model"][name] for name in metrics.PERSONALIZE_METRICS},
+            "metrics": {"coverage": rows["model"]["coverage"], **_rounded(self.segments)}
+            if self.segments
+            else {name: rows["model"][name] for name in metrics.PERSONALIZE_METRICS},
             "table": rows,
             "test_users": self.test_users,
             "truth_events": self.truth_events,

@@ -11,7 +11,7 @@ from hrnn.blending import Examples, draw_examples
 from hrnn.event_context import EventContext
 from hrnn.models.hrnn import HrnnShape, Variant
 from hrnn.sequences import Sequences
-from hrnn.splits import EvaluationSplit, evaluation_split
+from hrnn.splits import EvaluationSplit, drawn_users, evaluation_split, segment_split
 from hrnn.training_settings import TrainingSettings
 from schemas.errors import DataError
 
@@ -33,10 +33,17 @@ class Prepared:
     learnt_from: Sequences
 
 
-def prepare(sequences: Sequences, seed: int) -> Prepared:
-    """Cut the sequences; a function of the seed alone."""
-    split = evaluation_split(sequences.history_lengths)
-    available = sequences.truncate(split.user_rows, split.keep_counts)
+def prepare(sequences: Sequences, seed: int, *, segments: bool = False) -> Prepared:
+    """Cut the sequences; a function of the seed alone.
+
+    Args:
+        sequences: All of them.
+        seed: Of the examples.
+        segments: Whether events of every user are hidden, as for segments of users; the test users are some of them.
+    """
+    whole = segment_split(sequences.history_lengths) if segments else evaluation_split(sequences.history_lengths)
+    split = drawn_users(whole) if segments else whole
+    available = sequences.truncate(whole.user_rows, whole.keep_counts)
     examples = draw_examples(available, seed)
     return Prepared(split, available, examples, available.truncate(examples.user_rows, examples.keep_counts))
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 TEST_SHARE = 0.1  # of the users with at least two events
 TRUTH_SHARE = 0.1  # of a test user's events
+SEGMENT_TRUTH_SHARE = 0.2  # of every user's events, where segments of users are measured
 MOST_TEST_USERS = 50_000  # standard error of a mean of such numbers is below 0.0023: more would only cost time
 
 Truth = Literal["newest_tenth", "last_item"]
@@ -63,6 +64,25 @@ def evaluation_split(
     total = counts[user_rows]
     hidden = np.ones_like(total) if truth == "last_item" else np.maximum(1, total // round(1 / TRUTH_SHARE))
     return EvaluationSplit(user_rows, total - hidden, hidden)
+
+
+def segment_split(num_events: npt.ArrayLike) -> EvaluationSplit:
+    """The split for segments of users: of everybody with at least two events, the newest fifth, at least one event, is hidden.
+
+    Args:
+        num_events: [U], each user's events, in user-row order.
+    """
+    counts = np.asarray(num_events, dtype=np.int64)
+    user_rows = np.flatnonzero(counts >= 2)
+    hidden = np.maximum(1, counts[user_rows] // round(1 / SEGMENT_TRUTH_SHARE))
+    return EvaluationSplit(user_rows, counts[user_rows] - hidden, hidden)
+
+
+def drawn_users(split: EvaluationSplit, *, seed: int = 0, most: int = MOST_TEST_USERS) -> EvaluationSplit:
+    """At most `most` of the users of a split, by a seeded hash of their row."""
+    order = np.argsort(_mixed(split.user_rows.astype(np.uint64), seed), kind="stable")
+    kept = np.sort(order[:most])
+    return EvaluationSplit(split.user_rows[kept], split.keep_counts[kept], split.truth_counts[kept])
 
 
 def ranges(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

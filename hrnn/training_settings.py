@@ -32,6 +32,7 @@ class TrainingSettings:
             gradients are rounded in any case); parameters and sums stay in single precision.
         state_dropout: Share of predicting states' numbers that are dropped.
         within_session_only: The papers' mode: the first event of a session is no target.
+        segments: Whether the events of every user are split for the evaluation, as for segments of users.
         gap_inputs: Whether the time since the previous event is an input.
         type_inputs: Whether the event's type is an input, where there are several.
         seed: Of everything random.
@@ -55,6 +56,7 @@ class TrainingSettings:
     state_dropout: float = 0.2
     score_precision: ScorePrecision = "bfloat16"
     within_session_only: bool = False
+    segments: bool = False
     gap_inputs: bool = False
     type_inputs: bool = False
     seed: int = 0

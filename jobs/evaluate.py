@@ -17,12 +17,14 @@ from hrnn import evaluation
 from hrnn.evaluation import Evaluation
 from hrnn.held_out import HeldOut
 from hrnn.sequences import Sequences
-from hrnn.splits import evaluation_split, ranges
+from hrnn.splits import drawn_users, evaluation_split, ranges, segment_split
 from jobs.cli import job_main
 from jobs.storage.folders import StepFolder, scratch_folder
 from jobs.training.publication import ITEM_BIAS, ITEM_VECTORS
+from jobs.training.segments import with_segments
 from jobs.training.staging import stage
 from schemas import columns
+from schemas.batch import SEGMENTS
 from schemas.errors import DataError
 from schemas.manifest import Manifest, fingerprint
 
@@ -97,7 +99,9 @@ def check_held_out(held_out: HeldOut, solution: Manifest, source: StepFolder, sc
             allowed=", ".join(reference.uri for reference in solution.inputs),
         )
     sequences = Sequences.load(stage(source, manifest, scratch).arrays)
-    split = evaluation_split(sequences.history_lengths)
+    lengths = sequences.history_lengths
+    segments = solution.facts.get("line_kind", "user") in SEGMENTS
+    split = drawn_users(segment_split(lengths)) if segments else evaluation_split(lengths)
     starts = sequences.user_offsets[:-1][split.user_rows]
     history = sequences.item_rows[ranges(starts, split.keep_counts)]
     truth = sequences.item_rows[ranges(starts + split.keep_counts, split.truth_counts)]
@@ -153,17 +157,14 @@ def _slice_lines(document: dict[str, Any], width: int) -> list[str]:
 
 
 def _measured(source: StepFolder, solution: Manifest, held_out: HeldOut, scratch: Path) -> Evaluation:
-    catalogue = pq.read_table(
-        source.fetch(solution.file(solution.facts["catalogue"]), scratch), columns=[columns.NUM_EVENTS, columns.NUM_USERS]
-    )
+    kind = solution.facts.get("line_kind", "user")
+    names = None if kind in SEGMENTS else [columns.NUM_EVENTS, columns.NUM_USERS]
+    catalogue = pq.read_table(source.fetch(solution.file(solution.facts["catalogue"]), scratch), columns=names)
     with safe_open(source.fetch(solution.file(solution.facts["model"]), scratch), "pt") as parameters:
-        return evaluation.evaluate(
-            held_out,
-            parameters.get_tensor(ITEM_VECTORS),
-            parameters.get_tensor(ITEM_BIAS),
-            catalogue[columns.NUM_EVENTS].to_numpy(),
-            catalogue[columns.NUM_USERS].to_numpy(),
-        )
+        vectors, bias = parameters.get_tensor(ITEM_VECTORS), parameters.get_tensor(ITEM_BIAS)
+    num_events, num_users = (catalogue[name].to_numpy() for name in (columns.NUM_EVENTS, columns.NUM_USERS))
+    found = evaluation.evaluate(held_out, vectors, bias, num_events, num_users)
+    return with_segments(found, held_out, vectors, bias, catalogue, kind, solution.facts) if kind in SEGMENTS else found
 
 
 def _summary(document: dict[str, Any], began: float, *, output: str | None, skipped: bool) -> dict[str, Any]:

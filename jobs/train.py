@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import pyarrow.parquet as pq
 import torch
 import typer
 
@@ -25,6 +26,7 @@ from jobs.training.options import Nnodes, NodeRank, NprocPerNode, RdzvBackend, R
 from jobs.training.publication import copy_attributes, measure, write_curve, write_model, write_states
 from jobs.training.request import read_request
 from jobs.training.search import Search, clear, search
+from jobs.training.segments import attribute_columns
 from jobs.training.staging import Staged, stage
 from schemas.errors import ConfigError
 from schemas.manifest import Manifest
@@ -129,9 +131,11 @@ def _fit_and_publish(
     scratch: Path,
 ) -> Manifest | None:
     """The published manifest; None on a node that does not hold the first rank."""
+    if recipe_for(order.recipe).line_kind == "attribute_users":
+        attribute_columns(pq.read_schema(staged.catalogue), staged.manifest.facts)
     torch.set_num_threads(1)  # the last bits of a sum depend on how many threads share it
     sequences = Sequences.load(staged.arrays)
-    prepared = prepare(sequences, order.settings.seed)
+    prepared = prepare(sequences, order.settings.seed, segments=order.settings.segments)
     identity, found = order.identity, dict[str, Any]()
     if wanted is not None:
         order, found = search(wanted, order, sequences, prepared, staged.arrays, launch, scratch)
@@ -148,8 +152,9 @@ def _fit_and_publish(
         sequences,
         prepared.split,
         staged,
-        other_peers=trained_peers(order, fitted, event_weights),
+        other_peers={} if order.settings.segments else trained_peers(order, fitted, event_weights),
         event_weights=event_weights,
+        kind=recipe_for(order.recipe).line_kind,
     )
     states, shards = write_states(folder, scratch, fitted.nightly, sequences, staged)
     attributes = copy_attributes(folder, scratch, source, staged.manifest)

@@ -39,7 +39,7 @@ _SMALLEST_PLAIN_SCORE = SCORE_UNITS // 1000  # Java writes smaller numbers with 
 _SHOWN_CHARACTERS = 1000  # of an input line that can't be given back as JSON
 _SHOWN_NAME = 60  # characters of a name that is not allowed
 
-_SEGMENTS: frozenset[LineKind] = frozenset({"item_users", "attribute_users"})
+SEGMENTS: frozenset[LineKind] = frozenset({"item_users", "attribute_users"})
 EXAMPLES: dict[LineKind, str] = {
     "user": '{"userId": "…"}',
     "ranking": '{"userId": "…", "itemList": ["…", "…"]}',
@@ -106,7 +106,7 @@ def parse_line(line: bytes, kind: LineKind = "user") -> Request | BadLine:
         return BadLine(_shown(line), f"the line is blank; allowed: {example}")
     try:
         document = json.loads(line.decode(), parse_constant=_refuse, parse_float=_finite)
-        given = _spaced_json(document) if kind in _SEGMENTS else compact_json(document)
+        given = _spaced_json(document) if kind in SEGMENTS else compact_json(document)
         given.encode()
     except UnicodeDecodeError as error:
         return BadLine(_shown(line), f"the line is not UTF-8 text (byte {error.start})")
@@ -146,7 +146,7 @@ def segment_line(request: Request, user_ids: Sequence[str]) -> bytes:
 
 def error_line(bad: BadLine, kind: LineKind = "user") -> bytes:
     """The output line of a bad input line, with its line break."""
-    if kind in _SEGMENTS:
+    if kind in SEGMENTS:
         return f'{{"input": {bad.given}, "output": null, "error": {compact_json(bad.error)}}}\n'.encode()
     return f'{{"input":{bad.given},"output":null,"error":{compact_json(bad.error)}}}\n'.encode()
 

@@ -66,8 +66,12 @@ def publish_sequences(
     num_shards: int = 2,
     fingerprint: str = "a" * 64,
     event_types: tuple[str, ...] = ("x",),
+    genres: list[str] | None = None,
 ) -> str:
-    """Write a sequences folder as `hrnn sessionize` does; users are called "user 0", items "item 0", and so on."""
+    """Write a sequences folder as `hrnn sessionize` does; users are called "user 0", items "item 0", and so on.
+
+    `genres` makes a column GENRES of the items.
+    """
     folder, local = StepFolder(uri), scratch / "part.parquet"
     users = np.repeat(np.arange(sequences.num_users), np.diff(sequences.user_offsets))
     bounds = np.linspace(0, sequences.num_users, num_shards + 1).astype(int)
@@ -103,7 +107,7 @@ def publish_sequences(
         columns.NUM_EVENTS: np.bincount(sequences.item_rows, minlength=sequences.num_items),
         columns.NUM_USERS: np.bincount(pairs % sequences.num_items, minlength=sequences.num_items),
     }
-    pq.write_table(pa.table(catalogue), local)
+    pq.write_table(pa.table(catalogue | ({"GENRES": genres} if genres else {})), local)
     files.append(folder.put_file(local, folder.own("catalogue.parquet")))
     facts = {"shards": shards, "catalogue": files[-1].path, "event_types": [*event_types], "hash_seed": 0, "gap_seconds": 1800}
     folder.publish("sequences", fingerprint, {}, [], files, facts=facts)

@@ -22,8 +22,10 @@ from hrnn.sequences import Sequences
 from hrnn.session_model import ScoringModel, UserStates
 from hrnn.splits import EvaluationSplit
 from jobs.storage.folders import StepFolder
+from jobs.training.segments import with_segments
 from jobs.training.staging import Staged
 from schemas import columns
+from schemas.batch import SEGMENTS, LineKind
 from schemas.manifest import FileEntry, Manifest
 
 # What the held-out queries multiply; `recommend` takes `scoring.…`.
@@ -111,14 +113,16 @@ def measure(
     *,
     other_peers: Mapping[str, Fit] | None = None,
     event_weights: npt.NDArray[np.float32] | None = None,
+    kind: LineKind = "user",
 ) -> tuple[list[FileEntry], Evaluation]:
     """Rank for the test users as they were before their hidden events; returns held-out table and metrics.json, and metrics.
 
-    `other_peers` and `event_weights` are those of `hrnn.held_out.hold_out`.
+    `other_peers` and `event_weights` are those of `hrnn.held_out.hold_out`; `kind` is that of the recipe's lines.
     """
+    segments = kind in SEGMENTS  # peers would know the hidden events of users who are not tested
     states = model.user_states(sequences.truncate(split.user_rows, split.keep_counts), split.user_rows)
-    held_out = hold_out(split, sequences, states, other_peers=other_peers, event_weights=event_weights)
-    catalogue = staged.catalogue_table([columns.NUM_EVENTS, columns.NUM_USERS])
+    held_out = hold_out(split, sequences, states, with_peers=not segments, other_peers=other_peers, event_weights=event_weights)
+    catalogue = staged.catalogue_table(None if segments else [columns.NUM_EVENTS, columns.NUM_USERS])
     evaluation = evaluate(
         held_out,
         model.item_vectors(),
@@ -126,6 +130,10 @@ def measure(
         catalogue[columns.NUM_EVENTS].to_numpy(),
         catalogue[columns.NUM_USERS].to_numpy(),
     )
+    if segments:
+        evaluation = with_segments(
+            evaluation, held_out, model.item_vectors(), model.item_bias(), catalogue, kind, staged.manifest.facts
+        )
     path = scratch / "evaluation.parquet"
     pq.write_table(held_out.to_table(), path, compression="zstd")
     table = folder.put_file(path, folder.own("evaluation.parquet"), rows=len(held_out))

@@ -137,6 +137,7 @@ def read_request(
         seed=seed,
         time_limit_seconds=time_limit_seconds,
         within_session_only=within_session_only,
+        segments=recipe_for(recipe).recipe_type == "USER_SEGMENTATION",
     )
     request = Request(
         recipe=name,

@@ -15,14 +15,19 @@ from small_sequences import circular_histories, publish_sequences, sequences_of
 
 import jobs.training.fit
 from hrnn.distributed import Ranks
+from hrnn.metrics import PERSONALIZE_METRICS
+from hrnn.segment_metrics import SEGMENT_METRICS
+from jobs.evaluate import evaluate
 from jobs.storage.folders import StepFolder
 from jobs.train import train
 from jobs.train_worker import work
 from jobs.training.launch import Launch
 from jobs.training.spec import WorkerSpec
+from schemas.errors import DataError
 from schemas.recipes import RECIPES
 
 CIRCLE = sequences_of(circular_histories(80, 15), num_items=17)  # the last two items have no events
+SEGMENTS = ("aws-item-affinity", "aws-item-attribute-affinity")
 SMALL: dict[str, dict[str, str]] = {
     "aws-similar-items": {"item_id_hidden_dim": "32"},
     "aws-user-personalization-v2": {},
@@ -50,7 +55,7 @@ def _trained_here() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     tmp_path = tmp_path_factory.mktemp("sequences")
-    return publish_sequences(CIRCLE, str(tmp_path / "sequences"), tmp_path)
+    return publish_sequences(CIRCLE, str(tmp_path / "sequences"), tmp_path, genres=["a", "a|b", "c"] * 5 + ["a", "d"])
 
 
 def trained(uri: str, tmp_path: Path, recipe: str, epochs: int = 1) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -63,6 +68,18 @@ def trained(uri: str, tmp_path: Path, recipe: str, epochs: int = 1) -> tuple[dic
     return manifest.facts, load_file(folder.fetch(manifest.file(manifest.facts["model"]), tmp_path))
 
 
+def test_segments_find_who_takes_an_item_next(uri: str, tmp_path: Path) -> None:
+    facts, _ = trained(uri, tmp_path, "aws-item-affinity", epochs=20)
+    assert facts["evaluation"]["metrics"]["hits_at_1_percent"] > 0.5  # by lot, a fifth of the items or less
+    assert facts["evaluation"]["test_users"] == 80
+
+
+def test_attributes_are_needed_where_they_are_asked_for(tmp_path: Path) -> None:
+    bare = publish_sequences(CIRCLE, str(tmp_path / "sequences"), tmp_path)
+    with pytest.raises(DataError, match=r"needs an Items dataset with a string column.*aws-item-affinity"):
+        trained(bare, tmp_path, "aws-item-attribute-affinity")
+
+
 @pytest.mark.parametrize("recipe", [recipe.name for recipe in RECIPES.values() if recipe.available])
 def test_every_batch_recipe_is_trained(uri: str, tmp_path: Path, recipe: str) -> None:
     facts, parameters = trained(uri, tmp_path, recipe)
@@ -73,7 +90,11 @@ def test_every_batch_recipe_is_trained(uri: str, tmp_path: Path, recipe: str) ->
     if known.runs_on and recipe not in ("aws-user-personalization-v2", "aws-personalized-ranking-v2"):
         assert facts["training_outcome"]["shape"]["hidden_dimension"] == 32
     document = json.loads((tmp_path / recipe / facts["metrics"]).read_text())
-    assert 0 <= document["metrics"]["normalized_discounted_cumulative_gain_at_25"] <= 1
+    wanted = ("coverage", *SEGMENT_METRICS) if recipe in SEGMENTS else PERSONALIZE_METRICS
+    assert tuple(document["metrics"]) == wanted
+    assert all(0 <= value <= 1 for value in document["metrics"].values())  # 1 % of these few users is one user
+    again = evaluate(solution_uri=str(tmp_path / recipe), sequences_uri=uri)
+    assert again["metrics"] == document["metrics"]
 
 
 def test_sims_stores_the_neighbours_of_every_item_and_no_user(uri: str, tmp_path: Path) -> None:
