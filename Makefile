@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test check format lock bench-sessionize bench-validate bench-train bench-scale bench-quality fuzz chaos doctor
+.PHONY: help setup demo test check format lock bench-sessionize bench-validate bench-train bench-scale bench-quality bench-recommend fuzz chaos doctor
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -43,6 +43,9 @@ bench-train: setup  ## training steps beside a plain PyTorch loop
 
 bench-scale: setup  ## a hundred million mapped events; growth with items, units, lanes and ranks
 	@$(BIN)/python tests/benchmarks/bench_scale.py
+
+bench-recommend: setup  ## lists of 25 beside the plain way; `hrnn recommend` at a million lines
+	@$(BIN)/python tests/benchmarks/bench_recommend.py --spark
 
 bench-quality: setup  ## aws-hrnn beside its peers on real data, three seeds
 	@$(BIN)/python tests/benchmarks/bench_quality.py --seeds 0 1 2
