@@ -5,8 +5,9 @@ score = w · features, with features
     continuing, fresh     the last session's state and a new session's state, each times the item's vector
     bias                  the item's bias
     trend_1d, …           hrnn/recency.py
-    own, log_count, …     hrnn/own_items.py; all 0 where the item is not the user's own
-    own_continuing, …     the first eight again, 0 where the item is not the user's own: what says that somebody takes
+    own, log_count, …     hrnn/own_items.py; all 0 where the user has not had the item
+    beside, after, …      hrnn/successors.py; all 0 where the item succeeds none of the user's latest events
+    own_continuing, …     the first eight again, 0 where the user has not had the item: what says that somebody takes
                           a new item says less, or other things, of an item they have had
 
 There are two sets of weights: `now`, for users asked right after their last event, who may go on with the session; `later`, for
@@ -23,30 +24,33 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hrnn import own_items, recency
+from hrnn import counted, own_items, recency
 from hrnn.batching import Rows
+from hrnn.counted import Counted
 from hrnn.models.hrnn import Hrnn
 from hrnn.negatives import NegativeSampler
-from hrnn.own_items import own_item_features, repeat_odds
-from hrnn.recency import Trends
 from hrnn.sequences import Sequences
 from hrnn.splits import ranges
 from hrnn.states import replay
 
 TREND_NAMES = tuple(f"trend_{days:g}d" for days in recency.WINDOWS_DAYS)
 _OF_ALL = ("continuing", "fresh", "bias", *TREND_NAMES)
-FEATURES = (*_OF_ALL, *own_items.FEATURES, *(f"own_{name}" for name in _OF_ALL))
+FEATURES = (*_OF_ALL, *counted.FEATURES, *(f"own_{name}" for name in _OF_ALL))
 ALL_WEIGHTS = slice(0, len(_OF_ALL))  # of features that every item has
 TREND_WEIGHTS = slice(3, 3 + len(TREND_NAMES))
 BESIDE_WEIGHTS = slice(2, TREND_WEIGHTS.stop)  # the bias and the trends
 OWN_WEIGHTS = slice(ALL_WEIGHTS.stop, ALL_WEIGHTS.stop + len(own_items.FEATURES))
+COUNTED_WEIGHTS = slice(ALL_WEIGHTS.stop, ALL_WEIGHTS.stop + len(counted.FEATURES))  # of own items and successors
+SUCCESSOR_WEIGHTS = slice(OWN_WEIGHTS.stop, COUNTED_WEIGHTS.stop)
 EVERY_TREND = [place for place, name in enumerate(FEATURES) if "trend" in name]
-OWN_AGAIN_WEIGHTS = slice(OWN_WEIGHTS.stop, len(FEATURES))  # of the features that every item has, for own items
+OWN_AGAIN_WEIGHTS = slice(COUNTED_WEIGHTS.stop, len(FEATURES))  # of the features that every item has, for own items
 _CANDIDATES = 1024  # sampled for every example alike, beside its own items and the truth
 _MOST_TRUTH = 50  # events of an example
 _NEWEST_SHARE = 0.05  # of the events, which `later` examples are asked for
 _ENOUGH = 600  # examples; fewer where they would be more than a third of the users
 _RIDGE = 1.0  # pull towards the plain sequence model, in examples
+_RIDGE_OF_REFINED = 30.0  # of features that are many, for few examples: what refines own items, and successors
+_REFINED_WEIGHTS = slice(OWN_WEIGHTS.start + own_items.FEATURES.index("follows"), COUNTED_WEIGHTS.stop)
 _MOST_STEPS = 30
 
 
@@ -131,6 +135,8 @@ def fit_weights(
     use_trends: bool,
     seed: int,
     event_weights: npt.NDArray[np.float32] | None = None,
+    counts: Counted | None = None,
+    on_grid: bool = True,
 ) -> npt.NDArray[np.float32]:
     """Weights of one kind, float32 [features].
 
@@ -143,6 +149,8 @@ def fit_weights(
         use_trends: False leaves recent popularity out (`recency_mask`).
         seed: Of the candidates.
         event_weights: float32 [E], how much each event counts as a right answer; None: all alike.
+        counts: Of `learnt_from`, where they are at hand.
+        on_grid: Whether users asked `now` see the trends of the grid's moment, as evaluations do, or those of their own.
     """
     prior = default_weights()
     prior[FEATURES.index("fresh" if later else "continuing")] = 1.0
@@ -151,7 +159,7 @@ def fit_weights(
         return prior.numpy().astype(np.float32)
     used = torch.ones(len(FEATURES), dtype=torch.bool)
     used[EVERY_TREND] = use_trends
-    problem = _Problem(model, sequences, learnt_from, chosen, seed, event_weights)
+    problem = _Problem(model, sequences, learnt_from, chosen, seed, event_weights, counts or Counted.of(learnt_from), on_grid)
     weights = prior.clone()
     best, gradient, curvature = problem.evaluate(weights, prior)
     for _ in range(_MOST_STEPS):
@@ -183,29 +191,29 @@ class _Problem:
         examples: Examples,
         seed: int,
         event_weights: npt.NDArray[np.float32] | None,
+        known: Counted,
+        on_grid: bool,
     ) -> None:
         counts = learnt_from.item_counts()
         sample = NegativeSampler(counts, alpha=0.5, num_samples=_CANDIDATES, seed=seed).draw(1 << 20, 0)
         kept = sequences.truncate(examples.user_rows, examples.keep_counts)
         states = replay(model, kept, examples.user_rows)
-        own = own_item_features(kept, examples.user_rows, examples.as_of, repeat_odds(learnt_from))
-        trends = Trends(learnt_from)
+        own, trends = known.user_items(kept, examples.user_rows, examples.as_of), known.trends
         starts = sequences.user_offsets[:-1][examples.user_rows] + examples.keep_counts
         truth_offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(examples.truth_counts)])
         positions = ranges(starts, examples.truth_counts)
         truth = sequences.item_rows[positions].astype(np.int64)
-        counted = np.ones(len(positions)) if event_weights is None else np.asarray(event_weights[positions], dtype=np.float64)
+        counting = np.ones(len(positions)) if event_weights is None else np.asarray(event_weights[positions], dtype=np.float64)
         seen = counts > 0
         # Nightly lists are asked for at an exact time, evaluations at a moment of the grid.
-        on_grid = trends.first + trends.moment(examples.as_of) * trends.grid_seconds
-        asked_at = np.where(examples.later, examples.as_of, on_grid)
+        asked_at = np.where(examples.later | (not on_grid), examples.as_of, trends.grid_time(examples.as_of))
         self._chunks: list[tuple[Tensor, Tensor, Tensor]] = []
         vectors, bias = model.item_table[:, :-1], model.item_table[:, -1]
         for example in np.argsort(asked_at, kind="stable"):
             mine = slice(own.offsets[example], own.offsets[example + 1])
             answers = slice(truth_offsets[example], truth_offsets[example + 1])
-            usable = seen[truth[answers]] & (counted[answers] > 0)
-            true, count = truth[answers][usable], counted[answers][usable]
+            usable = seen[truth[answers]] & (counting[answers] > 0)
+            true, count = truth[answers][usable], counting[answers][usable]
             if len(true) == 0:
                 continue
             always = np.union1d(own.item_rows[mine], true)
@@ -219,8 +227,8 @@ class _Problem:
             features[:, 2] = bias[at].numpy()
             features[:, TREND_WEIGHTS] = trends.at(int(asked_at[example]), candidates)
             of_user = np.searchsorted(always, own.item_rows[mine])
-            features[of_user, OWN_WEIGHTS] = own.features[mine]
-            features[of_user, OWN_AGAIN_WEIGHTS] = features[of_user, ALL_WEIGHTS]
+            features[of_user, COUNTED_WEIGHTS] = own.features[mine]
+            features[of_user, OWN_AGAIN_WEIGHTS] = features[of_user, ALL_WEIGHTS] * own.features[mine, :1]
             offset = np.concatenate([np.zeros(len(always), dtype=np.float32), sample.log_weight[others]])
             target = np.zeros(len(candidates), dtype=np.float32)
             np.add.at(target, np.searchsorted(always, true), count / count.sum())
@@ -240,9 +248,10 @@ class _Problem:
             curvature += ((features * shares.unsqueeze(1)).t() @ features - torch.outer(mean, mean)).double()
         away = weights - prior
         count = max(1, len(self._chunks))
-        ridge = _RIDGE * torch.eye(size, dtype=torch.float64)
+        ridge = torch.full((size,), _RIDGE, dtype=torch.float64)
+        ridge[_REFINED_WEIGHTS] = _RIDGE_OF_REFINED
         return (
-            (value + 0.5 * _RIDGE * float(away @ away)) / count,
-            (gradient + _RIDGE * away) / count,
-            (curvature + ridge) / count,
+            (value + 0.5 * float(away @ (ridge * away))) / count,
+            (gradient + ridge * away) / count,
+            (curvature + torch.diag(ridge)) / count,
         )

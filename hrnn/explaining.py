@@ -4,7 +4,8 @@ Users are asked right after their last known event, as in the evaluation (hrnn/s
 
 * A path's part in an item's score is the sum of its weighted features, less the mean of that sum over the catalogue. The parts
   add up to the item's score less the mean score, whatever constants a path adds to every item alike. Where a feature counts
-  otherwise for own items, what that does to an average item is the own items' path's, the rest the feature's own path's.
+  otherwise for items that the user has had, what that does to an average item is the own items' path's, the rest the
+  feature's own path's. Successors of the latest events (hrnn/successors.py) are part of the sequence.
 * What a past event contributes is found by ablation: the history is run again without it, and the contribution is by how
   much the log of the item's probability (softmax over the catalogue) falls. Events are taken away together where they belong
   together: all events with one item, or a session. The latest events are tried, and those with the listed items. What only
@@ -23,7 +24,7 @@ import torch
 
 from hrnn.ablation import By, Group, ablations
 from hrnn.batching import Rows
-from hrnn.blending import ALL_WEIGHTS, FEATURES, OWN_AGAIN_WEIGHTS, OWN_WEIGHTS, TREND_NAMES, TREND_WEIGHTS
+from hrnn.blending import ALL_WEIGHTS, FEATURES, OWN_AGAIN_WEIGHTS, OWN_WEIGHTS, SUCCESSOR_WEIGHTS, TREND_NAMES, TREND_WEIGHTS
 from hrnn.hashing import mix64
 from hrnn.sequences import Sequences
 from hrnn.serving import Fitted
@@ -181,10 +182,10 @@ class _Asked:
         of_all = {"sequence": self._sequence(np.asarray([lane]))[0], "popularity": self._bias, "recency": self._recency(lane)}
         terms = np.stack([of_all.get(path, np.zeros_like(self._bias)) for path in PATHS])
         terms += np.stack([self._dense(self._own_of_paths[path], lane) for path in PATHS])
-        own_items = self._own.own_item_rows[self._own.own_offsets[lane] : self._own.own_offsets[lane + 1]]
+        had = np.flatnonzero(self._dense(self._had, lane))
         levels = self._own_levels(lane)
-        terms[:, own_items] -= levels[:, None]
-        terms[PATHS.index("own item"), own_items] += levels.sum()
+        terms[:, had] -= levels[:, None]
+        terms[PATHS.index("own item"), had] += levels.sum()
         return terms
 
     def _own_levels(self, lane: int) -> Floats:
@@ -234,16 +235,22 @@ class _Asked:
 
     @cached_property
     def _own_of_paths(self) -> dict[PathName, UserStates]:
-        """What the features of own items add, by the path that the features are of."""
+        """What the features of own items and successors add, by the path that the features are of."""
         found = {}
         for path in PATHS:
             counts = [
                 name.startswith("own_") and name.removeprefix("own_") in _FEATURES_OF_ALL.get(path, ()) for name in FEATURES
             ]
-            if path == "own item":
-                counts = [OWN_WEIGHTS.start <= at < OWN_WEIGHTS.stop for at in range(len(FEATURES))]
+            for of_path, places in (("own item", OWN_WEIGHTS), ("sequence", SUCCESSOR_WEIGHTS)):
+                counts[places] = [path == of_path] * len(counts[places])
             found[path] = self._own_scores(replace(self._fitted, now=np.where(counts, self._fitted.now, np.float32(0.0))))
         return found
+
+    @cached_property
+    def _had(self) -> UserStates:
+        """1 for each item that a user has had, 0 for those that succeed their events only."""
+        alone = np.asarray([name == "own" for name in FEATURES], dtype=np.float32)
+        return self._own_scores(replace(self._fitted, now=alone))
 
     def _own_scores(self, fitted: Fitted) -> UserStates:
         now = np.zeros(len(self._lanes), dtype=np.bool_)

@@ -6,6 +6,7 @@ Every own item of a user has a row of features; a learned weight for each makes 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from hrnn.batching import Rows
 from hrnn.sequences import Sequences
 
-FEATURES = (
+_PLAIN = (
     "own",  # 1: any own item
     "log_count",  # log of the user's events with the item
     "log_share",  # log of those events as a share of the user's history
@@ -28,21 +29,33 @@ FEATURES = (
     "log_week",  # log of the user's events with the item, one of t days ago counted as exp(-t / 7)
     "log_month",  # the same with exp(-t / 30)
     "log_season",  # the same with exp(-t / 120)
+    "follows",  # 1 where it has come soon after the item of the user's last event before, in a session of the same user
+    "log_follows",  # log of the sum of 1 / distance over those times; 0 where there are none
+    "log_sessions_since",  # log(1 + the user's sessions after the last one with the item)
+    "log_first_age",  # log(1 + days since the user's first event with the item)
+    "log_session_rate",  # log of the sessions with the item as a share of the user's sessions since the first of them
+    "log_session_share",  # the same of all sessions of the user
+    "one_session",  # 1 where the item is in one session only
 )
-MOST_OWN_ITEMS = 256  # of a user, the latest ones
+_MULTIPLIED = ("log_age", "log_sessions", "log_sessions_since", "log_first_age", "log_month", "item_repeats")
+FEATURES = (*_PLAIN, *(f"{one} * {other}" for one, other in combinations_with_replacement(_MULTIPLIED, 2)))
+"""What is known of an own item, and products: how much a long absence means depends on how often the item came before it."""
+MOST_OWN_ITEMS = 512  # of a user, the latest ones
+FOLLOWING_EVENTS = 3  # the greatest distance of what follows
 _DAY = 86_400.0
 _FADING_DAYS = (7.0, 30.0, 120.0)  # of log_week, log_month, log_season
+_PRODUCTS = list(combinations_with_replacement([_PLAIN.index(name) for name in _MULTIPLIED], 2))
 _LEAST_FADED = 0.01  # events; what is longer ago than a few times the span counts as nothing
 
 
 @dataclass(frozen=True)
-class OwnItemFeatures:
-    """Own items of B users.
+class UserItems:
+    """Items of B users, with features that say something of user and item together.
 
     Attributes:
-        offsets: int64 [B + 1]; user b's own items are [offsets[b], offsets[b + 1]).
+        offsets: int64 [B + 1]; user b's items are [offsets[b], offsets[b + 1]).
         item_rows: int64, rising within a user, none twice.
-        features: float32 [own items, len(FEATURES)].
+        features: float32 [items of all users, features].
     """
 
     offsets: Rows
@@ -56,7 +69,7 @@ def repeat_odds(sequences: Sequences) -> npt.NDArray[np.float32]:
     users = np.repeat(np.arange(sequences.num_users), np.diff(offsets))
     items = sequences.item_rows[positions].astype(np.int64)
     events = np.bincount(items, minlength=sequences.num_items)
-    pairs = np.unique(users * np.int64(sequences.num_items) + items)
+    pairs, _ = np.unique(users * np.int64(sequences.num_items) + items, return_counts=True)  # without counts it hashes: slow
     users_of = np.bincount(pairs % sequences.num_items, minlength=sequences.num_items)
     total_odds = (events.sum() - users_of.sum() + 0.5) / (users_of.sum() + 0.5)
     prior = 5.0  # users' worth of the average item, where little is known
@@ -66,7 +79,7 @@ def repeat_odds(sequences: Sequences) -> npt.NDArray[np.float32]:
 
 def own_item_features(
     sequences: Sequences, user_rows: Rows, as_of: Rows, item_repeat_odds: npt.NDArray[np.float32]
-) -> OwnItemFeatures:
+) -> UserItems:
     """Features of the latest own items of some users.
 
     Args:
@@ -85,16 +98,18 @@ def own_item_features(
     counts = np.diff(np.concatenate([np.full(1, -1), last_of_pair]))
     last = order[last_of_pair]  # the pair's latest event
     distinct = np.bincount(users[last], minlength=len(user_rows))
-    faded = _faded(sequences, as_of, users, positions, keys, order, last_of_pair)
+    over_time = _over_time(sequences, as_of, users, positions, keys, order, last_of_pair)
+    follows = _following(sequences, positions, offsets, order, last_of_pair)
     if distinct.max(initial=0) > MOST_OWN_ITEMS:
         kept = _latest(users[last], events_after[last], distinct)
-        last, counts, faded = last[kept], counts[kept], faded[:, kept]
+        last, counts, over_time, follows = last[kept], counts[kept], over_time[:, kept], follows[kept]
     user, item = users[last], sequences.item_rows[positions[last]].astype(np.int64)
     age = np.maximum(as_of[user] - sequences.timestamps[positions[last]], 0) / _DAY
     length = lengths[user]
     repeats = length - distinct[user]
     since = events_after[last]
-    features = np.stack(
+    faded, by_session = over_time[: 1 + len(_FADING_DAYS)], over_time[1 + len(_FADING_DAYS) :]
+    plain = np.stack(
         [
             np.ones(len(last)),
             np.log(counts),
@@ -107,27 +122,63 @@ def own_item_features(
             item_repeat_odds[item],
             np.log(distinct[user]),
             *faded,
+            follows > 0,
+            np.log(np.where(follows > 0, follows, 1.0)),
+            *by_session,
         ],
         axis=1,
-    ).astype(np.float32)
+    )
+    products = [plain[:, one] * plain[:, other] for one, other in _PRODUCTS]
+    features = np.concatenate([plain, np.stack(products, axis=1)], axis=1).astype(np.float32)
     kept_of = np.bincount(user, minlength=len(user_rows))
-    return OwnItemFeatures(np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(kept_of)]), item, features)
+    return UserItems(np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(kept_of)]), item, features)
 
 
-def _faded(
+def _over_time(
     sequences: Sequences, as_of: Rows, users: Rows, positions: Rows, keys: Rows, order: Rows, last_of_pair: Rows
 ) -> npt.NDArray[np.float64]:
-    """[4, pairs]: log_sessions and the fading counts of every pair of user and item, whose events lie together in `order`."""
+    """[9, pairs]: log_sessions, fading counts, and what is told by session, of every pair of user and item.
+
+    A pair's events lie together in `order`, the earliest first, and end at `last_of_pair`.
+    """
     if not len(order):
-        return np.zeros((1 + len(_FADING_DAYS), 0))
+        return np.zeros((len(_FADING_DAYS) + 6, 0))
     firsts = np.concatenate([np.zeros(1, dtype=np.int64), last_of_pair[:-1] + 1])
-    session = np.cumsum(sequences.session_starts[positions])[order]
+    session = np.cumsum(sequences.session_starts[positions])
+    newest = session[np.searchsorted(users, users[order[firsts]], side="right") - 1]
+    all_sessions = newest - session[np.searchsorted(users, users[order[firsts]])] + 1
+    session = session[order]
     is_new = np.ones(len(order))
     is_new[1:] = (session[1:] != session[:-1]) | (keys[order[1:]] != keys[order[:-1]])
     ages = np.maximum(as_of[users] - sequences.timestamps[positions], 0)[order] / _DAY
     counts = [np.add.reduceat(np.exp(-ages / days), firsts) + _LEAST_FADED for days in _FADING_DAYS]
-    logs: npt.NDArray[np.float64] = np.log(np.stack([np.add.reduceat(is_new, firsts), *counts]))
-    return logs
+    sessions = np.add.reduceat(is_new, firsts)
+    by_session = [
+        np.log1p(newest - session[last_of_pair]),
+        np.log1p(ages[firsts]),
+        np.log(sessions / (newest - session[firsts] + 1)),
+        np.log(sessions / all_sessions),
+        sessions == 1,
+    ]
+    found: npt.NDArray[np.float64] = np.stack([*np.log(np.stack([sessions, *counts])), *by_session])
+    return found
+
+
+def _following(
+    sequences: Sequences, positions: Rows, offsets: Rows, order: Rows, last_of_pair: Rows
+) -> npt.NDArray[np.float64]:
+    """[pairs]: sum of 1 / distance over the times that an item came soon after the item of the user's last event."""
+    of_user = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    items, session = sequences.item_rows[positions], np.cumsum(sequences.session_starts[positions])
+    is_last = items == items[offsets[1:][of_user] - 1]
+    found = np.zeros(len(positions))
+    for distance in range(1, FOLLOWING_EVENTS + 1):
+        same = (session[distance:] == session[:-distance]) & (of_user[distance:] == of_user[:-distance])
+        found[distance:] += (is_last[:-distance] & same) / distance
+    sums: npt.NDArray[np.float64] = np.diff(
+        np.concatenate([np.zeros(1), np.cumsum(found[order])])[np.append(0, last_of_pair + 1)]
+    )
+    return sums
 
 
 def _latest(users: Rows, events_after: Rows, distinct: Rows) -> Rows:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from hrnn.batching import Rows
-from hrnn.blending import BESIDE_WEIGHTS, EVERY_TREND, OWN_AGAIN_WEIGHTS, OWN_WEIGHTS, TREND_WEIGHTS
+from hrnn.blending import BESIDE_WEIGHTS, COUNTED_WEIGHTS, EVERY_TREND, OWN_AGAIN_WEIGHTS, TREND_WEIGHTS
+from hrnn.counted import Counted
 from hrnn.models.hrnn import Hrnn
-from hrnn.own_items import own_item_features
 from hrnn.recency import WINDOWS_DAYS, Trends
 from hrnn.sequences import Sequences
 from hrnn.session_model import UserStates
@@ -30,15 +30,18 @@ class Fitted:
     Attributes:
         model: Trained parameters, on the CPU.
         now, later: float32 [hrnn.blending.FEATURES], see there.
-        item_repeat_odds: float32 [N].
-        trends: Popularity over time, of the events that may be known.
+        counted: What is counted from the events that may be known.
     """
 
     model: Hrnn
     now: npt.NDArray[np.float32]
     later: npt.NDArray[np.float32]
-    item_repeat_odds: npt.NDArray[np.float32]
-    trends: Trends
+    counted: Counted
+
+    @property
+    def trends(self) -> Trends:
+        """Popularity over time."""
+        return self.counted.trends
 
     def own_scores(
         self,
@@ -60,11 +63,11 @@ class Fitted:
             asked_at: int64 [B], the moment whose trends count, of few different ones; None: that of the grid.
         """
         asked_at = self.trends.grid_time(as_of) if asked_at is None else asked_at
-        own = own_item_features(sequences, user_rows, as_of, self.item_repeat_odds)
+        own = self.counted.user_items(sequences, user_rows, as_of)
         owners = np.repeat(np.arange(len(user_rows)), np.diff(own.offsets))
         again = self._features_of_all(states, owners, own.item_rows, asked_at)
-        features = np.concatenate([own.features, again], axis=1)
-        weights = slice(OWN_WEIGHTS.start, OWN_AGAIN_WEIGHTS.stop)
+        features = np.concatenate([own.features, again * own.features[:, :1]], axis=1)  # the first one: an item they have had
+        weights = slice(COUNTED_WEIGHTS.start, OWN_AGAIN_WEIGHTS.stop)
         scores = np.where(later[owners], features @ self.later[weights], features @ self.now[weights])
         return UserStates(torch.zeros(len(user_rows), 0), own.offsets, own.item_rows, scores.astype(np.float32))
 

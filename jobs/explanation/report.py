@@ -19,11 +19,10 @@ from torch import Tensor
 
 from hrnn.batching import Rows
 from hrnn.blending import FEATURES
+from hrnn.counted import Counted
 from hrnn.explaining import UserExplanation, choose_users, explain
 from hrnn.models.hrnn import Hrnn, HrnnShape
-from hrnn.own_items import repeat_odds
 from hrnn.preparation import Prepared
-from hrnn.recency import Trends
 from hrnn.sequences import Sequences
 from hrnn.serving import EvaluationView, Fitted
 from hrnn.splits import evaluation_split
@@ -140,7 +139,7 @@ def fitted_of(parameters: Mapping[str, Tensor], shape: Mapping[str, Any], known:
     sizes = {"num_items": num_items, "hidden_dimension": columns - 1}
     model = Hrnn(HrnnShape(**sizes | dict(shape)), parameters["item_table"], parameters["dense"])
     weights = parameters["paths.now"].numpy(), parameters["paths.later"].numpy()
-    return Fitted(model, *weights, repeat_odds(known), Trends(known))
+    return Fitted(model, *weights, Counted.of(known))
 
 
 def explain_users(

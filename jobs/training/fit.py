@@ -15,13 +15,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hrnn.blending import fit_weights
+from hrnn.counted import Counted
 from hrnn.models import model_for
 from hrnn.models.hrnn import Hrnn, Variant
-from hrnn.own_items import repeat_odds
 from hrnn.peers import Fit
 from hrnn.peers.shuffled_gru import ShuffledGru
 from hrnn.preparation import Prepared, shape_of
-from hrnn.recency import Trends
 from hrnn.related_items import SimilarItems
 from hrnn.sequences import Sequences
 from hrnn.serving import EvaluationView, Fitted, NightlyView
@@ -170,8 +169,8 @@ def weigh(
     """Find out how much each path counts, and make the two views of the model."""
     model = model_of(order, sequences, trained)
     now, later = path_weights(order, model, prepared, event_weights)
-    known = Fitted(model, now, later, repeat_odds(prepared.available), Trends(prepared.available))
-    everything = replace(known, item_repeat_odds=repeat_odds(sequences), trends=Trends(sequences))
+    known = Fitted(model, now, later, Counted.of(prepared.available))
+    everything = replace(known, counted=Counted.of(sequences))
     parameters = trained.parameters | {"paths.now": torch.from_numpy(now), "paths.later": torch.from_numpy(later)}
     cut = everything.trends.last + 1
     facts = _outcome(order, sequences, trained)
@@ -213,6 +212,7 @@ def path_weights(
     order: FitOrder, model: Hrnn, prepared: Prepared, event_weights: npt.NDArray[np.float32] | None = None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """How much each path counts: `now` and `later` (hrnn/blending.py)."""
+    counts = Counted.of(prepared.learnt_from)
     use_trends = bool(hrnn_hyperparameters(order.hyperparameters)["recency_mask"])
     now, later = (
         fit_weights(
@@ -224,6 +224,7 @@ def path_weights(
             use_trends=use_trends,
             seed=order.settings.seed,
             event_weights=event_weights,
+            counts=counts,
         )
         for later in (False, True)
     )

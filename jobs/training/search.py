@@ -20,12 +20,11 @@ import numpy.typing as npt
 
 from hrnn.batching import Rows
 from hrnn.blending import Examples
+from hrnn.counted import Counted
 from hrnn.evaluation import evaluate
 from hrnn.held_out import hold_out
 from hrnn.models import model_for
-from hrnn.own_items import repeat_odds
 from hrnn.preparation import Prepared
-from hrnn.recency import Trends
 from hrnn.search import Trial, Values, best_trial, propose, require_optuna
 from hrnn.sequences import Sequences
 from hrnn.serving import EvaluationView, Fitted
@@ -229,8 +228,7 @@ def measured_paths(order: FitOrder, sequences: Sequences, prepared: Prepared, tr
     weighing = replace(prepared, examples=_some(prepared.examples, kept))
     event_weights = weights_in(arrays, order)
     now, later = path_weights(order, model, weighing, event_weights)
-    learnt_from = prepared.learnt_from
-    fitted = Fitted(model, now, later, repeat_odds(learnt_from), Trends(learnt_from))
+    fitted = Fitted(model, now, later, Counted.of(prepared.learnt_from))
     return measured(EvaluationView(fitted), prepared, order.settings.seed, event_weights)
 
 

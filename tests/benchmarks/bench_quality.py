@@ -32,10 +32,12 @@ from quality_models import ModelSettings
 from working_data import WorkingSet
 
 from hrnn.blending import FEATURES
+from hrnn.counted import Counted
 from hrnn.peers import NEXT_EVENT, NIGHTLY
 from hrnn.protocols.last_session import LastSession, condensed, hide_last_session, metrics_of, ranks_of
 from hrnn.protocols.next_night import NextNight, cut_at_horizon, lists_of
 from hrnn.sequences import Sequences
+from hrnn.serving import Fitted
 from hrnn.training_settings import TrainingSettings
 
 NEIGHBOUR_SESSIONS = 4_000  # hidden sessions that session-kNN is asked for, where there are more than twice as many
@@ -105,7 +107,8 @@ class Table:
 
 def session_aware(name: str, data: WorkingSet, sequences: Sequences, options: argparse.Namespace) -> None:
     """The table of one data set under the session-aware protocol."""
-    hidden = hide_last_session(condensed(sequences)[0], back=int(options.validate))
+    whole = condensed(sequences)[0]
+    hidden, earlier = (hide_last_session(whole, back=int(options.validate) + back) for back in (0, 1))
     known = hidden.training.item_counts() > 0
     print(
         f"\n### {name}, next event of the {'last session but one' if options.validate else 'last session'}\n\n"
@@ -121,12 +124,14 @@ def session_aware(name: str, data: WorkingSet, sequences: Sequences, options: ar
     for seed in options.seeds:
         seeded = replace(settings, training=replace(settings.training, seed=seed))
         watch = _watch(hidden) if options.curve else None
-        trained = ours.train(hidden.training, seeded, hold_out=options.score != "sequence", watch=watch)
+        trained = ours.train(hidden.training, seeded, hold_out=False, watch=watch)
         print(f"{name}, seed {seed}: trained in {trained.seconds:.0f} s", file=sys.stderr, flush=True)
         if options.score != "blended":
             runs.setdefault("aws-hrnn, sequence", []).append(ours.sequence_metrics(trained.model, hidden))
         if options.score != "sequence":
-            fitted = trained.fitted(seed)
+            before = ours.train(earlier.training, seeded, hold_out=False)
+            weights = ours.weighed_on(earlier, before, seed)
+            fitted = Fitted(trained.model, weights, weights, Counted.of(hidden.training))
             print(f"weights {dict(zip(FEATURES, fitted.now.round(3).tolist(), strict=True))}", file=sys.stderr, flush=True)
             runs.setdefault("aws-hrnn, all paths", []).append(ours.blended_metrics(fitted, hidden))
         if options.gru:
@@ -230,8 +235,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--score",
         choices=["sequence", "blended", "both"],
-        default="sequence",
-        help="session-aware: the sequence alone, learnt from all; all paths, a few users' newest events kept to weigh them",
+        default="blended",
+        help="session-aware: the sequence alone; all paths, weighed on the session before with a model that has not seen it",
     )
     training = parser.add_argument_group("settings; defaults are the recipe's, or those tuned for the set")
     for name in ("epochs", "hidden-dimension", "num-negatives", "num-lanes", "num-steps", "exact-below"):

@@ -12,14 +12,13 @@ import numpy.typing as npt
 import torch
 
 from hrnn.blending import OWN_AGAIN_WEIGHTS, OWN_WEIGHTS, TREND_WEIGHTS, Examples, draw_examples, fit_weights
+from hrnn.counted import Counted
 from hrnn.event_context import GAP_BUCKETS
 from hrnn.models.hrnn import Hrnn, HrnnShape, Variant
-from hrnn.own_items import repeat_odds
 from hrnn.peers.moments import Moments, session_begins
 from hrnn.protocols.last_session import LastSession, Scores, metrics_of, ranks_of
 from hrnn.protocols.next_event import states_before
 from hrnn.protocols.next_night import NextNight, best_of
-from hrnn.recency import Trends
 from hrnn.sequences import Sequences
 from hrnn.serving import Fitted, NightlyView
 from hrnn.states import Replayed
@@ -29,6 +28,7 @@ from hrnn.training_settings import TrainingSettings
 Rows = npt.NDArray[np.int64]
 
 _AT_ONCE = 512
+_MOST_WEIGHED = 3_000  # targets that the paths are weighed on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +69,14 @@ class Trained:
     def fitted(self, seed: int, *, trends: bool = True, sequence: bool = True) -> Fitted:
         """The model with the weights of its paths, fitted anew for those that are left on."""
         model = self.model if sequence else _without_vectors(self.model)
+        counts = Counted.of(self.learnt_from)
         now, later = (
-            fit_weights(model, self.available, self.learnt_from, self.examples, later=later, use_trends=trends, seed=seed)
+            fit_weights(
+                model, self.available, self.learnt_from, self.examples, later=later, use_trends=trends, seed=seed, counts=counts
+            )
             for later in (False, True)
         )
-        return Fitted(model, now, later, repeat_odds(self.available), Trends(self.available))
+        return Fitted(model, now, later, Counted.of(self.available))
 
 
 def train(
@@ -109,6 +112,17 @@ def train(
     trainer = Trainer(model, learnt_from, np.flatnonzero(learnt_from.history_lengths), settings.training, validate=told)
     trainer.run()
     return Trained(trainer.model, available, learnt_from, examples, time.monotonic() - began - watched)
+
+
+def weighed_on(earlier: LastSession, trained: Trained, seed: int) -> npt.NDArray[np.float32]:
+    """Weights of the paths inside sessions, fitted on some targets of sessions that the model has not learnt from."""
+    drawn = np.random.Generator(np.random.Philox(key=seed)).permutation(len(earlier.targets))[:_MOST_WEIGHED]
+    moments = earlier.moments[np.sort(drawn)]
+    asked = replace(moments, end=moments.end + 1)  # with the right answer
+    each, keep = _each_a_user(earlier.sequences, asked), moments.end - moments.user_begin
+    ones, now = np.ones(len(moments), dtype=np.int64), np.zeros(len(moments), dtype=np.bool_)
+    examples = Examples(np.arange(len(moments)), keep, ones, moments.as_of, now)
+    return fit_weights(trained.model, each, earlier.training, examples, later=False, use_trends=True, seed=seed, on_grid=False)
 
 
 def sequence_metrics(model: Hrnn, hidden: LastSession) -> dict[str, float]:

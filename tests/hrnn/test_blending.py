@@ -2,15 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from small_sequences import random_histories, sequences_of
+from small_sequences import circular_histories, random_histories, sequences_of
 
 from hrnn.blending import FEATURES, draw_examples, fit_weights
+from hrnn.counted import Counted
 from hrnn.models.hrnn import Hrnn, HrnnShape
-from hrnn.own_items import repeat_odds
 from hrnn.preparation import prepare, users_between
-from hrnn.recency import Trends
 from hrnn.sequences import Sequences
-from hrnn.serving import Fitted
+from hrnn.serving import EvaluationView, Fitted
 from hrnn.states import replay
 
 RANDOM = sequences_of(random_histories(200, 30))
@@ -29,12 +28,13 @@ def untrained(sequences: Sequences) -> Hrnn:
 
 
 def mean_own_score(sequences: Sequences, weights: np.ndarray) -> float:
-    """What the weights add to an own item, on average."""
+    """What the weights add to an item that the user has had, on average."""
     users = np.arange(sequences.num_users)
     as_of = np.full(len(users), sequences.timestamps.max())
-    fitted = Fitted(untrained(sequences), weights, weights, repeat_odds(sequences), Trends(sequences))
+    fitted = Fitted(untrained(sequences), weights, weights, Counted.of(sequences))
     states = replay(fitted.model, sequences, users)
-    return float(fitted.own_scores(sequences, users, as_of, users >= 0, states).own_item_scores.mean())
+    had = fitted.counted.user_items(sequences, users, as_of).features[:, 0] > 0
+    return float(fitted.own_scores(sequences, users, as_of, users >= 0, states).own_item_scores[had].mean())
 
 
 def test_no_user_is_an_example_twice_and_all_have_something_to_go_on_and_something_to_find() -> None:
@@ -98,6 +98,24 @@ def test_where_nobody_takes_an_item_twice_own_items_are_held_back() -> None:
         untrained(sequences), prepared.available, prepared.learnt_from, prepared.examples, later=True, use_trends=False, seed=0
     )
     assert mean_own_score(sequences, weights) < -2
+
+
+def test_where_items_follow_one_another_successors_find_the_next_one() -> None:
+    sequences = sequences_of(circular_histories(150, 30), num_items=30)
+    prepared = prepare(sequences, 0)
+    model = untrained(sequences)
+    weights = fit_weights(
+        model, prepared.available, prepared.learnt_from, prepared.examples, later=False, use_trends=False, seed=0
+    )
+    fitted = Fitted(model, weights, weights, Counted.of(prepared.learnt_from))
+    view = EvaluationView(fitted)
+    states = view.user_states(prepared.learnt_from, prepared.examples.user_rows)
+    scores = (states.query @ view.item_vectors().t()).numpy()
+    scores[np.repeat(np.arange(len(scores)), np.diff(states.own_offsets)), states.own_item_rows] += states.own_item_scores
+    next_items = prepared.available.item_rows[
+        prepared.available.user_offsets[prepared.examples.user_rows] + prepared.examples.keep_counts
+    ]
+    assert (scores.argmax(axis=1) == next_items).mean() > 0.8
 
 
 def test_without_recency_the_trends_weigh_nothing() -> None:

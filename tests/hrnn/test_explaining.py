@@ -8,10 +8,9 @@ from small_sequences import random_histories, sequences_of
 
 from hrnn.ablation import ablations
 from hrnn.blending import FEATURES
+from hrnn.counted import Counted
 from hrnn.explaining import PATHS, choose_users, explain
 from hrnn.models.hrnn import Hrnn, HrnnShape
-from hrnn.own_items import repeat_odds
-from hrnn.recency import Trends
 from hrnn.sequences import Sequences
 from hrnn.serving import EvaluationView, Fitted
 from hrnn.states import replay
@@ -25,7 +24,7 @@ def fitted_to(sequences: Sequences, **weights: float) -> Fitted:
     model = Hrnn.initial(HrnnShape(num_items=sequences.num_items, hidden_dimension=WIDTH), sequences.item_counts(), seed=0)
     some = np.random.default_rng(1).normal(size=len(FEATURES)).astype(np.float32)
     now = np.asarray([weights.get(name, 0.0) for name in FEATURES], dtype=np.float32) if weights else some
-    return Fitted(model, now, now, repeat_odds(sequences), Trends(sequences))
+    return Fitted(model, now, now, Counted.of(sequences))
 
 
 def test_a_list_is_that_of_the_evaluation() -> None:

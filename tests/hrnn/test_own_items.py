@@ -53,6 +53,39 @@ def test_items_that_are_taken_again_have_higher_odds() -> None:
     assert np.isfinite(odds).all()
 
 
+def test_what_followed_the_last_item_before_is_told() -> None:
+    own = own_item_features(
+        sequences_of([[[0, 1, 2, 4, 5], [3, 0, 1], [1, 0]]], num_items=6),
+        np.asarray([0]),
+        np.asarray([3 * DAY]),
+        NEVER_REPEATED[:6],
+    )
+    features = {
+        int(item): dict(zip(FEATURES, line.tolist(), strict=True))
+        for item, line in zip(own.item_rows, own.features, strict=True)
+    }
+    follows = {1: 1 + 1, 2: 1 / 2, 4: 1 / 3}  # item 5 is too far, nothing crosses sessions
+    for item in range(6):
+        assert features[item]["follows"] == (item in follows)
+        assert features[item]["log_follows"] == pytest.approx(math.log(follows.get(item, 1)))
+
+
+def test_sessions_tell_how_regularly_an_item_is_taken() -> None:
+    own = own_item_features(
+        sequences_of([[[9]], [[0], [1, 1], [2], [1], [3], [3]]], num_items=10),
+        np.asarray([1]),
+        np.asarray([6 * DAY]),
+        NEVER_REPEATED,
+    )
+    features = dict(zip(FEATURES, own.features[own.item_rows.tolist().index(1)].tolist(), strict=True))
+    assert features["log_sessions_since"] == pytest.approx(math.log(1 + 2))
+    assert features["log_first_age"] == pytest.approx(math.log(1 + 5))
+    assert features["log_session_rate"] == pytest.approx(math.log(2 / 5))
+    assert features["log_session_share"] == pytest.approx(math.log(2 / 6))
+    assert features["one_session"] == 0
+    assert features["log_age * log_sessions"] == pytest.approx(math.log(1 + 3) * math.log(2), rel=1e-4)
+
+
 def test_hidden_events_make_no_own_items() -> None:
     cut = SEQUENCES.truncate(np.asarray([0]), np.asarray([2]))
     own = own_item_features(cut, np.asarray([0]), np.asarray([DAY]), NEVER_REPEATED)

@@ -5,10 +5,9 @@ import pytest
 import torch
 from small_sequences import DAY, random_histories, sequences_of
 
-from hrnn.blending import ALL_WEIGHTS, FEATURES, OWN_AGAIN_WEIGHTS, OWN_WEIGHTS, TREND_WEIGHTS
+from hrnn.blending import ALL_WEIGHTS, COUNTED_WEIGHTS, FEATURES, OWN_AGAIN_WEIGHTS, TREND_WEIGHTS
+from hrnn.counted import Counted
 from hrnn.models.hrnn import Hrnn, HrnnShape
-from hrnn.own_items import own_item_features, repeat_odds
-from hrnn.recency import Trends
 from hrnn.serving import EvaluationView, Fitted, NightlyView
 from hrnn.session_model import ScoringModel, UserStates
 from hrnn.states import replay
@@ -27,7 +26,7 @@ def some_weights(seed: int) -> np.ndarray:
 def fitted() -> Fitted:
     shape = HrnnShape(num_items=SEQUENCES.num_items, hidden_dimension=4)
     model = Hrnn.initial(shape, SEQUENCES.item_counts(), seed=0)
-    return Fitted(model, some_weights(1), some_weights(2), repeat_odds(SEQUENCES), Trends(SEQUENCES))
+    return Fitted(model, some_weights(1), some_weights(2), Counted.of(SEQUENCES))
 
 
 def scores_of(view: ScoringModel, states: UserStates) -> np.ndarray:
@@ -48,9 +47,10 @@ def by_hand(fitted: Fitted, user: int, weights: np.ndarray, as_of: int, trends: 
     features[:, 1] = (model.item_table[:, :4] @ states.fresh[0]).numpy()
     features[:, 2] = model.item_table[:, 4].numpy()
     features[:, TREND_WEIGHTS] = trends
-    own = own_item_features(SEQUENCES, np.asarray([user]), np.asarray([as_of]), fitted.item_repeat_odds)
-    features[own.item_rows, OWN_WEIGHTS] = own.features
-    features[own.item_rows, OWN_AGAIN_WEIGHTS] = features[own.item_rows, ALL_WEIGHTS]
+    own = fitted.counted.user_items(SEQUENCES, np.asarray([user]), np.asarray([as_of]))
+    features[own.item_rows, COUNTED_WEIGHTS] = own.features
+    had = np.unique(SEQUENCES.item_rows[SEQUENCES.user_offsets[user] : SEQUENCES.user_offsets[user + 1]])
+    features[had, OWN_AGAIN_WEIGHTS] = features[had, ALL_WEIGHTS]
     scores: np.ndarray = features @ weights
     return scores
 
@@ -93,7 +93,7 @@ def test_without_a_gap_everybody_may_go_on(fitted: Fitted) -> None:
 def test_without_trends_an_evaluation_needs_no_moments(fitted: Fitted) -> None:
     now = fitted.now.copy()
     now[TREND_WEIGHTS] = 0
-    view = EvaluationView(Fitted(fitted.model, now, fitted.later, fitted.item_repeat_odds, fitted.trends))
+    view = EvaluationView(Fitted(fitted.model, now, fitted.later, fitted.counted))
     assert view.item_vectors().shape == (SEQUENCES.num_items, 5)
     assert view.user_states(SEQUENCES, USERS).query.shape == (12, 5)
 
