@@ -215,7 +215,7 @@ class _ExactScores:
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
             for start in range(0, len(users), _PAIRS_AT_ONCE):
                 some = slice(start, start + _PAIRS_AT_ONCE)
-                vectors = self._vectors.index_select(0, torch.from_numpy(item_rows[some])).numpy()
+                vectors = self._vectors.index_select(0, torch.from_numpy(np.require(item_rows[some], requirements="W"))).numpy()
                 queries = self._queries.index_select(0, torch.from_numpy(users[some])).numpy()
                 np.einsum("nd,nd->n", vectors, queries, out=scores[some])
             return scores + self._bias[item_rows]
