@@ -194,3 +194,34 @@ def test_the_command_prints_one_line_of_json(workspace: Path, users: str) -> Non
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["status"] == "COMPLETED"
     assert done.stderr.startswith("Deleted. The users are gone")
+
+
+def test_reports_that_name_a_user_go_and_statistics_lose_the_user(tmp_path: Path, users: str) -> None:
+    uri = publish_interactions(str(tmp_path / "typed"), [("user 1", "i", 1), ("user 7", "i", 2)])
+    folder = StepFolder(uri)
+    manifest = folder.require("dataset")
+    busiest = [{"user": user, "events_per_day": 9.5, "events": 19} for user in ("user 1", "user 7")]
+    statistics = {"bots": {"worst": busiest}, "references": {"users": {"examples": ["user 8", "user 2"]}}, "rows": 2}
+    told = [
+        folder.put(folder.own("statistics.json"), json.dumps(statistics).encode()),
+        folder.put("report.json", b'{"busiest": "user 7 with 9 events a day"}'),
+        folder.put("report.html", b"<p>nobody is named</p>"),
+        folder.put("data_docs/own.html", b"<td>user 8</td>"),
+    ]
+    facts = manifest.facts | {"statistics": told[0].path, "parts": [[manifest.files_below("data")[0].path, 0]]}
+    folder.publish("dataset", "3" * 64, {}, [], [*manifest.files, *told], {"rows": 2}, facts)
+
+    delete_users(users_uri=users, dataset_uris=[uri], output_uri=str(tmp_path / "deleted"))
+    left = folder.require("dataset")
+    there = {file.uri.removeprefix(uri + "/") for file in store_for(uri).list(uri + "/")}
+    assert there == {"manifest.json", *(entry.path for entry in left.files)}
+    assert {entry.path.rpartition("-")[0] or entry.path for entry in left.files} == {
+        "data/part-00000",
+        "report.html",
+        "statistics",
+    }
+    document = json.loads(folder.read(left.file(left.facts["statistics"])))
+    assert [each["user"] for each in document["bots"]["worst"]] == ["user 1"]
+    assert document["references"]["users"]["examples"] == ["user 2"]
+    assert left.facts["parts"] == [[left.files_below("data")[0].path, 0]]
+    assert left.counts["rows"] == 1
