@@ -231,6 +231,9 @@ def _names_one(folder: StepFolder, manifest: Manifest, entry: FileEntry, users: 
     """Whether a document that is made for people may name one of the users, or the statistics of a dataset do."""
     if entry.path == manifest.facts.get("statistics"):
         return _statistics_without(folder, entry, users) is not None
+    schema = manifest.facts.get("schema", {}).get("fields", [])
+    if manifest.kind == "dataset" and USER_ID not in {each["name"] for each in schema}:
+        return False
     if not entry.path.endswith(".html") and not _NAMING.match(entry.path):
         return False
     return users.may_be_named_in(folder.read(entry).decode(errors="replace"))
