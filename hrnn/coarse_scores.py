@@ -35,7 +35,7 @@ MOST_REACH = 1e30  # of a score in powers of two; beyond, sums may leave float32
 
 _GROUPS = BLOCK_ITEMS // GROUP_ITEMS
 _PILOT_ITEMS = 256  # the most frequent ones: one of them is nearly always near a user's best
-_ONE_BLOCK_OF = 16  # is looked at for what all lack
+_ONE_BLOCK_OF = 8  # is looked at for what all lack
 _ITEMS_AT_ONCE = 1 << 16  # of a catalogue that is laid out
 _FAR_BELOW = -1e38  # the cell of an item whose score is -inf
 _LEAST = -2e38  # only what is not there is below

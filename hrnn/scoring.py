@@ -31,7 +31,7 @@ MOST_ROWS = 256  # R
 MOST_CELL_BYTES = 256 << 20  # of coarse scores held at once
 
 _PAIRS_AT_ONCE = 1 << 14  # scored exactly
-_HEAD = 8  # terms of a sum that are 2 ** -8 of it, and more, are computed anew
+_HEAD = 9  # terms of a sum that are 2 ** -9 of it, and more, are computed anew
 _FEW_ARE_ONE_OF = 128  # items; scored exactly one by one for a user who may get no more
 _LOW_BITS = 0xFFFFFFFF
 

@@ -34,7 +34,8 @@ def whole_steps(numbers_of_lines: Sequence[int]) -> None:
         folder = Path(scratch)
         alone = _publish(folder / "solution")
         print(
-            f"\n`hrnn recommend`, N = {NUM_ITEMS:,}, H = {WIDTH}, {NUM_USERS:,} users; scoring alone: {alone:,.0f} users a CPU second\n"
+            f"\n`hrnn recommend`, N = {NUM_ITEMS:,}, H = {WIDTH}, {NUM_USERS:,} users; "
+            f"scoring alone: {alone:,.0f} users a CPU second\n"
         )
         print(
             "| lines | seconds, Spark's start included | lines a second | CPU seconds of Python workers | of these, scoring "
@@ -60,7 +61,8 @@ def whole_steps(numbers_of_lines: Sequence[int]) -> None:
             peaks = " | ".join(f"{usage[name] / 2**30:.2f}" for name in ("all", "java", "worker"))
             scoring = lines / alone / usage["worker seconds"]
             print(
-                f"| {lines:,} | {seconds:.1f} | {lines / seconds:,.0f} | {usage['worker seconds']:.0f} | {100 * scoring:.0f} % | {peaks} |"
+                f"| {lines:,} | {seconds:.1f} | {lines / seconds:,.0f} | {usage['worker seconds']:.0f} "
+                f"| {100 * scoring:.0f} % | {peaks} |"
             )
 
 
