@@ -99,9 +99,7 @@ def read_options(
         )
     return Options(
         num_results=num_results,
-        filter=None
-        if filter_expression is None
-        else read_filter(filter_expression, extended_filters, filter_events, manifest),
+        filter=None if filter_expression is None else read_filter(filter_expression, extended_filters, filter_events, manifest),
         exploration=_exploration(item_exploration_config, manifest, recipe),
     )
 

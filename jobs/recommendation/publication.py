@@ -6,6 +6,7 @@ sees that nothing is left to do. A killed run leaves parts there, which nobody r
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,7 @@ from schemas.manifest import Manifest
 
 CHECK = "_CHECK"
 RECORD_FOLDER = "_hrnn"
+_READ_BYTES = 16 << 20
 
 
 def output_uri_of(output: str, file: StoredFile) -> str:
@@ -52,10 +54,19 @@ def assemble(output: str, file: StoredFile, parts: Sequence[Part]) -> dict[str, 
         "name": stored.name,
         "size": stored.size,
         "version": stored.version,
+        "sha256": _sha256(stored),
         "lines": sum(part.lines for part in parts),
         "errors": sum(part.errors for part in parts),
         "unknown_users": sum(part.unknown_users for part in parts),
     }
+
+
+def _sha256(stored: StoredFile) -> str:
+    """Hex SHA-256 of what was stored, read back: parts are put together by the store, and their hashes can't be."""
+    store, digest = store_for(stored.uri), hashlib.sha256()
+    for start in range(0, stored.size, _READ_BYTES):
+        digest.update(store.read(stored.uri, start, min(start + _READ_BYTES, stored.size), stored.version))
+    return digest.hexdigest()
 
 
 def finish(output: str, parts: Iterable[Part]) -> None:

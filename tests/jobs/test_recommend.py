@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,8 @@ def test_every_line_is_answered_in_its_place(solution: TinySolution, tmp_path: P
     assert summary["errors"] == sum(answer["error"] is not None for answer in read(str(tmp_path / "out" / "users.json.out")))
     assert summary["unknown_users"] == sum(b"nobody" in line or b"nknown" in line for line in lines)
     assert names_in(str(tmp_path / "out")) == ["_CHECK", "_hrnn/manifest.json", "users.json.out"]
+    (output,) = json.loads((tmp_path / "out" / "_hrnn" / "manifest.json").read_text())["facts"]["outputs"]
+    assert output["sha256"] == hashlib.sha256((tmp_path / "out" / "users.json.out").read_bytes()).hexdigest()
 
 
 @pytest.mark.usefixtures("small_splits")
