@@ -135,7 +135,7 @@ def session_aware(name: str, data: WorkingSet, sequences: Sequences, options: ar
             print(f"weights {dict(zip(FEATURES, fitted.now.round(3).tolist(), strict=True))}", file=sys.stderr, flush=True)
             runs.setdefault("aws-hrnn, all paths", []).append(ours.blended_metrics(fitted, hidden))
         if options.gru:
-            alone = ours.sessions_alone(hidden)
+            alone = ours.hidden_sessions_alone(hidden)
             trained = ours.train(alone.training, seeded, hold_out=False)
             runs.setdefault("GRU, sessions shuffled", []).append(ours.sequence_metrics(trained.model, alone))
     for row, values in runs.items():

@@ -1,6 +1,9 @@
 """Training steps of aws-hrnn beside the same model in plain, eager PyTorch, and beside the machine's matrix products.
 
     python tests/benchmarks/bench_train.py --hidden-dimension 100 --negatives 2048 --windows 8 --rounds 7
+    python tests/benchmarks/bench_train.py --trade
+
+`--trade` prints what the size of a window costs in quality, on real data, and nothing else.
 
 Without sizes: two of them. All run in turn in one process with one thread; figures are medians over rounds of events a CPU
 second. The plain model (plain_training.py) takes its steps in two ways: one update a window, as ours does, and one update a
@@ -17,12 +20,14 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from plain_training import plain_windows, speed
 from stages import stage_milliseconds
 from training_runs import OurTraining, made_up_sequences
+from window_trade import window_trade
 
 from hrnn.batching import LanePlan
 from hrnn.negatives import NegativeSampler
@@ -109,8 +114,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--score-precision", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--trade", action="store_true", help="quality beside speed, by lanes and bptt")
+    parser.add_argument(
+        "--data", type=Path, help="--trade: folder of the unpacked data; default: a new one, removed in the end"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.trade:
+        window_trade(options.data)
+        return
     sizes = [(43, 1_024), (100, 2_048)]
     if options.hidden_dimension or options.negatives:
         sizes = [(options.hidden_dimension or 100, options.negatives or 2_048)]

@@ -15,7 +15,8 @@ from hrnn.blending import OWN_AGAIN_WEIGHTS, OWN_WEIGHTS, TREND_WEIGHTS, Example
 from hrnn.counted import Counted
 from hrnn.event_context import GAP_BUCKETS
 from hrnn.models.hrnn import Hrnn, HrnnShape, Variant
-from hrnn.peers.moments import Moments, session_begins
+from hrnn.peers.moments import Moments
+from hrnn.peers.shuffled_gru import sessions_alone
 from hrnn.protocols.last_session import LastSession, Scores, metrics_of, ranks_of
 from hrnn.protocols.next_event import states_before
 from hrnn.protocols.next_night import NextNight, best_of
@@ -186,18 +187,9 @@ def without_own_items(fitted: Fitted) -> Fitted:
     return replace(fitted, now=now, later=later)
 
 
-def sessions_alone(hidden: LastSession) -> LastSession:
+def hidden_sessions_alone(hidden: LastSession) -> LastSession:
     """The same sessions, each as if it were a user of its own: what a plain GRU learns from, in shuffled order."""
-    return replace(hidden, sequences=_alone(hidden.sequences), training=_alone(hidden.training))
-
-
-def _alone(sequences: Sequences) -> Sequences:
-    """Positions of events stay; users whose events are all truncated away have none."""
-    begins = np.unique(session_begins(sequences))
-    user = np.searchsorted(sequences.user_offsets, begins, side="right") - 1
-    end = sequences.user_offsets[:-1] + sequences.history_lengths
-    offsets = np.append(begins, len(sequences.item_rows))
-    return replace(sequences, user_offsets=offsets, kept=np.clip(end[user] - begins, 0, np.diff(offsets)))
+    return replace(hidden, sequences=sessions_alone(hidden.sequences), training=sessions_alone(hidden.training))
 
 
 def _without_vectors(model: Hrnn) -> Hrnn:
