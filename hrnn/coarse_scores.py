@@ -101,10 +101,12 @@ class CoarseScores:
     def _lay_out(self, vectors: torch.Tensor, bias: torch.Tensor, blocks: int) -> None:
         """Place vectors, and bias in powers of two; and keep of each group what the bound needs."""
         bias = bias.double() * _LOG2_E
-        self._vector_reach, self._bias_reach = float(_norms(vectors.double()).max()), float(bias.abs().max())
+        self._vector_reach, self._bias_reach = float(_norms(vectors).max()), float(bias.abs().max())
         if not max(self._vector_reach, self._bias_reach) < MOST_REACH:  # then nobody is scanned
             vectors, bias = torch.zeros_like(vectors), torch.zeros_like(bias)
-        mean = vectors.mean(0, dtype=torch.float64)
+        mean = torch.zeros(self.dimension, dtype=torch.float64)
+        for start in range(0, len(vectors), _ITEMS_AT_ONCE):
+            mean += vectors[start : start + _ITEMS_AT_ONCE].double().sum(0) / len(vectors)
         end = self.dimension + self._parts
         table = torch.zeros(blocks * BLOCK_ITEMS, end + self._parts, dtype=self.kind)
         table[:, self.dimension] = -torch.inf
