@@ -8,6 +8,8 @@ Shape letters, used in all of `hrnn/`:
     U  users        S  sessions                    E  events
 
 score(user, item) = query · item_vector + item_bias + own item's score (0 where the item is not the user's own)
+
+A user's own items are those that they have a score of their own for: what they have had, what follows their latest events.
 """
 
 from __future__ import annotations
