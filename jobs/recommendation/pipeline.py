@@ -33,7 +33,8 @@ from jobs.recommendation.inputs import Split, read_lines
 from jobs.recommendation.lines import Requests, read_requests
 from jobs.recommendation.options import Options
 from jobs.recommendation.parts import Part, store_part
-from jobs.recommendation.served import Served, Solution, UserTable, all_users, bytes_of_users, served
+from jobs.recommendation.served import Served, Solution, all_users, bytes_of_users, served
+from jobs.recommendation.users import UserTable
 from jobs.spark.following import following
 from jobs.spark.session import spark_errors
 

@@ -17,7 +17,8 @@ from safetensors import safe_open
 from hrnn.affinity import Affinity, ItemSets
 from hrnn.filters import Asked, UserFilter
 from jobs.recommendation.options import FilterOptions
-from jobs.recommendation.served import Solution, UserTable, fetch
+from jobs.recommendation.served import Solution, fetch
+from jobs.recommendation.users import UserTable
 from jobs.storage.folders import StepFolder
 from schemas import columns
 from schemas.dataset_rules import DatasetType

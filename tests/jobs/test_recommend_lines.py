@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.recommendation.answers import Answers
+from jobs.recommendation.asked import Batch
 from jobs.recommendation.lines import LineWriter, read_requests
 from schemas.batch import BadLine, Request, error_line, parse_line, result_line
 
@@ -89,3 +92,87 @@ def test_a_request_is_what_the_rules_parse() -> None:
     parsed = parse_line(b'{"userId": "a"}')
     assert isinstance(parsed, Request)
     assert read_requests([b'{"userId": "a"}']).given == [parsed.given.encode()]
+
+
+RANKINGS = [
+    b'{"userId": "a", "itemList": ["1", "2"]}',
+    b'{"itemList":["\xc3\xa9","2","2"],"userId":"\xc3\xa9"}',
+    b'{"userId": "a", "itemList": ["1", 2]}',
+    b'{"userId": 5, "itemList": ["1"]}',
+    b'{"userId": "a", "itemList": ["1"], "context": {"DEVICE": "phone"}}',
+    b'{"userId": "a", "itemList": ["1"], "n": 1e3}',
+    b'{"userId": "a", "itemList": []}',
+    b'{"userId": "a", "itemList": ["1", ""]}',
+    b'{"userId": "a", "itemList": "1"}',
+    b'{"userId": "a"}',
+    b"[]",
+]
+
+
+@pytest.mark.parametrize("line", RANKINGS, ids=range(len(RANKINGS)))
+def test_lines_of_rankings_are_read_and_written_by_the_rules(line: bytes) -> None:
+    parsed = parse_line(line, "ranking")
+    requests = read_requests([line], "ranking")
+    places = np.array([*range(1, len(requests.item_lists[0])), 0] if requests.item_lists else [], np.int32)
+    answers = Answers(np.array([0, len(places)] if len(places) else [0]), places, places[::-1] * 100)
+    (found,) = LineWriter([], True).output_lines(requests, answers)
+    if isinstance(parsed, BadLine):
+        assert found == error_line(parsed)
+    else:
+        assert found == result_line(parsed, [parsed.item_list[place] for place in places], (places[::-1] * 100).tolist())
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"itemId": "a"}', b'{"itemId": 7}', b'{"itemId": ""}', b'{"userId": "a"}', b'{"itemId":"a","x":1}']
+)
+def test_lines_of_items_are_read_and_written_by_the_rules(line: bytes) -> None:
+    parsed = parse_line(line, "item")
+    requests = read_requests([line], "item")
+    rows = np.zeros((len(requests.subjects), 1), np.int32)
+    (found,) = LineWriter(["x"], False).output_lines(requests, Answers.of_rows(rows, rows))
+    assert found == (error_line(parsed) if isinstance(parsed, BadLine) else result_line(parsed, ["x"], None))
+
+
+def test_filter_values_are_asked_about_once_and_bad_ones_become_errors() -> None:
+    asked: list[dict[str, str]] = []
+
+    def fault(given: Mapping[str, str]) -> str | None:
+        asked.append(dict(given))
+        return None if given else "GENRE is missing"
+
+    values = [{"GENRE": "a"}, {}, {"GENRE": "b"}, {"GENRE": "a"}, {}]
+    lines = [json.dumps({"userId": f"{number}", "filterValues": given}).encode() for number, given in enumerate(values)]
+    requests = read_requests(lines, "user", fault)
+    assert asked == [{"GENRE": "a"}, {}, {"GENRE": "b"}]
+    assert requests.subjects == ["0", "2", "3"]
+    assert requests.values_of.tolist() == [0, 1, 0]
+    assert requests.filter_values == [{"GENRE": "a"}, {"GENRE": "b"}]
+    assert json.loads(requests.errors[1])["error"] == "GENRE is missing"
+
+
+def test_entries_that_are_missing_are_left_out() -> None:
+    requests = read_requests([b'{"userId":"a"}', b'{"userId":"b"}', b'{"userId":"c"}'])
+    rows, scores = np.array([[0, 1], [1, -1], [-1, -1]], np.int32), np.array([[20_000, 3], [7, 0], [0, 0]], np.int32)
+    found = [
+        json.loads(line)["output"]
+        for line in LineWriter(["x", "y"], True).output_lines(requests, Answers.of_rows(rows, scores))
+    ]
+    assert found == [
+        {"recommendedItems": ["x", "y"], "scores": [0.002, 3e-7]},
+        {"recommendedItems": ["y"], "scores": [7e-7]},
+        {"recommendedItems": [], "scores": []},
+    ]
+
+
+def test_batches_survive_the_way() -> None:
+    lists = np.array([3, 1, -1])
+    one = Batch(pa.array(["a", "b"]), np.array([0, 2, 3]), lists, [{"G": "1"}, {"G": "2"}], np.array([1, 0]))
+    other = Batch(pa.array(["c"]), np.array([0, 1]), np.array([9]), [{"G": "2"}], np.array([0]))
+    lines, joined = Batch.from_tables([one.to_table(np.array([5, 7])), other.to_table(np.array([0]))])
+    assert lines.tolist() == [5, 7, 0]
+    assert joined.subjects.to_pylist() == ["a", "b", "c"]
+    assert joined.list_offsets.tolist() == [0, 2, 3, 4]
+    assert joined.listed.tolist() == [3, 1, -1, 9]
+    assert [joined.filter_values[place]["G"] for place in joined.values_of] == ["2", "1", "2"]
+    some = joined.take(np.array([2, 0]))
+    assert (some.subjects.to_pylist(), some.listed.tolist(), some.list_offsets.tolist()) == (["c", "a"], [9, 3, 1], [0, 1, 3])

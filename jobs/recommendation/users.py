@@ -1,0 +1,82 @@
+"""The states of users, and what they did, as a worker holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from hrnn.past_events import PastEvents
+from hrnn.scoring import OwnItems
+from hrnn.splits import ranges
+from schemas import columns
+
+Rows = npt.NDArray[np.int64]
+
+
+class UserTable:
+    """States of some users, found by id.
+
+    Args:
+        table: Columns USER_ID, query, own_item_rows, own_item_scores; those of the past where a filter asks for it.
+        dimension: Numbers of a query.
+        past_events: A user's newest events of each type that a filter looks at.
+    """
+
+    def __init__(self, table: pa.Table, dimension: int, past_events: int = 0) -> None:
+        known = table.filter(pc.is_valid(table[columns.QUERY])).combine_chunks()  # without a state, a user is unknown
+        self._ids = known[columns.USER_ID].combine_chunks()
+        self._queries = (
+            known[columns.QUERY].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(known), dimension)
+        )
+        self._own_counts, self._own_starts = _list_bounds(known, columns.OWN_ITEM_ROWS)
+        self._own_rows = _flat(known, columns.OWN_ITEM_ROWS)
+        self._own_scores = _flat(known, columns.OWN_ITEM_SCORES)
+        self._past: PastEvents | None = None
+        if columns.PAST_ITEM_ROWS in table.column_names:
+            counts, _ = _list_bounds(known, columns.PAST_ITEM_ROWS)
+            ranks = _flat(known, columns.PAST_RANKS)
+            kept = np.flatnonzero(ranks < past_events)
+            ends = np.searchsorted(kept, np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]))
+            rows, types = _flat(known, columns.PAST_ITEM_ROWS), _flat(known, columns.PAST_EVENT_TYPES)
+            self._past = PastEvents(ends.astype(np.int64), rows[kept], types[kept], ranks[kept])
+
+    def find(self, user_ids: Sequence[str] | pa.StringArray) -> Rows:
+        """int64 [B], where each user stands; -1 for those who don't."""
+        found = pc.index_in(pa.array(user_ids, self._ids.type), value_set=self._ids)
+        places: Rows = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        return places
+
+    def states(self, places: Rows) -> tuple[torch.Tensor, OwnItems]:
+        """Queries float32 [B, D] and own items of users by where they stand."""
+        counts = self._own_counts[places]
+        positions = ranges(self._own_starts[places], counts)
+        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
+        queries = torch.from_numpy(self._queries[places].astype(np.float32, copy=False))
+        return queries, OwnItems(offsets, self._own_rows[positions], self._own_scores[positions])
+
+    def past(self, places: Rows) -> PastEvents | None:
+        """What users did, by where they stand; None where it was not loaded."""
+        if (past := self._past) is None:
+            return None
+        counts = np.diff(past.offsets)[places]
+        positions = ranges(past.offsets[places], counts)
+        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
+        return PastEvents(offsets, past.item_rows[positions], past.event_types[positions], past.ranks[positions])
+
+
+def _flat(table: pa.Table, name: str) -> npt.NDArray[Any]:
+    """All values of a list column, one after the other."""
+    values: npt.NDArray[Any] = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return values
+
+
+def _list_bounds(table: pa.Table, name: str) -> tuple[Rows, Rows]:
+    """int64 [rows] each: how many values a list column has in every row, and where they begin in `_flat`."""
+    counts: Rows = pc.fill_null(table[name].combine_chunks().value_lengths(), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return counts, np.cumsum(counts) - counts
