@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import torch
 import typer
 
+from hrnn.cold_items import FEWEST, MOST, cold_items
 from hrnn.evaluation import Evaluation
 from hrnn.preparation import prepare
 from hrnn.sequences import Sequences
@@ -28,9 +30,10 @@ from jobs.training.request import read_request
 from jobs.training.search import Search, clear, search
 from jobs.training.segments import attribute_columns
 from jobs.training.staging import Staged, stage
+from schemas import columns
 from schemas.errors import ConfigError
 from schemas.manifest import Manifest
-from schemas.recipes import recipe_for
+from schemas.recipes import ColdstartHyperparameters, recipe_for
 from schemas.tuning import MOST_JOBS, MOST_PARALLEL_JOBS
 
 
@@ -131,14 +134,13 @@ def _fit_and_publish(
     scratch: Path,
 ) -> Manifest | None:
     """The published manifest; None on a node that does not hold the first rank."""
-    if recipe_for(order.recipe).line_kind == "attribute_users":
-        attribute_columns(pq.read_schema(staged.catalogue), staged.manifest.facts)
     torch.set_num_threads(1)  # the last bits of a sum depend on how many threads share it
     sequences = Sequences.load(staged.arrays)
     prepared = prepare(sequences, order.settings.seed, segments=order.settings.segments)
     identity, found = order.identity, dict[str, Any]()
     if wanted is not None:
         order, found = search(wanted, order, sequences, prepared, staged.arrays, launch, scratch)
+    found |= _check_items(order, staged)
     fitted = fit(order, sequences, prepared, staged.arrays, launch, scratch)
     if fitted is None:
         return None
@@ -193,6 +195,24 @@ def _fit_and_publish(
         clear(wanted)
     WorkspaceCheckpoints(order.checkpoints_uri).clear()
     return manifest
+
+
+def _check_items(order: FitOrder, staged: Staged) -> dict[str, Any]:
+    """See that the catalogue has what the recipe asks for; facts for the manifest.
+
+    Raises:
+        DataError: It has no attributes, where users of attributes are asked for.
+    """
+    if recipe_for(order.recipe).line_kind == "attribute_users":
+        attribute_columns(pq.read_schema(staged.catalogue), staged.manifest.facts)
+    parsed, catalogue = order.hyperparameters, staged.catalogue_table()
+    if not isinstance(parsed, ColdstartHyperparameters) or columns.CREATION_TIMESTAMP not in catalogue.column_names:
+        return {}
+    num_events, created = (catalogue[name].to_numpy() for name in (columns.NUM_EVENTS, columns.CREATION_TIMESTAMP))
+    cold = int(cold_items(num_events, created, parsed, int(time.time())).sum())
+    if not FEWEST <= cold <= MOST:
+        print(f"train: {cold:,} cold items; Personalize trains this recipe with {FEWEST} to {MOST:,}", file=sys.stderr)
+    return {"cold_items": cold}
 
 
 def _facts(order: FitOrder, fitted: FittedRecipe, staged: Staged, evaluation: Evaluation, held_out: str) -> dict[str, Any]:

@@ -67,10 +67,11 @@ def publish_sequences(
     fingerprint: str = "a" * 64,
     event_types: tuple[str, ...] = ("x",),
     genres: list[str] | None = None,
+    created: list[int] | None = None,
 ) -> str:
     """Write a sequences folder as `hrnn sessionize` does; users are called "user 0", items "item 0", and so on.
 
-    `genres` makes a column GENRES of the items.
+    `genres` makes a column GENRES of the items, `created` CREATION_TIMESTAMP.
     """
     folder, local = StepFolder(uri), scratch / "part.parquet"
     users = np.repeat(np.arange(sequences.num_users), np.diff(sequences.user_offsets))
@@ -107,7 +108,8 @@ def publish_sequences(
         columns.NUM_EVENTS: np.bincount(sequences.item_rows, minlength=sequences.num_items),
         columns.NUM_USERS: np.bincount(pairs % sequences.num_items, minlength=sequences.num_items),
     }
-    pq.write_table(pa.table(catalogue | ({"GENRES": genres} if genres else {})), local)
+    told = {"GENRES": genres, columns.CREATION_TIMESTAMP: created}
+    pq.write_table(pa.table(catalogue | {name: values for name, values in told.items() if values}), local)
     files.append(folder.put_file(local, folder.own("catalogue.parquet")))
     facts = {"shards": shards, "catalogue": files[-1].path, "event_types": [*event_types], "hash_seed": 0, "gap_seconds": 1800}
     folder.publish("sequences", fingerprint, {}, [], files, facts=facts)

@@ -125,3 +125,11 @@ def test_a_search_measures_what_the_recipe_answers(uri: str, tmp_path: Path) -> 
         tunable = {parameter.name for parameter in RECIPES[recipe].hyperparameters.parameters() if parameter.tunable}
         assert set(facts["tunedHPOParams"]["algorithmHyperParameters"]) == tunable
         assert len(facts["search"]["trials"]) == 2
+
+
+def test_cold_items_are_counted_and_too_few_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    created = [0] * 15 + [10 * 86_400] * 2
+    dated = publish_sequences(CIRCLE, str(tmp_path / "sequences"), tmp_path, created=created)
+    facts, _ = trained(dated, tmp_path, "aws-hrnn-coldstart")
+    assert facts["cold_items"] == 2
+    assert "2 cold items; Personalize trains this recipe with 100 to 80,000" in capsys.readouterr().err

@@ -1,0 +1,33 @@
+"""Which items are cold by the rule of aws-hrnn-coldstart: new, and of few events.
+
+Source: Amazon Personalize developer guide of 2023, HRNN-Coldstart recipe; its training fails with fewer than 100 cold items, or
+with more than 80,000.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.recipes import ColdstartHyperparameters
+
+FEWEST, MOST = 100, 80_000  # Personalize's
+_DAY = 86_400
+
+
+def cold_items(
+    num_events: npt.ArrayLike, created: npt.ArrayLike, hyperparameters: ColdstartHyperparameters, now: int
+) -> npt.NDArray[np.bool_]:
+    """bool [N].
+
+    Args:
+        num_events: [N], events of each item.
+        created: [N], when each item came into being, UTC epoch seconds.
+        hyperparameters: Of the recipe.
+        now: UTC epoch seconds; counts where `cold_start_relative_from` is `currentTime`.
+    """
+    since = np.asarray(created, dtype=np.int64)
+    newest = now if hyperparameters.cold_start_relative_from == "currentTime" else int(since.max(initial=0))
+    young = newest - since <= hyperparameters.cold_start_max_duration * _DAY
+    few: npt.NDArray[np.bool_] = np.asarray(num_events) <= hyperparameters.cold_start_max_interactions
+    return few & young
