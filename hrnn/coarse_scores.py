@@ -35,7 +35,8 @@ MOST_REACH = 1e30  # of a score in powers of two; beyond, sums may leave float32
 
 _GROUPS = BLOCK_ITEMS // GROUP_ITEMS
 _PILOT_ITEMS = 256  # the most frequent ones: one of them is nearly always near a user's best
-_ONE_BLOCK_OF = 8  # is looked at for what all lack
+_ONE_BLOCK_OF, _MOST_BLOCKS = 8, 8  # that are looked at for what all lack
+_CELLS_IN_CACHE = 1 << 16
 _ITEMS_AT_ONCE = 1 << 16  # of a catalogue that is laid out
 _FAR_BELOW = -1e38  # the cell of an item whose score is -inf
 _LEAST = -2e38  # only what is not there is below
@@ -94,6 +95,9 @@ class CoarseScores:
         self._bits = _bits(self.cells)
         self.group_best, self._covered_best = torch.empty(2, rows, self.num_groups)
         self.allowed_best = self.group_best
+        best, covered_best = self.group_best.split(_GROUPS, 1), self._covered_best.split(_GROUPS, 1)
+        # made once: a processor whose caches are full of cells is slow at making small things
+        self._views = list(zip(self._table, self.cells, best, covered_best, self._sums, strict=True))
         self.error = torch.zeros(rows, self.num_groups)
         self.base: Doubles = np.zeros(rows)
         self.totals: Doubles = np.zeros(rows)
@@ -160,16 +164,18 @@ class CoarseScores:
         self.allowed_best = self.group_best if hidden is None else self._covered_best
         own_cells = _bits(torch.from_numpy(np.maximum(self.in_powers(own_users, own_scores), _FAR_BELOW)).to(self.kind))
         own_places = self.positions(own_items)
-        for block, mine in enumerate(by_block(own_places, len(self.cells))):
-            cells = torch.mm(self._queries, self._table[block], out=self.cells[block])
+        in_block = by_block(own_places, len(self.cells))
+        shape = self.rows, _GROUPS, GROUP_ITEMS
+        for block, (mine, (table, cells, best, covered_best, sums)) in enumerate(zip(in_block, self._views, strict=True)):
+            torch.mm(self._queries, table, out=cells)
             if len(mine):
                 self._bits[block, own_users[mine], own_places[mine] % BLOCK_ITEMS] = own_cells[mine]
             values = cells if self.kind == torch.float32 else self._powers.copy_(cells)
-            self._find_best(block, values, self.group_best)
+            torch.amax(values.view(shape), 2, out=best)
             if hidden is not None:
                 hidden.cover(block, values, self._covered)
-                self._find_best(block, self._covered, self._covered_best)
-            torch.sum(torch.exp2(values, out=self._powers), 1, out=self._sums[block])
+                torch.amax(self._covered.view(shape), 2, out=covered_best)
+            torch.sum(torch.exp2(values, out=self._powers), 1, out=sums)
         self.totals = self._sums.sum(0, dtype=torch.float64).numpy()
 
     def _ask(self, queries: torch.Tensor, own_users: Rows, own_scores: Floats) -> None:
@@ -186,13 +192,10 @@ class CoarseScores:
         self._queries[:, : self.dimension] = coarse
         self._queries[:, self.dimension + self._parts :] = self._split(torch.from_numpy(-best))
         self._rounded = asked - coarse.float()
-        factors = torch.stack([_norms(asked), _norms(self._rounded), torch.ones(self.rows)], 1)
-        torch.addmm(torch.from_numpy(self._slack * np.abs(best))[:, None], factors, self._bound, out=self.error)
-        self.error.mul_(1.001).add_(1e-30)  # more than the bound's own rounding, and than what is too small for float32
-
-    def _find_best(self, block: int, cells: torch.Tensor, best: torch.Tensor) -> None:
-        of_block = best[:, block * _GROUPS : (block + 1) * _GROUPS]
-        torch.amax(cells.view(self.rows, _GROUPS, GROUP_ITEMS), 2, out=of_block)
+        # more than the bound's own rounding comes to, and than what is too small for float32
+        factors = 1.001 * torch.stack([_norms(asked), _norms(self._rounded), torch.ones(self.rows)], 1)
+        least = torch.from_numpy(1.001 * self._slack * np.abs(best) + np.float32(1e-30))
+        torch.addmm(least[:, None], factors, self._bound, out=self.error)
 
     def tail_factors(self, least: Floats) -> Doubles:
         """Right over coarse sum of what is below `least` [B], to first order in how queries were rounded: float64 [B].
@@ -203,7 +206,8 @@ class CoarseScores:
         sums, total = torch.zeros(self.rows, self.dimension), torch.full((self.rows,), 1e-30)
         above, some = torch.zeros(self.rows, 1), slice(0, BLOCK_ITEMS // 2)
         above[: len(least), 0] = torch.from_numpy(least)
-        for block in range(len(self.cells) // 2 % _ONE_BLOCK_OF, len(self.cells), _ONE_BLOCK_OF):
+        step = max(_ONE_BLOCK_OF, -(-len(self.cells) // _MOST_BLOCKS))
+        for block in range(len(self.cells) // 2 % step, len(self.cells), step):
             cells = self.cells[block, :, some].float()
             weights = torch.exp2(cells).masked_fill_(cells >= above, 0.0)
             sums.addmm_(weights, self._table[block, : self.dimension, some].t().float())
@@ -218,13 +222,16 @@ class CoarseScores:
         Returns:
             bool [B, G], groups that hold some; float32 [B], the number.
         """
-        best, error = self.allowed_best[:num_users], self.error[:num_users]
-        more, less = best * (1 + self._relative), best * (1 - self._relative)
+        chosen = torch.empty(num_users, self.num_groups, dtype=torch.bool)
         reached = torch.full((num_users,), _LEAST)
-        if wanted <= self.num_groups:
-            surely = torch.minimum(more, less).sub_(error)
-            reached.clamp_(min=torch.topk(surely, wanted, 1).values[:, -1])
-        chosen = torch.maximum(more, less).add_(error) >= reached[:, None]
+        step = max(1, _CELLS_IN_CACHE // self.num_groups)
+        for some in (slice(start, min(start + step, num_users)) for start in range(0, num_users, step)):
+            best, error = self.allowed_best[some], self.error[some]
+            more, less = best * (1 + self._relative), best * (1 - self._relative)
+            if wanted <= self.num_groups:
+                surely = torch.minimum(more, less).sub_(error)
+                reached[some].clamp_(min=torch.topk(surely, wanted, 1).values[:, -1])
+            torch.ge(torch.maximum(more, less).add_(error), reached[some, None], out=chosen[some])
         return chosen.numpy(), reached.numpy()
 
     def pairs(self, chosen: Flags, reached: Floats, head: Floats) -> tuple[Rows, Rows, Floats]:
