@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from schemas.config_errors import NAME_RULE
+from schemas.filters import FilterPolicy
 from schemas.solutions import Section
 
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}$")]
@@ -36,9 +37,7 @@ class Filtering(Section):
     extended: Annotated[bool, Field(strict=True)] = Field(
         default=False, description="allow what Personalize does not: now() - 30d, booleans, parentheses"
     )
-    events: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
-        default=100, description="1 to 1000: a user's newest events of each event type that a filter looks at"
-    )
+    limits: FilterPolicy = Field(default_factory=FilterPolicy, description="name = value; those left out are Personalize's")
 
 
 class _BatchJob(Section):

@@ -131,7 +131,7 @@ class NightlyConfig(Section):
             FilterError: It breaks a rule.
         """
         assert job.filter is not None
-        return parse_filter(job.filter, where, extended=self.filtering.extended)
+        return parse_filter(job.filter, where, extended=self.filtering.extended, policy=self.filtering.limits)
 
     @model_validator(mode="after")
     def _solutions_exist(self) -> NightlyConfig:

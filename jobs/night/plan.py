@@ -130,7 +130,7 @@ def _check_filters(config: NightlyConfig) -> None:
     if not filters:
         return
     if config.validation.strict:
-        check_group(filters, "batches")
+        check_group(filters, "batches", config.filtering.limits)
     read = [
         parse_schema(_schema(dataset).decode(errors="replace"), f"datasets.{name}.schema", config.validation.quotas)
         for name, dataset in config.datasets.given().items()
@@ -207,7 +207,7 @@ def _batch(
     source, output = normalise(job.input), normalise(job.output).rstrip("/") + "/"
     arguments: dict[str, Any] = {"num_results": job.num_results}
     if job.filter is not None:
-        extended, events = config.filtering.extended, config.filtering.events
+        extended, events = config.filtering.extended, config.filtering.limits.past_events
         arguments |= {"filter_expression": job.filter, "extended_filters": extended, "filter_events": events}
     if isinstance(job, BatchInference) and job.exploration is not None:
         arguments["item_exploration_config"] = job.exploration.as_personalize()

@@ -24,7 +24,7 @@ from schemas import columns
 from schemas.dataset_rules import DatasetType
 from schemas.datasets import DatasetSchema, parse_schema_document
 from schemas.errors import IntegrityError
-from schemas.filters import FilterValues, parse_filter
+from schemas.filters import NO_LIMITS, FilterValues, parse_filter
 
 Rows = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
@@ -47,7 +47,7 @@ def user_filter(solution: Solution, wanted: FilterOptions, attributes: pa.Schema
         FilterError: It does not fit them.
     """
     return UserFilter(
-        parse_filter(wanted.text, "filter", extended=wanted.extended),
+        parse_filter(wanted.text, "filter", extended=wanted.extended, policy=NO_LIMITS),
         schemas=schemas_of(solution),
         attributes=attributes,
         event_types=solution.event_types,

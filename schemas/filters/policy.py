@@ -22,7 +22,7 @@ class FilterPolicy(BaseModel):
     group_fields: Count = Field(default=10, description="most distinct fields of all filters of a dataset group")
     group_filters: Count = Field(default=10, description="most filters of a dataset group")
     past_events: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=100, description="a user's newest events of each event type that a filter looks at"
+        default=100, description="1 to 1000: a user's newest events of each event type that a filter looks at"
     )
 
 

@@ -141,12 +141,12 @@ num_results = 5_000_000
 filter = 'INCLUDE UserID WHERE Users.COUNTRY IN ($COUNTRY)'
 
 [filtering]
-events = 300
+limits = { past_events = 300 }
 """
     config = parse_config(FILTERED + segment, "shop.toml")
     assert list(config.batches) == ["batch_inference.users", "batch_segment.fans"]
     assert config.filter_of(config.batch_segment["fans"], "here").parameters == ("COUNTRY",)
-    assert config.filtering.events == 300
+    assert config.filtering.limits.past_events == 300
 
 
 @pytest.mark.parametrize(
