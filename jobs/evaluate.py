@@ -16,6 +16,7 @@ from safetensors import safe_open
 from hrnn import evaluation
 from hrnn.evaluation import Evaluation
 from hrnn.held_out import HeldOut
+from hrnn.segment_metrics import SEGMENT_METRICS
 from hrnn.sequences import Sequences
 from hrnn.splits import drawn_users, evaluation_split, ranges, segment_split
 from jobs.cli import job_main
@@ -140,6 +141,9 @@ def table_lines(document: dict[str, Any]) -> list[str]:
         f"{name} was fitted on {part['events']:,} of {part['of']:,} known events"
         for name, part in document["fitted_on"].items()
     ]
+    if set(SEGMENT_METRICS) <= set(document["metrics"]):
+        hits, recall = (document["metrics"][name] for name in SEGMENT_METRICS)
+        lines.append(f"segments of one user in a hundred: {hits:.4f} hits, recall {recall:.4f}")
     lines.append(f"{document['test_users']:,} test users, {document['hidden_events']:,} hidden events")
     if document["truth_events"] < document["hidden_events"]:
         lines.append(f"{document['truth_events']:,} of them count by the solution's event rules, and alone were right answers")

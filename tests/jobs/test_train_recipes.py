@@ -17,7 +17,7 @@ import jobs.training.fit
 from hrnn.distributed import Ranks
 from hrnn.metrics import PERSONALIZE_METRICS
 from hrnn.segment_metrics import SEGMENT_METRICS
-from jobs.evaluate import evaluate
+from jobs.evaluate import evaluate, table_lines
 from jobs.storage.folders import StepFolder
 from jobs.train import train
 from jobs.train_worker import work
@@ -72,6 +72,8 @@ def test_segments_find_who_takes_an_item_next(uri: str, tmp_path: Path) -> None:
     facts, _ = trained(uri, tmp_path, "aws-item-affinity", epochs=20)
     assert facts["evaluation"]["metrics"]["hits_at_1_percent"] > 0.5  # by lot, a fifth of the items or less
     assert facts["evaluation"]["test_users"] == 80
+    told = table_lines(facts["evaluation"])
+    assert any(line.startswith("segments of one user in a hundred: ") for line in told)
 
 
 def test_attributes_are_needed_where_they_are_asked_for(tmp_path: Path) -> None:
