@@ -33,10 +33,10 @@ FEATURES = (
 DISTANCE = 5  # events
 EVENTS = 3
 MOST_SUCCESSORS = 100
-MOST_EVENTS = 1 << 26  # of more, those of every second, third, … user are counted
+MOST_EVENTS = 1 << 25  # of more, those of every second, third, … user are counted
 _WHOLE = 60  # 1 / d as a whole number of parts for every d up to DISTANCE, so that sums are exact in any order
 _EVENTS_AT_ONCE = 1 << 20
-_SPARE = 4  # times MOST_SUCCESSORS are kept while counting goes on, where there is more
+_SPARE = 2  # times MOST_SUCCESSORS are kept while counting goes on, where there is more
 
 
 @dataclass(frozen=True)
