@@ -109,11 +109,16 @@ def read_filter(text: str, extended: bool, events: int, manifest: Manifest) -> F
 
     Raises:
         FilterError: It is wrong.
+        ConfigError: The solution version is too old for it.
     """
     wanted = parse_filter(text, "filter", extended=extended, policy=NO_LIMITS)  # the night keeps them
     schemas = {kind: parse_schema_document(document) for kind, document in manifest.facts.get("schemas", {}).items()}
     check_recipe(wanted, RECIPES[manifest.facts["recipe"]])
     check_filter(wanted, schemas, complete=bool(schemas))
+    if wanted.uses("Interactions") and "event_types" not in manifest.facts:
+        raise ConfigError(
+            "an older release trained this solution version, without what users did", where="solution", remedy="Train it again."
+        )
     conditions = (condition for expression in wanted.expressions for condition in all_conditions(expression))
     looks_at_clock = any(isinstance(operand, Moment) for condition in conditions for operand in condition.operands)
     return FilterOptions(

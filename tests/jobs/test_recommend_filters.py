@@ -13,6 +13,7 @@ from tiny_solution import TinySolution, publish_solution
 
 from jobs.recommend import recommend
 from jobs.recommendation import inputs, pipeline
+from jobs.storage.folders import StepFolder
 from schemas.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("spark")
@@ -152,12 +153,12 @@ def test_related_items_are_filtered_by_the_current_item(tmp_path: Path, run: Run
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"filter": "INCLUDE ItemID WHERE Items.COLOUR = 1"}, "COLOUR"),
-        ({"filter": "INCLUDE ItemID"}, "WHERE"),
-        ({"filter": "INCLUDE UserID WHERE Users.AGE > 3"}, "UserID"),
-        ({"filter": "INCLUDE ItemID WHERE Items.PRICE > CurrentItem.PRICE"}, "CurrentItem"),
-        ({"filter": "INCLUDE ItemID WHERE Items.CREATION_TIMESTAMP > now() - 30d"}, "now"),
-        ({"filter": COMEDIES, "filter_events": 0}, "filter_events"),
+        ({"filter_expression": "INCLUDE ItemID WHERE Items.COLOUR = 1"}, "COLOUR"),
+        ({"filter_expression": "INCLUDE ItemID"}, "WHERE"),
+        ({"filter_expression": "INCLUDE UserID WHERE Users.AGE > 3"}, "UserID"),
+        ({"filter_expression": "INCLUDE ItemID WHERE Items.PRICE > CurrentItem.PRICE"}, "CurrentItem"),
+        ({"filter_expression": "INCLUDE ItemID WHERE Items.CREATION_TIMESTAMP > now() - 30d"}, "now"),
+        ({"filter_expression": COMEDIES, "filter_events": 0}, "filter_events"),
         ({"item_exploration_config": {"explorationWeight": "0.3"}}, "does not explore"),
     ],
 )
@@ -168,3 +169,19 @@ def test_a_bad_filter_is_refused_before_anything_starts(
     (tmp_path / "in.json").write_text('{"userId": "1"}\n')
     with pytest.raises(ConfigError, match=message):
         recommend(solution_uri=solution.uri, input_uri=str(tmp_path / "in.json"), output_uri=str(tmp_path / "out"), **options)
+
+
+def test_a_solution_version_of_an_older_release_is_to_be_trained_again(tmp_path: Path) -> None:
+    publish_solution(str(tmp_path / "solution"))
+    folder = StepFolder(str(tmp_path / "solution"))
+    manifest = folder.require("solution_version")
+    older = {name: fact for name, fact in manifest.facts.items() if name not in ("event_types", "schemas", "attributes")}
+    folder.publish("solution_version", "1" * 64, {}, [], manifest.files, {}, older)
+    (tmp_path / "in.json").write_text('{"userId": "1"}\n')
+    with pytest.raises(ConfigError, match="Train it again"):
+        recommend(
+            solution_uri=folder.uri,
+            input_uri=str(tmp_path / "in.json"),
+            output_uri=str(tmp_path / "out"),
+            filter_expression=NOT_BOUGHT,
+        )
