@@ -203,12 +203,13 @@ def _check_items(order: FitOrder, staged: Staged) -> dict[str, Any]:
     Raises:
         DataError: It has no attributes, where users of attributes are asked for.
     """
+    schema, parsed = pq.read_schema(staged.catalogue), order.hyperparameters
     if recipe_for(order.recipe).line_kind == "attribute_users":
-        attribute_columns(pq.read_schema(staged.catalogue), staged.manifest.facts)
-    parsed, catalogue = order.hyperparameters, staged.catalogue_table()
-    if not isinstance(parsed, ColdstartHyperparameters) or columns.CREATION_TIMESTAMP not in catalogue.column_names:
+        attribute_columns(schema, staged.manifest.facts)
+    if not isinstance(parsed, ColdstartHyperparameters) or columns.CREATION_TIMESTAMP not in schema.names:
         return {}
-    num_events, created = (catalogue[name].to_numpy() for name in (columns.NUM_EVENTS, columns.CREATION_TIMESTAMP))
+    names = [columns.NUM_EVENTS, columns.CREATION_TIMESTAMP]
+    num_events, created = (column.to_numpy() for column in staged.catalogue_table(names).columns)
     cold = int(cold_items(num_events, created, parsed, int(time.time())).sum())
     if not FEWEST <= cold <= MOST:
         print(f"train: {cold:,} cold items; Personalize trains this recipe with {FEWEST} to {MOST:,}", file=sys.stderr)
