@@ -30,6 +30,7 @@ JOBS = {
     "filter": "Say what a filter expression means, or where it is wrong; try it on a solution version.",
     "export": "Write a validated dataset as CSV files that can be imported again.",
     "delete-users": "Take users out of all that the platform wrote.",
+    "gc": "Remove what killed runs left and nobody reads.",
     "compare": "Say how alike two batch outputs are, Personalize's or ours.",
     "recipes": "List every recipe with its hyperparameters, defaults and ranges.",
     "demo": "Run a night on real grocery purchases, on this machine, and show what came out.",

@@ -10,7 +10,7 @@ import stat
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -109,15 +109,17 @@ class LocalStore:
             with local_errors(uri):
                 Path(uri).unlink(missing_ok=True)
 
-    def abort_uploads(self, uri: str, before: datetime) -> int:
-        """Remove temporary files that a killed run left in the folder of `uri` and below."""
-        folder, dropped = Path(uri if uri.endswith("/") else os.path.dirname(uri)), 0
+    def uploads(self, uri: str, before: datetime) -> Sequence[StoredFile]:
+        """Temporary files that a killed run left in the folder of `uri` and below."""
+        folder = Path(uri if uri.endswith("/") else os.path.dirname(uri))
         with local_errors(uri):
-            for path in folder.rglob(".hrnn-*.tmp") if folder.is_dir() else ():
-                if path.stat().st_mtime < before.timestamp():
-                    path.unlink(missing_ok=True)
-                    dropped += 1
-        return dropped
+            found = [_stored(str(path)) for path in (folder.rglob(".hrnn-*.tmp") if folder.is_dir() else ())]
+        return [file for file in found if file is not None and file.modified is not None and file.modified < before]
+
+    def abort_uploads(self, uri: str, before: datetime) -> int:
+        left = self.uploads(uri, before)
+        self.delete(file.uri for file in left)
+        return len(left)
 
     @contextmanager
     def _appearing(self, uri: str) -> Iterator[Path]:
@@ -182,4 +184,6 @@ def _stored(path: str) -> StoredFile | None:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return StoredFile(path, status.st_size, _version(status)) if stat.S_ISREG(status.st_mode) else None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return StoredFile(path, status.st_size, _version(status), datetime.fromtimestamp(status.st_mtime, UTC))

@@ -34,7 +34,7 @@ class S3Store:
         folder = prefix.rpartition("/")[0]
         with s3_errors(uri):
             return [
-                StoredFile(f"s3://{bucket}/{item['Key']}", item["Size"], item["ETag"])
+                StoredFile(f"s3://{bucket}/{item['Key']}", item["Size"], item["ETag"], item["LastModified"])
                 for item in _contents(bucket, prefix)
                 if not item["Key"].endswith("/") and "/." not in "/" + item["Key"][len(folder) :].lstrip("/")
             ]
@@ -43,7 +43,7 @@ class S3Store:
         if not _split(uri)[1]:
             return None  # a bucket is a folder
         head = self._head(uri)
-        return None if head is None else StoredFile(uri, head["ContentLength"], head["ETag"])
+        return None if head is None else StoredFile(uri, head["ContentLength"], head["ETag"], head["LastModified"])
 
     def read(self, uri: str, start: int = 0, end: int | None = None, version: str | None = None) -> bytes:
         if end is not None and end <= start:
@@ -109,6 +109,16 @@ class S3Store:
             bucket, key = _split(uri)
             with s3_errors(uri):
                 ask("delete_object", Bucket=bucket, Key=key)
+
+    def uploads(self, uri: str, before: datetime) -> Sequence[StoredFile]:
+        """Unfinished multipart uploads; `version` is the upload's id."""
+        bucket, prefix = _split(uri)
+        with s3_errors(uri):
+            begun = [upload for upload in _uploads(bucket, prefix) if upload["Initiated"] < before]
+            return [
+                StoredFile(f"s3://{bucket}/{each['Key']}", _sent(bucket, each), each["UploadId"], each["Initiated"])
+                for each in begun
+            ]
 
     def abort_uploads(self, uri: str, before: datetime) -> int:
         bucket, prefix = _split(uri)
@@ -238,3 +248,21 @@ def _uploads(bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
         if not page.get("IsTruncated"):
             return
         more = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+
+def _sent(bucket: str, upload: dict[str, Any]) -> int:
+    """Bytes of the parts that an unfinished upload has."""
+    target = {"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+    sent = 0
+    more: dict[str, int] = {}
+    while True:
+        try:
+            page = ask("list_parts", **target, **more)
+        except ClientError as error:
+            if error_code(error) == "NoSuchUpload":
+                return sent  # completed or dropped meanwhile
+            raise
+        sent += sum(int(part["Size"]) for part in page.get("Parts", []))
+        if not page.get("IsTruncated"):
+            return sent
+        more = {"PartNumberMarker": page["NextPartNumberMarker"]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -17,11 +17,13 @@ class StoredFile:
         uri: Full URI; plain absolute path for local files.
         size: Bytes.
         version: Changes when the bytes change: ETag on S3, size and modification time locally.
+        modified: When it was written; None where that was not asked for. Two looks at one file are equal without it.
     """
 
     uri: str
     size: int
     version: str
+    modified: datetime | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -61,6 +63,9 @@ class Store(Protocol):
 
     def delete(self, uris: Iterable[str]) -> None:
         """Remove files; those that are gone already are no error."""
+
+    def uploads(self, uri: str, before: datetime) -> Sequence[StoredFile]:
+        """Unfinished uploads below `uri` that began before a moment, with their bytes so far; `modified` is when they began."""
 
     def abort_uploads(self, uri: str, before: datetime) -> int:
         """Drop unfinished uploads below `uri` that began before a moment; returns how many."""

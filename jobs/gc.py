@@ -1,0 +1,263 @@
+"""Remove what killed runs left and nobody reads: `hrnn gc`.
+
+Below a workspace only the folders of steps are looked at, `<job>/<name>/<fingerprint>/`; below an output only `_hrnn/` and the
+uploads of `.out` objects. What a manifest names stays, and so does everything younger than the age, which must be longer than
+any run. Files are listed before their manifest is read, so that what a run publishes meanwhile is seen to be named.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, get_args
+
+import typer
+
+from jobs.cli import job_main
+from jobs.recommendation.publication import RECORD_FOLDER
+from jobs.storage import StoredFile, is_s3, join, normalise, store_for
+from jobs.storage.folders import StepFolder
+from schemas.errors import ConfigError, IntegrityError
+from schemas.manifest import MANIFEST_NAME, Manifest
+
+Kind = Literal["upload", "part", "leftover", "unfinished step", "old step"]
+
+LEAST_AGE = timedelta(hours=1)
+_STEP = re.compile(r"(?:validate|sessionize|train|evaluate|recommend|segment)/[^/]+/[0-9a-f]{12}(?=/)")
+_OWN_NAME = re.compile(r"-[0-9a-f]{12}\.\w+$")  # as StepFolder.own makes it
+_TRAINING = re.compile(r"^(?:checkpoints|trials)/")  # what a training needs to go on; nothing once it is published
+_SUMMARY = re.compile(r"/nights/gen-(\d{6,})/summary\.json$")
+_AGE = re.compile(r"([0-9]+)(m|h|d|w)")
+_SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """Something to be removed.
+
+    Attributes:
+        kind: Why.
+        place: URI of the folder of its step, or of its output.
+        files: It, in the order in which it is removed.
+    """
+
+    kind: Kind
+    place: str
+    files: tuple[StoredFile, ...]
+
+
+def gc(
+    *,
+    workspace_uri: str,
+    output_uris: Sequence[str] = (),
+    older_than: timedelta = timedelta(days=7),
+    keep_nights: int | None = None,
+    dry_run: bool = False,
+    now: datetime | None = None,
+) -> dict[str, Any]:
+    """Remove leftovers from a workspace and from the outputs of its nights.
+
+    Args:
+        workspace_uri: Of a dataset group.
+        output_uris: Further folders of batch outputs, beside those to which nights have published.
+        older_than: What is younger stays.
+        keep_nights: Also remove finished steps, but for those of so many newest finished nights and all that these were
+            made of; none goes while a step is at work. None: every finished step stays.
+        dry_run: Only say what would go, on stderr.
+        now: What ages count to; None: this moment.
+
+    Returns:
+        The summary: how many of each kind, files and bytes.
+
+    Raises:
+        ConfigError: The age or the number of nights is out of range.
+        IntegrityError: A manifest or the summary of a night is damaged; then nothing is removed.
+        StorageError: The store refuses.
+    """
+    began = time.monotonic()
+    if older_than < LEAST_AGE:
+        raise ConfigError(
+            "this age is too short: files of runs that are still at work would go",
+            where="--older-than",
+            value=str(older_than),
+            allowed="1h or more, and longer than any run",
+        )
+    if keep_nights is not None and keep_nights < 1:
+        raise ConfigError("at least one night must be kept", where="--keep-nights", value=keep_nights, allowed="1 or more")
+    workspace = normalise(workspace_uri).rstrip("/")
+    before = (now or datetime.now(UTC)) - older_than
+    files = store_for(workspace).list(workspace + "/")
+    nights = _nights(files)
+    outputs = {normalise(uri).rstrip("/") for uri in output_uris}
+    outputs |= {step["folder"].rstrip("/") for night in nights for step in night if step["job"] in {"recommend", "segment"}}
+    found = [*_steps(workspace, files, nights, keep_nights, before), *_uploads(workspace, _STEP, before)]
+    for output in sorted(outputs):  # of temporary files, those in an output below the workspace were found already
+        found += [garbage for garbage in _output(output, before) if garbage.kind != "upload" or not _holds(found, garbage)]
+    for garbage in found:
+        if dry_run:
+            print(*(f"{garbage.kind}: {file.uri} ({file.size:,} bytes)" for file in garbage.files), sep="\n", file=sys.stderr)
+        else:
+            _remove(garbage, before)
+    removed = [file for garbage in found for file in garbage.files]
+    counts = {kind: sum(garbage.kind == kind for garbage in found) for kind in get_args(Kind)}
+    return {
+        "job": "gc",
+        "output": workspace,
+        "dry_run": dry_run,
+        "before": before.isoformat(timespec="seconds"),
+        "outputs": len(outputs),
+        "uploads": counts["upload"],
+        "parts": counts["part"],
+        "leftovers": counts["leftover"],
+        "unfinished_steps": counts["unfinished step"],
+        "old_steps": counts["old step"],
+        "files": len(removed),
+        "bytes": sum(file.size for file in removed),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def parse_age(text: str) -> timedelta:
+    """`30m`, `12h`, `7d` or `2w`.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    match = _AGE.fullmatch(text.strip())
+    if match is None or len(match[1]) > 6:
+        raise ConfigError("this is no age", where="--older-than", value=text, allowed="a number and m, h, d or w, such as 7d")
+    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+
+
+def _nights(files: Iterable[StoredFile]) -> list[list[dict[str, Any]]]:
+    """The records of the steps of every finished night, the newest first."""
+    found = [(int(match[1]), file) for file in files if (match := _SUMMARY.search(file.uri))]
+    return [_records(file.uri) for _, file in sorted(found, key=lambda each: -each[0])]
+
+
+def _records(summary_uri: str) -> list[dict[str, Any]]:
+    try:
+        steps = json.loads(store_for(summary_uri).read(summary_uri))["steps"]
+        return [{"job": step["job"], "folder": normalise(step["folder"])} for step in steps]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise IntegrityError(f"{summary_uri}: damaged record of a night; move it away, then run again.") from None
+
+
+def _steps(
+    workspace: str,
+    files: Sequence[StoredFile],
+    nights: Sequence[Sequence[dict[str, Any]]],
+    keep_nights: int | None,
+    before: datetime,
+) -> Iterator[Garbage]:
+    """Leftovers in the folders of steps, and folders that go as a whole."""
+    of_folder: dict[str, list[StoredFile]] = {}
+    for file in files:
+        if match := _STEP.match(file.uri.removeprefix(workspace + "/")):
+            of_folder.setdefault(join(workspace, match[0]), []).append(file)
+    manifests = {folder: StepFolder(folder).manifest() for folder in of_folder}
+    young = {folder for folder, held in of_folder.items() if not _all_old(held, before)}
+    wanted = {step["folder"].rstrip("/") for night in nights[:keep_nights] for step in night}
+    kept = _with_sources(wanted | young, manifests)
+    working = any(manifests[folder] is None for folder in young)  # a night, which may read any finished step
+    for folder, held in of_folder.items():
+        manifest = manifests[folder]
+        if manifest is None:
+            if folder not in young:
+                yield Garbage("unfinished step", folder, tuple(held))
+        elif keep_nights is not None and nights and not working and folder not in kept:
+            # Without its manifest the step does not exist; a killed run of this job leaves an unfinished step.
+            yield Garbage("old step", folder, tuple(sorted(held, key=lambda file: file.name != MANIFEST_NAME)))
+        else:
+            yield from (Garbage("leftover", folder, (file,)) for file in _leftovers(folder, manifest, held, before))
+
+
+def _with_sources(folders: set[str], manifests: dict[str, Manifest | None]) -> set[str]:
+    """Folders with all that they were made of."""
+    found, ahead = set[str](), list(folders)
+    while ahead:
+        folder = ahead.pop()
+        manifest = manifests.get(folder)
+        if folder not in found and manifest is not None:
+            ahead += [reference.uri.rstrip("/") for reference in manifest.inputs]
+        found.add(folder)
+    return found
+
+
+def _leftovers(folder: str, manifest: Manifest, held: Sequence[StoredFile], before: datetime) -> Iterator[StoredFile]:
+    """Files of a published step that its manifest does not name."""
+    named = {join(folder, entry.path) for entry in manifest.files}
+    unnamed = {file.uri.removeprefix(folder + "/"): file for file in held if file.uri not in named}
+    training = [file for path, file in unnamed.items() if _TRAINING.match(path)]
+    if _all_old(training, before):  # else one goes on from them
+        yield from training
+    for path, file in unnamed.items():
+        if not _TRAINING.match(path) and _OWN_NAME.search(path) and _all_old([file], before):
+            yield file
+
+
+def _output(output: str, before: datetime) -> Iterator[Garbage]:
+    """Parts of answers, and unfinished uploads of answers; never the answers."""
+    record = join(output, RECORD_FOLDER)
+    files = store_for(record).list(record + "/")
+    manifest = StepFolder(record).manifest()
+    named = {join(record, entry.path) for entry in manifest.files} if manifest else set()
+    for file in files:
+        if file.uri not in named and _OWN_NAME.search(file.name) and _all_old([file], before):
+            yield Garbage("part", output, (file,))
+    yield from _uploads(output, re.compile(rf"[^/]+\.out$|{RECORD_FOLDER}/"), before)
+
+
+def _uploads(folder: str, ours: re.Pattern[str], before: datetime) -> Iterator[Garbage]:
+    """Unfinished uploads in our places below a folder; local temporary files bear our name wherever they are."""
+    for file in store_for(folder).uploads(folder + "/", before):
+        if not is_s3(folder) or ours.match(file.uri.removeprefix(folder + "/")):
+            yield Garbage("upload", folder, (file,))
+
+
+def _holds(found: Sequence[Garbage], garbage: Garbage) -> bool:
+    return any(garbage.files == each.files for each in found)
+
+
+def _all_old(files: Iterable[StoredFile], before: datetime) -> bool:
+    return all(file.modified is not None and file.modified < before for file in files)
+
+
+def _remove(garbage: Garbage, before: datetime) -> None:
+    """Remove it; but a step that somebody has begun again meanwhile stays."""
+    store = store_for(garbage.place)
+    if garbage.kind == "upload":
+        store.abort_uploads(garbage.files[0].uri, before)
+    elif garbage.kind != "unfinished step" or _all_old(store.list(garbage.place + "/"), before):
+        store.delete(file.uri for file in garbage.files)
+
+
+def run(
+    workspace: Annotated[str, typer.Option(help="Workspace of a dataset group: s3://…, file://… or a path.", metavar="URI")],
+    output: Annotated[
+        list[str] | None,
+        typer.Option(help="A folder of .out files that no night of the workspace published; may be repeated.", metavar="URI"),
+    ] = None,
+    older_than: Annotated[str, typer.Option(help="What is younger stays: 12h, 7d, 2w; longer than any run.")] = "7d",
+    keep_nights: Annotated[
+        int | None, typer.Option(min=1, help="Also remove steps that none of so many newest nights is made of.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go, on stderr.")] = False,
+) -> dict[str, Any]:
+    """Remove what killed runs left: parts, unfinished uploads, files that no manifest names, steps that never finished."""
+    return gc(
+        workspace_uri=workspace,
+        output_uris=output or [],
+        older_than=parse_age(older_than),
+        keep_nights=keep_nights,
+        dry_run=dry_run,
+    )
+
+
+if __name__ == "__main__":
+    job_main("gc", run)
