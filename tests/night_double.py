@@ -25,12 +25,15 @@ METRICS = (
 NDCG = "normalized_discounted_cumulative_gain_at_25"
 
 
-def measured(model: float = 0.3, popularity: float = 0.1, personal: float = 0.2, error: float = 0.01) -> dict[str, Any]:
-    """metrics.json in which all metrics of a row are equal."""
+def measured(
+    model: float = 0.3, popularity: float = 0.1, personal: float = 0.2, error: float = 0.01, recipe: str = "aws-hrnn"
+) -> dict[str, Any]:
+    """metrics.json in which all metrics of a row are equal, and the recipe."""
     rows = {"model": model, "popularity": popularity, "personal popularity": personal}
     table = {name: dict.fromkeys(METRICS, value) for name, value in rows.items()}
     gain = {name: {"difference": model - value, "standard_error": error} for name, value in list(rows.items())[1:]}
-    return {"metrics": table["model"], "table": table, "test_users": 40, "truth_events": 90, f"gain_in_{NDCG}": gain}
+    counts = {"test_users": 40, "truth_events": 90}
+    return {"recipe": recipe, "metrics": table["model"], "table": table, **counts, f"gain_in_{NDCG}": gain}
 
 
 class Jobs:
@@ -145,6 +148,7 @@ def sample_page(title: str = "Bananas, 40 LB") -> NightPage:
         explanation="How high.",
         columns=columns,
         metrics=rows,
+        segments=("fans: few.",),
         solutions=(
             SolutionPart(
                 name="for-you",

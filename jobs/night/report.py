@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from jobs.night.histories import Histories, read_histories, three_users
 from jobs.night.plan import PUBLISHING
-from jobs.night.wording import counts_text, metric_table, seconds_text, verdict
+from jobs.night.wording import counts_text, metric_table, seconds_text, segment_sentences, verdict
 from jobs.pages.night import NightPage, SolutionPart, StepPart
 from jobs.pages.plots import Plot, bar_plot, day_plot, line_plot
 from jobs.storage.folders import StepFolder, scratch_folder
@@ -60,6 +60,7 @@ def night_page(summary: dict[str, Any], out_uris: Sequence[str]) -> NightPage:
             explanation=_EXPLANATION,
             columns=columns,
             metrics=metrics,
+            segments=segment_sentences(summary["solutions"]),
             solutions=tuple(
                 _solution_part(name, found["recipe"], StepFolder(steps["train", name]["folder"]), summary["output"])
                 for name, found in summary["solutions"].items()

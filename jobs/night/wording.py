@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jobs.pages.night import MetricRow, Verdict
+from schemas.recipes import RECIPES
 
 MODEL, POPULARITY, PERSONAL = "model", "popularity", "personal popularity"
 HEADLINE = "normalized_discounted_cumulative_gain_at_25"
@@ -36,11 +37,12 @@ def counts_text(job: str, counts: dict[str, Any]) -> str:
 
 
 def metric_table(solutions: dict[str, dict[str, Any]]) -> tuple[tuple[str, ...], tuple[MetricRow, ...]]:
-    """Columns (every solution, popularity, personal popularity, the best other baseline) and rows of the metrics.
+    """Columns (every solution that makes lists, popularity, personal popularity, the best other baseline) and their metrics.
 
     Args:
-        solutions: Name -> its metrics.json. The baselines shown are those of the solution that has most of them.
+        solutions: Name -> its metrics.json and "recipe". The baselines shown are those of the solution that has most of them.
     """
+    solutions = _of_lists(solutions)
     first = max(solutions.values(), key=lambda found: len(found["table"]))["table"]
     columns = {name: found["table"][MODEL] for name, found in solutions.items()}
     others = [name for name in _baselines(first) if name not in (POPULARITY, PERSONAL)]
@@ -50,6 +52,28 @@ def metric_table(solutions: dict[str, dict[str, Any]]) -> tuple[tuple[str, ...],
         values = tuple(column[key] for column in columns.values())
         rows.append(MetricRow(name=name, values=values, best=values.index(max(values))))
     return tuple(columns), tuple(rows)
+
+
+def segment_sentences(solutions: dict[str, dict[str, Any]]) -> tuple[str, ...]:
+    """What is said of each solution that makes segments: other users are hidden from it, so it stands in no table of lists."""
+    told = []
+    for name, found in solutions.items():
+        if _makes_segments(found) and "recall_at_1_percent" in found["metrics"]:
+            hits, recall = (found["metrics"][f"{figure}_at_1_percent"] for figure in ("hits", "recall"))
+            told.append(
+                f"{name}: of the users who took an item next, {100 * recall:.1f} % are in the first hundredth of its segment; "
+                f"{hits:.2f} users an item, on average."
+            )
+    return tuple(told)
+
+
+def _makes_segments(solution: dict[str, Any]) -> bool:
+    return RECIPES[solution["recipe"]].recipe_type == "USER_SEGMENTATION"
+
+
+def _of_lists(solutions: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The solutions that make lists; all where none does."""
+    return {name: found for name, found in solutions.items() if not _makes_segments(found)} or solutions
 
 
 def _baselines(table: dict[str, dict[str, float]]) -> list[str]:
@@ -63,6 +87,7 @@ def verdict(solutions: dict[str, dict[str, Any]]) -> Verdict:
     Args:
         solutions: Name -> its metrics.json and "recipe".
     """
+    solutions = _of_lists(solutions)
     name = max(solutions, key=lambda each: float(solutions[each]["table"][MODEL][HEADLINE]))
     found = solutions[name]
     if not found["test_users"]:
@@ -108,7 +133,8 @@ def night_lines(summary: dict[str, Any]) -> list[str]:
     columns, rows = metric_table(summary["solutions"])
     table = [("metric", *columns), *((row.name, *(f"{value:.4f}" for value in row.values)) for row in rows)]
     said = verdict(summary["solutions"])
-    told = [f"{said.word}. {said.sentence}", said.detail, f"Page: {summary['report']}"]
+    segments = segment_sentences(summary["solutions"])
+    told = [f"{said.word}. {said.sentence}", said.detail, *segments, f"Page: {summary['report']}"]
     return [*lines, "", *terminal_table(table, set(range(1, len(columns) + 1))), "", *told, ""]
 
 

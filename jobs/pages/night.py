@@ -97,6 +97,7 @@ class NightPage:
         explanation: How to read the metrics.
         columns: Of the metric table: solutions, then baselines.
         metrics: Its rows.
+        segments: A sentence for each solution that makes segments.
         solutions: Recipes and curves.
         plots: Of the data.
         users: Some users with their lists; may be empty.
@@ -114,6 +115,7 @@ class NightPage:
     explanation: str
     columns: tuple[str, ...]
     metrics: tuple[MetricRow, ...]
+    segments: tuple[str, ...]
     solutions: tuple[SolutionPart, ...]
     plots: tuple[Plot, ...]
     users: tuple[UserPart, ...]

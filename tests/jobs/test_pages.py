@@ -15,7 +15,7 @@ from published_versions import publish_untrained
 from small_sequences import sequences_of
 
 from jobs.night.report import _length_bars, page_link
-from jobs.night.wording import metric_table, terminal_table, verdict
+from jobs.night.wording import metric_table, segment_sentences, terminal_table, verdict
 from jobs.pages.axes import day_axis, linear_axis, log_axis, short_number
 from jobs.pages.night import night_html
 from jobs.pages.plots import MOST_POINTS, Plot, bar_plot, day_plot, line_plot
@@ -172,6 +172,17 @@ def test_solutions_stand_beside_the_baselines() -> None:
     assert rows[0].name == "NDCG@25"
     assert (rows[0].values, rows[0].best) == ((0.3, 0.4, 0.1, 0.2), 1)
     assert NDCG in measured()["metrics"]
+
+
+def test_solutions_that_make_segments_stand_in_no_table_of_lists() -> None:
+    fans = measured(0.9, recipe="aws-item-affinity")
+    fans["metrics"] = {"coverage": 0.5, "hits_at_1_percent": 3.22, "recall_at_1_percent": 0.1958}
+    solutions = {"fans": fans, "lists": measured(0.3)}
+    assert metric_table(solutions)[0] == ("lists", "popularity", "personal popularity")
+    assert verdict(solutions).sentence.startswith("lists")
+    (sentence,) = segment_sentences(solutions)
+    assert sentence.startswith("fans: of the users who took an item next, 19.6 %")
+    assert metric_table({"fans": fans})[0] == ("fans", "popularity", "personal popularity")
 
 
 def test_a_terminal_table_lines_up() -> None:
