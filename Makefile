@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test check format lock bench-sessionize bench-validate bench-train bench-scale bench-quality bench-recommend fuzz chaos doctor
+.PHONY: help setup demo test check format lock bench-sessionize bench-validate bench-train bench-scale bench-quality bench-recommend fuzz chaos chaos-recommend doctor
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -52,3 +52,6 @@ bench-quality: setup  ## aws-hrnn beside its peers on real data, three seeds
 
 chaos: setup  ## SIGKILL a night at random moments, and compare
 	@$(BIN)/python tests/chaos.py
+
+chaos-recommend: setup  ## SIGKILL batch inference and segments at random moments, on one machine and a cluster
+	@$(BIN)/python tests/recommend_kills.py

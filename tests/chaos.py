@@ -17,8 +17,9 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from chaos_night import BUCKET, Broken, Night, Place
+from chaos_night import OUT, Night
 from fault_proxy import Rule
+from killed_run import BUCKET, Broken, Place
 from small_shop import write_shop
 
 from jobs.local_s3 import local_s3
@@ -44,15 +45,17 @@ def chaos(kills: int, seed: int, folder: Path, lines: int) -> None:
         calm = stack.enter_context(Night(place, "calm"))
         calm.begin()
         seconds = calm.finish()
-        place.whole = calm.output()
-        assert place.whole, "the undisturbed night has no output"
-        print(f"undisturbed: {seconds:.1f} s, {len(calm.proxy.log)} requests, .out of {len(place.whole):,} bytes", flush=True)
+        whole = calm.whole = calm.outputs()
+        assert whole[OUT], "the undisturbed night has no output"
+        print(f"undisturbed: {seconds:.1f} s, {len(calm.proxy.log)} requests, .out of {len(whole[OUT]):,} bytes", flush=True)
         for number in itertools.count(1):
             if kills <= 0:
                 break
             with Night(place, f"wild-{number}") as night:
+                night.whole = calm.whole
                 kills -= _disturb(night, calm, min(kills, 3), seconds, dice)
         with Night(place, "faulty", FAULTS, seed) as night:
+            night.whole = calm.whole
             _run_until_done(night, calm)
         if left := place.unfinished_uploads():
             raise Broken(f"unfinished uploads are left: {left}")
@@ -70,7 +73,8 @@ def _disturb(night: Night, calm: Night, kills: int, seconds: float, dice: random
             break
         if status is not None:
             raise Broken(f"{night.name}: ended with {status}; its last words:\n{night.said()[-3000:]}")
-        step = night.kill()
+        step = (night.steps() or ["before the first step"])[-1]
+        night.kill()
         uploads = len(night.place.unfinished_uploads())
         print(f"{night.name}: killed after {moment}, in {step}; unfinished uploads: {uploads}", flush=True)
     else:
@@ -118,7 +122,7 @@ def _run_until_done(night: Night, calm: Night) -> None:
 
 
 def _compare(night: Night, calm: Night) -> None:
-    if night.output() != night.place.whole:
+    if night.outputs() != calm.whole:
         raise Broken(f"{night.name}: its .out differs from the undisturbed night's")
     extra, missing = set(night.layout()) - set(calm.layout()), set(calm.layout()) - set(night.layout())
     if extra or missing:
