@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs.cli import job_main
+from jobs.recommendation.explaining import Sources
 from jobs.recommendation.inputs import check_places, cut, input_files
 from jobs.recommendation.options import Options, parse_exploration, read_options
 from jobs.recommendation.parts import Part
@@ -32,6 +33,7 @@ def recommend(
     extended_filters: bool = False,
     filter_events: int = 100,
     item_exploration_config: Mapping[str, Any] | None = None,
+    explain: bool = False,
     master: str | None = None,
     before_publication: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
@@ -52,6 +54,7 @@ def recommend(
         filter_events: How many of a user's newest events of each type a filter looks at.
         item_exploration_config: Personalize's explorationWeight and explorationItemAgeCutOff, as numbers or texts, for
             aws-user-personalization; None: the solution's hyperparameters.
+        explain: Each good line says why its items are listed (docs/batch.md); for recipes of users and of lists to be ranked.
         master: Spark master; None: what spark-submit set, else this machine's cores.
         before_publication: Called when all answers are ready and none is visible; what it raises keeps them so.
 
@@ -67,7 +70,9 @@ def recommend(
     began, now = time.monotonic(), datetime.now(UTC)
     solution_folder = StepFolder(solution_uri)
     manifest = solution_folder.require("solution_version")
-    options = read_options(manifest, num_results, filter_expression, extended_filters, filter_events, item_exploration_config)
+    options = read_options(
+        manifest, num_results, filter_expression, extended_filters, filter_events, item_exploration_config, explain
+    )
     files = input_files(input_uri)
     output = normalise(output_uri).rstrip("/")
     check_places(files, input_uri, output)
@@ -77,12 +82,13 @@ def recommend(
     done = record.manifest()
     if done is not None and done.fingerprint == identity and still_there(output, done):
         return _summary(output, done, began, skipped=True)
-    parts = _answered(files, Solution.of(solution_folder, manifest), options, record, master)
+    sources = Sources.of(manifest) if options.explain and manifest.facts["dimension"] else None
+    parts = _answered(files, Solution.of(solution_folder, manifest), options, sources, record, master)
     if before_publication is not None:
         before_publication()
     drop_leftovers(output, files, now)
     outputs = [assemble(output, file, of_file) for file, of_file in zip(files, parts, strict=True)]
-    finish(output, (part for of_file in parts for part in of_file))
+    finish(output)
     totals = {name: sum(row[name] for row in outputs) for name in ("lines", "errors", "unknown_users")}
     published = record.publish(
         "batch_inference",
@@ -97,14 +103,26 @@ def recommend(
 
 
 def _answered(
-    files: list[StoredFile], solution: Solution, options: Options, record: StepFolder, master: str | None
+    files: list[StoredFile],
+    solution: Solution,
+    options: Options,
+    sources: Sources | None,
+    record: StepFolder,
+    master: str | None,
 ) -> list[list[Part]]:
     """The parts of every file, in order; Spark is not started for files that are all empty."""
     answered: list[list[Part]] = [[] for _ in files]
     if any(file.size for file in files):
         spark = spark_session(master)
-        splits = tuple(cut(files, spark.sparkContext.defaultParallelism))
-        work = Work(solution=solution, options=options, splits=splits, parts_uri=join(record.uri, "parts"), token=record.token)
+        splits = tuple(cut(files, spark.sparkContext.defaultParallelism, smallest=sources is not None))
+        work = Work(
+            solution=solution,
+            options=options,
+            sources=sources,
+            splits=splits,
+            parts_uri=join(record.uri, "parts"),
+            token=record.token,
+        )
         for part in answer(spark, work):
             answered[splits[part.split].file_number].append(part)
     return answered
@@ -137,6 +155,7 @@ def run(
     item_exploration_config: Annotated[
         str | None, typer.Option(help='JSON: {"explorationWeight": "0.3", "explorationItemAgeCutOff": "30"}.')
     ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say why each item is listed; much slower.")] = False,
     master: Annotated[str | None, typer.Option(help="Spark master, such as spark://host:7077, yarn or local[4].")] = None,
 ) -> dict[str, Any]:
     """Answer batch input lines in Personalize's format: <input file name>.out for each input file, and _CHECK."""
@@ -149,6 +168,7 @@ def run(
         extended_filters=extended_filters,
         filter_events=filter_events,
         item_exploration_config=None if item_exploration_config is None else parse_exploration(item_exploration_config),
+        explain=explain,
         master=master,
     )
 

@@ -96,7 +96,7 @@ def segment(
         before_publication()
     drop_leftovers(output, files, now)
     outputs = [assemble(output, file, of_file) for file, of_file in zip(files, parts, strict=True)]
-    finish(output, (part for of_file in parts for part in of_file))
+    finish(output)
     totals = {name: sum(row[name] for row in outputs) for name in ("lines", "errors")}
     published = record.publish(
         "batch_segment",

@@ -7,7 +7,7 @@ sees that nothing is left to do. A killed run leaves parts there, which nobody r
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -69,8 +69,11 @@ def _sha256(stored: StoredFile) -> str:
     return digest.hexdigest()
 
 
-def finish(output: str, parts: Iterable[Part]) -> None:
-    """Write the sign that all answers are there, and remove the parts they were made of."""
+def finish(output: str) -> None:
+    """Write the sign that all answers are there, and remove the parts they were made of, with those that nobody will read.
+
+    All of them go before the record is published: a run that is killed later finds nothing left to do.
+    """
     store = store_for(output)
     store.write(join(output, CHECK), b"")
-    store.delete(part.uri for part in parts)
+    store.delete(file.uri for file in store.list(join(output, RECORD_FOLDER, "parts") + "/"))
