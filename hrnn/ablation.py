@@ -46,7 +46,13 @@ class Ablations:
     groups: list[list[Group]]
 
 
-def ablations(sequences: Sequences, user_rows: Rows, by: By, also: Sequence[Rows] | None = None) -> Ablations:
+def ablations(
+    sequences: Sequences,
+    user_rows: Rows,
+    by: By,
+    also: Sequence[Rows] | None = None,
+    most_groups: int | None = None,
+) -> Ablations:
     """Take away, one after the other, each group of events that has one among the user's MOST_GROUPING_EVENTS latest.
 
     A session goes on without the event that began it. Sessions that lose all events leave no trace.
@@ -56,6 +62,7 @@ def ablations(sequences: Sequences, user_rows: Rows, by: By, also: Sequence[Rows
         user_rows: int64 [B], of users with an event at least.
         by: What makes events a group: the same item, the same session, or nothing but being the same event.
         also: Items of each of the B users whose latest event makes a group too, however long ago it is.
+        most_groups: Only so many groups, those with the latest events; None: all.
     """
     offsets, positions = sequences.event_positions(user_rows)
     kept: list[Rows] = []
@@ -67,7 +74,7 @@ def ablations(sequences: Sequences, user_rows: Rows, by: By, also: Sequence[Rows
         items = np.asarray(sequences.item_rows[mine])
         session = np.cumsum(sequences.session_starts[mine])
         key = np.asarray(items if by == "item" else session if by == "session" else np.arange(len(mine)), dtype=np.int64)
-        chosen = _chosen(key[::-1], items[::-1], np.empty(0, dtype=np.int64) if also is None else also[user])
+        chosen = _chosen(key[::-1], items[::-1], np.empty(0, dtype=np.int64) if also is None else also[user])[:most_groups]
         groups.append([])
         for alive in [np.ones(len(mine), dtype=np.bool_), *(key != each for each in chosen)]:
             kept.append(mine[alive])

@@ -151,6 +151,23 @@ def cache_shards(shards: Iterable[tuple[Path, int, int, int]], num_items: int, f
     (folder / _READY).write_text(json.dumps({"num_items": num_items}))
 
 
+def load_shard(path: Path, first_user_row: int, num_users: int, num_events: int, num_items: int) -> Sequences:
+    """One Parquet shard alone, in memory; its first user has row 0.
+
+    Raises:
+        DataError: Its rows are not those that its manifest promises.
+    """
+    table = pq.read_table(path, columns=[columns.USER_ROW, *(column for column, _ in _STORED.values())])
+    user_rows = table[columns.USER_ROW].to_numpy()
+    _check_shard(path, user_rows, first_user_row, num_users, num_events)
+    lengths = np.bincount(user_rows - first_user_row, minlength=num_users)
+    arrays: dict[str, Any] = {
+        name: table[column].to_numpy(zero_copy_only=False).astype(kind) for name, (column, kind) in _STORED.items()
+    }
+    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+    return Sequences(offsets, **arrays, num_items=num_items)
+
+
 def _check_shard(path: Path, user_rows: Rows, first_user_row: int, users: int, events: int) -> None:
     in_order = bool((np.diff(user_rows) >= 0).all()) if len(user_rows) else True
     inside = len(user_rows) == 0 or (user_rows[0] >= first_user_row and user_rows[-1] < first_user_row + users)

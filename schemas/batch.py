@@ -40,6 +40,7 @@ _SHOWN_CHARACTERS = 1000  # of an input line that can't be given back as JSON
 _SHOWN_NAME = 60  # characters of a name that is not allowed
 
 SEGMENTS: frozenset[LineKind] = frozenset({"item_users", "attribute_users"})
+EXPLAINED: frozenset[LineKind] = frozenset({"user", "ranking"})  # lines whose answers can have explanations
 EXAMPLES: dict[LineKind, str] = {
     "user": '{"userId": "…"}',
     "ranking": '{"userId": "…", "itemList": ["…", "…"]}',

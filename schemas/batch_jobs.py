@@ -58,6 +58,9 @@ class BatchInference(_BatchJob):
     exploration: Exploration | None = Field(
         default=None, description="how new items are explored; absent: as the solution's hyperparameters say"
     )
+    explain: Annotated[bool, Field(strict=True)] = Field(
+        default=False, description="say in every line why its items are listed; much slower"
+    )
 
 
 class BatchSegment(_BatchJob):

@@ -30,7 +30,7 @@ from schemas.config_errors import NAME_RULE, config_error
 from schemas.errors import ConfigError
 from schemas.filters import Filter, check_recipe, parse_filter
 from schemas.quotas import Quotas
-from schemas.recipes import parse_hyperparameters, recipe_for
+from schemas.recipes import check_explained, parse_hyperparameters, recipe_for
 from schemas.solutions import Count, Section, Solution
 
 DatasetName = Literal["interactions", "items", "users"]
@@ -231,6 +231,8 @@ def _check_batch(config: NightlyConfig, job: BatchInference | BatchSegment, wher
         raise ConfigError(
             f"{recipe.name} explores nothing", where=f"{where}.exploration", allowed="a solution of aws-user-personalization"
         )
+    if isinstance(job, BatchInference) and job.explain:
+        check_explained(recipe, f"{where}.explain")
     if job.filter is not None:
         check_recipe(config.filter_of(job, f"{where}.filter"), recipe)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from schemas.batch import LineKind
+from schemas.batch import EXPLAINED, LineKind
 from schemas.errors import ConfigError
 from schemas.hyperparameters import Hyperparameters, parameter
 
@@ -125,6 +125,18 @@ class SegmentHyperparameters(Hyperparameters):
 
 # What HRNN calls hyperparameters that a recipe knows under another name.
 _HRNN_NAMES = {"item_id_hidden_dim": "hidden_dimension", "apply_recency_bias": "recency_mask"}
+
+
+def check_explained(recipe: Recipe, where: str) -> None:
+    """See that the answers of a recipe can have explanations.
+
+    Raises:
+        ConfigError: They can't.
+    """
+    if recipe.line_kind not in EXPLAINED:
+        raise ConfigError(
+            f"{recipe.name} can't explain its answers", where=where, value=True, allowed="recipes of users and of ranked lists"
+        )
 
 
 def _check_percentiles(parsed: Hyperparameters, name: str, noun: str, where: str) -> None:

@@ -68,10 +68,11 @@ def publish_sequences(
     event_types: tuple[str, ...] = ("x",),
     genres: list[str] | None = None,
     created: list[int] | None = None,
+    user_ids: list[str] | None = None,
 ) -> str:
     """Write a sequences folder as `hrnn sessionize` does; users are called "user 0", items "item 0", and so on.
 
-    `genres` makes a column GENRES of the items, `created` CREATION_TIMESTAMP.
+    `genres` makes a column GENRES of the items, `created` CREATION_TIMESTAMP; `user_ids` are other names.
     """
     folder, local = StepFolder(uri), scratch / "part.parquet"
     users = np.repeat(np.arange(sequences.num_users), np.diff(sequences.user_offsets))
@@ -89,7 +90,8 @@ def publish_sequences(
         pq.write_table(pa.table(events), local)
         files.append(folder.put_file(local, folder.own(f"shards/part-{number:05d}.parquet")))
         rows = np.arange(first, last)
-        pq.write_table(pa.table({columns.USER_ID: [f"user {row}" for row in rows], columns.USER_ROW: rows}), local)
+        names = user_ids[first:last] if user_ids else [f"user {row}" for row in rows]
+        pq.write_table(pa.table({columns.USER_ID: names, columns.USER_ROW: rows}), local)
         files.append(folder.put_file(local, folder.own(f"users/part-{number:05d}.parquet")))
         shards.append(
             {
@@ -101,12 +103,15 @@ def publish_sequences(
                 "num_sessions": int(sequences.session_starts[part].sum()),
             }
         )
+    last_times = np.zeros(sequences.num_items, dtype=np.int64)
+    np.maximum.at(last_times, sequences.item_rows, sequences.timestamps)
     pairs = np.unique(users * sequences.num_items + sequences.item_rows)
     catalogue = {
         columns.ITEM_ID: [f"item {row}" for row in range(sequences.num_items)],
         columns.ITEM_ROW: np.arange(sequences.num_items),
         columns.NUM_EVENTS: np.bincount(sequences.item_rows, minlength=sequences.num_items),
         columns.NUM_USERS: np.bincount(pairs % sequences.num_items, minlength=sequences.num_items),
+        columns.LAST_TIME: last_times,
     }
     told = {"GENRES": genres, columns.CREATION_TIMESTAMP: created}
     pq.write_table(pa.table(catalogue | {name: values for name, values in told.items() if values}), local)

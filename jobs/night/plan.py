@@ -211,6 +211,8 @@ def _batch(
         arguments |= {"filter_expression": job.filter, "extended_filters": extended, "filter_events": events}
     if isinstance(job, BatchInference) and job.exploration is not None:
         arguments["item_exploration_config"] = job.exploration.as_personalize()
+    if isinstance(job, BatchInference) and job.explain:
+        arguments["explain"] = True
     train = trains[job.solution]
     files = input_files(source)
     check_places(files, source, output.rstrip("/"))

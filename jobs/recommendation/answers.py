@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +13,12 @@ from hrnn.splits import ranges
 Items = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
 
+MOST_REASONS = 3  # past items that are told of a place
+REASON_UNITS = 10_000  # shares in reasons are whole numbers of ten-thousandths
+REASON_NUMBERS = 2 + 2 * MOST_REASONS
+# Of popular items that everybody gets: popularity's share, not explored, no past items (rows, then shares).
+POPULAR = np.array([REASON_UNITS, 0, *[-1] * MOST_REASONS, *[0] * MOST_REASONS], np.int32)
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -22,11 +28,14 @@ class Answers:
         offsets: int64 [n + 1]; line i's are [offsets[i], offsets[i + 1]) of the other two.
         entries: int32, best first: item rows, or places in the line's list; -1 behind the last one.
         scores: int32, in ten-millionths, falling.
+        reasons: int32 [entries, REASON_NUMBERS], where they are asked for: the share of popularity, 1 where the place was
+            explored, catalogue rows of past items, the strongest first (-1 behind the last), and their shares.
     """
 
     offsets: Rows
     entries: Items
     scores: Items
+    reasons: Items | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -49,10 +58,18 @@ class Answers:
     def part(self, start: int, end: int) -> Answers:
         """The answers to lines [start, end)."""
         offsets = self.offsets[start : end + 1]
-        return Answers(offsets - offsets[0], self.entries[offsets[0] : offsets[-1]], self.scores[offsets[0] : offsets[-1]])
+        some = slice(offsets[0], offsets[-1])
+        reasons = None if self.reasons is None else self.reasons[some]
+        return Answers(offsets - offsets[0], self.entries[some], self.scores[some], reasons)
+
+    def as_popular(self) -> Answers:
+        """The same answers, each place with the reason that popular items have."""
+        return replace(self, reasons=np.tile(POPULAR, (len(self.entries), 1)))
 
     def put(self, places: Rows, others: Answers) -> None:
-        """Fill in the answers to some lines, of the same widths."""
+        """Fill in the answers to some lines, of the same widths; reasons where both have them."""
+        if self.reasons is not None and others.reasons is not None:
+            self.reasons[ranges(self.offsets[places], np.diff(self.offsets)[places])] = others.reasons
         if (width := self._width()) is not None:
             self.entries.reshape(-1, width)[places] = others.entries.reshape(-1, width)
             self.scores.reshape(-1, width)[places] = others.scores.reshape(-1, width)
@@ -64,8 +81,8 @@ class Answers:
         """The answers to some lines."""
         taken = Answers.none(np.diff(self.offsets)[places])
         at = ranges(self.offsets[places], np.diff(taken.offsets))
-        taken.entries[:], taken.scores[:] = self.entries[at], self.scores[at]
-        return taken
+        reasons = None if self.reasons is None else self.reasons[at]
+        return Answers(taken.offsets, self.entries[at], self.scores[at], reasons)
 
     def as_lists(self, plain_score: int, unit: int) -> tuple[list[list[int]], list[list[int]], list[list[float]], list[int]]:
         """Of every line, without those of -1: entries, scores, scores as fractions, how many of them come to `plain_score`."""

@@ -88,10 +88,13 @@ def check_places(files: Sequence[StoredFile], input_uri: str, output: str) -> No
         )
 
 
-def cut(files: Sequence[StoredFile], parallelism: int) -> list[Split]:
-    """Splits of all files: small enough that every core has several, if the input is large enough for that."""
+def cut(files: Sequence[StoredFile], parallelism: int, *, smallest: bool = False) -> list[Split]:
+    """Splits of all files: small enough that every core has several, if the input is large enough for that.
+
+    Where `smallest`, they are as small as they come, however many cores there are: for answers that take more room.
+    """
     total = sum(file.size for file in files)
-    size = min(_MOST_SPLIT_BYTES, max(_LEAST_SPLIT_BYTES, total // (4 * max(1, parallelism))))
+    size = min(_MOST_SPLIT_BYTES, max(_LEAST_SPLIT_BYTES, 0 if smallest else total // (4 * max(1, parallelism))))
     ranges = [(number, file, start) for number, file in enumerate(files) for start in range(0, file.size, size)]
     return [
         Split(number=number, file=file, file_number=file_number, start=start, end=min(start + size, file.size))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from jobs.recommendation.answers import Answers
+from jobs.recommendation.answers import MOST_REASONS, POPULAR, REASON_UNITS, Answers
 from schemas.batch import (
     MOST_ID_CHARACTERS,
     MOST_LINE_BYTES,
@@ -135,11 +135,12 @@ class LineWriter:
     Args:
         item_ids: Ids of the items that may be recommended, by item row.
         has_scores: Whether the recipe writes scores.
+        explained: Whether lines have explanations; answers without reasons are popular items.
     """
 
-    def __init__(self, item_ids: Sequence[str], has_scores: bool) -> None:
+    def __init__(self, item_ids: Sequence[str], has_scores: bool, explained: bool = False) -> None:
         self._ids = [orjson.dumps(item_id) for item_id in item_ids]
-        self._has_scores = has_scores
+        self._has_scores, self._explained = has_scores, explained
 
     def output_lines(self, requests: Requests, answers: Answers) -> Iterator[bytes]:
         """One output line for each line of `requests`, in order, each with its line feed.
@@ -158,7 +159,8 @@ class LineWriter:
     def _outputs(self, requests: Requests, answers: Answers) -> Iterator[bytes]:
         """The members of each request's `output`, some lines at a time: as Python's lists, numbers take much memory."""
         for start in range(0, len(answers), _LINES_AT_ONCE):
-            entries, units, values, plain = answers.part(start, start + _LINES_AT_ONCE).as_lists(_PLAIN_SCORE, SCORE_UNITS)
+            some = answers.part(start, start + _LINES_AT_ONCE)
+            entries, units, values, plain = some.as_lists(_PLAIN_SCORE, SCORE_UNITS)
             if requests.item_lists:
                 lists = requests.item_lists[start : start + _LINES_AT_ONCE]
                 items = (
@@ -167,11 +169,30 @@ class LineWriter:
                 )
             else:
                 items = (b'"recommendedItems":[%b]' % b",".join(map(self._ids.__getitem__, row)) for row in entries)
-            if not self._has_scores:
-                yield from items
-                continue
-            texts = map(_scores_text, units, values, plain)
-            yield from (b'%b,"scores":[%b]' % pair for pair in zip(items, texts, strict=True))
+            if self._has_scores:
+                texts = map(_scores_text, units, values, plain)
+                items = (b'%b,"scores":[%b]' % pair for pair in zip(items, texts, strict=True))
+            if self._explained:
+                of_lines = self._explanations(some, [len(row) for row in entries])
+                items = (b'%b,"explanations":[%b]' % pair for pair in zip(items, of_lines, strict=True))
+            yield from items
+
+    def _explanations(self, answers: Answers, lengths: list[int]) -> Iterator[bytes]:
+        """The explanations of each line's places, with commas between."""
+        for start, length in zip(answers.offsets.tolist(), lengths, strict=False):  # offsets have one more
+            told = [POPULAR.tolist()] * length if answers.reasons is None else answers.reasons[start : start + length].tolist()
+            yield b",".join(map(self._explanation, told))
+
+    def _explanation(self, reason: list[int]) -> bytes:
+        popularity, explored, rows, shares = reason[0], reason[1], reason[2 : 2 + MOST_REASONS], reason[2 + MOST_REASONS :]
+        because = b",".join(
+            b'{"itemId":%b,"share":%b}' % (self._ids[row], orjson.dumps(share / REASON_UNITS))
+            for row, share in zip(rows, shares, strict=True)
+            if row >= 0
+        )
+        flag = b"true" if explored else b"false"
+        share = orjson.dumps(popularity / REASON_UNITS)
+        return b'{"popularityShare":%b,"explored":%b,"because":[%b]}' % (share, flag, because)
 
 
 def _scores_text(units: list[int], values: list[float], plain: int) -> bytes:

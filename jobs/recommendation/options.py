@@ -14,7 +14,7 @@ from schemas.filters import NO_LIMITS, check_filter, parse_filter
 from schemas.filters.checks import check_recipe
 from schemas.filters.tree import Moment, all_conditions
 from schemas.manifest import Manifest
-from schemas.recipes import RECIPES, Recipe
+from schemas.recipes import RECIPES, Recipe, check_explained
 
 EXPLORING = "aws-user-personalization"  # the one recipe that explores
 _MOST_EVENTS = 1000
@@ -62,15 +62,17 @@ class Options:
         num_results: Items a line.
         filter: None: none.
         exploration: None: relevance alone decides.
+        explain: Whether lines say why.
     """
 
     num_results: int
     filter: FilterOptions | None = None
     exploration: Exploration | None = None
+    explain: bool = False
 
     def config(self) -> dict[str, Any]:
         """What of it decides about the answers."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in asdict(self).items() if value is not None and value is not False}
 
 
 def read_options(
@@ -80,6 +82,7 @@ def read_options(
     extended_filters: bool,
     filter_events: int,
     item_exploration_config: Mapping[str, Any] | None,
+    explain: bool = False,
 ) -> Options:
     """Check what `jobs.recommend.recommend` was told; see there.
 
@@ -97,10 +100,13 @@ def read_options(
         raise ConfigError(
             "this solution version makes segments of users", where="solution", value=recipe.name, remedy="Run `hrnn segment`."
         )
+    if explain:
+        check_explained(recipe, "explain")
     return Options(
         num_results=num_results,
         filter=None if filter_expression is None else read_filter(filter_expression, extended_filters, filter_events, manifest),
         exploration=_exploration(item_exploration_config, manifest, recipe),
+        explain=explain,
     )
 
 

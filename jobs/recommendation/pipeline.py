@@ -11,6 +11,9 @@ The input is read twice, so that lines never travel; only what a user gets does,
 as item rows, and values of a filter once a parcel. A user without a state gets what everybody gets, for which nothing needs
 to travel, unless a filter asks for their attributes, which only their shard knows. No task holds more than a split's answers
 or a shard's states.
+
+Where answers are explained there are three stages always, as only shards know the users' events. A shard's task then waits for
+all that is asked of it and takes it in the order of the input: which histories are run together must not depend on chance.
 """
 
 from __future__ import annotations
@@ -27,8 +30,9 @@ from pyspark import TaskContext
 from pyspark.sql import SparkSession
 
 from hrnn.hashing import hash64
-from jobs.recommendation.answers import Answers
+from jobs.recommendation.answers import REASON_NUMBERS, Answers
 from jobs.recommendation.asked import Batch
+from jobs.recommendation.explaining import Explainer, Sources
 from jobs.recommendation.inputs import Split, read_lines
 from jobs.recommendation.lines import Requests, read_requests
 from jobs.recommendation.options import Options
@@ -40,6 +44,7 @@ from jobs.spark.session import spark_errors
 
 MOST_BYTES_IN_WORKER = 256 << 20  # of what must be known of users, as it is stored
 _LINES_AT_ONCE = 8192  # answered together by a shard
+_EXPLAINED_AT_ONCE = 1024  # where they are explained: these take ten times the room
 
 _PARCEL = pa.schema([("target", pa.int32()), ("sender", pa.int32()), ("body", pa.binary())])
 _PARCEL_SQL = "target int, sender int, body binary"
@@ -56,6 +61,7 @@ class Work:
     Attributes:
         solution: The solution version that answers.
         options: What lines are answered with.
+        sources: What explanations are made from; None: there are none, or everybody gets the same.
         splits: All of the input.
         parts_uri: Folder for parts; they are no output yet.
         token: Makes the names of this run's parts its own.
@@ -63,6 +69,7 @@ class Work:
 
     solution: Solution
     options: Options
+    sources: Sources | None = None
     splits: tuple[Split, ...]
     parts_uri: str
     token: str
@@ -85,7 +92,7 @@ def answer(spark: SparkSession, work: Work) -> list[Part]:
     """
     num_splits, num_shards = len(work.splits), len(work.solution.states)
     numbers, num_tasks = spark.range(0, num_splits, 1, num_splits), num_splits
-    if bytes_of_users(work.solution, work.options) <= MOST_BYTES_IN_WORKER:
+    if work.sources is None and bytes_of_users(work.solution, work.options) <= MOST_BYTES_IN_WORKER:
         parts = numbers.mapInArrow(partial(_answer_splits, work), _PART_SQL)
     else:
         asked = numbers.mapInArrow(partial(_send_users, work), _PARCEL_SQL)
@@ -146,13 +153,16 @@ def _score_users(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.R
     """Second stage: what each user gets, back to the splits. Small parcels are scored together."""
     shard: _Shard | None = None
     waiting: list[tuple[int, pa.Table]] = []
-    for target, sender, body in _parcels(batches):
+    parcels, at_once = _parcels(batches), _LINES_AT_ONCE
+    if work.sources is not None:
+        parcels, at_once = iter(sorted(parcels, key=lambda parcel: parcel[1])), _EXPLAINED_AT_ONCE
+    for target, sender, body in parcels:
         if not body.size:
             yield _parcel(sender, target, b"")
             continue
         shard = shard or _Shard.load(work, target)
         waiting.append((sender, _unpacked(body)))
-        if sum(table.num_rows for _, table in waiting) >= _LINES_AT_ONCE:
+        if sum(table.num_rows for _, table in waiting) >= at_once:
             yield from _scored(work, shard, waiting)
             waiting = []
     if shard is not None and waiting:
@@ -166,10 +176,13 @@ class _Shard:
     number: int
     users: UserTable | None
     attributes: pa.Table | None
+    explainer: Explainer | None
 
     @classmethod
     def load(cls, work: Work, number: int) -> _Shard:
-        return cls(number, work.served().load_users([number]), work.served().load_attributes([number]))
+        served = work.served()
+        explainer = None if work.sources is None else Explainer(served, work.solution, work.sources, number)
+        return cls(number, served.load_users([number]), served.load_attributes([number]), explainer)
 
 
 def _scored(work: Work, shard: _Shard, waiting: Sequence[tuple[int, pa.Table]]) -> Iterator[pa.RecordBatch]:
@@ -182,6 +195,8 @@ def _scored(work: Work, shard: _Shard, waiting: Sequence[tuple[int, pa.Table]]) 
         answered = np.flatnonzero(places >= 0)
         lines, senders, places, batch = lines[answered], senders[answered], places[answered], batch.take(answered)
     answers, _ = _answered(solution, batch, shard.users, shard.attributes)
+    if shard.explainer is not None and shard.users is not None:
+        answers = shard.explainer.explain(shard.users, places, batch, answers)
     for sender, _ in waiting:
         own = np.flatnonzero(senders == sender)
         yield _parcel(sender, shard.number, _packed_answers(lines[own], places[own] >= 0, answers.take(own)))
@@ -194,6 +209,7 @@ def _write_split(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.R
     batch = solution.batch(requests)
     widths = solution.widths(batch)
     answers = Answers.none(widths) if work.options.filter is not None else solution.for_unknown(batch)
+    answers = answers if work.sources is None else answers.as_popular()
     known = 0
     for _, _, body in _parcels(batches):
         if body.size:
@@ -202,9 +218,10 @@ def _write_split(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.R
 
 
 def _packed_answers(lines: Rows, known: npt.NDArray[np.bool_], answers: Answers) -> bytes:
-    """int32: how many lines, their positions, whether their users are known, entries, scores."""
+    """int32: how many lines, their positions, whether their users are known, entries, scores, and reasons if there are any."""
     count = np.array([len(lines)], np.int32)
     columns = [count, lines.astype(np.int32), known.astype(np.int32), answers.entries, answers.scores]
+    columns += [] if answers.reasons is None else [answers.reasons.reshape(-1)]
     return np.concatenate(columns).tobytes()
 
 
@@ -214,9 +231,10 @@ def _put_answers(body: pa.Buffer, positions: Rows, widths: Rows, answers: Answer
     count = int(numbers[0])
     lines, known, rest = numbers[1 : 1 + count], numbers[1 + count : 1 + 2 * count], numbers[1 + 2 * count :]
     places = np.searchsorted(positions, lines)
-    found = Answers.none(widths[places])
-    entries, scores = rest.reshape(2, -1)
-    answers.put(places, Answers(found.offsets, entries, scores))
+    offsets = Answers.none(widths[places]).offsets
+    entries, scores, reasons = np.split(rest, [offsets[-1], 2 * offsets[-1]])
+    explained = None if answers.reasons is None else reasons.reshape(-1, REASON_NUMBERS)
+    answers.put(places, Answers(offsets, entries, scores, explained))
     return int(known.sum())
 
 

@@ -126,6 +126,7 @@ class Served:
         self._new = self._new_items(catalogue)
         self._rows = np.flatnonzero((self._counts > 0) | self._new)  # of the items that users may get
         self._filter = self._item_filter(catalogue)
+        self._noise: Noise | None = None
         if solution.kind == "ranking":
             self._vectors, self._bias = vectors.numpy(), bias.numpy()
             self.num_results = 0
@@ -134,17 +135,19 @@ class Served:
             self.num_results = min(options.num_results, self._ranked)
         else:
             self._serve_users(vectors, bias)
-        self.writer = LineWriter(self._item_ids.to_pylist() if solution.kind != "ranking" else [], solution.has_scores)
+        needs_ids = solution.kind != "ranking" or options.explain
+        self.writer = LineWriter(self._item_ids.to_pylist() if needs_ids else [], solution.has_scores, options.explain)
 
     def _serve_users(self, vectors: torch.Tensor, bias: torch.Tensor) -> None:
         """Make ready what lines of users need."""
         rows, exploration = self._rows, self._options.exploration
-        self._noise: Noise | None = None
         if exploration is not None:
             vectors, bias = stand_ins(vectors, bias, self._ranked)
             bias = bias + torch.from_numpy(bonus(self._counts, self._new, exploration.weight))
             hashes = hash64(self._item_ids, self._solution.hash_seed)
             self._noise = Noise(self._new[rows], hashes[rows], exploration.weight)
+        if self._options.explain:
+            self._vectors = vectors.numpy()
         self._item_ids = self._item_ids.take(pa.array(rows))
         self._scorer = Scorer(vectors[torch.from_numpy(rows)], bias[torch.from_numpy(rows)])
         self._popular_scorer = self._scorer
@@ -161,6 +164,7 @@ class Served:
         if not asks_states(self._solution, self._options):
             return None
         names = [columns.USER_ID, columns.QUERY, columns.OWN_ITEM_ROWS, columns.OWN_ITEM_SCORES]
+        names += [columns.USER_ROW] if self._options.explain else []
         newest = 0
         if self._options.filter is not None and self._options.filter.asks_past:
             names += [columns.PAST_ITEM_ROWS, columns.PAST_EVENT_TYPES, columns.PAST_RANKS]
@@ -206,6 +210,23 @@ class Served:
     def for_known(self, users: UserTable, places: Rows, batch: Batch, attributes: pa.Table | None = None) -> Answers:
         """What lines get by where their users stand in `users`."""
         return self._in_pieces(batch, users, attributes, places)
+
+    def explained_with(self) -> tuple[npt.NDArray[np.float32], int]:
+        """Item vectors as lists are made with, float32 [N, D], and how many items, the first ones, have events."""
+        return self._vectors, self._ranked
+
+    def places(self, batch: Batch, answers: Answers) -> tuple[Rows, npt.NDArray[np.bool_]]:
+        """Of every entry of answers to users with states: catalogue row, -1 where it has no score; whether it is explored."""
+        there = np.maximum(answers.entries, 0)
+        if self._solution.kind == "ranking":
+            if not len(batch.listed):
+                return np.full(len(there), -1), np.zeros(len(there), np.bool_)
+            rows = batch.listed[np.repeat(batch.list_offsets[:-1], np.diff(batch.list_offsets)) + there]
+            scored = (answers.entries >= 0) & (rows >= 0) & (self._counts[rows] > 0)
+            return np.where(scored, rows, -1), np.zeros(len(rows), np.bool_)
+        listed = answers.entries >= 0
+        explored = listed & self._noise.new[there] if self._noise is not None else np.zeros(len(there), np.bool_)
+        return np.where(listed, self._rows[there], -1), explored
 
     def for_items(self, batch: Batch) -> Answers:
         """Related items of the lines' items; equal lines are answered once."""

@@ -23,7 +23,8 @@ class UserTable:
     """States of some users, found by id.
 
     Args:
-        table: Columns USER_ID, query, own_item_rows, own_item_scores; those of the past where a filter asks for it.
+        table: Columns USER_ID, query, own_item_rows, own_item_scores; those of the past where a filter asks for it, and
+            user_row where answers are explained.
         dimension: Numbers of a query.
         past_events: A user's newest events of each type that a filter looks at.
     """
@@ -37,6 +38,9 @@ class UserTable:
         self._own_counts, self._own_starts = _list_bounds(known, columns.OWN_ITEM_ROWS)
         self._own_rows = _flat(known, columns.OWN_ITEM_ROWS)
         self._own_scores = _flat(known, columns.OWN_ITEM_SCORES)
+        self._user_rows: Rows | None = None
+        if columns.USER_ROW in table.column_names:
+            self._user_rows = known[columns.USER_ROW].to_numpy()
         self._past: PastEvents | None = None
         if columns.PAST_ITEM_ROWS in table.column_names:
             counts, _ = _list_bounds(known, columns.PAST_ITEM_ROWS)
@@ -59,6 +63,11 @@ class UserTable:
         offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
         queries = torch.from_numpy(self._queries[places].astype(np.float32, copy=False))
         return queries, OwnItems(offsets, self._own_rows[positions], self._own_scores[positions])
+
+    def user_rows(self, places: Rows) -> Rows:
+        """int64 [B], rows of users in the sequences, by where they stand."""
+        assert self._user_rows is not None, "loaded where answers are explained"
+        return self._user_rows[places]
 
     def past(self, places: Rows) -> PastEvents | None:
         """What users did, by where they stand; None where it was not loaded."""

@@ -8,6 +8,7 @@ import pytest
 from night_double import Jobs, sample_page, write_shop
 
 from jobs.night.configs import load_config
+from jobs.night.plan import plan_night
 from jobs.night.running import Means
 from jobs.nightly import brief, follow, nightly, plan_document
 from schemas.errors import CommitLost, ConfigError, DataError, MachineError, StorageError
@@ -73,6 +74,18 @@ def test_a_changed_setting_runs_only_what_follows_it(jobs: Jobs, tmp_path: Path)
     assert [job for job, (runs, _) in plan(config).items() if runs] == ["train", "evaluate", "recommend"]
     night(config)
     assert jobs.ran[0] == "train"
+
+
+def test_lists_that_are_to_be_explained_are_made_again_and_told_so(jobs: Jobs, tmp_path: Path) -> None:
+    config = write_shop(tmp_path)
+    night(config)
+    before = plan_night(load_config(config)[0]).of("recommend")[0]
+    Path(config).write_text(Path(config).read_text() + "explain = true\n")
+    after = plan_night(load_config(config)[0]).of("recommend")[0]
+    assert "explain" not in before.arguments
+    assert after.arguments == before.arguments | {"explain": True}
+    assert [job for job, (runs, _) in plan(config).items() if runs] == ["recommend"]
+    assert "explain" in plan(config)["recommend"][1]
 
 
 @pytest.mark.parametrize("job", ALL)

@@ -109,6 +109,7 @@ WRONG = [
     ("num_results = 10", "filter = ''", ["batch_inference.users.filter", "this text is empty"]),
     ("num_results = 10", "exploration = { weight = 2 }", ["batch_inference.users.exploration.weight", "0 to 1"]),
     ("num_results = 10", "exploration = {}", ["batch_inference.users.exploration", "aws-hrnn explores nothing"]),
+    ("num_results = 10", "explain = 1", ["batch_inference.users.explain", "got 1"]),
     ("[batch_inference.users]", "[batch_segment.users]", ["batch_segment.users.solution", "aws-hrnn answers batch_inference"]),
     ("batch/out/", "batch/users.json", ["batch_inference.users.output", "same place"]),
     ("[datasets.interactions]", "[datasets.interactions", ["shop.toml: this is not valid TOML", "line"]),
@@ -123,6 +124,18 @@ def test_a_wrong_value_is_refused_with_its_path_and_what_is_allowed(old: str, ne
     for part in parts:
         assert part in str(caught.value)
     assert "\n" not in str(caught.value).replace("line", "")
+
+
+def test_lists_of_users_may_be_explained_and_those_of_items_may_not() -> None:
+    text = SHOP + "explain = true\n"
+    assert parse_config(text, "shop.toml").batch_inference["users"].explain
+    assert not parse_config(SHOP, "shop.toml").batch_inference["users"].explain
+    for recipe in ("aws-personalized-ranking", "aws-popularity-count"):
+        other = text.replace('"aws-hrnn"', f'"{recipe}"').replace('{ hidden_dimension = "100", bptt = 32 }', "{}")
+        assert parse_config(other, "shop.toml").batch_inference["users"].explain
+    related = text.replace('"aws-hrnn"', '"aws-sims"').replace('{ hidden_dimension = "100", bptt = 32 }', "{}")
+    with pytest.raises(ConfigError, match=r"batch_inference\.users\.explain: aws-sims can't explain its answers"):
+        parse_config(related, "shop.toml")
 
 
 FILTERED = SHOP + "filter = 'EXCLUDE ItemID WHERE Interactions.EVENT_TYPE IN (\"purchase\")'\n"

@@ -1,0 +1,159 @@
+"""Why lists are as they are: a shard's events and the model's parameters, for hrnn/reasons.py, and its answers as numbers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from safetensors import safe_open
+
+from hrnn.blending import FEATURES
+from hrnn.models.hrnn import Hrnn, HrnnShape
+from hrnn.reasons import Lists, NightlyReasons
+from hrnn.sequences import load_shard
+from jobs.recommendation.answers import MOST_REASONS, REASON_UNITS, Answers
+from jobs.recommendation.asked import Batch
+from jobs.recommendation.served import Served, Solution, fetch
+from jobs.recommendation.users import UserTable
+from jobs.storage.folders import StepFolder
+from schemas import columns
+from schemas.errors import ConfigError, DataError, StorageError
+from schemas.manifest import FileEntry, Manifest
+
+_PARAMETERS = ("item_table", "dense", "paths.now", "paths.later")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What explanations are made from, beside the solution version's files; small enough to travel with every task.
+
+    Attributes:
+        uri: Folder of the sequences that the solution version learnt from.
+        events: Files of events, by shard; their users are those of the states' shards.
+        first_user_rows, num_users, num_events: By shard.
+        gap_seconds: Of the sessions; None: there is no gap.
+        shape: JSON of the model's shape.
+    """
+
+    uri: str
+    events: tuple[FileEntry, ...]
+    first_user_rows: tuple[int, ...]
+    num_users: tuple[int, ...]
+    num_events: tuple[int, ...]
+    gap_seconds: int | None
+    shape: str
+
+    @classmethod
+    def of(cls, solution: Manifest) -> Sources:
+        """What the manifest of a solution version names.
+
+        Raises:
+            StorageError: The sequences are not there any more.
+            ConfigError: An older release trained the solution version.
+        """
+        shape = solution.facts.get("training_outcome", {}).get("shape")
+        if shape is None:
+            raise ConfigError(
+                "an older release trained this solution version, without what explanations need",
+                where="explain",
+                remedy="Train it again, or leave explanations out.",
+            )
+        learnt_from = solution.inputs[0]
+        manifest = StepFolder(learnt_from.uri).manifest()
+        if manifest is None or manifest.fingerprint != learnt_from.version:
+            raise StorageError(
+                "the sequences that this solution version learnt from are not here any more, and explanations need them",
+                where=learnt_from.uri,
+                remedy="Run `hrnn sessionize` into that folder again, from the same datasets; or train again from sequences "
+                "that are there; or leave explanations out.",
+            )
+        shards = sorted(manifest.facts["shards"], key=lambda shard: int(shard["first_user_row"]))  # as states are dealt
+        return cls(
+            uri=learnt_from.uri,
+            events=tuple(manifest.file(shard["events"]) for shard in shards),
+            first_user_rows=tuple(int(shard["first_user_row"]) for shard in shards),
+            num_users=tuple(int(shard["num_users"]) for shard in shards),
+            num_events=tuple(int(shard["num_events"]) for shard in shards),
+            gap_seconds=manifest.facts.get("gap_seconds"),
+            shape=json.dumps(shape),
+        )
+
+
+class Explainer:
+    """Explains the lists of a shard's users.
+
+    Args:
+        served: The solution version, loaded.
+        solution: Which one.
+        sources: What explanations are made from.
+        shard: Number of the shard.
+
+    Raises:
+        DataError: The solution version is of a release whose paths had other features.
+        IntegrityError: A file is not the one that was written.
+    """
+
+    def __init__(self, served: Served, solution: Solution, sources: Sources, shard: int) -> None:
+        folder = StepFolder(solution.uri)
+        with safe_open(fetch(folder, solution.model), "pt") as stored:
+            table, dense, now, later = (stored.get_tensor(name) for name in _PARAMETERS)
+        if len(now) != len(FEATURES):
+            raise DataError("the solution version is of a release whose paths had other features", remedy="Train it again.")
+        newest = pc.max(pq.read_table(fetch(folder, solution.catalogue), columns=[columns.LAST_TIME])[columns.LAST_TIME])
+        self._served, self._first = served, sources.first_user_rows[shard]
+        vectors, num_ranked = served.explained_with()
+        self._reasons = NightlyReasons(
+            Hrnn(HrnnShape(**json.loads(sources.shape)), table, dense),
+            now.numpy(),
+            later.numpy(),
+            vectors,
+            num_ranked,
+            newest.as_py() + 1,  # as the states were made: right after the newest event
+            sources.gap_seconds,
+        )
+        self._sequences = load_shard(
+            fetch(StepFolder(sources.uri), sources.events[shard]),
+            self._first,
+            sources.num_users[shard],
+            sources.num_events[shard],
+            len(vectors),
+        )
+
+    def explain(self, users: UserTable, places: npt.NDArray[np.int64], batch: Batch, answers: Answers) -> Answers:
+        """The same answers with reasons.
+
+        Args:
+            users: Of the shard.
+            places: int64 [n], where the lines' users stand among them; -1 for those who don't.
+            batch: What the lines ask for.
+            answers: To them.
+        """
+        answers = answers.as_popular()
+        lines = np.flatnonzero(places >= 0)
+        if not len(lines) or answers.reasons is None:
+            return answers
+        known = answers.take(lines)
+        rows, explored = self._served.places(batch.take(lines), known)
+        there = np.flatnonzero(rows >= 0)
+        counts = np.add.reduceat(np.append(rows >= 0, False), known.offsets[:-1]) * (np.diff(known.offsets) > 0)
+        queries, own = users.states(places[lines])
+        lists = Lists(
+            users.user_rows(places[lines]) - self._first,
+            queries.numpy(),
+            own,
+            np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
+            rows[there],
+        )
+        found = self._reasons.of_lists(self._sequences, lists, MOST_REASONS)
+        reasons = np.zeros((len(rows), answers.reasons.shape[1]), np.int32)
+        reasons[:, 2 : 2 + MOST_REASONS] = -1
+        shares = np.rint(found.shares * REASON_UNITS).astype(np.int32)
+        reasons[there, 0], reasons[:, 1] = np.rint(found.popularity * REASON_UNITS), explored
+        reasons[there, 2 : 2 + MOST_REASONS] = np.where(shares > 0, found.past_items, -1)
+        reasons[there, 2 + MOST_REASONS :] = shares
+        answers.put(lines, replace(known, reasons=reasons))
+        return answers
