@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass, replace
 
@@ -98,29 +99,14 @@ class Explainer:
     """
 
     def __init__(self, served: Served, solution: Solution, sources: Sources, shard: int) -> None:
-        folder = StepFolder(solution.uri)
-        with safe_open(fetch(folder, solution.model), "pt") as stored:
-            table, dense, now, later = (stored.get_tensor(name) for name in _PARAMETERS)
-        if len(now) != len(FEATURES):
-            raise DataError("the solution version is of a release whose paths had other features", remedy="Train it again.")
-        newest = pc.max(pq.read_table(fetch(folder, solution.catalogue), columns=[columns.LAST_TIME])[columns.LAST_TIME])
         self._served, self._first = served, sources.first_user_rows[shard]
-        vectors, num_ranked = served.explained_with()
-        self._reasons = NightlyReasons(
-            Hrnn(HrnnShape(**json.loads(sources.shape)), table, dense),
-            now.numpy(),
-            later.numpy(),
-            vectors,
-            num_ranked,
-            newest.as_py() + 1,  # as the states were made: right after the newest event
-            sources.gap_seconds,
-        )
+        self._reasons = _nightly_reasons(served, solution, sources)
         self._sequences = load_shard(
             fetch(StepFolder(sources.uri), sources.events[shard]),
             self._first,
             sources.num_users[shard],
             sources.num_events[shard],
-            len(vectors),
+            len(served.explained_with()[0]),
         )
 
     def explain(self, users: UserTable, places: npt.NDArray[np.int64], batch: Batch, answers: Answers) -> Answers:
@@ -157,3 +143,24 @@ class Explainer:
         reasons[there, 2 + MOST_REASONS :] = shares
         answers.put(lines, replace(known, reasons=reasons))
         return answers
+
+
+@functools.lru_cache(maxsize=1)
+def _nightly_reasons(served: Served, solution: Solution, sources: Sources) -> NightlyReasons:
+    """What explains lists, loaded once in each worker process."""
+    folder = StepFolder(solution.uri)
+    with safe_open(fetch(folder, solution.model), "pt") as stored:
+        table, dense, now, later = (stored.get_tensor(name) for name in _PARAMETERS)
+    if len(now) != len(FEATURES):
+        raise DataError("the solution version is of a release whose paths had other features", remedy="Train it again.")
+    newest = pc.max(pq.read_table(fetch(folder, solution.catalogue), columns=[columns.LAST_TIME])[columns.LAST_TIME])
+    vectors, num_ranked = served.explained_with()
+    return NightlyReasons(
+        Hrnn(HrnnShape(**json.loads(sources.shape)), table, dense),
+        now.numpy(),
+        later.numpy(),
+        vectors,
+        num_ranked,
+        newest.as_py() + 1,  # as the states were made: right after the newest event
+        sources.gap_seconds,
+    )

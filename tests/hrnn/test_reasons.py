@@ -133,6 +133,44 @@ def test_contributions_are_those_of_plain_runs_without_the_events(cut: int, gap:
     np.testing.assert_array_equal(told.shares[3 + 9], told.shares[-1])  # who is asked twice is told the same
 
 
+@pytest.mark.parametrize(("cut", "gap"), MOMENTS)
+def test_every_term_of_a_contribution_is_as_documented(cut: int, gap: int | None) -> None:
+    night = Night(fitted_with(), cut, gap)
+    vectors = night.fitted.model.item_table[:, :WIDTH].double().numpy()
+    vectors -= vectors.mean(axis=0)
+    for user in (0, 1, 3, 8):
+        weights = night.fitted.later if night.is_later(user) else night.fitted.now
+        weight = dict(zip(FEATURES, weights.tolist(), strict=True))
+        told = night.told([user], [list(range(NUM_ITEMS))])
+        mine = slice(night.states.own_offsets[user], night.states.own_offsets[user + 1])
+        own = dict(zip(night.states.own_item_rows[mine].tolist(), night.states.own_item_scores[mine].tolist(), strict=True))
+        history = [row for session in HISTORIES[user] for row in session]
+        latest = history[::-1][:3]
+        whole = replay(night.fitted.model, SEQUENCES, np.asarray([user]))
+        falls = {}
+        for past in set(history):
+            other = replay(night.fitted.model, without(user, past), np.asarray([user]))
+            continuing = (whole.continuing - other.continuing)[0].double().numpy()
+            fresh = (whole.fresh - other.fresh)[0].double().numpy()
+            faded = sum(1 / back for back, row in enumerate(latest, 1) if row == past)
+            for item in range(NUM_ITEMS):
+                fall = vectors[item] @ (weight["continuing"] * continuing + weight["fresh"] * fresh)
+                if item == past:
+                    fall += own[item]
+                elif item in history:
+                    fall += vectors[item] @ (weight["own_continuing"] * continuing + weight["own_fresh"] * fresh)
+                else:
+                    fall += own.get(item, 0.0) * faded / sum(1 / back for back in range(1, len(latest) + 1))
+                falls[item, past] = fall
+        for item in range(NUM_ITEMS):
+            above = {past: max(falls[item, past], 0.0) for past in set(history)}
+            total = sum(above.values())
+            got = dict(zip(told.past_items[item].tolist(), told.shares[item].tolist(), strict=True))
+            for past, value in above.items():
+                expected = (1 - told.popularity[item]) * value / total if total else 0.0
+                assert got.get(past, 0.0) == pytest.approx(expected, abs=1e-4)
+
+
 def test_an_own_item_is_listed_because_of_its_own_events_however_old() -> None:
     night = Night(fitted_with(own=4.0, fresh=0.1), 30 * DAY)
     told = night.told([4, 3], [[30, 2], [10]], most=3)

@@ -24,6 +24,7 @@ from hrnn.scoring import OwnItems
 from hrnn.serving import Fitted, NightlyView
 from jobs.recommend import recommend
 from jobs.recommendation import pipeline
+from jobs.storage import join, store_for
 from jobs.storage.folders import StepFolder
 from jobs.train import train
 from jobs.train_worker import work
@@ -181,6 +182,19 @@ def test_lists_to_be_ranked_are_explained_as_their_histories_say(
     assert of_odd["explanations"][0] == of_odd["explanations"][1]
     assert of_odd["explanations"][2:] == [{"popularityShare": 0.0, "explored": False, "because": []}] * 2
     assert of_nobody["explanations"] == [{"popularityShare": 1.0, "explored": False, "because": []}] * 2
+
+
+def test_the_same_on_s3(versions: dict[str, str], tmp_path: Path, s3: str) -> None:
+    version = Path(versions["aws-personalized-ranking"])
+    manifest = json.loads((version / "manifest.json").read_text())
+    manifest["inputs"][0]["uri"] = join(s3, "sequences")
+    for folder in (version, version.parent / "sequences"):
+        for path in (path for path in folder.rglob("*") if path.is_file()):
+            store_for(s3).upload(path, join(s3, str(path.relative_to(version.parent))))
+    on_s3 = join(s3, version.name)
+    store_for(s3).write(join(on_s3, "manifest.json"), json.dumps(manifest).encode())
+    lines = [{"userId": user, "itemList": [f"item {row}" for row in range(0, 30, 4)]} for user in USER_IDS[::5]]
+    assert answered(on_s3, tmp_path / "s3", lines, explain=True) == answered(str(version), tmp_path, lines, explain=True)
 
 
 def test_new_items_are_told_as_explored(versions: dict[str, str], tmp_path: Path) -> None:
