@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from jobs.cli import job_main
+from jobs.recommendation.batch import run_batch
 from jobs.recommendation.explaining import Sources
-from jobs.recommendation.inputs import check_places, cut, input_files
+from jobs.recommendation.inputs import cut
 from jobs.recommendation.options import Options, parse_exploration, read_options
 from jobs.recommendation.parts import Part
 from jobs.recommendation.pipeline import Work, answer
-from jobs.recommendation.publication import RECORD_FOLDER, assemble, drop_leftovers, finish, still_there
 from jobs.recommendation.served import Solution
 from jobs.spark.session import spark_session
-from jobs.storage import StoredFile, join, normalise
+from jobs.storage import StoredFile, join
 from jobs.storage.folders import StepFolder
-from schemas.manifest import InputRef, Manifest, fingerprint
 
 
 def recommend(
@@ -67,39 +64,17 @@ def recommend(
         StorageError: Something is missing, or changed while it was read.
         DataError: Two input files have the same name.
     """
-    began, now = time.monotonic(), datetime.now(UTC)
-    solution_folder = StepFolder(solution_uri)
-    manifest = solution_folder.require("solution_version")
+    folder = StepFolder(solution_uri)
+    manifest = folder.require("solution_version")
     options = read_options(
         manifest, num_results, filter_expression, extended_filters, filter_events, item_exploration_config, explain
     )
-    files = input_files(input_uri)
-    output = normalise(output_uri).rstrip("/")
-    check_places(files, input_uri, output)
-    record = StepFolder(join(output, RECORD_FOLDER))
-    versions = [f"{file.name}:{file.size}:{file.version}" for file in files]
-    identity = fingerprint("recommend", options.config(), [manifest.fingerprint, *versions])
-    done = record.manifest()
-    if done is not None and done.fingerprint == identity and still_there(output, done):
-        return _summary(output, done, began, skipped=True)
-    sources = Sources.of(manifest) if options.explain and manifest.facts["dimension"] else None
-    parts = _answered(files, Solution.of(solution_folder, manifest), options, sources, record, master)
-    if before_publication is not None:
-        before_publication()
-    drop_leftovers(output, files, now)
-    outputs = [assemble(output, file, of_file) for file, of_file in zip(files, parts, strict=True)]
-    finish(output)
-    totals = {name: sum(row[name] for row in outputs) for name in ("lines", "errors", "unknown_users")}
-    published = record.publish(
-        "batch_inference",
-        identity,
-        options.config(),
-        [solution_folder.reference(manifest), *(InputRef(uri=file.uri, version=file.version) for file in files)],
-        [],
-        counts={"files": len(files), **totals},
-        facts={"outputs": outputs},
-    )
-    return _summary(output, published, began, skipped=False)
+
+    def answered(files: list[StoredFile], record: StepFolder) -> list[list[Part]]:
+        sources = Sources.of(manifest) if options.explain and manifest.facts["dimension"] else None
+        return _answered(files, Solution.of(folder, manifest), options, sources, record, master)
+
+    return run_batch("recommend", folder, manifest, options.config(), input_uri, output_uri, answered, before_publication)
 
 
 def _answered(
@@ -126,16 +101,6 @@ def _answered(
         for part in answer(spark, work):
             answered[splits[part.split].file_number].append(part)
     return answered
-
-
-def _summary(output: str, manifest: Manifest, began: float, *, skipped: bool) -> dict[str, Any]:
-    return {
-        "job": "recommend",
-        "output": output,
-        "skipped": skipped,
-        **manifest.counts,
-        "seconds": round(time.monotonic() - began, 1),
-    }
 
 
 def run(

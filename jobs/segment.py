@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,22 +12,21 @@ import pyarrow.parquet as pq
 import typer
 
 from jobs.cli import job_main
-from jobs.recommendation.inputs import check_places, input_files
+from jobs.recommendation.batch import run_batch
 from jobs.recommendation.options import FilterOptions, read_filter
 from jobs.recommendation.parts import Part
-from jobs.recommendation.publication import RECORD_FOLDER, assemble, drop_leftovers, finish, still_there
 from jobs.recommendation.served import Solution
 from jobs.segmentation.lines import MOST_LINES, LineReader
 from jobs.segmentation.pipeline import Work, answer, write_block
 from jobs.segmentation.users import schemas_of, user_filter
 from jobs.spark.session import spark_session
-from jobs.storage import StoredFile, join, normalise
+from jobs.storage import StoredFile, join
 from jobs.storage.folders import StepFolder, scratch_folder
 from schemas import columns
 from schemas.batch_jobs import MOST_SEGMENT_USERS
 from schemas.errors import ConfigError
 from schemas.filters import PUBLISHED
-from schemas.manifest import InputRef, Manifest, fingerprint
+from schemas.manifest import Manifest
 from schemas.recipes import RECIPES
 
 _ENTRIES_AT_ONCE = 1 << 21  # users of all lines of a block
@@ -75,39 +72,16 @@ def segment(
         StorageError: Something is missing, or changed while it was read.
         DataError: There are too many lines, or two input files have the same name.
     """
-    began, now = time.monotonic(), datetime.now(UTC)
-    solution_folder = StepFolder(solution_uri)
-    manifest = solution_folder.require("solution_version")
+    folder = StepFolder(solution_uri)
+    manifest = folder.require("solution_version")
     _check(manifest, num_results)
     wanted = None if filter_expression is None else read_filter(filter_expression, extended_filters, filter_events, manifest)
-    files = input_files(input_uri)
-    output = normalise(output_uri).rstrip("/")
-    check_places(files, input_uri, output)
-    record = StepFolder(join(output, RECORD_FOLDER))
     config = {"num_results": num_results, "filter": None if wanted is None else asdict(wanted)}
-    versions = [f"{file.name}:{file.size}:{file.version}" for file in files]
-    identity = fingerprint("segment", config, [manifest.fingerprint, *versions])
-    done = record.manifest()
-    if done is not None and done.fingerprint == identity and still_there(output, done):
-        return _summary(output, done, began, skipped=True)
-    solution = Solution.of(solution_folder, manifest)
-    parts = _answered(files, solution, num_results, wanted, most_lines, record, master)
-    if before_publication is not None:
-        before_publication()
-    drop_leftovers(output, files, now)
-    outputs = [assemble(output, file, of_file) for file, of_file in zip(files, parts, strict=True)]
-    finish(output)
-    totals = {name: sum(row[name] for row in outputs) for name in ("lines", "errors")}
-    published = record.publish(
-        "batch_segment",
-        identity,
-        config,
-        [solution_folder.reference(manifest), *(InputRef(uri=file.uri, version=file.version) for file in files)],
-        [],
-        counts={"files": len(files), **totals},
-        facts={"outputs": outputs},
-    )
-    return _summary(output, published, began, skipped=False)
+
+    def answered(files: list[StoredFile], record: StepFolder) -> list[list[Part]]:
+        return _answered(files, Solution.of(folder, manifest), num_results, wanted, most_lines, record, master)
+
+    return run_batch("segment", folder, manifest, config, input_uri, output_uri, answered, before_publication)
 
 
 def _check(manifest: Manifest, num_results: int) -> None:
@@ -166,11 +140,6 @@ def _answered(
     for block, part in zip(segments.blocks, written, strict=True):
         parts[block.file_number].append(part)
     return parts
-
-
-def _summary(output: str, manifest: Manifest, began: float, *, skipped: bool) -> dict[str, Any]:
-    seconds = round(time.monotonic() - began, 1)
-    return {"job": "segment", "output": output, "skipped": skipped, **manifest.counts, "seconds": seconds}
 
 
 def run(

@@ -1,0 +1,76 @@
+"""What all batch jobs do around their answers: find the input, see whether anything is left to do, publish, keep a record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from jobs.recommendation.inputs import check_places, input_files
+from jobs.recommendation.parts import Part
+from jobs.recommendation.publication import RECORD_FOLDER, assemble, drop_leftovers, finish, still_there
+from jobs.storage import StoredFile, join, normalise
+from jobs.storage.folders import StepFolder
+from schemas.manifest import InputRef, Kind, Manifest, fingerprint
+
+BatchJob = Literal["recommend", "segment"]
+_KINDS: dict[BatchJob, Kind] = {"recommend": "batch_inference", "segment": "batch_segment"}
+_TOTALS: dict[BatchJob, tuple[str, ...]] = {"recommend": ("lines", "errors", "unknown_users"), "segment": ("lines", "errors")}
+
+
+def run_batch(
+    job: BatchJob,
+    solution: StepFolder,
+    manifest: Manifest,
+    config: dict[str, Any],
+    input_uri: str,
+    output_uri: str,
+    answered: Callable[[list[StoredFile], StepFolder], list[list[Part]]],
+    before_publication: Callable[[], None] | None,
+) -> dict[str, Any]:
+    """Answer the files of an input, and publish `<output>/<input file name>.out` for each, and `_CHECK` when all are there.
+
+    Args:
+        job: Which.
+        solution, manifest: The solution version that answers.
+        config: What decides about the answers, beside the solution version and the lines.
+        input_uri, output_uri: As the job was given them.
+        answered: (input files, folder of the record) -> the stored parts of each file's answers, in order.
+        before_publication: Called when all answers are ready and none is visible; what it raises keeps them so.
+
+    Returns:
+        The job's summary.
+
+    Raises:
+        ConfigError: The output lies where the input is.
+        StorageError: Something is missing, or changed while it was read.
+        DataError: Two input files have the same name.
+    """
+    began, now = time.monotonic(), datetime.now(UTC)
+    files = input_files(input_uri)
+    output = normalise(output_uri).rstrip("/")
+    check_places(files, input_uri, output)
+    record = StepFolder(join(output, RECORD_FOLDER))
+    versions = [f"{file.name}:{file.size}:{file.version}" for file in files]
+    identity = fingerprint(job, config, [manifest.fingerprint, *versions])
+    done = record.manifest()
+    skipped = done is not None and done.fingerprint == identity and still_there(output, done)
+    if done is None or not skipped:
+        parts = answered(files, record)
+        if before_publication is not None:
+            before_publication()
+        drop_leftovers(output, files, now)
+        outputs = [assemble(output, file, of_file) for file, of_file in zip(files, parts, strict=True)]
+        finish(output)
+        done = record.publish(
+            _KINDS[job],
+            identity,
+            config,
+            [solution.reference(manifest), *(InputRef(uri=file.uri, version=file.version) for file in files)],
+            [],
+            counts={"files": len(files), **{name: sum(row[name] for row in outputs) for name in _TOTALS[job]}},
+            facts={"outputs": outputs},
+        )
+    seconds = round(time.monotonic() - began, 1)
+    return {"job": job, "output": output, "skipped": skipped, **done.counts, "seconds": seconds}
