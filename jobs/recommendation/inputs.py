@@ -10,7 +10,7 @@ from schemas.batch import MOST_LINE_BYTES
 from schemas.errors import ConfigError, DataError, StorageError
 
 _LEAST_SPLIT_BYTES = 64 << 10
-_MOST_SPLIT_BYTES = 2 << 20  # about 100,000 lines, whose answers take about 100 MB of disk for a moment
+_MOST_SPLIT_BYTES = 512 << 10  # about 20,000 lines, whose answers take about 20 MB: what a task holds, however long the input
 _READ_BYTES = 1 << 20  # read at a time where a line goes on behind its split
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 

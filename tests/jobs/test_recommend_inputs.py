@@ -82,9 +82,9 @@ def test_cuts_cover_every_byte_once_and_skip_empty_files(tmp_path: Path) -> None
     ]
 
 
-def test_large_inputs_are_cut_in_two_mebibytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_inputs_are_cut_in_half_mebibytes(monkeypatch: pytest.MonkeyPatch) -> None:
     file = inputs.StoredFile("s3://b/k", 5 << 30, "v")
-    assert {split.end - split.start for split in cut([file], parallelism=8)} == {2 << 20}
+    assert {split.end - split.start for split in cut([file], parallelism=8)} == {512 << 10}
 
 
 @pytest.mark.parametrize("place", ["local", "s3"])
