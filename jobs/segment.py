@@ -18,7 +18,7 @@ from jobs.recommendation.parts import Part
 from jobs.recommendation.served import Solution
 from jobs.segmentation.lines import MOST_LINES, LineReader
 from jobs.segmentation.pipeline import Work, answer, write_block
-from jobs.segmentation.users import schemas_of, user_filter
+from jobs.segmentation.users import user_filter
 from jobs.spark.session import spark_session
 from jobs.storage import StoredFile, join
 from jobs.storage.folders import StepFolder, scratch_folder
@@ -119,7 +119,7 @@ def _answered(
         if wanted is not None:
             attributes = pq.read_schema(source.fetch(solution.attributes[0], scratch)) if solution.attributes else None
             known = user_filter(solution, wanted, attributes)
-    reader = LineReader(solution.kind, catalogue, schemas_of(solution), known)
+    reader = LineReader(solution.kind, catalogue, solution.dataset_schemas, known)
     most = MOST_LINES[solution.kind] if most_lines is None else most_lines
     segments = reader.read(files, most, max(1, _ENTRIES_AT_ONCE // num_results))
     work = Work(

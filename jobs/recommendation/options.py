@@ -10,7 +10,7 @@ from typing import Any
 
 from schemas.datasets import parse_schema_document
 from schemas.errors import ConfigError
-from schemas.filters import NO_LIMITS, check_filter, parse_filter
+from schemas.filters import NO_LIMITS, Filter, check_filter, parse_filter
 from schemas.filters.checks import check_recipe
 from schemas.filters.tree import Moment, all_conditions
 from schemas.manifest import Manifest
@@ -39,6 +39,10 @@ class FilterOptions:
     now: int
     asks_past: bool
     asks_attributes: bool
+
+    def parsed(self) -> Filter:
+        """The filter itself, which was checked before; how large it may be is the night's business."""
+        return parse_filter(self.text, "filter", extended=self.extended, policy=NO_LIMITS)
 
 
 @dataclass(frozen=True, kw_only=True)

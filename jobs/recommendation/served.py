@@ -35,9 +35,9 @@ from jobs.storage.folders import StepFolder
 from schemas import columns
 from schemas.batch import SCORE_UNITS, LineKind
 from schemas.dataset_rules import DatasetType
-from schemas.datasets import parse_schema_document
+from schemas.datasets import DatasetSchema, parse_schema_document
 from schemas.errors import DataError, IntegrityError
-from schemas.filters import NO_LIMITS, parse_filter, parse_filter_values
+from schemas.filters import parse_filter_values
 from schemas.manifest import FileEntry, Manifest
 from schemas.recipes import RECIPES
 
@@ -100,6 +100,12 @@ class Solution:
     def kind(self) -> LineKind:
         """What its input lines hold."""
         return RECIPES[self.recipe].line_kind
+
+    @property
+    def dataset_schemas(self) -> dict[DatasetType, DatasetSchema]:
+        """The schemas of the datasets that it was made of."""
+        documents = json.loads(self.schemas)
+        return {cast(DatasetType, kind): parse_schema_document(document) for kind, document in documents.items()}
 
 
 class Served:
@@ -332,12 +338,11 @@ class Served:
             catalogue = pa.concat_tables([catalogue, nobody])
         elif solution.kind == "user":
             catalogue = catalogue.take(pa.array(self._rows))
-        documents = json.loads(solution.schemas)
         attributes = pq.read_schema(fetch(self._folder, solution.attributes[0])) if solution.attributes else None
         return ItemFilter(
-            parse_filter(wanted.text, "filter", extended=wanted.extended, policy=NO_LIMITS),
+            wanted.parsed(),
             catalogue,
-            schemas={cast(DatasetType, kind): parse_schema_document(document) for kind, document in documents.items()},
+            schemas=solution.dataset_schemas,
             attributes=attributes,
             event_types=solution.event_types,
             past_events=wanted.events,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +19,8 @@ from jobs.recommendation.served import Solution, fetch
 from jobs.recommendation.users import UserTable
 from jobs.storage.folders import StepFolder
 from schemas import columns
-from schemas.dataset_rules import DatasetType
-from schemas.datasets import DatasetSchema, parse_schema_document
 from schemas.errors import IntegrityError
-from schemas.filters import NO_LIMITS, FilterValues, parse_filter
+from schemas.filters import FilterValues
 
 Rows = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
@@ -34,12 +30,6 @@ _STATES = [columns.USER_ID, columns.QUERY, columns.OWN_ITEM_ROWS, columns.OWN_IT
 _PAST = [columns.PAST_ITEM_ROWS, columns.PAST_EVENT_TYPES, columns.PAST_RANKS]
 
 
-def schemas_of(solution: Solution) -> dict[DatasetType, DatasetSchema]:
-    """The schemas of the datasets that a solution version was made of."""
-    documents = json.loads(solution.schemas)
-    return {cast(DatasetType, kind): parse_schema_document(document) for kind, document in documents.items()}
-
-
 def user_filter(solution: Solution, wanted: FilterOptions, attributes: pa.Schema | None) -> UserFilter:
     """A segment's filter beside the columns it looks at.
 
@@ -47,8 +37,8 @@ def user_filter(solution: Solution, wanted: FilterOptions, attributes: pa.Schema
         FilterError: It does not fit them.
     """
     return UserFilter(
-        parse_filter(wanted.text, "filter", extended=wanted.extended, policy=NO_LIMITS),
-        schemas=schemas_of(solution),
+        wanted.parsed(),
+        schemas=solution.dataset_schemas,
         attributes=attributes,
         event_types=solution.event_types,
         past_events=wanted.events,

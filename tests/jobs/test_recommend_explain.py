@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
+from one_rank import one_rank_here
 from safetensors.torch import load_file
 from small_sequences import publish_sequences, random_histories, sequences_of
 from tiny_solution import publish_solution
 
-import jobs.training.fit
 from hrnn.counted import Counted
-from hrnn.distributed import Ranks
 from hrnn.hashing import hash64
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.reasons import Lists, NightlyReasons
@@ -27,9 +25,6 @@ from jobs.recommendation import pipeline
 from jobs.storage import join, store_for
 from jobs.storage.folders import StepFolder
 from jobs.train import train
-from jobs.train_worker import work
-from jobs.training.launch import Launch
-from jobs.training.spec import WorkerSpec
 from schemas.errors import ConfigError, StorageError
 
 pytestmark = pytest.mark.usefixtures("spark")
@@ -54,18 +49,11 @@ USER_IDS = names_of_shards()
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Recipe -> folder of a solution version that learnt from two shards; one rank in this process, in place of torchrun."""
-
-    def run_here(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
-        spec.save(spec_path)
-        work(WorkerSpec.load(spec_path), Ranks.alone(), [])
-
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("explained")
     (folder / "parts").mkdir()
     sequences = publish_sequences(SEQUENCES, str(folder / "sequences"), folder / "parts", created=CREATED, user_ids=USER_IDS)
     found = {}
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(jobs.training.fit, "run_ranks", run_here)
+    with one_rank_here():
         for recipe in ("aws-user-personalization", "aws-personalized-ranking", "aws-popularity-count"):
             found[recipe] = str(folder / recipe)
             learnt = {} if recipe == "aws-popularity-count" else {"hyperparameters": {"hidden_dimension": "32"}, "epochs": 2}

@@ -9,21 +9,17 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
+from one_rank import one_rank_here
 from safetensors.torch import load_file
 from small_sequences import circular_histories, publish_sequences, sequences_of
 
 import jobs.training.fit
-from hrnn.distributed import Ranks
 from hrnn.recency import WINDOWS_DAYS
 from hrnn.sequences import Sequences
 from hrnn.splits import evaluation_split, ranges
 from jobs.evaluate import evaluate, table_lines
 from jobs.storage.folders import StepFolder
 from jobs.train import train
-from jobs.train_worker import work
-from jobs.training.launch import Launch
-from jobs.training.spec import WorkerSpec
 from schemas import columns
 from schemas.errors import ConfigError, DataError, StorageError
 
@@ -34,14 +30,7 @@ SMALL: dict[str, Any] = {"recipe": "aws-hrnn", "hyperparameters": {"hidden_dimen
 @pytest.fixture(autouse=True, scope="module")
 def _trained_here() -> Iterator[None]:
     """One rank in this process, in place of torchrun; tests/jobs/test_train_ranks.py starts the real one."""
-
-    def run_here(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
-        spec.save(spec_path)
-        work(WorkerSpec.load(spec_path), Ranks.alone(), [])
-
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(jobs.training.fit, "run_ranks", run_here)
+    with one_rank_here():
         yield
 
 

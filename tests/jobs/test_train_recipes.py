@@ -10,19 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from one_rank import one_rank_here
 from safetensors.torch import load_file
 from small_sequences import circular_histories, publish_sequences, sequences_of
 
-import jobs.training.fit
-from hrnn.distributed import Ranks
 from hrnn.metrics import PERSONALIZE_METRICS
 from hrnn.segment_metrics import SEGMENT_METRICS
 from jobs.evaluate import evaluate, table_lines
 from jobs.storage.folders import StepFolder
 from jobs.train import train
-from jobs.train_worker import work
-from jobs.training.launch import Launch
-from jobs.training.spec import WorkerSpec
 from schemas.errors import DataError
 from schemas.recipes import RECIPES
 
@@ -41,14 +37,7 @@ SMALL: dict[str, dict[str, str]] = {
 @pytest.fixture(autouse=True, scope="module")
 def _trained_here() -> Iterator[None]:
     """One rank in this process, in place of torchrun."""
-
-    def run_here(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
-        spec.save(spec_path)
-        work(WorkerSpec.load(spec_path), Ranks.alone(), [])
-
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(jobs.training.fit, "run_ranks", run_here)
+    with one_rank_here():
         yield
 
 

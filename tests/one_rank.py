@@ -1,0 +1,30 @@
+"""Training in this process, in place of torchrun; tests/jobs/test_train_ranks.py starts the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+import jobs.training.fit
+from hrnn.distributed import Ranks
+from jobs.train_worker import work
+from jobs.training.launch import Launch
+from jobs.training.spec import WorkerSpec
+
+
+@contextmanager
+def one_rank_here() -> Iterator[None]:
+    """`train` runs its one rank in this process, on one thread."""
+
+    def run_here(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
+        spec.save(spec_path)
+        work(WorkerSpec.load(spec_path), Ranks.alone(), [])
+
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(jobs.training.fit, "run_ranks", run_here)
+        yield
