@@ -18,7 +18,7 @@ doctor: setup  ## what this machine has and lacks
 	@$(BIN)/hrnn doctor
 
 test: setup  ## every test, a cluster of processes included
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: setup  ## ruff, mypy, layers, unit tests: under a minute
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache > /dev/null && $(BIN)/pytest -q -m "not slow and not cluster and not chaos" tests/schemas tests/hrnn

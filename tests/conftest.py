@@ -9,8 +9,10 @@ import os
 import socket
 import uuid
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
@@ -18,8 +20,6 @@ import botocore.loaders
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pyspark.sql import SparkSession
 
 
@@ -27,6 +27,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """PySpark and boto3 leave sockets to the garbage collector; every other warning is an error."""
     config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
     warnings.filterwarnings("ignore", "unclosed <socket", ResourceWarning)  # what is collected between the tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with long tests come first: where files are dealt to several processes, none is left with a long one at the end."""
+    weights: Counter[Path] = Counter()
+    for item in items:
+        weights[item.path] += sum(item.get_closest_marker(name) is not None for name in ("chaos", "cluster", "slow"))
+    items.sort(key=lambda item: -weights[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)
