@@ -18,9 +18,15 @@ from typing import TYPE_CHECKING
 import boto3
 import botocore.loaders
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+
+# A deadline would be a timing as an assertion; pytest-timeout ends what hangs.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
