@@ -79,7 +79,6 @@ def _files_of(uri: str) -> Named:
         return [("", files[0])]
     folder = uri.rstrip("/") + "/"
     named = [(file.uri.removeprefix(folder), file) for file in files if file.name.endswith(".out")]
-    named = [(name, file) for name, file in named if not name.startswith("_") and "/_" not in name]
     if not named:
         raise DataError("no file there ends in .out", where=uri, remedy="Name the folder that a batch job wrote, or a file.")
     return named

@@ -9,9 +9,9 @@ from pydantic import Field, StringConstraints
 from schemas.config_errors import NAME_RULE
 from schemas.filters import FilterPolicy
 from schemas.solutions import Section
+from schemas.uris import Uri
 
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}$")]
-Uri = Annotated[str, StringConstraints(strict=True, pattern=r"^((s3|s3a|s3n)://[^/]|file://|[^:]+$|[^:]+:[^/])")]
 MOST_SEGMENT_USERS = 5_000_000  # Personalize's limit
 _Filter = Annotated[str, StringConstraints(strict=True, min_length=1)]
 

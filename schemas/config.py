@@ -25,13 +25,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from schemas.batch_jobs import BatchInference, BatchSegment, Filtering, Name, Uri
+from schemas.batch_jobs import BatchInference, BatchSegment, Filtering, Name
 from schemas.config_errors import NAME_RULE, config_error
 from schemas.errors import ConfigError
 from schemas.filters import Filter, check_recipe, parse_filter
 from schemas.quotas import Quotas
 from schemas.recipes import check_explained, parse_hyperparameters, recipe_for
 from schemas.solutions import Count, Section, Solution
+from schemas.uris import Uri
 
 DatasetName = Literal["interactions", "items", "users"]
 

@@ -62,6 +62,8 @@ def _one(fault: Any, model: type[BaseModel], where: str) -> tuple[str, ConfigErr
         arguments["value"] = context["value"]
     elif kind != "missing":
         arguments["value"] = fault["input"]
+    if kind == "uri":
+        arguments["remedy"] = context["remedy"]
     if "[key]" in fault["loc"]:
         arguments["allowed"] = NAME_RULE
     if kind in {"unknown_key", "at_key"}:

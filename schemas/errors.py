@@ -57,6 +57,7 @@ class UserError(HrnnError):
         super().__init__(message)
         self.problem = problem
         self.where = where
+        self.remedy = remedy
 
 
 class ConfigError(UserError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.storage import Store, StoredFile, is_s3, list_input, normalise, store_for
+from jobs.storage import Store, StoredFile, input_below, is_s3, list_input, normalise, store_for
 from schemas.batch import MOST_LINE_BYTES
 from schemas.errors import ConfigError, DataError, StorageError
 
@@ -38,8 +38,8 @@ def input_files(uri: str) -> list[StoredFile]:
     """The input files a URI means, as Personalize takes it.
 
     On S3 a URI that names an object means that object; any other is a prefix, so `s3://bucket/folder` also takes
-    `folder_test/…`, and `s3://bucket/folder/` doesn't. A local path is a file or a folder. Names with a leading `_` or `.` are
-    left out.
+    `folder_test/…`, and `s3://bucket/folder/` doesn't. A local path is a file or a folder. What `input_below` leaves out
+    is no input.
 
     Raises:
         StorageError: Nothing is there.
@@ -49,9 +49,8 @@ def input_files(uri: str) -> list[StoredFile]:
     if not is_s3(uri):
         files = list_input(uri)
     else:
-        store = store_for(uri)
-        named = None if uri.endswith("/") or "/" not in uri.removeprefix("s3://") else store.stat(uri)
-        files = [named] if named else [file for file in store.list(uri) if not file.name.startswith(("_", "."))]
+        named = None if uri.endswith("/") else store_for(uri).stat(uri)
+        files = [named] if named else input_below(uri)
     if not files:
         raise StorageError(
             "Invalid S3 input path: no object's name begins with it", where=uri, remedy="Name an object, or a prefix of some."

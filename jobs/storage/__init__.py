@@ -7,38 +7,34 @@ settle a lost answer by reading back the writer's token.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from jobs.storage.local import LocalStore
+from jobs.storage.local import LocalStore, local_errors
 from jobs.storage.s3 import S3Store
 from jobs.storage.store import Store, StoredFile
 from schemas.errors import StorageError
+from schemas.uris import parse_uri
 
-__all__ = ["Store", "StoredFile", "is_s3", "join", "list_input", "normalise", "read_text", "store_for"]
+__all__ = ["Store", "StoredFile", "input_below", "is_s3", "join", "list_input", "normalise", "read_text", "store_for"]
 
 
 def is_s3(uri: str) -> bool:
-    """True for `s3://…` (and `s3a://`, `s3n://`, which name the same objects)."""
-    return uri.split("://", 1)[0] in {"s3", "s3a", "s3n"} and "://" in uri
+    """True for a normalised `s3://…`."""
+    return uri.startswith("s3://")
 
 
 def normalise(uri: str) -> str:
     """One spelling for one place: `s3://…`, or an absolute local path. A trailing slash is kept.
 
     Raises:
-        StorageError: The scheme is none of `s3`, `s3a`, `s3n`, `file`, or a bucket name is missing.
+        StorageError: It names no place, or one of a kind that is not known.
     """
-    if is_s3(uri):
-        location = uri.split("://", 1)[1]
-        if not location.split("/", 1)[0]:
-            raise StorageError("the bucket name is missing", value=uri, allowed="s3://bucket/path")
-        return "s3://" + location
-    if "://" in uri and not uri.startswith("file://"):
-        raise StorageError("this kind of place is not known", value=uri, allowed="s3://…, file://… or a plain path")
-    if not uri or "\0" in uri:
-        raise StorageError("the path is empty or holds a NUL byte", value=uri)
-    path = uri.removeprefix("file://")
-    absolute = str(Path(path).expanduser().absolute())
+    path = parse_uri(uri)
+    if is_s3(path):
+        return path
+    with local_errors(path):
+        absolute = str(Path(os.path.expanduser(path)).absolute())
     return absolute + "/" if path.endswith("/") and absolute != "/" else absolute
 
 
@@ -53,7 +49,7 @@ def store_for(uri: str) -> Store:
 
 
 def list_input(uri: str) -> list[StoredFile]:
-    """The files a user means by a URI: the file itself, or every file below a folder, by name.
+    """The files a user means by a URI: the file itself, or every file below a folder, by name, as `input_below` finds them.
 
     A URI without a trailing slash that names no file is taken as a folder.
 
@@ -64,10 +60,19 @@ def list_input(uri: str) -> list[StoredFile]:
     store = store_for(uri)
     if not uri.endswith("/") and (file := store.stat(uri)) is not None:
         return [file]
-    files = [file for file in store.list(uri.rstrip("/") + "/") if not file.name.startswith(("_", "."))]
+    files = input_below(uri if uri.endswith("/") else uri + "/")
     if not files:
         raise StorageError("no file is there", where=uri, remedy="Name a file, or a folder that holds at least one file.")
     return files
+
+
+def input_below(uri: str) -> list[StoredFile]:
+    """The files whose URI starts with a normalised one, by name.
+
+    Left out, as Spark, Glue and Athena do, is what lies behind a part that begins with `_` or `.`: what a killed job left, or
+    wrote about its data. A part that the user named is taken as it is.
+    """
+    return store_for(uri).list(uri, without=("_", "."))
 
 
 def read_text(uri: str) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import shutil
 import stat
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from jobs.storage.store import StoredFile
+from jobs.storage.store import StoredFile, is_left_out
 from schemas.errors import CommitLost, StorageError
+from schemas.uris import check_name
 
 _REASONS = {
     errno.ENOENT: ("there is no such file or folder", "Check the path."),
@@ -27,7 +29,10 @@ _REASONS = {
     errno.ENOSPC: ("no space is left on the disk", "Free some space or name another disk, then run again."),
     errno.EDQUOT: ("the disk quota is used up", "Free some space or name another disk, then run again."),
     errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one."),
+    errno.ELOOP: ("this link leads back to itself", "Mend or remove it."),
 }
+_TEMPORARY = re.compile(r"\.hrnn-.*\.tmp")
+_TAKE_AWAY = "Remove it, or give its contents as a file."
 
 
 @contextmanager
@@ -43,19 +48,12 @@ def local_errors(where: str) -> Iterator[None]:
 class LocalStore:
     """Files of this machine, or of a file system that every node mounts."""
 
-    def list(self, uri: str) -> list[StoredFile]:
-        folder = uri.rsplit("/", 1)[0] or "/"
-        found: list[StoredFile | None] = []
-        with local_errors(uri):
-            for root, folders, names in os.walk(folder, onerror=_refuse):
-                folders[:] = sorted(name for name in folders if not name.startswith("."))
-                paths = (os.path.join(root, name) for name in names if not name.startswith("."))
-                found += [_stored(path) for path in paths if path.startswith(uri)]
+    def list(self, uri: str, without: tuple[str, ...] = (".",)) -> list[StoredFile]:
+        found = [_stored(path) for path in _paths(uri, without)]
         return sorted((file for file in found if file is not None), key=lambda file: file.uri)
 
     def stat(self, uri: str) -> StoredFile | None:
-        with local_errors(uri):
-            return _stored(uri)
+        return _stored(uri)
 
     def read(self, uri: str, start: int = 0, end: int | None = None, version: str | None = None) -> bytes:
         with local_errors(uri), _opened(uri, version) as file:
@@ -111,9 +109,8 @@ class LocalStore:
 
     def uploads(self, uri: str, before: datetime) -> Sequence[StoredFile]:
         """Temporary files that a killed run left in the folder of `uri` and below."""
-        folder = Path(uri if uri.endswith("/") else os.path.dirname(uri))
-        with local_errors(uri):
-            found = [_stored(str(path)) for path in (folder.rglob(".hrnn-*.tmp") if folder.is_dir() else ())]
+        folder = uri if uri.endswith("/") else os.path.dirname(uri) + "/"
+        found = [_stored(path) for path in _paths(folder) if _TEMPORARY.fullmatch(os.path.basename(path))]
         return [file for file in found if file is not None and file.modified is not None and file.modified < before]
 
     def abort_uploads(self, uri: str, before: datetime) -> int:
@@ -145,10 +142,17 @@ def _opened(uri: str, version: str | None = None) -> Iterator[BinaryIO]:
     """A file open for reading, of that version where one is given."""
     with ExitStack() as stack:
         with local_errors(uri):
-            file = stack.enter_context(open(uri, "rb"))
-        if version is not None and _version(os.fstat(file.fileno())) != version:
+            file = stack.enter_context(open(uri, "rb", opener=_open_at_once))
+        status = os.fstat(file.fileno())
+        _require_regular(status, uri)
+        if version is not None and _version(status) != version:
             raise StorageError("the file changed while it was being read", where=uri, remedy="Run again when it is complete.")
         yield file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting, as a pipe would have it, for somebody at its other end."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 @contextmanager
@@ -168,22 +172,58 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _refuse(error: OSError) -> None:
-    """What os.walk should do about a folder that it can't read: pass over it only where it is gone."""
-    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        raise error
-
-
 def _version(status: os.stat_result) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
+def _paths(prefix: str, without: tuple[str, ...] = ()) -> Iterator[str]:
+    """Paths of all that starts with a prefix and is no folder. Links are followed; one to a folder above it leads nowhere new.
+
+    Raises:
+        StorageError: A folder can't be read, or a name is not UTF-8.
+    """
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [(prefix.rpartition("/")[0] or "/", frozenset())]
+    while waiting:
+        folder, above = waiting.pop()
+        with local_errors(folder), suppress(FileNotFoundError, NotADirectoryError):  # it is gone, or never was
+            status = os.stat(folder)
+            identity = (status.st_dev, status.st_ino)
+            if identity not in above:
+                for path, is_folder in _entries(folder):
+                    if not path.startswith(prefix) or is_left_out(path, prefix, without):
+                        continue
+                    if is_folder:
+                        waiting.append((path, above | {identity}))
+                    else:
+                        yield check_name(path)
+
+
+def _entries(folder: str) -> list[tuple[str, bool]]:
+    """Paths of all in a folder, and which are folders or links to one."""
+    with os.scandir(folder) as entries:
+        return [(entry.path, os.path.isdir(entry.path)) for entry in entries]
+
+
 def _stored(path: str) -> StoredFile | None:
-    """The file there; None where there is none, or something else."""
-    try:
-        status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    """The file there; None where there is none, or a folder.
+
+    Raises:
+        StorageError: There is something else, or a link that leads nowhere.
+    """
+    with local_errors(path):
+        try:
+            status = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            if os.path.islink(path):
+                raise StorageError("this link leads nowhere", where=path, value=os.readlink(path), remedy=_TAKE_AWAY) from None
+            return None
+    if stat.S_ISDIR(status.st_mode):
         return None
-    if not stat.S_ISREG(status.st_mode):
-        return None
+    _require_regular(status, path)
     return StoredFile(path, status.st_size, _version(status), datetime.fromtimestamp(status.st_mtime, UTC))
+
+
+def _require_regular(status: os.stat_result, path: str) -> None:
+    """StorageError for what has no end, or may never begin."""
+    if not stat.S_ISREG(status.st_mode):
+        raise StorageError("this is a pipe, a socket or a device, not a file", where=path, remedy=_TAKE_AWAY)

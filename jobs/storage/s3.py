@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from jobs.storage import assembly
 from jobs.storage.local import local_errors
 from jobs.storage.s3_client import ATTEMPTS, BROKEN, NO_BUCKET, ask, client, error_code, http_status, s3_errors
-from jobs.storage.store import StoredFile
+from jobs.storage.store import StoredFile, is_left_out
 from schemas.errors import CommitLost, CommitUnknown, StorageError
 
 __all__ = ["S3Store", "client"]
@@ -29,14 +29,13 @@ _TOKEN = "hrnn-token"  # object metadata: who wrote this object
 class S3Store:
     """Objects of S3, or of a store that speaks its protocol and honours conditional PUTs."""
 
-    def list(self, uri: str) -> list[StoredFile]:
+    def list(self, uri: str, without: tuple[str, ...] = (".",)) -> list[StoredFile]:
         bucket, prefix = _split(uri)
-        folder = prefix.rpartition("/")[0]
         with s3_errors(uri):
             return [
                 StoredFile(f"s3://{bucket}/{item['Key']}", item["Size"], item["ETag"], item["LastModified"])
                 for item in _contents(bucket, prefix)
-                if not item["Key"].endswith("/") and "/." not in "/" + item["Key"][len(folder) :].lstrip("/")
+                if not item["Key"].endswith("/") and not is_left_out(item["Key"], prefix, without)
             ]
 
     def stat(self, uri: str) -> StoredFile | None:

@@ -31,11 +31,26 @@ class StoredFile:
         return self.uri.rsplit("/", 1)[-1]
 
 
+def is_left_out(uri: str, listed: str, without: tuple[str, ...]) -> bool:
+    """Whether a part of a URI begins with one of some marks; those that were asked for by name don't count.
+
+    Args:
+        uri: Of a file or a folder that a listing found.
+        listed: What its URI starts with, as it was asked for.
+        without: The marks, such as `_` and `.`.
+    """
+    parts = uri[len(listed) :].split("/")
+    return any(part.startswith(without) for part in (parts if listed.endswith("/") else parts[1:]))
+
+
 class Store(Protocol):
     """What a place must be able to do. All methods raise StorageError, naming the URI, where they can't."""
 
-    def list(self, uri: str) -> list[StoredFile]:
-        """Files whose URI starts with `uri` (a folder ends in `/`), by name; temporary and hidden files are left out."""
+    def list(self, uri: str, without: tuple[str, ...] = (".",)) -> list[StoredFile]:
+        """Files whose URI starts with `uri` (a folder ends in `/`), by name.
+
+        Left out is what `is_left_out` says of `without`; by default hidden and temporary files.
+        """
 
     def stat(self, uri: str) -> StoredFile | None:
         """One file, or None where there is none."""

@@ -1,0 +1,87 @@
+"""How a place is written: `s3://bucket/key`, `file:///path`, or a plain path."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+from urllib.parse import unquote
+
+from pydantic import AfterValidator, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from schemas.errors import StorageError
+
+ALLOWED = "s3://bucket/path, file:///path or a plain path"
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(/*)(.*)", re.DOTALL)
+_S3 = frozenset({"s3", "s3a", "s3n"})  # they name the same objects
+
+
+def parse_uri(uri: str) -> str:
+    """The place that a text names: `s3://bucket/key` as it stands, or a local path, which a file URI holds percent-encoded.
+
+    Raises:
+        StorageError: It names none, or one of a kind that is not known.
+    """
+    if not uri or "\0" in uri:
+        raise StorageError("the path is empty or holds a NUL byte", value=uri)
+    found = _SCHEME.fullmatch(uri)
+    scheme, slashes, rest = (found[1].lower(), found[2], found[3]) if found else ("", "", uri)
+    if scheme in _S3:
+        return _object(uri, slashes, rest)
+    if scheme == "file":
+        return check_name(_local(uri, slashes, rest))
+    if slashes or "://" in uri:
+        raise StorageError(
+            "this kind of place is not known",
+            value=uri,
+            allowed=ALLOWED,
+            remedy=f"A path that begins so is written ./{uri[:80]}",
+        )
+    return check_name(uri)
+
+
+def _object(uri: str, slashes: str, rest: str) -> str:
+    """`s3://bucket/key`; the key is taken as it stands."""
+    if slashes == "//" and rest:
+        return f"s3://{rest}"
+    if slashes.startswith("//") or not rest:
+        raise StorageError("the bucket name is missing", value=uri, allowed="s3://bucket/path")
+    raise StorageError("an S3 URI has two slashes before its bucket", value=uri, remedy=f"Did you mean s3://{rest}?")
+
+
+def _local(uri: str, slashes: str, rest: str) -> str:
+    """The path of a file URI, in any of Hadoop's spellings: file:/path, file:///path, file://localhost/path."""
+    if slashes == "//" and rest.startswith("localhost/"):
+        slashes, rest = "/", rest.removeprefix("localhost/")
+    if slashes not in {"/", "///", "////"}:
+        raise StorageError("a file URI holds a whole path of this machine", value=uri, remedy=f"Did you mean file:///{rest}?")
+    path = "/" + unquote(rest, errors="surrogateescape")
+    if "\0" in path:
+        raise StorageError("the path is empty or holds a NUL byte", value=uri)
+    return path
+
+
+def check_name(path: str) -> str:
+    """The path of a local file, if it can be printed and stored.
+
+    Raises:
+        StorageError: It holds bytes that are not UTF-8.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        shown = path.encode(errors="backslashreplace").decode()
+        raise StorageError("the name is not UTF-8", where=shown, remedy="Rename it.") from None
+    return path
+
+
+def _checked(uri: str) -> str:
+    """A URI of a config as it stands, for pydantic."""
+    try:
+        parse_uri(uri)
+    except StorageError as error:
+        raise PydanticCustomError("uri", "{problem}", {"problem": error.problem, "remedy": error.remedy}) from None
+    return uri
+
+
+Uri = Annotated[str, StringConstraints(strict=True, min_length=1), AfterValidator(_checked)]
