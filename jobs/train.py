@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ from jobs.storage.folders import StepFolder, scratch_folder
 from jobs.training.checkpoints import WorkspaceCheckpoints
 from jobs.training.fit import FitOrder, FittedRecipe, fit, trained_peers, weights_in
 from jobs.training.launch import Launch
+from jobs.training.minimums import check_minimums, counted_events
 from jobs.training.options import Nnodes, NodeRank, NprocPerNode, RdzvBackend, RdzvEndpoint, RdzvId
 from jobs.training.publication import copy_attributes, measure, write_curve, write_model, write_states
 from jobs.training.request import read_request
@@ -33,6 +35,8 @@ from jobs.training.staging import Staged, stage
 from schemas import columns
 from schemas.errors import ConfigError
 from schemas.manifest import Manifest
+from schemas.minimums import CountedEvents
+from schemas.quotas import PUBLISHED, Quotas
 from schemas.recipes import ColdstartHyperparameters, recipe_for
 from schemas.tuning import MOST_JOBS, MOST_PARALLEL_JOBS
 
@@ -56,6 +60,8 @@ def train(
     hpo: Mapping[str, Any] | None = None,
     auto_ml: bool = False,
     gru_baseline: bool = True,
+    strict: bool = False,
+    quotas: Quotas = PUBLISHED,
     launch: Launch | None = None,
 ) -> dict[str, Any]:
     """Train, measure and publish one solution version; nothing is done where the same one lies there already.
@@ -76,6 +82,8 @@ def train(
         hpo: Fields of schemas.solutions.Hpo: hyperparameters are searched for; None: they are not.
         auto_ml: The HRNN recipes are tried with their defaults, and the best one kept.
         gru_baseline: A GRU that knows no users is trained too and stands in the table; it takes about a third of the time.
+        strict: Fewer interactions or users than Personalize trains on are an error; else they are told of on stderr.
+        quotas: How many there must be.
         launch: Ranks and nodes.
 
     Returns:
@@ -110,13 +118,18 @@ def train(
     order = request.order(sequences_manifest, folder.uri)
     existing = folder.manifest()
     if existing is not None and existing.fingerprint == order.identity:
+        if "counted" in existing.facts:
+            check_minimums(CountedEvents(**existing.facts["counted"]), quotas, request.rules, strict=strict)
         return _summary(folder, existing, began, skipped=True)
     wanted = request.search(folder.uri)
     if wanted is not None and launch.nnodes > 1:
         raise ConfigError("a search runs on one node", where="nnodes", value=launch.nnodes, allowed="1 with hpo or auto_ml")
     with scratch_folder("train") as scratch:
         staged = stage(source, sequences_manifest, Path(scratch), request.rules)
-        manifest = _fit_and_publish(order, wanted, request.config(), source, folder, staged, launch, Path(scratch))
+        counted = counted_events(Sequences.load(staged.arrays), weights_in(staged.arrays, order))
+        check_minimums(counted, quotas, request.rules, strict=strict)
+        facts = {"counted": asdict(counted)}
+        manifest = _fit_and_publish(order, wanted, request.config(), facts, source, folder, staged, launch, Path(scratch))
     if manifest is None:
         seconds = round(time.monotonic() - began, 1)
         return {"job": "train", "output": folder.uri, "skipped": False, "published": False, "seconds": seconds}
@@ -127,6 +140,7 @@ def _fit_and_publish(
     order: FitOrder,
     wanted: Search | None,
     config: dict[str, Any],
+    facts: dict[str, Any],
     source: StepFolder,
     folder: StepFolder,
     staged: Staged,
@@ -137,10 +151,10 @@ def _fit_and_publish(
     torch.set_num_threads(1)  # the last bits of a sum depend on how many threads share it
     sequences = Sequences.load(staged.arrays)
     prepared = prepare(sequences, order.settings.seed, segments=order.settings.segments)
-    identity, found = order.identity, dict[str, Any]()
+    identity, searched = order.identity, dict[str, Any]()
     if wanted is not None:
-        order, found = search(wanted, order, sequences, prepared, staged.arrays, launch, scratch)
-    found |= _check_items(order, staged)
+        order, searched = search(wanted, order, sequences, prepared, staged.arrays, launch, scratch)
+    found = facts | searched | _check_items(order, staged)
     fitted = fit(order, sequences, prepared, staged.arrays, launch, scratch)
     if fitted is None:
         return None
@@ -181,7 +195,7 @@ def _fit_and_publish(
     told = training_report(folder, inputs, fitted, sequences, prepared, staged)
     paths = {"model": model.path, "training": curve.path, "metrics": measured[1].path, "catalogue": catalogue.path}
     paths["report"] = told[0].path
-    facts = paths | {"shards": shards, "attributes": [entry.path for entry in attributes]}
+    found |= paths | {"shards": shards, "attributes": [entry.path for entry in attributes]}
     manifest = folder.publish(
         "solution_version",
         identity,
@@ -189,7 +203,7 @@ def _fit_and_publish(
         [source.reference(staged.manifest)],
         [model, curve, *measured, *states, *attributes, catalogue, *told],
         counts=counts,
-        facts=facts | _facts(order, fitted, staged, evaluation, measured[0].path) | found,
+        facts=_facts(order, fitted, staged, evaluation, measured[0].path) | found,
     )
     if wanted is not None:
         clear(wanted)
@@ -275,6 +289,8 @@ def run(
     hpo_ranges: Annotated[str, typer.Option(help='--hpo: JSON: {"bptt": [4, 16]}; else the whole ranges.')] = "{}",
     auto_ml: Annotated[bool, typer.Option("--auto-ml", help="Try the HRNN recipes, keep the best (performAutoML).")] = False,
     gru_baseline: Annotated[bool, typer.Option(help="Train a GRU without users, too, for the table of baselines.")] = True,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail where there is less than Personalize trains on.")] = False,
+    quota: Annotated[list[str] | None, typer.Option(help="How much that is: interactions=500.", metavar="NAME=VALUE")] = None,
     nproc_per_node: NprocPerNode = None,
     nnodes: Nnodes = 1,
     node_rank: NodeRank = 0,
@@ -303,6 +319,8 @@ def run(
         hpo=searched if hpo else None,
         auto_ml=auto_ml,
         gru_baseline=gru_baseline,
+        strict=strict,
+        quotas=PUBLISHED.with_changes(quota or []),
         launch=Launch(
             nproc_per_node=nproc_per_node,
             nnodes=nnodes,

@@ -107,6 +107,18 @@ class Sessions(Section):
         return None if self.gap_seconds == "none" else self.gap_seconds
 
 
+class NightTraining(Section):
+    """What holds for the training of every solution."""
+
+    minimums: Literal["refuse", "warn"] = Field(
+        default="refuse",
+        description=(
+            '"refuse": fewer interactions or users than Personalize trains on, by the validation.quotas, stop the night; '
+            '"warn": they are told of'
+        ),
+    )
+
+
 class NightlyConfig(Section):
     """All that a night needs to know."""
 
@@ -114,6 +126,7 @@ class NightlyConfig(Section):
     datasets: Datasets = Field(description="what is learnt from")
     validation: Validation = Field(default_factory=Validation, description="how strictly the data are judged")
     sessions: Sessions = Field(default_factory=Sessions, description="how interactions become sessions")
+    training: NightTraining = Field(default_factory=NightTraining, description="what holds for every training")
     solutions: Annotated[dict[Name, Solution], Field(min_length=1)] = Field(description="at least one solution, by name")
     batch_inference: dict[Name, BatchInference] = Field(default_factory=dict, description="who gets lists, by name")
     batch_segment: dict[Name, BatchSegment] = Field(default_factory=dict, description="which users make a segment, by name")

@@ -21,6 +21,7 @@ from schemas.config import Dataset, DatasetName, NightlyConfig
 from schemas.datasets import parse_schema
 from schemas.filters import check_filter, check_group
 from schemas.manifest import MANIFEST_NAME, USERS_DELETED, fingerprint
+from schemas.minimums import MINIMUMS
 from schemas.recipes import parse_hyperparameters
 
 Job = Literal["validate", "sessionize", "train", "evaluate", "recommend", "segment"]
@@ -192,8 +193,11 @@ def _train(workspace: str, config: NightlyConfig, name: str, sequences: Step) ->
     training = solution.training.model_dump()
     hpo = {} if solution.hpo is None else {"hpo": solution.hpo.model_dump()}
     searched = hpo | ({"auto_ml": True} if solution.auto_ml else {})
-    settings = {"recipe": solution.recipe, "hyperparameters": parsed, "training": training, **searched}
+    quotas, strict = config.validation.quotas, config.training.minimums == "refuse"
+    settings: dict[str, Any] = {"recipe": solution.recipe, "hyperparameters": parsed, "training": training, **searched}
+    settings |= {"minimums": quotas.model_dump(include=set(MINIMUMS)) if strict else None}
     arguments = {"recipe": solution.recipe, "hyperparameters": dict(solution.hyperparameters), **training, **searched}
+    arguments |= {"strict": strict, "quotas": quotas}
     return _step(workspace, "train", name, settings, _after(sequences), sequences_uri=sequences.folder, **arguments)
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from jobs.validation.insight import Insight, InsightContext, counted, filled_share, listed, percent, share
 from jobs.validation.outliers import OUTER_FENCE, outliers
 from schemas.columns import EVENT_TYPE
+from schemas.minimums import few_interactions as few_interactions_text
+from schemas.minimums import few_users
 
 MOST_WITHOUT_INTERACTIONS = 0.5  # of items, or of users
 
@@ -28,9 +30,8 @@ def few_interactions(context: InsightContext) -> Insight | None:
         status="pass" if is_enough else "fail",
         value=found,
         threshold=f"fail below {least:,}",
-        consequence="Personalize creates no solution version, and no recommender "
-        f'("Dataset has fewer than {least} interactions after filtering by event type: <event type>"). '
-        "Here training runs, and its lists are hardly better than chance.",
+        consequence=f'Personalize creates no solution version ("{few_interactions_text(context.quotas)}."). A night stops, '
+        'too, unless it says [training] minimums = "warn"; its lists are hardly better than chance.',
         remedy="Export a longer period, or more event types.",
         source="console",
     )
@@ -48,15 +49,15 @@ def users_with_two_interactions(context: InsightContext) -> Insight | None:
     is_wrong = are_few or fraction < least_share
     found = f"{with_two:,} of {counted(total, 'user')} ({percent(fraction)})"
     needed = f"; training takes at least {f'{least:,}' if are_few else f'{percent(least_share)} of all users'}"
-    quoted = f' ("Create failed. Dataset has fewer than {least} users with at least 2 interactions each.")' if are_few else ""
+    quoted = f' ("{few_users(context.quotas)}.")' if are_few else ""
     return Insight(
         name="users_with_two_interactions",
         title=f"{found} have two interactions or more{needed if is_wrong else ''}.",
         status="fail" if is_wrong else "pass",
         value=found,
         threshold=f"fail below {least:,} users, or below {percent(least_share)} of all users",
-        consequence=f"Personalize creates no solution version{quoted}. Here a model would see almost no event that follows "
-        "another one of its user.",
+        consequence=f"Personalize creates no solution version{quoted}, and a night stops, too: a model would see almost no "
+        "event that follows another one of its user.",
         remedy="Export a longer period; check that a person keeps their USER_ID from one visit to the next.",
         source="console",
     )

@@ -35,9 +35,9 @@ def rows_per_import(context: InsightContext) -> Insight | None:
     return Insight(
         name="rows_per_import",
         title=f"This import has {counted(read, 'row')}{'' if is_enough else f'; an import takes at least {least:,}'}.",
-        status="pass" if is_enough else "warn",
+        status="pass" if is_enough else "fail",
         value=counted(read, "row"),
-        threshold=f"warn below {least:,} (quota rows_per_import)",
+        threshold=f"fail below {least:,} (quota rows_per_import)",
         consequence=f"Personalize refuses an import of fewer interactions, {context.import_mode} or not. {_HERE}",
         remedy="Gather several exports into one import.",
     )

@@ -148,7 +148,7 @@ CASES: list[tuple[str, InsightContext, str, str]] = [
     ("schema_warnings", context(), "pass", "The schema is as Personalize wants it."),
     ("schema_warnings", context(fields=({"name": "OS", "type": "string", "doc": ""},)), "warn", "The schema has 1 warning: "),
     ("rows_per_import", context(counts={"rows_read": 1_000}), "pass", "This import has 1,000 rows."),
-    ("rows_per_import", context(counts={"rows_read": 999}), "warn", "an import takes at least 1,000."),
+    ("rows_per_import", context(counts={"rows_read": 999}), "fail", "an import takes at least 1,000."),
     ("import_size", context(bytes_read=10**11), "pass", "100 GB."),
     ("import_size", context(bytes_read=18_813_807), "pass", "The files of this import hold 18.8 MB."),
     ("import_size", context(bytes_read=7), "pass", "hold 7 bytes."),
@@ -205,7 +205,7 @@ def test_the_words_of_personalize_are_quoted_where_they_are_known() -> None:
     told = find("users_with_two_interactions", insights(context(people(24, 30)))).consequence
     assert "Create failed. Dataset has fewer than 25 users with at least 2 interactions each." in told
     told = find("few_interactions", insights(context({"rows": 3}))).consequence
-    assert "Dataset has fewer than 1000 interactions after filtering by event type: <event type>" in told
+    assert "Create failed. Dataset has fewer than 1000 interactions." in told
 
 
 def test_the_consoles_eleven_are_all_there() -> None:

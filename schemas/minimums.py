@@ -1,0 +1,73 @@
+"""The least that Personalize trains on, and its own text where there is less: one table for imports, trainings and nights.
+
+Source: developer guide, "Error messages" and "Amazon Personalize endpoints and quotas". The text on users is Personalize's. The
+one on interactions it publishes for recommenders; solution versions get the same words. The one on shares is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from schemas.event_rules import EventRules
+from schemas.quotas import Quotas
+
+MINIMUMS = ("interactions", "users_with_two_events", "users_with_two_events_share")  # fields of Quotas
+FEWEST_OF_A_USER = 2  # interactions from which a user says what follows what
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountedEvents:
+    """How much there is to train on.
+
+    Attributes:
+        interactions: Unique ones that count by the solution's event rules.
+        users: All users of the interactions.
+        users_with_two: Users with two or more that count.
+    """
+
+    interactions: int
+    users: int
+    users_with_two: int
+
+    def __str__(self) -> str:
+        return f"{self.interactions:,} interactions count, of {self.users:,} users; {self.users_with_two:,} have two or more"
+
+
+def shortfalls(found: CountedEvents, quotas: Quotas, event_types: Sequence[str] = ()) -> tuple[str, ...]:
+    """Personalize's sentences, without their full stops, for what is too little; none where there is enough.
+
+    Args:
+        found: What there is.
+        quotas: What must be there, by the fields of MINIMUMS.
+        event_types: Types that alone count; none: all.
+    """
+    told = []
+    if found.interactions < quotas.interactions:
+        told.append(few_interactions(quotas, event_types))
+    if found.users_with_two < quotas.users_with_two_events:
+        told.append(few_users(quotas))
+    if found.users_with_two < found.users * quotas.users_with_two_events_share:
+        share = f"{quotas.users_with_two_events_share * 100:g}%"
+        told.append(f"Create failed. Fewer than {share} of the users of the dataset have at least 2 interactions each")
+    return tuple(told)
+
+
+def few_interactions(quotas: Quotas, event_types: Sequence[str] = ()) -> str:
+    """What Personalize says where interactions are too few."""
+    after = f" after filtering by event type: {', '.join(event_types)}" if event_types else ""
+    return f"Create failed. Dataset has fewer than {quotas.interactions} interactions{after}"
+
+
+def few_users(quotas: Quotas) -> str:
+    """What Personalize says where users with two interactions are too few."""
+    return (
+        f"Create failed. Dataset has fewer than {quotas.users_with_two_events} users "
+        f"with at least {FEWEST_OF_A_USER} interactions each"
+    )
+
+
+def named_types(rules: EventRules | None) -> tuple[str, ...]:
+    """The event types that alone count by some rules; none where every type does."""
+    named = [] if rules is None else [rule.event_type for rule in rules.rules if rule.weight > 0]
+    return tuple(name for name in named if name is not None)
