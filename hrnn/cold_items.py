@@ -24,10 +24,12 @@ def cold_items(
         num_events: [N], events of each item.
         created: [N], when each item came into being, UTC epoch seconds.
         hyperparameters: Of the recipe.
-        now: UTC epoch seconds; counts where `cold_start_relative_from` is `currentTime`.
+        now: UTC epoch seconds; what ages count to where `cold_start_relative_from` is `currentTime`, else to the newest item
+            that was created by then.
     """
     since = np.asarray(created, dtype=np.int64)
-    newest = now if hyperparameters.cold_start_relative_from == "currentTime" else int(since.max(initial=0))
+    is_relative = hyperparameters.cold_start_relative_from != "currentTime"
+    newest = int(since[since <= now].max(initial=0)) if is_relative else now
     young = newest - since <= hyperparameters.cold_start_max_duration * _DAY
     few: npt.NDArray[np.bool_] = np.asarray(num_events) <= hyperparameters.cold_start_max_interactions
     return few & young

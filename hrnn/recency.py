@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.batching import Rows
+from hrnn.plausible import plausible_span
 from hrnn.sequences import Sequences
 
 WINDOWS_DAYS = (0.125, 1.0, 3.0, 7.0, 28.0)
@@ -25,7 +26,8 @@ _FINEST_SECONDS = 3_600
 class Trends:
     """Trends of every item at any moment; asked in rising order of time, each event is counted in and out once.
 
-    For many users at once, moments are rounded down to a grid, so that a table of a few hundred columns serves them all.
+    For many users at once, moments are rounded down to a grid, so that a table of a few hundred columns serves them all. It
+    spans the moments that can be true (hrnn/plausible.py): what comes earlier or later is taken as its first or last one.
 
     Args:
         sequences: Events to count, possibly truncated.
@@ -39,7 +41,7 @@ class Trends:
         self._items = np.asarray(sequences.item_rows[positions[order]])
         counts = np.bincount(self._items, minlength=sequences.num_items)
         self._share = (counts + 0.5) / (counts.sum() + 0.5 * sequences.num_items)
-        self.first, self.last = (int(self._times[0]), int(self._times[-1])) if len(times) else (0, 0)
+        self.first, self.last = plausible_span(self._times)
         moments = max(8, min(_MOST_MOMENTS, _MOST_CELLS // max(1, sequences.num_items)))
         self.grid_seconds = max(_FINEST_SECONDS, -(-(self.last + 1 - self.first) // moments))
         self.num_moments = (self.last - self.first) // self.grid_seconds + 1

@@ -4,9 +4,10 @@
     expected = all newest · (before + SMOOTHING · share) / (all before + SMOOTHING)
 
 `newest` are the item's events in the newest window, as long as trend_discovery_frequency and ending with the last event of the
-data; `before` are those in the WINDOWS_BEFORE windows before it; share is the item's part of all events. Dividing by all events
-of each time takes out busy and quiet hours. The growth is the mean of the Gamma posterior of a Poisson rate, PRIOR being shape
-and rate of its prior: with few events it stays near 1, so that three events instead of one are no trend.
+data whose time can be true (hrnn/plausible.py); `before` are those in the WINDOWS_BEFORE windows before it; share is the item's
+part of all events. Dividing by all events of each time takes out busy and quiet hours. The growth is the mean of the Gamma
+posterior of a Poisson rate, PRIOR being shape and rate of its prior: with few events it stays near 1, so that three events
+instead of one are no trend.
 
 Source: the idea is the service's (Amazon Personalize developer guide, Trending-Now recipe), whose formula is not published; the
 posterior: Gelman et al., "Bayesian Data Analysis", section 2.6.
@@ -19,6 +20,7 @@ import numpy.typing as npt
 import torch
 
 from hrnn.models import ModelEntry
+from hrnn.plausible import plausible_span
 from hrnn.sequences import Sequences
 from hrnn.session_model import UserStates
 from schemas.recipes import TrendingHyperparameters
@@ -45,8 +47,8 @@ class TrendingNow:
         _, positions = sequences.event_positions(np.arange(sequences.num_users))
         times, items = np.asarray(sequences.timestamps[positions]), np.asarray(sequences.item_rows[positions])
         seconds = WINDOW_SECONDS[hyperparameters.trend_discovery_frequency]
-        end = int(times.max(initial=0)) + 1
-        newest = _counts(items[times >= end - seconds], sequences.num_items)
+        end = plausible_span(times)[1] + 1
+        newest = _counts(items[(times >= end - seconds) & (times < end)], sequences.num_items)
         earlier = (times < end - seconds) & (times >= end - (1 + WINDOWS_BEFORE) * seconds)
         before = _counts(items[earlier], sequences.num_items)
         share = _counts(items, sequences.num_items) / max(1, len(items))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from hrnn import metrics
 from hrnn.metrics import DEPTH
 from hrnn.peers.moments import Moments, moments_after
+from hrnn.plausible import plausible_span
 from hrnn.sequences import Sequences
 
 Rows = npt.NDArray[np.int64]
@@ -73,12 +74,12 @@ def cut_at_horizon(
     Args:
         sequences: Not truncated.
         horizon_days: Length of the horizon.
-        end: UTC epoch seconds; events after it are ignored. None: the last event.
+        end: UTC epoch seconds; events after it are ignored. None: the last event whose time can be true.
         seed: Of the drawn users.
         most_users: Upper bound of users who are drawn; those of them who only take up new items are not asked for.
     """
     times = np.asarray(sequences.timestamps)
-    end = int(times.max()) if end is None else end
+    end = plausible_span(times)[1] if end is None else end
     cut = end - round(horizon_days * _DAY)
     user = np.repeat(np.arange(sequences.num_users), np.diff(sequences.user_offsets))
     before = np.bincount(user[times <= cut], minlength=sequences.num_users)

@@ -26,3 +26,8 @@ def test_the_bounds_and_the_moment_can_be_chosen() -> None:
     assert cold([0, 0], [10, 12]) == [True, True]  # counted from the newest item
     assert cold([0, 0], [10, 12], cold_start_relative_from="currentTime") == [False, False]
     assert cold([], []) == []
+
+
+def test_an_item_of_a_wrong_clock_leaves_the_others_new() -> None:
+    assert cold([0, 0, 0], [10, 12, -20_000]) == [True, True, True]
+    assert cold([0, 0], [-20_000, -10]) == [True, True]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from small_sequences import DAY, MINUTE, random_histories, sequences_of
@@ -110,6 +112,14 @@ def test_few_users_are_drawn_of_many() -> None:
     night = cut_at_horizon(sequences, 0.5, most_users=7)
     assert len(night.user_rows) == 7
     assert np.array_equal(night.user_rows, cut_at_horizon(sequences, 0.5, most_users=7).user_rows)
+
+
+def test_the_night_ends_before_an_event_of_a_wrong_clock() -> None:
+    busy = sequences_of([[[0]] * 10 for _ in range(200)])
+    times = np.asarray(busy.timestamps) + 17_000 * DAY
+    wrong = times.copy()
+    wrong[9] = 4_102_444_800
+    assert cut_at_horizon(replace(busy, timestamps=wrong), 1.0).cut == 17_008 * DAY == times.max() - DAY
 
 
 def test_the_best_are_ordered_and_ties_go_by_row() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from small_sequences import DAY, sequences_of
@@ -53,3 +55,14 @@ def test_moments_asked_in_any_order_get_the_same_answers() -> None:
     for time in times:
         assert np.array_equal(jumping.at(time), answers[time])
         assert np.array_equal(jumping.at(time, np.asarray([2, 0])), answers[time][[2, 0]])
+
+
+def test_an_event_of_a_wrong_clock_leaves_the_grid_as_it_was() -> None:
+    busy = sequences_of([[[0]] * 10 for _ in range(200)])
+    times = np.asarray(busy.timestamps) + 17_000 * DAY
+    wrong = times.copy()
+    wrong[[9, 10]] = 4_102_444_800, 0
+    right, odd = (Trends(replace(busy, timestamps=each)) for each in (times, wrong))
+    assert (odd.first, odd.last, odd.grid_seconds) == (right.first, right.last, right.grid_seconds)
+    assert odd.moment(np.asarray([0, 4_102_444_800])).tolist() == [0, odd.num_moments - 1]
+    assert np.allclose(odd.at(odd.last + 1), right.at(right.last + 1), atol=0.05)

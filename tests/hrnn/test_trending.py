@@ -77,6 +77,16 @@ def test_everybody_gets_the_same_and_hidden_events_do_not_count() -> None:
     assert model.user_states(sequences, np.array([1, 0])).query.shape == (2, 0)
 
 
+@pytest.mark.parametrize("wrong", [4_102_444_800, 17_011 * 86_400])
+def test_an_item_of_a_wrong_clock_does_not_head_the_list(wrong: int) -> None:
+    hours = [(step % 2, 17_000 * 86_400 + step * 300) for step in range(9 * 288)]
+    rising = [(2, 17_009 * 86_400 - 10 * step) for step in range(1, 60)]
+    pairs = [*hours, *rising]
+    growth = fitted(events([*pairs, (3, wrong)], 4)).growth
+    assert np.argsort(-growth)[0] == 2
+    assert growth[:3] == pytest.approx(fitted(events(pairs, 4)).growth[:3], abs=0.01)
+
+
 def test_without_events_nothing_grows() -> None:
     sequences = sequences_of([[[0, 1]]]).truncate(np.array([0]), np.array([0]))
     assert fitted(sequences).growth.tolist() == [1.0, 1.0]
