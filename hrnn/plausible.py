@@ -24,7 +24,7 @@ LATEST_NULL = 1  # second
 NULL_DAY = -1  # stands for seconds 0 and 1 among days
 LAST_SECOND = 2**63 - 1
 
-_LEAST_DAYS_AFTER_NULLS = 365
+_LEAST_DAYS_AFTER_NULLS = 365  # until all other events
 _MOST_OF_ALL = 0.001  # of the events
 _MOST_OF_A_DAY = 0.1  # of an average day's events
 
@@ -50,7 +50,7 @@ class DayCounts(NamedTuple):
     @classmethod
     def of(cls, times: Int64s) -> DayCounts:
         """Those of events at some times, UTC epoch seconds [E]."""
-        return cls(*np.unique(np.where(times <= LATEST_NULL, NULL_DAY, times // DAY), return_counts=True))
+        return cls(*np.unique(days_of(times), return_counts=True))
 
     def up_to(self, second: int) -> DayCounts:
         """Without the days after that of a second."""
@@ -77,7 +77,7 @@ class DayCounts(NamedTuple):
         days, events = self.days[real], self.events[real]
         if not len(days):
             return Bounds(0, LAST_SECOND)
-        earliest = LATEST_NULL + 1 if days[0] >= _LEAST_DAYS_AFTER_NULLS else 0
+        earliest = earliest_beside(int(days[0]) * DAY)
         days, events = days[-KNOWN_DAYS:], events[-KNOWN_DAYS:]
         gaps = np.diff(days) - 1
         longest_before = np.maximum.accumulate(np.concatenate([np.zeros(1, np.int64), gaps]))[:-1]
@@ -86,6 +86,16 @@ class DayCounts(NamedTuple):
         are_few = (after < _MOST_OF_ALL * events.sum()) & (after < _MOST_OF_A_DAY * before / np.arange(1, len(days)))
         ends = np.flatnonzero(are_few & (gaps > longest_before))
         return Bounds(earliest, int(days[ends[0]] + 1) * DAY - 1 if len(ends) else LAST_SECOND)
+
+
+def days_of(times: Int64s) -> Int64s:
+    """The day since 1970 of each moment; NULL_DAY of seconds 0 and 1."""
+    return np.where(times <= LATEST_NULL, NULL_DAY, times // DAY)
+
+
+def earliest_beside(other: int) -> int:
+    """The earliest second that is no null written as a number, in data that hold some other moment."""
+    return LATEST_NULL + 1 if other >= _LEAST_DAYS_AFTER_NULLS * DAY else 0
 
 
 def plausible_span(times: Int64s) -> tuple[int, int]:

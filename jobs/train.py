@@ -239,6 +239,7 @@ def _facts(order: FitOrder, fitted: FittedRecipe, staged: Staged, evaluation: Ev
         "dimension": fitted.nightly.item_vectors().shape[1],
         "hash_seed": staged.manifest.facts.get("hash_seed", 0),
         "event_types": staged.manifest.facts.get("event_types", []),
+        "newest_event": staged.manifest.facts.get("newest_event"),
         "schemas": staged.manifest.facts.get("schemas", {}),
         "training_outcome": fitted.facts,
         "line_kind": recipe.line_kind,

@@ -117,5 +117,6 @@ def publish_sequences(
     pq.write_table(pa.table(catalogue | {name: values for name, values in told.items() if values}), local)
     files.append(folder.put_file(local, folder.own("catalogue.parquet")))
     facts = {"shards": shards, "catalogue": files[-1].path, "event_types": [*event_types], "hash_seed": 0, "gap_seconds": 1800}
+    facts["newest_event"] = int(sequences.timestamps.max())
     folder.publish("sequences", fingerprint, {}, [], files, facts=facts)
     return folder.uri

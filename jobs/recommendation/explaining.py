@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from safetensors import safe_open
 
@@ -18,7 +17,7 @@ from hrnn.reasons import Lists, NightlyReasons
 from hrnn.sequences import load_shard
 from jobs.recommendation.answers import MOST_REASONS, REASON_UNITS, Answers
 from jobs.recommendation.asked import Batch
-from jobs.recommendation.served import Served, Solution, fetch
+from jobs.recommendation.served import Served, Solution, fetch, newest_event
 from jobs.recommendation.users import UserTable
 from jobs.storage.folders import StepFolder
 from schemas import columns
@@ -153,7 +152,7 @@ def _nightly_reasons(served: Served, solution: Solution, sources: Sources) -> Ni
         table, dense, now, later = (stored.get_tensor(name) for name in _PARAMETERS)
     if len(now) != len(FEATURES):
         raise DataError("the solution version is of a release whose paths had other features", remedy="Train it again.")
-    newest = pc.max(pq.read_table(fetch(folder, solution.catalogue), columns=[columns.LAST_TIME])[columns.LAST_TIME])
+    catalogue = pq.read_table(fetch(folder, solution.catalogue), columns=[columns.LAST_TIME])
     vectors, num_ranked = served.explained_with()
     return NightlyReasons(
         Hrnn(HrnnShape(**json.loads(sources.shape)), table, dense),
@@ -161,6 +160,6 @@ def _nightly_reasons(served: Served, solution: Solution, sources: Sources) -> Ni
         later.numpy(),
         vectors,
         num_ranked,
-        newest.as_py() + 1,  # as the states were made: right after the newest event
+        newest_event(solution, catalogue) + 1,  # as the states were made: right after the newest event
         sources.gap_seconds,
     )

@@ -62,6 +62,7 @@ class Solution:
         recipe: Its recipe.
         event_types: Names of the codes of event types.
         schemas: JSON of the datasets' schemas by type.
+        newest_event: The newest moment of an event that can be true, UTC epoch seconds; None: the catalogue's newest.
     """
 
     uri: str
@@ -76,6 +77,7 @@ class Solution:
     recipe: str
     event_types: tuple[str, ...]
     schemas: str
+    newest_event: int | None = None
 
     @classmethod
     def of(cls, folder: StepFolder, manifest: Manifest) -> Solution:
@@ -94,6 +96,7 @@ class Solution:
             recipe=manifest.facts["recipe"],
             event_types=tuple(manifest.facts.get("event_types", [])),
             schemas=json.dumps(manifest.facts.get("schemas", {})),
+            newest_event=manifest.facts.get("newest_event"),
         )
 
     @property
@@ -353,7 +356,7 @@ class Served:
         """bool [N], the items that are explored."""
         if (exploration := self._options.exploration) is None:
             return np.zeros(len(self._counts), np.bool_)
-        newest = pc.max(catalogue[columns.LAST_TIME]).as_py()
+        newest = newest_event(self._solution, catalogue)
         return new_items(catalogue[columns.CREATION_TIMESTAMP].to_numpy(), newest, exploration.cut_off_days)
 
     def _find_items(self, item_ids: pa.StringArray) -> Rows:
@@ -361,6 +364,17 @@ class Served:
         found = pc.index_in(item_ids, value_set=self._item_ids)
         rows: Rows = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
         return rows
+
+
+def newest_event(solution: Solution, catalogue: pa.Table) -> int:
+    """What counts as now: the newest moment of an event that can be true, UTC epoch seconds.
+
+    Args:
+        solution: The solution version; one of an older release does not know.
+        catalogue: Its items with their last_timestamp.
+    """
+    newest: int = pc.max(catalogue[columns.LAST_TIME]).as_py() if solution.newest_event is None else solution.newest_event
+    return newest
 
 
 @functools.lru_cache(maxsize=1)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hrnn.hashing import Hashes, hash64
+from hrnn.plausible import earliest_beside
 from jobs.storage.folders import StepFolder, scratch_folder
 from schemas.columns import (
     CREATION_TIMESTAMP,
@@ -102,16 +103,18 @@ def read_items(folder: StepFolder, manifest: Manifest) -> pa.Table:
     return table.take(pa.array(np.sort(newest)))
 
 
-def make_catalogue(counted: pa.Table, items: pa.Table | None) -> pa.Table:
+def make_catalogue(counted: pa.Table, items: pa.Table | None, newest_event: int) -> pa.Table:
     """Items in the order of their rows, those without events last, beside what the Items dataset says of them.
 
     Args:
         counted: ITEM_ID, num_events, first_timestamp, last_timestamp of every item with events, in any order.
         items: The Items dataset, one row an id, or None.
+        newest_event: The newest moment of an event that can be true, UTC epoch seconds.
 
     Returns:
         ITEM_ID, item_row, num_events, first_timestamp, last_timestamp, CREATION_TIMESTAMP, metadata. An item without a
-        creation time was created at its first event; without events, at the newest event of all.
+        creation time, or with one that is a null written as a number, was created at its first event; without events, at the
+        newest event of all.
     """
     if items is not None:
         silent = items.filter(pc.invert(pc.is_in(items[ITEM_ID], counted[ITEM_ID]))).select([ITEM_ID])
@@ -120,9 +123,11 @@ def make_catalogue(counted: pa.Table, items: pa.Table | None) -> pa.Table:
     table = counted.take(pc.sort_indices(counted, [(NUM_EVENTS, "descending"), (ITEM_ID, "ascending")])).combine_chunks()
     table = table.add_column(1, ITEM_ROW, pa.array(np.arange(table.num_rows)))
     described = None if items is None else items.take(pc.index_in(table[ITEM_ID], items[ITEM_ID].combine_chunks()))
-    created = [table[FIRST_TIME], pa.scalar(pc.max(table[LAST_TIME]).as_py(), pa.int64())]
+    created = [table[FIRST_TIME], pa.scalar(newest_event, pa.int64())]
     if described is not None and CREATION_TIMESTAMP in described.schema.names:
-        created.insert(0, described[CREATION_TIMESTAMP])
+        told = described[CREATION_TIMESTAMP]
+        is_true = pc.greater_equal(told, earliest_beside(newest_event))
+        created.insert(0, pc.if_else(is_true, told, pa.scalar(None, pa.int64())))
     table = table.append_column(CREATION_TIMESTAMP, pc.coalesce(*created))
     if described is not None:
         for name in described.drop_columns(ITEM_ID).schema.names:

@@ -43,6 +43,7 @@ class SequenceFiles:
         catalogue: The catalogue's file.
         categories: Values of each coded column.
         hash_seed: Seed under which users were dealt to shards.
+        newest_event: The newest moment of an event that can be true, UTC epoch seconds.
         attributes: A file of users' attributes for each shard; none where there is no Users dataset.
     """
 
@@ -50,6 +51,7 @@ class SequenceFiles:
     catalogue: FileEntry
     categories: dict[str, list[str]]
     hash_seed: int
+    newest_event: int = 0
     attributes: tuple[FileEntry, ...] = ()
 
     @property
@@ -105,6 +107,7 @@ def manifest_facts(plan: Plan, made: SequenceFiles) -> dict[str, Any]:
         "gap_seconds": plan.gap_seconds,
         "tie_order": plan.tie_order,
         "hash_seed": made.hash_seed,
+        "newest_event": made.newest_event,
         "attributes": [entry.path for entry in made.attributes],
         "tied_pairs": made.total("tied_pairs"),
         "tied_pairs_ascending": made.total("tied_pairs_ascending"),
@@ -118,7 +121,7 @@ def _attempt(spark: SparkSession, plan: Plan, folder: StepFolder, items: pa.Tabl
     """Both passes under one hash seed; None where two ids have one hash."""
     found = survey(spark, plan)
     _check(found, plan)
-    catalogue = make_catalogue(found.items, items)
+    catalogue = make_catalogue(found.items, items, found.newest_event)
     lookup = ItemLookup.of(catalogue[ITEM_ID].combine_chunks(), plan.hash_seed)
     if lookup is None:
         return None
@@ -134,7 +137,13 @@ def _attempt(spark: SparkSession, plan: Plan, folder: StepFolder, items: pa.Tabl
         return None
     assert tuple(shard["num_users"] for shard in shards) == found.shard_users, "the passes saw different users"
     entry = _put_catalogue(folder, catalogue, shards)
-    return SequenceFiles(shards=shards, catalogue=entry, categories=found.categories, hash_seed=plan.hash_seed)
+    return SequenceFiles(
+        shards=shards,
+        catalogue=entry,
+        categories=found.categories,
+        hash_seed=plan.hash_seed,
+        newest_event=found.newest_event,
+    )
 
 
 def _attributes(

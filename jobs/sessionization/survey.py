@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from hrnn.hashing import hash64
+from hrnn.plausible import DayCounts, days_of
 from jobs.sessionization.plan import Plan
 from jobs.sessionization.source import codes_and_values, numbers, read_task
 from jobs.spark.exchange import exchange
@@ -21,6 +22,7 @@ from schemas.columns import FIRST_TIME, ITEM_ID, LAST_TIME, NUM_EVENTS, TIMESTAM
 
 _CATEGORIES = pa.schema([("column", pa.string()), ("value", pa.string())])
 _HASH, _NUM_USERS = "hash", "num_users"
+_DAYS = pa.schema([("day", pa.int64()), (NUM_EVENTS, pa.int64()), (LAST_TIME, pa.int64())])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +33,13 @@ class Survey:
         items: ITEM_ID, num_events, first_timestamp, last_timestamp of every item with events; unordered.
         categories: Sorted values of each coded column.
         shard_users: Distinct user hashes of each shard.
+        newest_event: The newest moment of an event that can be true (hrnn/plausible.py), UTC epoch seconds.
     """
 
     items: pa.Table
     categories: dict[str, list[str]]
     shard_users: tuple[int, ...]
+    newest_event: int = 0
 
     @property
     def num_events(self) -> int:
@@ -61,6 +65,7 @@ def survey(spark: SparkSession, plan: Plan) -> Survey:
             for column in plan.columns.coded
         },
         shard_users=tuple(tables[2][_NUM_USERS][0].as_py() for tables in found),
+        newest_event=_newest_event(pa.concat_tables([tables[3] for tables in found])),
     )
 
 
@@ -74,24 +79,32 @@ def send_ids(plan: Plan, task: int) -> Iterator[tuple[int, bytes]]:
     user_shards = user_hashes % np.uint64(plan.num_shards)
     items = _item_statistics(table)
     item_shards = hash64(items[ITEM_ID].combine_chunks(), plan.hash_seed) % np.uint64(plan.num_shards)
-    categories = _categories_of(table, plan.columns.coded)
+    categories, days = _categories_of(table, plan.columns.coded), _days_of(numbers(table, TIMESTAMP))
     for shard in range(plan.num_shards):
         users = pa.table({_HASH: user_hashes[user_shards == shard]})
-        yield shard, pack([items.filter(pa.array(item_shards == shard)), categories if shard == 0 else categories[:0], users])
+        of_all = [categories, days] if shard == 0 else [categories[:0], days[:0]]
+        yield shard, pack([items.filter(pa.array(item_shards == shard)), of_all[0], users, of_all[1]])
 
 
 def gather_ids(shard: int, bodies: Iterator[bytes]) -> bytes:
     """Statistics of whole items, distinct categories, and the number of distinct users."""
     received = [unpack(body) for body in bodies]
     if not received:
-        return pack([_empty_items(), _CATEGORIES.empty_table(), pa.table({_NUM_USERS: pa.array([0], pa.int64())})])
+        nobody = pa.table({_NUM_USERS: pa.array([0], pa.int64())})
+        return pack([_empty_items(), _CATEGORIES.empty_table(), nobody, _DAYS.empty_table()])
     items = pa.concat_tables([tables[0] for tables in received])
     merged = items.group_by(ITEM_ID, use_threads=False).aggregate(
         [(NUM_EVENTS, "sum"), (FIRST_TIME, "min"), (LAST_TIME, "max")]
     )
     categories = pa.concat_tables([tables[1] for tables in received]).group_by(_CATEGORIES.names).aggregate([])
     hashes = np.unique(np.concatenate([tables[2][_HASH].to_numpy() for tables in received]))
-    return pack([merged.rename_columns(items.schema.names), categories, pa.table({_NUM_USERS: [len(hashes)]})])
+    days = (
+        pa.concat_tables([tables[3] for tables in received])
+        .group_by("day")
+        .aggregate([(NUM_EVENTS, "sum"), (LAST_TIME, "max")])
+    )
+    users = pa.table({_NUM_USERS: [len(hashes)]})
+    return pack([merged.rename_columns(items.schema.names), categories, users, days.rename_columns(_DAYS.names)])
 
 
 def _item_statistics(table: pa.Table) -> pa.Table:
@@ -112,6 +125,22 @@ def _item_statistics(table: pa.Table) -> pa.Table:
             LAST_TIME: last[occurs],
         }
     )
+
+
+def _days_of(times: NDArray[np.int64]) -> pa.Table:
+    """The days of a task's events, with their events and the newest moment of each."""
+    counts = DayCounts.of(times)
+    newest = np.zeros(len(counts.days), np.int64)
+    np.maximum.at(newest, np.searchsorted(counts.days, days_of(times)), times)
+    return pa.table([counts.days, counts.events, newest], schema=_DAYS)
+
+
+def _newest_event(days: pa.Table) -> int:
+    """The newest moment that can be true, of the days of all events, each once."""
+    days = days.sort_by("day")
+    found, events, newest = (column.to_numpy() for column in days.columns)
+    bounds = DayCounts(found, events).bounds()
+    return int(newest[newest <= bounds.latest].max(initial=0))
 
 
 def _categories_of(table: pa.Table, coded: tuple[str, ...]) -> pa.Table:

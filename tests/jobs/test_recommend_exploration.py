@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from tiny_solution import DAY, TinySolution, publish_solution
 
 from jobs.recommend import recommend
+from jobs.recommendation.served import Solution, newest_event
+from jobs.storage.folders import StepFolder
 from schemas.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("spark")
@@ -67,6 +70,15 @@ def test_the_cut_off_says_which_items_are_new(solution: TinySolution, tmp_path: 
     assert share_of(solution, narrow, 995) > share_of(solution, wide, 995)
     nothing, _ = answered(solution, tmp_path, "1", cut_off="0.001")
     assert nothing == answered(solution, tmp_path, "0")[0]
+
+
+def test_items_are_new_before_the_newest_event_that_can_be_true(solution: TinySolution) -> None:
+    folder = StepFolder(solution.uri)
+    manifest = folder.require("solution_version")
+    told = manifest.model_copy(update={"facts": manifest.facts | {"newest_event": 1000 * DAY}})
+    catalogue = pa.table({"last_timestamp": [999 * DAY, 4_102_444_800]})
+    assert newest_event(Solution.of(folder, told), catalogue) == 1000 * DAY
+    assert newest_event(Solution.of(folder, manifest), catalogue) == 4_102_444_800  # of an older release
 
 
 @pytest.mark.parametrize(

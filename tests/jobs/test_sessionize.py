@@ -89,6 +89,19 @@ def plain_histories(rows: list[tuple[str, str, int]], gap: int) -> dict[str, lis
     return dict(by_user)
 
 
+@pytest.mark.parametrize("wrong", [[], [4_102_444_800, 0]])
+def test_the_newest_event_is_the_newest_that_can_be_true(tmp_path: Path, wrong: list[int]) -> None:
+    start, newest = 1_600_000_000, 1_600_000_000 + 19_999 * 100
+    rows = [(f"u{step % 50}", f"i{step % 7}", start + step * 100) for step in range(20_000)]
+    interactions = publish_interactions(str(tmp_path / "events"), rows + [("u0", "i0", time) for time in wrong], parts=3)
+    items = publish_items(str(tmp_path / "items"), [("new", None)], {"CREATION_TIMESTAMP": ["null", "long"]})
+    out = str(tmp_path / "out")
+    sessionize(interactions_uri=interactions, items_uri=items, output_uri=out)
+    assert StepFolder(out).require("sequences").facts["newest_event"] == newest
+    created = dict(zip(*catalogue_of(out).select(["ITEM_ID", "CREATION_TIMESTAMP"]).to_pydict().values(), strict=True))
+    assert created["new"] == newest
+
+
 def test_events_become_sorted_sequences_with_sessions(tmp_path: Path) -> None:
     rows = [
         ("bob", "pen", 10 * HOUR),

@@ -156,7 +156,7 @@ def counted_items(*rows: tuple[str, int, int, int]) -> pa.Table:
 
 
 def test_items_stand_in_falling_order_of_events_and_ties_by_id() -> None:
-    catalogue = make_catalogue(counted_items(("b", 2, 5, 6), ("c", 9, 1, 7), ("a", 2, 3, 4)), None)
+    catalogue = make_catalogue(counted_items(("b", 2, 5, 6), ("c", 9, 1, 7), ("a", 2, 3, 4)), None, 7)
     assert catalogue.to_pylist() == [
         {"ITEM_ID": "c", "item_row": 0, "num_events": 9, "first_timestamp": 1, "last_timestamp": 7, "CREATION_TIMESTAMP": 1},
         {"ITEM_ID": "a", "item_row": 1, "num_events": 2, "first_timestamp": 3, "last_timestamp": 4, "CREATION_TIMESTAMP": 3},
@@ -166,22 +166,29 @@ def test_items_stand_in_falling_order_of_events_and_ties_by_id() -> None:
 
 def test_items_without_events_come_last_and_count_as_new() -> None:
     items = pa.table({"ITEM_ID": ["z", "a", "y"], "GENRE": ["war", None, "love"]})
-    catalogue = make_catalogue(counted_items(("a", 1, 3, 8)), items)
+    catalogue = make_catalogue(counted_items(("a", 1, 3, 9)), items, 8)
     assert catalogue["ITEM_ID"].to_pylist() == ["a", "y", "z"]
     assert catalogue["num_events"].to_pylist() == [1, 0, 0]
-    assert catalogue["last_timestamp"].to_pylist() == [8, None, None]
+    assert catalogue["last_timestamp"].to_pylist() == [9, None, None]
     assert catalogue["CREATION_TIMESTAMP"].to_pylist() == [3, 8, 8]
     assert catalogue["GENRE"].to_pylist() == [None, "love", "war"]
 
 
 def test_the_items_dataset_knows_creation_times_better() -> None:
     items = pa.table({"ITEM_ID": ["a", "b"], "CREATION_TIMESTAMP": [2, 1]})
-    catalogue = make_catalogue(counted_items(("a", 1, 3, 8), ("c", 1, 4, 4)), items)
+    catalogue = make_catalogue(counted_items(("a", 1, 3, 8), ("c", 1, 4, 4)), items, 8)
     assert catalogue.select(["ITEM_ID", "CREATION_TIMESTAMP"]).to_pylist() == [
         {"ITEM_ID": "a", "CREATION_TIMESTAMP": 2},
         {"ITEM_ID": "c", "CREATION_TIMESTAMP": 4},
         {"ITEM_ID": "b", "CREATION_TIMESTAMP": 1},
     ]
+
+
+def test_a_creation_time_that_is_a_null_written_as_a_number_is_unknown() -> None:
+    items = pa.table({"ITEM_ID": ["a", "b", "c"], "CREATION_TIMESTAMP": [0, 1, 2]})
+    now = 1_700_000_000
+    catalogue = make_catalogue(counted_items(("a", 1, now - 9, now)), items, now)
+    assert catalogue["CREATION_TIMESTAMP"].to_pylist() == [now - 9, now, 2]
 
 
 def test_the_lookup_finds_every_item_and_survives_its_file(tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def test_a_solution_version_holds_what_recommend_and_evaluate_need(version: Step
     assert curve["loss"].to_pylist()[-1] < curve["loss"].to_pylist()[0]
     assert json.loads(version.read(manifest.file(facts["metrics"])))["metrics"] == facts["evaluation"]["metrics"]
     assert facts["scores"] is True
+    assert facts["newest_event"] == CIRCLE.timestamps.max()
     assert pq.read_metadata(version.fetch(manifest.file(facts["catalogue"]), tmp_path)).num_rows == 17
 
 
