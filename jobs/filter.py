@@ -14,6 +14,7 @@ from jobs.cli import Summary, job_main
 from jobs.storage import read_text
 from schemas.dataset_rules import DatasetType
 from schemas.datasets import DatasetSchema, parse_schema
+from schemas.documents import read_json
 from schemas.errors import ConfigError
 from schemas.filters import (
     PUBLISHED,
@@ -168,12 +169,13 @@ def _trial_words(trial: Mapping[str, Any]) -> str:
 
 def _values(text: str) -> FilterValues:
     """The values of placeholders; ConfigError where they are not a JSON object of texts."""
+    problem, allowed = "this is no JSON object of texts", r'{"GENRES": "\"horror\""}'
     try:
-        given = json.loads(text)
-    except ValueError:
-        given = None
+        given = read_json(text)
+    except ValueError as error:
+        raise ConfigError(f"{problem} ({error})", where="values", value=text, allowed=allowed) from None
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
-        raise ConfigError("this is no JSON object of texts", where="values", value=text, allowed=r'{"GENRES": "\"horror\""}')
+        raise ConfigError(problem, where="values", value=text, allowed=allowed)
     return parse_filter_values(given, "values")
 
 

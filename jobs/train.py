@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -33,6 +32,7 @@ from jobs.training.search import Search, clear, search
 from jobs.training.segments import attribute_columns
 from jobs.training.staging import Staged, stage
 from schemas import columns
+from schemas.documents import read_json
 from schemas.errors import ConfigError
 from schemas.manifest import Manifest
 from schemas.minimums import CountedEvents
@@ -336,8 +336,8 @@ def run(
 def _json(text: str, option: str, kind: type) -> Any:
     """What an option's JSON says."""
     try:
-        parsed = json.loads(text)
-    except json.JSONDecodeError as error:
+        parsed = read_json(text)
+    except ValueError as error:
         raise ConfigError(f"this is no JSON ({error})", where=option, value=text) from None
     if not isinstance(parsed, kind):
         raise ConfigError(f"this is no JSON {'object' if kind is dict else 'list'}", where=option, value=text)

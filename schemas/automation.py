@@ -11,7 +11,7 @@ A filter is taken over where a batch job names it by its ARN.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +77,8 @@ def from_automation(
         "batch_inference": {},
         "batch_segment": {},
     }
-    filters = _filters(document)
+    filters = _filters(document, where)
+    _refuse_twice(((path, _service(solution).get("name")) for path, solution in _solutions(document, where)), where)
     for path, solution in _solutions(document, where):
         _add_solution(ours, path, solution, places, recipes, filters, warnings)
     batches = [*ours["batch_inference"].values(), *ours["batch_segment"].values()]
@@ -99,6 +100,9 @@ def from_automation(
 
 def _datasets(tables: dict[str, Any], places: Places, where: str, warnings: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    _refuse_twice(((f"datasets.{key}", key.lower()) for key in tables), where)
+    described = ((key, _service(_as_table(_as_table(table).get("dataset")))) for key, table in tables.items())
+    _refuse_twice(((f"datasets.{key}.dataset", service.get("name")) for key, service in described), where)
     for key, table in tables.items():
         name = key.lower()
         if name not in _DATASETS or not isinstance(table, dict):
@@ -231,10 +235,26 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
 
 
-def _filters(document: dict[str, Any]) -> dict[str, str]:
+def _refuse_twice(named: Iterable[tuple[str, Any]], where: str) -> None:
+    """ConfigError where two parts of one kind have the same name: the service would refuse the second.
+
+    Args:
+        named: Key path and name of each.
+        where: Name of the config file.
+    """
+    paths: dict[str, str] = {}
+    for path, name in named:
+        if isinstance(name, str) and (first := paths.setdefault(name, path)) != path:
+            raise ConfigError(
+                f"{first} has this name too", where=f"{where}: {path}", value=name, remedy="Rename or remove one of them."
+            )
+
+
+def _filters(document: dict[str, Any], where: str) -> dict[str, str]:
     """Name -> expression of the config's filters."""
     listed = document.get("filters")
     tables = [_service(_as_table(entry)) for entry in (listed if isinstance(listed, list) else [])]
+    _refuse_twice(((f"filters.{number}", table.get("name")) for number, table in enumerate(tables)), where)
     return {str(table.get("name")): str(table["filterExpression"]) for table in tables if "filterExpression" in table}
 
 

@@ -23,6 +23,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from schemas.documents import read_json
+
 LineKind = Literal["user", "ranking", "item", "item_users", "attribute_users"]
 
 MOST_LINE_BYTES = 256 << 10
@@ -106,7 +108,7 @@ def parse_line(line: bytes, kind: LineKind = "user") -> Request | BadLine:
     if not line.strip():
         return BadLine(_shown(line), f"the line is blank; allowed: {example}")
     try:
-        document = json.loads(line.decode(), parse_constant=_refuse, parse_float=_finite)
+        document = read_json(line.decode())
         given = _spaced_json(document) if kind in SEGMENTS else compact_json(document)
         given.encode()
     except UnicodeDecodeError as error:
@@ -257,14 +259,3 @@ def _texts(document: dict[str, Any], name: str, most: int, most_characters: int)
 def _shown(line: bytes) -> str:
     """A line as a JSON string, which is surely UTF-8 and not too long."""
     return compact_json(line[: 4 * _SHOWN_CHARACTERS].decode(errors="replace")[:_SHOWN_CHARACTERS])
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is no number of JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError(f"the number {text[:20]} is too large")
-    return number

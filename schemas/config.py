@@ -18,7 +18,6 @@ JSON in the shape of AWS's "Maintaining Personalized Experiences" is read by sch
 from __future__ import annotations
 
 import json
-import tomllib
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
@@ -27,6 +26,7 @@ from pydantic_core import PydanticCustomError
 
 from schemas.batch_jobs import BatchInference, BatchSegment, Filtering, Name
 from schemas.config_errors import NAME_RULE, config_error
+from schemas.documents import NoDocument, read_json, read_toml, values_of
 from schemas.errors import ConfigError
 from schemas.filters import Filter, check_recipe, parse_filter
 from schemas.quotas import Quotas
@@ -202,12 +202,15 @@ def parse_document(text: str, where: str) -> dict[str, Any]:
     Raises:
         ConfigError: It is neither.
     """
+    kind: Literal["JSON", "TOML"] = "JSON" if text.lstrip().startswith("{") else "TOML"
     try:
-        document = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        kind = "JSON" if text.lstrip().startswith("{") else "TOML"
+        document: dict[str, Any] = read_json(text) if kind == "JSON" else read_toml(text)
+        for _ in values_of(document):
+            pass
+    except NoDocument as error:
+        raise ConfigError(f"this {kind} cannot be used: {error}", where=where) from None
+    except ValueError as error:
         raise ConfigError(f"this is not valid {kind}: {error}", where=where, remedy="Mend the line that is named.") from None
-    assert isinstance(document, dict)
     return document
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
+from schemas.documents import NoDocument, read_json, values_of
 from schemas.errors import SchemaError
 
 LONGEST_SCHEMA = 20_000  # characters; CreateSchema's limit
@@ -25,12 +25,9 @@ def read_document(text: str, where: str) -> Any:
             "the schema is too long", where=where, value=len(text), allowed=f"at most {LONGEST_SCHEMA:,} characters"
         )
     try:
-        return json.loads(text.removeprefix("\ufeff"), parse_constant=_refuse_constant)
-    except RecursionError:
-        reason = "nested too deeply"
+        return read_json(text.removeprefix("\ufeff"))
     except ValueError as error:
-        reason = str(error)
-    raise SchemaError(f"the schema is not JSON ({reason})", where=where, remedy=_REMEDY)
+        raise SchemaError(f"the schema is not JSON ({error})", where=where, remedy=_REMEDY) from None
 
 
 def check_values(document: Any, where: str) -> None:
@@ -39,23 +36,9 @@ def check_values(document: Any, where: str) -> None:
     Raises:
         SchemaError: A value is none of JSON's, a text holds half of a character, or values lie too deep.
     """
-    waiting = [(document, 0)]
-    while waiting:
-        value, depth = waiting.pop()
-        if depth > DEEPEST_SCHEMA:
-            raise SchemaError(
-                "the schema is nested too deeply", where=where, allowed=f"{DEEPEST_SCHEMA} levels", remedy=_REMEDY
-            )
-        if isinstance(value, dict):
-            waiting += [(part, depth + 1) for pair in value.items() for part in pair]
-        elif isinstance(value, list):
-            waiting += [(part, depth + 1) for part in value]
-        elif isinstance(value, str):
-            if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-                raise SchemaError("a text holds half of a surrogate pair, which is no character", where=where, value=value)
-        elif not isinstance(value, int | float | None) or (isinstance(value, float) and not math.isfinite(value)):
-            raise SchemaError("this is no value that JSON can hold", where=where, value=value, remedy=_REMEDY)
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON value")
+    try:
+        for value in values_of(document, DEEPEST_SCHEMA):
+            if not isinstance(value, str | int | float | None) or (isinstance(value, float) and not math.isfinite(value)):
+                raise SchemaError("this is no value that JSON can hold", where=where, value=value, remedy=_REMEDY)
+    except NoDocument as error:
+        raise SchemaError(f"the schema cannot be used: {error}", where=where, remedy=_REMEDY) from None

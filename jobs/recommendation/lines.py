@@ -208,8 +208,8 @@ _Quick = tuple[str, Sequence[str], bytes]  # subject, list, `input`
 
 
 def _one_id(line: bytes, name: str) -> _Quick | None:
-    """A line of the usual form, `{"userId": "…"}`; None where it needs a closer look."""
-    if len(line) > MOST_LINE_BYTES:
+    """A line of the usual form, `{"userId": "…"}`; None where it needs a closer look, as where a key may stand twice."""
+    if len(line) > MOST_LINE_BYTES or line.count(b'"') != 4:
         return None
     try:
         document = orjson.loads(line)
@@ -240,6 +240,8 @@ def _plain_ranking(line: bytes) -> _Quick | None:
         return None
     listed = document.get("itemList")
     if type(listed) is not list or not 0 < len(listed) <= MOST_LISTED_ITEMS or not all(map(_is_id, listed)):
+        return None
+    if line.count(b'"') != 2 * (len(listed) + 3):  # a key may stand twice
         return None
     return found, listed, orjson.dumps(document)
 

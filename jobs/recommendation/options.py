@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from schemas.datasets import parse_schema_document
+from schemas.documents import read_json
 from schemas.errors import ConfigError
 from schemas.filters import NO_LIMITS, Filter, check_filter, parse_filter
 from schemas.filters.checks import check_recipe
@@ -171,13 +171,13 @@ def parse_exploration(text: str) -> Mapping[str, Any]:
     Raises:
         ConfigError: It is no JSON object.
     """
+    option, allowed = "--item-exploration-config", '{"explorationWeight": "0.3", "explorationItemAgeCutOff": "30"}'
     try:
-        parsed = json.loads(text)
-    except json.JSONDecodeError:
-        parsed = None
+        parsed = read_json(text)
+    except ValueError as error:
+        raise ConfigError(f"this is no JSON object ({error})", where=option, value=text, allowed=allowed) from None
     if not isinstance(parsed, dict):
-        allowed = '{"explorationWeight": "0.3", "explorationItemAgeCutOff": "30"}'
-        raise ConfigError("this is no JSON object", where="--item-exploration-config", value=text, allowed=allowed)
+        raise ConfigError("this is no JSON object", where=option, value=text, allowed=allowed)
     return parsed
 
 

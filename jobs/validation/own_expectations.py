@@ -25,6 +25,7 @@ from jobs.validation.page import offline_page
 from jobs.validation.suites import great_expectations, run_suite
 from schemas import columns
 from schemas.datasets import DatasetSchema
+from schemas.documents import read_json
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -134,15 +135,10 @@ def _json(text: str, where: str) -> Any:
     if len(text) > LONGEST_TEXT:
         raise ConfigError("the file is too long", where=where, value=len(text), allowed=f"at most {LONGEST_TEXT:,} characters")
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        return read_json(text)
+    except ValueError as error:
         remedy = "Give a suite as Great Expectations writes it."
-        raise ConfigError(f"the file is not JSON ({reason})", where=where, remedy=remedy) from None
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+        raise ConfigError(f"the file is not JSON ({error})", where=where, remedy=remedy) from None
 
 
 def _suite(document: Any, where: str) -> tuple[str, list[Any]]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jobs.recommendation.answers import Answers
 from jobs.recommendation.asked import Batch
 from jobs.recommendation.lines import LineWriter, read_requests
-from schemas.batch import BadLine, Request, error_line, parse_line, result_line
+from schemas.batch import BadLine, LineKind, Request, error_line, parse_line, result_line
 
 UNUSUAL = [
     b"",
@@ -176,3 +176,19 @@ def test_batches_survive_the_way() -> None:
     assert [joined.filter_values[place]["G"] for place in joined.values_of] == ["2", "1", "2"]
     some = joined.take(np.array([2, 0]))
     assert (some.subjects.to_pylist(), some.listed.tolist(), some.list_offsets.tolist()) == (["c", "a"], [9, 3, 1], [0, 1, 3])
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        (b'{"userId":"1","userId":"2"}', "user"),
+        (b'{"userId":1,"userId":"2"}', "user"),
+        (b'{"itemId":"1","itemId":"1"}', "item"),
+        (b'{"userId":"1","itemList":["a"],"itemList":["b"]}', "ranking"),
+        (b'{"userId":"1","userId":"2","itemList":["b"]}', "ranking"),
+    ],
+)
+def test_a_key_that_stands_twice_is_an_error_line(line: bytes, kind: LineKind) -> None:
+    read = read_requests([line], kind)
+    assert read.subjects == []
+    assert b"stands twice in one object" in read.errors[0]

@@ -80,7 +80,7 @@ def test_bare_lists_and_the_older_form_are_read() -> None:
     [
         ("{", "not JSON"),
         ("[" * 100_000, "nested too deeply"),
-        ('[{"type": NaN}]', "NaN is no JSON"),
+        ('[{"type": NaN}]', "NaN is no number of JSON"),
         ('"x"', "this is no suite of expectations"),
         ({"name": "n"}, "this is no suite of expectations"),
         ({"name": 3, "expectations": [IN_SET]}, "a suite's name is a text (got 3)"),

@@ -35,8 +35,8 @@ FORMS = [
     (schema(fields=[]), "schema.fields: fields are missing (got [])"),
     (schema("X"), "schema.fields[3]: a field is a JSON object (got 'X')"),
     (schema(None), "schema.fields[3]: a field is a JSON object (got None)"),
-    (schema(doc=DEEP), "schema: the schema is nested too deeply. Allowed: 16 levels"),
-    (schema(doc="\ud800"), "schema: a text holds half of a surrogate pair, which is no character"),
+    (schema(doc=DEEP), "schema: the schema cannot be used: it is nested too deeply"),
+    (schema(doc="\ud800"), r"schema: the schema cannot be used: the text '\ud800' holds half of a surrogate pair"),
     (schema(doc={1, 2}), "schema: this is no value that JSON can hold"),
     (schema(doc=float("nan")), "schema: this is no value that JSON can hold (got nan)"),
 ]
@@ -230,9 +230,10 @@ def test_the_table_of_mutations_is_long_and_has_each_fault_once() -> None:
     [
         ("", "the schema is not JSON"),
         ("{'type': 'record'}", "line 1 column 2"),
-        ("[" * 15_000, "the schema is not JSON (nested too deeply)"),
-        ("1" * 5_000, "the schema is not JSON (Exceeds the limit"),
-        ('{"version": NaN}', "the schema is not JSON (NaN is no JSON value)"),
+        ("[" * 15_000, "the schema is not JSON (it is nested too deeply)"),
+        ("1" * 5_000, "the schema is not JSON (the number 11111111111111111111… has more than 1,000 digits)"),
+        ('{"version": NaN}', "the schema is not JSON (NaN is no number of JSON)"),
+        ('{"type": 1, "type": 1}', 'the schema is not JSON (the key "type" stands twice in one object)'),
         (" " * 20_001, "the schema is too long (got 20001). Allowed: at most 20,000 characters"),
     ],
 )
