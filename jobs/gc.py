@@ -7,7 +7,6 @@ any run. Files are listed before their manifest is read, so that what a run publ
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import time
@@ -19,11 +18,13 @@ from typing import Annotated, Any, Literal, get_args
 import typer
 
 from jobs.cli import job_main
+from jobs.night.generations import read_summary, summary_uris
 from jobs.recommendation.publication import RECORD_FOLDER
 from jobs.storage import StoredFile, is_s3, join, normalise, store_for
 from jobs.storage.folders import StepFolder
-from schemas.errors import ConfigError, IntegrityError
+from schemas.errors import ConfigError
 from schemas.manifest import MANIFEST_NAME, Manifest
+from schemas.nights import PUBLISHING
 
 Kind = Literal["upload", "part", "leftover", "unfinished step", "old step"]
 
@@ -31,7 +32,6 @@ LEAST_AGE = timedelta(hours=1)
 _STEP = re.compile(r"(?:validate|sessionize|train|evaluate|recommend|segment)/[^/]+/[0-9a-f]{12}(?=/)")
 _OWN_NAME = re.compile(r"-[0-9a-f]{12}\.\w+$")  # as StepFolder.own makes it
 _TRAINING = re.compile(r"^(?:checkpoints|trials)/")  # what a training needs to go on; nothing once it is published
-_SUMMARY = re.compile(r"/nights/gen-(\d{6,})/summary\.json$")
 _AGE = re.compile(r"([0-9]+)(m|h|d|w)")
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -94,7 +94,7 @@ def gc(
     files = store_for(workspace).list(workspace + "/")
     nights = _nights(files)
     outputs = {normalise(uri).rstrip("/") for uri in output_uris}
-    outputs |= {step["folder"].rstrip("/") for night in nights for step in night if step["job"] in {"recommend", "segment"}}
+    outputs |= {step["folder"].rstrip("/") for night in nights for step in night if step["job"] in PUBLISHING}
     found = [*_steps(workspace, files, nights, keep_nights, before), *_uploads(workspace, _STEP, before)]
     for output in sorted(outputs):  # of temporary files, those in an output below the workspace were found already
         found += [garbage for garbage in _output(output, before) if garbage.kind != "upload" or not _holds(found, garbage)]
@@ -136,16 +136,7 @@ def parse_age(text: str) -> timedelta:
 
 def _nights(files: Iterable[StoredFile]) -> list[list[dict[str, Any]]]:
     """The records of the steps of every finished night, the newest first."""
-    found = [(int(match[1]), file) for file in files if (match := _SUMMARY.search(file.uri))]
-    return [_records(file.uri) for _, file in sorted(found, key=lambda each: -each[0])]
-
-
-def _records(summary_uri: str) -> list[dict[str, Any]]:
-    try:
-        steps = json.loads(store_for(summary_uri).read(summary_uri))["steps"]
-        return [{"job": step["job"], "folder": normalise(step["folder"])} for step in steps]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise IntegrityError(f"{summary_uri}: damaged record of a night; move it away, then run again.") from None
+    return [read_summary(uri)["steps"] for uri in summary_uris(file.uri for file in files)]
 
 
 def _steps(

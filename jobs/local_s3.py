@@ -26,7 +26,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from schemas.errors import MachineError
+from schemas.errors import IntegrityError, MachineError
+from schemas.sealed import seal, unseal
 
 START_SECONDS = 90.0  # a cold, loaded machine needs far more than the usual three
 STOP_SECONDS = 2.0  # its graceful end waits ten seconds for its own streams; what was acknowledged is in its files by then
@@ -147,12 +148,11 @@ def _credentials(folder: Path) -> tuple[str, str]:
 
 def _ports(memory: Path) -> dict[str, int]:
     """The ports of the folder's last start where they are free, else others: a rerun has the same endpoint."""
-    wanted = json.loads(memory.read_text()) if memory.is_file() else dict.fromkeys(_PORTS, 0)
     try:
-        ports = _bound(wanted)
-    except OSError:
+        ports = _bound(unseal(memory.read_bytes(), where=str(memory), what="memory of ports", remedy="delete it"))
+    except (OSError, IntegrityError):
         ports = _bound(dict.fromkeys(_PORTS, 0))
-    memory.write_text(json.dumps(ports))
+    memory.write_bytes(seal(ports))
     return ports
 
 

@@ -13,18 +13,20 @@ import typer
 from hrnn.models import model_for
 from jobs.cli import job_main
 from jobs.night.configs import load_config
-from jobs.night.generations import Generation, last_summary
-from jobs.night.plan import PUBLISHING, NightPlan, Step, plan_night, reasons
+from jobs.night.generations import Generation, last_summary, read_summary
+from jobs.night.plan import NightPlan, Step, plan_night, reasons
 from jobs.night.report import night_page
 from jobs.night.running import Means, ending_on_sigterm, one_spark, run_step
 from jobs.night.wording import night_lines, terminal_table
 from jobs.pages.night import night_html
 from jobs.storage import join, store_for
 from jobs.storage.folders import StepFolder
+from jobs.storage.records import write_record
 from jobs.training.launch import Launch
 from jobs.training.options import Nnodes, NodeRank, NprocPerNode, RdzvBackend, RdzvEndpoint, RdzvId
 from schemas.config import NightlyConfig
 from schemas.errors import HrnnError, MachineError
+from schemas.nights import PUBLISHING
 from schemas.version import VERSION
 
 FOLLOW_SECONDS = 2.0  # between two looks of a training node whether its turn has come
@@ -95,13 +97,12 @@ def _finish(config: NightlyConfig, plan: NightPlan, generation: Generation, docu
     """Write summary and page, the summary last; a night that has one keeps it."""
     store = store_for(generation.folder)
     if store.stat(generation.summary_uri) is not None and all(record["skipped"] for record in document["steps"]):
-        kept: dict[str, Any] = json.loads(store.read(generation.summary_uri))
-        return kept | {"skipped": True, "seconds": document["seconds"]}
+        return read_summary(generation.summary_uri) | {"skipped": True, "seconds": document["seconds"]}
     document["solutions"] = {step.name: _measured(step) for step in plan.of("evaluate")}
     document["report"] = join(generation.folder, "report.html")
     page = night_html(night_page(document, out_uris(document)))
     store.write(document["report"], page.encode())
-    store.write(generation.summary_uri, (json.dumps(document, indent=1) + "\n").encode())
+    write_record(generation.summary_uri, document)
     store.delete([_failure_uri(plan.workspace)])
     return document
 
@@ -133,7 +134,7 @@ def _record_failure(workspace: str, document: dict[str, Any]) -> None:
     print(json.dumps({key: document[key] for key in ("job", "output", "group", "seconds", "state", "step", "kind", "error")}))
     uri = _failure_uri(workspace)
     try:
-        store_for(uri).write(uri, (json.dumps(document, indent=1) + "\n").encode())
+        write_record(uri, document)
     except HrnnError as error:
         print(f"hrnn: the failure could not be recorded: {error}", file=sys.stderr)
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from schemas.errors import IntegrityError
+from schemas.paths import below
+from schemas.sealed import damaged, seal, unseal
 
 MANIFEST_NAME = "manifest.json"
+_REMEDY = "delete it and run the step again"
 USERS_DELETED = "users_deleted"  # among a manifest's facts: each deletion that changed the folder since its step wrote it
 
 Kind = Literal[
@@ -29,7 +34,7 @@ class FileEntry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str = Field(description="path relative to the folder, with forward slashes")
+    path: Annotated[str, AfterValidator(below)] = Field(description="path relative to the folder, with forward slashes")
     size: int = Field(ge=0, description="bytes")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="hex digest of the bytes")
     rows: int | None = Field(default=None, ge=0, description="rows or lines, where the file has any")
@@ -59,8 +64,27 @@ class Manifest(BaseModel):
     facts: dict[str, Any] = Field(default_factory=dict, description="what the next step needs to know beyond files")
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON, UTF-8, ending in a newline."""
-        return (self.model_dump_json(indent=1) + "\n").encode()
+        """JSON with its digest, UTF-8, ending in a newline."""
+        return seal(json.loads(self.model_dump_json()))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> Manifest:
+        """What `to_bytes` gave.
+
+        Args:
+            data: The bytes of a manifest.json.
+            where: Its URI.
+
+        Raises:
+            IntegrityError: They were damaged since, or name a path that leads out of the folder.
+        """
+        told = {"where": where, "what": "manifest", "remedy": _REMEDY}
+        document = unseal(data, **told)
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            key = ".".join(map(str, error.errors()[0]["loc"]))
+            raise damaged(f"{key}: {error.errors()[0]['msg']}", **told) from None
 
     def files_below(self, folder: str) -> tuple[FileEntry, ...]:
         """Files whose path starts with `folder/`, in path order."""
@@ -68,11 +92,15 @@ class Manifest(BaseModel):
         return tuple(sorted((f for f in self.files if f.path.startswith(prefix)), key=lambda f: f.path))
 
     def file(self, path: str) -> FileEntry:
-        """The entry of one path; KeyError where it is not named."""
+        """The entry of one path.
+
+        Raises:
+            IntegrityError: The manifest does not name it.
+        """
         for entry in self.files:
             if entry.path == path:
                 return entry
-        raise KeyError(path)
+        raise IntegrityError(f"a manifest of kind {self.kind} names no file {path!r}; {_REMEDY}.")
 
 
 def fingerprint(step: str, config: dict[str, Any], input_versions: list[str]) -> str:

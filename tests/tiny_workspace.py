@@ -12,6 +12,7 @@ from typed_datasets import publish_interactions
 
 from jobs.export import export
 from jobs.storage.folders import StepFolder
+from jobs.storage.records import write_record
 from schemas.columns import USER_ID, USER_ROW
 
 
@@ -55,7 +56,8 @@ def write_workspace(workspace: Path, num_users: int = 30) -> None:
     night = workspace / "nights" / "gen-000001"
     night.mkdir(parents=True)
     (night / "report.html").write_text("<h3>User user 7 <span>(3 events)</span></h3>")
-    (night / "summary.json").write_text(json.dumps({"steps": [{"job": "recommend", "folder": str(out) + "/"}]}))
+    told = {"job": "recommend", "name": "users", "fingerprint": "3" * 64, "settings": {}, "inputs": {}}
+    write_record(str(night / "summary.json"), {"steps": [told | {"folder": str(out) + "/"}]})
     left = workspace / "train" / "for-you" / ("d" * 12) / "checkpoints"
     left.mkdir(parents=True)
     (left / "step-1.safetensors").write_text("of a training that never finished")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import get_args
 
+from jobs.night.generations import read_summary, summary_uris
 from jobs.recommendation.publication import RECORD_FOLDER
 from jobs.storage import join, normalise, store_for
-from schemas.errors import IntegrityError, StorageError
+from schemas.errors import StorageError
 from schemas.manifest import MANIFEST_NAME
+from schemas.nights import PUBLISHING, Job
 
 _STEP = re.compile(r"[a-z_]+/[^/]+/[0-9a-f]{12}(?=/)")  # <job>/<name>/<fingerprint>
-_JOBS = frozenset({"validate", "sessionize", "train", "evaluate", "recommend", "segment"})
+_JOBS = frozenset(get_args(Job))
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def find_places(workspace: str | None, folders: Iterable[str], outputs: Iterable
         if uri == own:
             nights = [file for file in files if file.startswith(join(uri, "nights") + "/")]
             pages |= {file for file in nights if file.endswith(".html")}
-            batch |= {folder for file in nights if file.endswith("/summary.json") for folder in _published(file)}
+            batch |= {folder for file in summary_uris(nights) for folder in _published(file)}
             unfinished = _unfinished(uri, files, found)
     batch = {folder for folder in batch if store_for(folder).list(folder + "/")}
     return Places(tuple(sorted(steps)), tuple(sorted(batch)), tuple(sorted(pages)), unfinished)
@@ -68,11 +70,7 @@ def find_places(workspace: str | None, folders: Iterable[str], outputs: Iterable
 
 def _published(summary_uri: str) -> list[str]:
     """Folders to which a night published lists."""
-    try:
-        steps = json.loads(store_for(summary_uri).read(summary_uri))["steps"]
-        return [str(step["folder"]).rstrip("/") for step in steps if step["job"] in {"recommend", "segment"}]
-    except (ValueError, KeyError, TypeError):
-        raise IntegrityError(f"{summary_uri}: damaged record of a night; move it away, then run again.") from None
+    return [step["folder"].rstrip("/") for step in read_summary(summary_uri)["steps"] if step["job"] in PUBLISHING]
 
 
 def _unfinished(workspace: str, files: list[str], found: set[str]) -> dict[str, tuple[str, ...]]:

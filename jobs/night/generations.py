@@ -7,16 +7,21 @@ it is run again.
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from jobs.storage import join, store_for
-from schemas.errors import CommitLost, IntegrityError
+from jobs.storage.records import create_record, read_record
+from schemas.errors import CommitLost
+from schemas.nights import Claim, Summary
+from schemas.sealed import damaged
 from schemas.version import VERSION
 
-_CLAIM = re.compile(r"/nights/gen-(\d{6,})\.json$")
+_CLAIM = re.compile(r"/nights/gen-([0-9]{6,})\.json$")
+_SUMMARY = re.compile(r"/nights/gen-([0-9]{6,})/summary\.json$")
+_READING = {"what": "record of a night", "remedy": "move it away, then run again"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +48,7 @@ class Generation:
             IntegrityError: The newest claim is damaged.
         """
         newest = newest_generation(workspace)
-        if newest and _read(_claim_uri(workspace, newest)).get("night") == night:
+        if newest and _night_of(workspace, newest) == night:
             return cls(workspace=workspace, night=night, number=newest, claimed=True)
         return cls(workspace=workspace, night=night, number=newest + 1, claimed=False)
 
@@ -69,9 +74,8 @@ class Generation:
         """
         if not self.claimed:
             document = {"generation": self.number, "night": self.night, "began": began, "software": VERSION}
-            uri = _claim_uri(self.workspace, self.number)
             try:
-                store_for(uri).create(uri, (json.dumps(document) + "\n").encode())
+                create_record(_claim_uri(self.workspace, self.number), document)
             except CommitLost:
                 raise CommitLost(self._lost()) from None
         self.check()
@@ -96,17 +100,35 @@ class Generation:
 def newest_generation(workspace: str) -> int:
     """The highest number that has been claimed; 0 where there is none."""
     folder = join(workspace, "nights")
-    found = (_CLAIM.search(file.uri) for file in store_for(folder).list(folder + "/gen-"))
-    return max((int(match[1]) for match in found if match), default=0)
+    return max(_numbered(_CLAIM, (file.uri for file in store_for(folder).list(folder + "/gen-"))), default=0)
+
+
+def summary_uris(uris: Iterable[str]) -> list[str]:
+    """Those of a workspace's files that are summaries of finished nights, the newest first."""
+    found = _numbered(_SUMMARY, uris)
+    return [found[number] for number in sorted(found, reverse=True)]
+
+
+def read_summary(uri: str) -> dict[str, Any]:
+    """The summary of a night, as schemas.nights.Summary and more.
+
+    Raises:
+        IntegrityError: It is damaged, or names a place that is none.
+    """
+    return read_record(uri, Summary, **_READING)
 
 
 def last_summary(workspace: str) -> dict[str, Any] | None:
     """The summary of the newest finished night, or None."""
-    for number in range(newest_generation(workspace), 0, -1):
-        uri = join(workspace, "nights", _name(number), "summary.json")
-        if store_for(uri).stat(uri) is not None:
-            return _read(uri)
-    return None
+    folder = join(workspace, "nights")
+    found = summary_uris(file.uri for file in store_for(folder).list(folder + "/gen-"))
+    return read_summary(found[0]) if found else None
+
+
+def _numbered(pattern: re.Pattern[str], uris: Iterable[str]) -> dict[int, str]:
+    """Number of a night -> the URI that bears it, as `_name` writes it."""
+    found = ((match, uri) for uri in uris if (match := pattern.search(uri)))
+    return {int(match[1]): uri for match, uri in found if f"/{_name(int(match[1]))}" in uri}
 
 
 def _name(number: int) -> str:
@@ -117,9 +139,10 @@ def _claim_uri(workspace: str, number: int) -> str:
     return join(workspace, "nights", _name(number) + ".json")
 
 
-def _read(uri: str) -> dict[str, Any]:
-    try:
-        document: dict[str, Any] = json.loads(store_for(uri).read(uri))
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise IntegrityError(f"{uri}: damaged record of a night; move it away, then run again.") from None
-    return document
+def _night_of(workspace: str, number: int) -> str:
+    """Fingerprint of the night that has claimed a number."""
+    uri = _claim_uri(workspace, number)
+    claim = Claim.model_validate(read_record(uri, Claim, **_READING))
+    if claim.generation != number:
+        raise damaged(f"it is the claim of night {claim.generation}", where=uri, **_READING)
+    return claim.night

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from jobs.recommendation.inputs import check_places, input_files
 from jobs.recommendation.publication import CHECK
@@ -22,10 +22,9 @@ from schemas.datasets import parse_schema
 from schemas.filters import check_filter, check_group
 from schemas.manifest import MANIFEST_NAME, USERS_DELETED, fingerprint
 from schemas.minimums import MINIMUMS
+from schemas.nights import PUBLISHING, Job
 from schemas.recipes import parse_hyperparameters
 
-Job = Literal["validate", "sessionize", "train", "evaluate", "recommend", "segment"]
-PUBLISHING: frozenset[Job] = frozenset({"recommend", "segment"})  # they write where others read, night by night
 SHORT = 12  # hex digits of a fingerprint that name a folder
 
 

@@ -15,13 +15,13 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from jobs.night.histories import Histories, read_histories, three_users
-from jobs.night.plan import PUBLISHING
 from jobs.night.wording import counts_text, metric_table, seconds_text, segment_sentences, verdict
 from jobs.pages.night import NightPage, SolutionPart, StepPart
 from jobs.pages.plots import Plot, bar_plot, day_plot, line_plot
 from jobs.storage.folders import StepFolder, scratch_folder
 from schemas.datasets import DatasetSchema, parse_schema_document
 from schemas.manifest import Manifest
+from schemas.nights import PUBLISHING
 from schemas.version import VERSION
 
 _EXPLANATION = (

@@ -14,10 +14,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from jobs.night.generations import Generation
-from jobs.night.plan import PUBLISHING, Step
+from jobs.night.plan import Step
 from jobs.night.wording import counts_text
 from jobs.storage import join, store_for
 from schemas.manifest import MANIFEST_NAME
+from schemas.nights import PUBLISHING
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

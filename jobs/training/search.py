@@ -7,7 +7,6 @@ play no part. A finished trial is a file in the solution version's folder and is
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ from hrnn.serving import EvaluationView, Fitted
 from hrnn.session_model import ScoringModel
 from hrnn.splits import EvaluationSplit
 from jobs.storage import join, store_for
+from jobs.storage.records import read_record, write_record
 from jobs.training.checkpoints import WorkspaceCheckpoints
 from jobs.training.fit import (
     FitOrder,
@@ -184,9 +184,8 @@ def _tried(
 ) -> Trial:
     """The result of a trial, from its file where it is finished."""
     uri = join(wanted.folder, f"trial-{number:03d}", f"result-{order.identity[:16]}.json")
-    store = store_for(uri)
-    if store.stat(uri) is not None:
-        return Trial(**json.loads(store.read(uri)))
+    if store_for(uri).stat(uri) is not None:
+        return Trial(**read_record(uri, Trial, what="result of a trial", remedy="delete it and run again"))
     own_scratch = scratch / f"trial-{number}"
     own_scratch.mkdir()
     entry = model_for(order.recipe)
@@ -214,7 +213,7 @@ def _tried(
         epochs=len(trained.curve),
         seconds=round(float(trained.curve[-1]["seconds"]), 1) if trained.curve else 0.0,
     )
-    store.write(uri, json.dumps(asdict(trial)).encode())
+    write_record(uri, asdict(trial))
     told = ", ".join(f"{name} {value}" for name, value in trial.hyperparameters.items())
     done = f"trial {number + 1} of {wanted.num_trials}: {order.recipe} {told}".rstrip()
     print(f"{done}: NDCG@25 {objective:.4f}", file=sys.stderr, flush=True)

@@ -14,10 +14,12 @@ from typed_datasets import publish_interactions
 from jobs.delete_users import delete_users
 from jobs.deletion.users import Users
 from jobs.export import export
+from jobs.gc import gc
 from jobs.storage import store_for
 from jobs.storage.folders import StepFolder
 from jobs.validate import validate
-from schemas.errors import ConfigError, DataError, StorageError
+from schemas.errors import ConfigError, DataError, IntegrityError, StorageError
+from schemas.sealed import seal, unseal
 
 
 @pytest.fixture
@@ -225,3 +227,36 @@ def test_reports_that_name_a_user_go_and_statistics_lose_the_user(tmp_path: Path
     assert document["references"]["users"]["examples"] == ["user 2"]
     assert left.facts["parts"] == [[left.files_below("data")[0].path, 0]]
     assert left.counts["rows"] == 1
+
+
+@pytest.mark.parametrize("path", ["../../../victim.parquet", "data/../../../../victim.parquet", "/victim.parquet", "", "."])
+def test_a_manifest_leads_no_deletion_out_of_its_folder(workspace: Path, users: str, path: str) -> None:
+    victim = workspace / "victim.parquet"
+    victim.write_text("somebody's")
+    sequences = workspace / "sessionize" / "sequences" / ("c" * 12) / "manifest.json"
+    document = unseal(sequences.read_bytes(), where="", what="", remedy="")
+    document["files"].append({"path": path, "size": 10, "sha256": "0" * 64, "rows": None})
+    sequences.write_bytes(seal(document))
+    with pytest.raises(IntegrityError, match=r"damaged manifest \(files\.1\.path"):
+        delete_users(users_uri=users, workspace_uri=str(workspace))
+    with pytest.raises(IntegrityError, match=r"damaged manifest \(files\.1\.path"):
+        gc(workspace_uri=str(workspace))
+    assert victim.read_text() == "somebody's"
+
+
+@pytest.mark.parametrize("folder", ["{}/../victim/", "{}/./victim", "{}//victim", "victim", ""])
+def test_a_summary_leads_no_deletion_to_another_folder(workspace: Path, users: str, folder: str) -> None:
+    victim = workspace.parent / "victim" / "x.out"
+    victim.parent.mkdir()
+    victim.write_text('{"input": {"userId": "user 7"}, "output": {"recommendedItems": []}, "error": null}\n')
+    summary = workspace / "nights" / "gen-000001" / "summary.json"
+    document = unseal(summary.read_bytes(), where="", what="", remedy="")
+    document["steps"][0]["folder"] = folder.format(workspace)
+    summary.write_bytes(seal(document))
+    for removing in (
+        lambda: delete_users(users_uri=users, workspace_uri=str(workspace)),
+        lambda: gc(workspace_uri=str(workspace)),
+    ):
+        with pytest.raises(IntegrityError, match=r"damaged record of a night \(steps\.0\.folder"):
+            removing()
+    assert "user 7" in victim.read_text()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from jobs.cli import main
 from jobs.gc import gc, parse_age
 from jobs.storage import is_s3, join, store_for
 from jobs.storage.folders import StepFolder
+from jobs.storage.records import write_record
 from jobs.storage.s3 import client
 from schemas.errors import ConfigError, IntegrityError
 from schemas.manifest import InputRef
@@ -47,10 +49,14 @@ def abandon(uri: str, path: str = "data/part-1.parquet") -> str:
 
 
 def write_night(workspace: str, number: int, *folders: str, output: str | None = None) -> None:
-    steps = [{"job": folder.removeprefix(workspace + "/").split("/")[0], "folder": folder} for folder in folders]
-    steps += [{"job": "recommend", "folder": output + "/"}] if output else []
-    uri = join(workspace, "nights", f"gen-{number:06}", "summary.json")
-    store_for(uri).write(uri, json.dumps({"steps": steps}).encode())
+    steps = [record(folder.removeprefix(workspace + "/").split("/")[0], folder) for folder in folders]
+    steps += [record("recommend", output + "/")] if output else []
+    write_record(join(workspace, "nights", f"gen-{number:06}", "summary.json"), {"steps": steps})
+
+
+def record(job: str, folder: str) -> dict[str, Any]:
+    """A step as a summary has it."""
+    return {"job": job, "name": "x", "folder": folder, "fingerprint": "f", "settings": {}, "inputs": {}}
 
 
 def begin_upload(uri: str) -> None:

@@ -11,7 +11,8 @@ from jobs.night.configs import load_config
 from jobs.night.plan import plan_night
 from jobs.night.running import Means
 from jobs.nightly import brief, follow, nightly, plan_document
-from schemas.errors import CommitLost, ConfigError, DataError, MachineError, StorageError
+from jobs.storage.records import write_record
+from schemas.errors import CommitLost, ConfigError, DataError, IntegrityError, MachineError, StorageError
 
 ALL = ["validate", "sessionize", "train", "evaluate", "recommend"]
 
@@ -202,6 +203,43 @@ def test_the_plan_sees_lists_that_somebody_removed(jobs: Jobs, tmp_path: Path) -
     night(config)
     (tmp_path / "out" / "_CHECK").unlink()
     assert plan(config)["recommend"] == (True, "not finished")
+
+
+@pytest.mark.parametrize("planted", ["gen-999999999999.json", "gen-999999999999/summary.json"])
+@pytest.mark.parametrize("content", [b"", b'{"generation": 999999999999, "night": "x"}', b'{"steps": []}'])
+def test_a_planted_generation_is_damage_not_a_night(jobs: Jobs, tmp_path: Path, planted: str, content: bytes) -> None:
+    config = write_shop(tmp_path)
+    night(config)
+    path = tmp_path / "workspace" / "nights" / planted
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match=rf"{planted}: damaged record of a night .*move it away, then run again"):
+        night(config)
+
+
+def test_the_plan_does_not_count_down_from_a_planted_generation(jobs: Jobs, tmp_path: Path) -> None:
+    config = write_shop(tmp_path)
+    night(config)
+    nights = tmp_path / "workspace" / "nights"
+    write_record(str(nights / "gen-999999999999.json"), {"generation": 999_999_999_999, "night": "x"})
+    assert {runs for runs, _ in plan(config).values()} == {False}
+
+
+def test_the_claim_of_another_number_is_damage(jobs: Jobs, tmp_path: Path) -> None:
+    config = write_shop(tmp_path)
+    night(config)
+    nights = tmp_path / "workspace" / "nights"
+    (nights / "gen-000007.json").write_bytes((nights / "gen-000001.json").read_bytes())
+    with pytest.raises(IntegrityError, match=r"gen-000007\.json: damaged .*it is the claim of night 1"):
+        night(config)
+
+
+@pytest.mark.parametrize("name", ["gen-0000007.json", "gen-7.json", "gen-000007.json.bak", "gen-٠٠٠٠٠٧.json"])
+def test_other_names_are_no_generations(jobs: Jobs, tmp_path: Path, name: str) -> None:
+    config = write_shop(tmp_path)
+    night(config)
+    (tmp_path / "workspace" / "nights" / name).write_text("{}")
+    assert night(config)["generation"] == 1
 
 
 def test_missing_input_stops_the_night_before_anything_runs(jobs: Jobs, tmp_path: Path) -> None:
