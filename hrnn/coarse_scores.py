@@ -36,6 +36,7 @@ MOST_REACH = 1e30  # of a score in powers of two; beyond, sums may leave float32
 _GROUPS = BLOCK_ITEMS // GROUP_ITEMS
 _PILOT_ITEMS = 256  # the most frequent ones: one of them is nearly always near a user's best
 _ONE_BLOCK_OF, _MOST_BLOCKS = 8, 8  # that are looked at for what all lack
+_HEAD = 9  # terms of a sum that are 2 ** -9 of it, and more, are large
 _CELLS_IN_CACHE = 1 << 16
 _ITEMS_AT_ONCE = 1 << 16  # of a catalogue that is laid out
 _FAR_BELOW = -1e38  # the cell of an item whose score is -inf
@@ -197,12 +198,21 @@ class CoarseScores:
         least = torch.from_numpy(1.001 * self._slack * np.abs(best) + np.float32(1e-30))
         torch.addmm(least[:, None], factors, self._bound, out=self.error)
 
+    def large(self, totals: Doubles) -> Floats:
+        """float32 [B]: from which cell on a term of the sum is to be computed anew; infinite where nothing was rounded."""
+        if self.kind == torch.float32:
+            return np.full(len(totals), np.inf, dtype=np.float32)
+        large: Floats = (np.log2(totals) - _HEAD).astype(np.float32)
+        return large
+
     def tail_factors(self, least: Floats) -> Doubles:
         """Right over coarse sum of what is below `least` [B], to first order in how queries were rounded: float64 [B].
 
         All cells lack the item's product with what rounding took from the query. The mean of those, each weighted by 2 ** cell,
         is the product with the mean item vector so weighted; some groups stand for all.
         """
+        if self.kind == torch.float32:
+            return np.ones(len(least))
         sums, total = torch.zeros(self.rows, self.dimension), torch.full((self.rows,), 1e-30)
         above, some = torch.zeros(self.rows, 1), slice(0, BLOCK_ITEMS // 2)
         above[: len(least), 0] = torch.from_numpy(least)
@@ -248,8 +258,8 @@ class CoarseScores:
         users, groups = np.divmod(np.flatnonzero(chosen), self.num_groups)
         least = reached[users] - self.error.numpy()[users, groups]
         least = np.minimum(least / (1 + self._relative), least / (1 - self._relative))
-        grouped = self.cells.view(len(self.cells), self.rows, _GROUPS, GROUP_ITEMS)
-        values = grouped[groups // _GROUPS, users, groups % _GROUPS].float().numpy()
+        places = (groups // _GROUPS * self.rows + users) * _GROUPS + groups % _GROUPS
+        values = self.cells.view(-1, GROUP_ITEMS).index_select(0, torch.from_numpy(places)).float().numpy()
         near = np.flatnonzero(values >= np.maximum(np.minimum(least, head[users]), _LEAST)[:, None])
         group, member = np.divmod(near, GROUP_ITEMS)
         return users[group], groups[group] + member * self.num_groups, values.reshape(-1)[near]

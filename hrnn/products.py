@@ -13,12 +13,22 @@ from torch import Tensor
 _ROWS = 64
 
 
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 natively, so that it is the faster type. Nothing else looks at the processor.
+
+    On a CPU the variables that hold its instructions back, `ATEN_CPU_CAPABILITY` and `ONEDNN_MAX_CPU_ISA`, are heeded.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    allowed = torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return bool(torch.cpu._is_avx512_bf16_supported() and allowed)
+
+
 def coarse_type(like: Tensor) -> torch.dtype:
     """bfloat16 for single precision where the processor multiplies it natively; else the type itself."""
     if like.dtype != torch.float32:
         return like.dtype
-    native = torch.cuda.is_bf16_supported() if like.is_cuda else torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if native else torch.float32
+    return torch.bfloat16 if multiplies_bfloat16(like.device) else torch.float32
 
 
 def padded(values: Tensor, kind: torch.dtype | None = None) -> Tensor:

@@ -51,7 +51,8 @@ class SampledCrossEntropy(torch.autograd.Function):
         exponents, shift = _exponentials(queries, vectors, hits, score_type)
         rough = exponents.to(coarse)
         sums = torch.mm(rough, torch.cat([vectors * share, share], dim=1).to(coarse)).to(queries.dtype)
-        total = sums[:, width] if score_type == coarse else torch.mv(exponents, share.squeeze(1))
+        finer = exponents.dtype.itemsize > rough.dtype.itemsize  # than the product that sums them
+        total = torch.mv(exponents, share.squeeze(1)) if finer else sums[:, width]
         total = total.clamp(min=torch.finfo(total.dtype).tiny)
         excess = torch.log(total).add_(highest + shift).sub_(right)
         wrong = torch.sigmoid(excess)

@@ -31,7 +31,6 @@ MOST_ROWS = 256  # R
 MOST_CELL_BYTES = 256 << 20  # of coarse scores held at once
 
 _PAIRS_AT_ONCE = 1 << 14  # scored exactly
-_HEAD = 9  # terms of a sum that are 2 ** -9 of it, and more, are computed anew
 _FEW_ARE_ONE_OF = 128  # items; scored exactly one by one for a user who may get no more
 _LOW_BITS = 0xFFFFFFFF
 
@@ -144,7 +143,7 @@ class Scorer:
         coarse.scan(asked, exact.own.users[mine], exact.own.item_rows[mine], exact.own_scores[mine], hidden)
         totals = coarse.totals[: len(quick)]
         quick &= np.isfinite(totals)
-        head = (np.log2(np.where(quick, totals, 1.0)) - _HEAD).astype(np.float32)
+        head = coarse.large(np.where(quick, totals, 1.0))
         users, item_rows, of_cells, near = self._near(found.item_rows.shape[1], quick, head, cells)
         scores = exact.of(users, item_rows)
         terms, large = np.exp2(coarse.in_powers(users, scores)), of_cells >= head[users]

@@ -101,8 +101,12 @@ def test_scores_far_apart_give_finite_losses() -> None:
         assert float(fused) == pytest.approx(4 * distance if distance else math.log(2))
 
 
+@pytest.mark.usefixtures("any_processor")
+@pytest.mark.parametrize("score_type", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("size", [0.1, 1.0, 2.0])
-def test_scores_in_bfloat16_change_loss_and_gradients_by_little_more_than_their_rounding(size: float) -> None:
+def test_coarse_scores_change_loss_and_gradients_by_little_more_than_their_rounding(
+    size: float, score_type: torch.dtype
+) -> None:
     generator = torch.Generator().manual_seed(0)
     queries, positives, negatives = (
         torch.randn(rows, 33, generator=generator, dtype=torch.float64) * size for rows in (64, 64, 200)
@@ -110,9 +114,9 @@ def test_scores_in_bfloat16_change_loss_and_gradients_by_little_more_than_their_
     exact = [tensor.requires_grad_() for tensor in (torch.tanh(queries[:, :-1]), positives, negatives)]
     rough = [tensor.detach().float().requires_grad_() for tensor in exact]
     found = []
-    for inputs, score_type in ((exact, torch.float64), (rough, torch.bfloat16)):
+    for inputs, kind in ((exact, torch.float64), (rough, score_type)):
         log_weight, hits = torch.zeros(200, dtype=inputs[0].dtype), torch.full((64,), -1)
-        loss = sampled_loss("cross_entropy", *inputs, log_weight, hits, score_type=score_type)
+        loss = sampled_loss("cross_entropy", *inputs, log_weight, hits, score_type=kind)
         found.append([loss.detach(), *torch.autograd.grad(loss, inputs)])
     for one, other in zip(*found, strict=True):
         assert float((one - other).norm() / one.norm()) < 0.02

@@ -246,6 +246,15 @@ def test_within_sessions_only_first_events_are_no_targets() -> None:
     assert Trainer(fresh_model(alone), alone, USERS, settings).run()[0].loss == 0
 
 
+@pytest.mark.usefixtures("any_processor")
+def test_a_training_in_single_precision_stays_close_to_the_plain_loop() -> None:
+    model, plain = fresh_model(), double(fresh_model())
+    curve = Trainer(model, SEQUENCES, USERS, SETTINGS).run()
+    assert [point.loss for point in curve] == pytest.approx(plain_training(plain, SETTINGS), rel=0.01)
+    assert float((model.dense - plain.dense).norm() / plain.dense.norm()) < 0.05
+
+
+@pytest.mark.usefixtures("any_processor")
 @pytest.mark.parametrize("loss", ["cross_entropy", "bpr_max", "top1_max", "top1"])
 def test_every_loss_can_be_trained_with(loss: str) -> None:
     curve = Trainer(fresh_model(), SEQUENCES, USERS, replace(SETTINGS, loss=loss, epochs=8)).run()  # type: ignore[arg-type]
