@@ -1,23 +1,23 @@
 """The console script `hrnn`: one subcommand a job.
 
-Exit status: 0 success, 1 a user's error (one message, no traceback), 2 wrong usage, 3 a fault of the platform, 130 interrupted.
-Only the module of the job that was asked for is imported, so `hrnn --help` needs neither torch nor Spark.
+jobs/ending.py has the exit statuses. Only the module of the job that was asked for is imported, so `hrnn --help` needs neither
+torch nor Spark.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
-import json
 import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
-from schemas.errors import HrnnError
+from jobs.ending import run_to_end, tell
+from schemas.errors import ConfigError
 
 JOBS = {
     "nightly": "Run the whole night from one config file; a rerun goes on where it stopped.",
@@ -39,24 +39,34 @@ JOBS = {
 
 Summary = dict[str, Any]
 
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
-def main(arguments: list[str] | None = None) -> None:
+
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Run `hrnn ARGUMENTS…` and exit with its status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     wanted = arguments[0] if arguments and arguments[0] in JOBS else None
-    app = typer.Typer(name="hrnn", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-    app.callback()(_about)
-    for name, help_line in JOBS.items():
-        command = _reporting(importlib.import_module(f"jobs.{name.replace('-', '_')}").run) if name == wanted else _stub
-        app.command(name, help=None if name == wanted else help_line, short_help=help_line)(command)
-    _run(app, arguments)
+
+    def work() -> None:
+        app = typer.Typer(name="hrnn", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+        app.callback()(_about)
+        for name, help_line in JOBS.items():
+            command = _telling(importlib.import_module(f"jobs.{name.replace('-', '_')}").run) if name == wanted else _stub
+            app.command(name, help=None if name == wanted else help_line, short_help=help_line)(command)
+        _run(app, arguments)
+
+    run_to_end(wanted, work)
 
 
-def job_main(name: str, run: Callable[..., Summary]) -> None:
+def job_main(name: str, run: Callable[..., Summary]) -> NoReturn:
     """Run one job's module by itself: `python -m jobs.NAME`, or under spark-submit."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(name)(_reporting(run))
-    _run(app, sys.argv[1:])
+
+    def work() -> None:
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command(name)(_telling(run))
+        _run(app, sys.argv[1:])
+
+    run_to_end(name, work)
 
 
 def _about() -> None:
@@ -71,32 +81,18 @@ def _stub() -> None:
 
 
 def _run(app: typer.Typer, arguments: list[str]) -> None:
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=os.environ.get("HRNN_LOG_LEVEL", "WARNING").upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    try:
-        app(arguments, prog_name="hrnn")
-    except HrnnError as error:
-        print(f"hrnn: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("hrnn: interrupted; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
-        if os.environ.get("HRNN_DEBUG"):
-            raise
-        reason = (str(error).strip().splitlines() or ["no message"])[0][:300]
-        print(f"hrnn: a fault of the platform: {type(error).__name__}: {reason}. HRNN_DEBUG=1 shows where.", file=sys.stderr)
-        sys.exit(3)
+    level = os.environ.get("HRNN_LOG_LEVEL", "").upper() or "WARNING"
+    if level not in _LEVELS:
+        raise ConfigError("this is no log level", where="HRNN_LOG_LEVEL", value=level, allowed=", ".join(_LEVELS))
+    logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    app(arguments, prog_name="hrnn")
 
 
-def _reporting(run: Callable[..., Summary]) -> Callable[..., None]:
+def _telling(run: Callable[..., Summary]) -> Callable[..., None]:
     """The job, with what it returns printed as one line of JSON, the last of stdout."""
 
     @functools.wraps(run)
     def command(*args: Any, **kwargs: Any) -> None:
-        print(json.dumps(run(*args, **kwargs)))
+        tell(run(*args, **kwargs))
 
     return command

@@ -19,7 +19,7 @@ from jobs.demonstration.purchases import demo_files
 from jobs.local_s3 import local_s3
 from jobs.night.configs import load_config
 from jobs.night.report import night_page
-from jobs.night.running import Means, ending_on_sigterm
+from jobs.night.running import Means
 from jobs.night.wording import night_lines
 from jobs.nightly import brief, nightly, out_uris
 from jobs.pages.night import NightPage
@@ -73,7 +73,7 @@ def run(
     began = time.monotonic()
     folder = folder.absolute()
     _say("starting S3 on this machine")
-    with ending_on_sigterm(), local_s3(folder / "s3", [BUCKET]) as environment, _environment(environment):
+    with local_s3(folder / "s3", [BUCKET]) as environment, _environment(environment):
         summary, page = demo(folder=folder, master=master)
         _write_environment(folder / "s3.env", environment)
         for line in [*_users(page), *night_lines(summary), *_what_next(folder)]:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
+import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import typer
 
 from jobs.cli import job_main
+from jobs.ending import tell
 from jobs.local_s3 import weed_path
 from jobs.spark.java import java_home, java_version
 from schemas.errors import HrnnError, MachineError
 
 OLDEST_PYTHON = (3, 11)
 LEAST_MEMORY = 6 << 30  # bytes; Spark's driver takes 4 GiB, training about one
+ANSWER_SECONDS = 5.0  # in which a name server or an endpoint must answer
 LEAST_DISK = 10 << 30  # bytes; Spark's shuffle of 10 million events takes about one
 State = Literal["ok", "warn", "missing"]
 
@@ -134,8 +140,26 @@ def check_disk() -> Check:
     return Check(name="disk", state="warn", found=found, remedy="Set HRNN_SCRATCH to a folder on a larger disk.")
 
 
+def check_host() -> Check:
+    """Whether this machine's own name means an address, as several nodes and a cluster's driver need."""
+    name = socket.gethostname()
+    found: list[str] = []
+
+    def look_up() -> None:
+        with suppress(OSError):
+            found.append(socket.gethostbyname(name))
+
+    asking = threading.Thread(target=look_up, daemon=True)  # a name server that does not answer must not keep the doctor
+    asking.start()
+    asking.join(ANSWER_SECONDS)
+    if found:
+        return Check(name="host", state="ok", found=f"{name} is {found[0]}")
+    remedy = "Add it to /etc/hosts. Nights on this machine alone need none; clusters and several GPU nodes do."
+    return Check(name="host", state="warn", found=f"this machine's own name, {name}, does not resolve", remedy=remedy)
+
+
 def check_s3() -> Check:
-    """Endpoint and credentials as boto3's standard chain finds them; no request is made."""
+    """Endpoint and credentials as boto3's standard chain finds them, and whether the endpoint takes connections."""
     import botocore.session
     from botocore.exceptions import BotoCoreError
 
@@ -150,7 +174,24 @@ def check_s3() -> Check:
     if credentials is None:
         remedy = "Set AWS_PROFILE, AWS_ACCESS_KEY_ID or a role where s3:// is used; local paths need none."
         return Check(name="s3", state="warn", found=f"{endpoint}, no credentials", remedy=remedy)
+    if (problem := _unreachable(endpoint)) is not None:
+        remedy = "Check AWS_ENDPOINT_URL and the network; local paths need none."
+        return Check(name="s3", state="warn", found=f"{endpoint}: {problem}", remedy=remedy)
     return Check(name="s3", state="ok", found=f"{endpoint}, credentials from {credentials.method}")
+
+
+def _unreachable(url: str) -> str | None:
+    """Why no connection is made to a URL, or to the proxy on the way; None where one is."""
+    address = urlsplit(url)
+    proxy = None if proxy_bypass(address.hostname or "") else getproxies().get(address.scheme)
+    if proxy is not None:
+        address = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    port = address.port or (443 if address.scheme == "https" else 80)
+    try:
+        socket.create_connection((address.hostname or "", port), timeout=ANSWER_SECONDS).close()
+    except OSError as error:
+        return f"{error.strerror or error}" + (f" (proxy {address.hostname}:{port})" if proxy else "")
+    return None
 
 
 def check_demo() -> Check:
@@ -202,6 +243,7 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     check_torch,
     check_memory,
     check_disk,
+    check_host,
     check_s3,
     check_demo,
 )
@@ -233,7 +275,7 @@ def run(
             if check["remedy"]:
                 print(f"{'':<18} → {check['remedy']}", file=sys.stderr)
     if not summary["ready"]:
-        print(json.dumps(summary))
+        tell(summary)
         raise typer.Exit(1)
     return summary
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs.cli import Summary, job_main
+from jobs.ending import tell
 from jobs.storage import read_text
 from schemas.dataset_rules import DatasetType
 from schemas.datasets import DatasetSchema, parse_schema
@@ -127,7 +128,7 @@ def run(
         values=_values(values),
     )
     if summary["refused"]:
-        print(json.dumps(summary))
+        tell(summary)
         raise typer.Exit(1)
     return summary
 

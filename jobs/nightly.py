@@ -16,7 +16,7 @@ from jobs.night.configs import load_config
 from jobs.night.generations import Generation, last_summary, read_summary
 from jobs.night.plan import NightPlan, Step, plan_night, reasons
 from jobs.night.report import night_page
-from jobs.night.running import Means, ending_on_sigterm, one_spark, run_step
+from jobs.night.running import Means, one_spark, run_step
 from jobs.night.wording import night_lines, terminal_table
 from jobs.pages.night import night_html
 from jobs.storage import join, store_for
@@ -68,6 +68,8 @@ def nightly(*, config: NightlyConfig, means: Means, notes: tuple[str, ...] = ())
         failure = {"step": None if step is None else step.label, "error": str(error), "kind": type(error).__name__}
         document = _document(config, plan, generation, began, start, records) | {"state": "failed", **failure}
         _record_failure(plan.workspace, document)
+        if isinstance(error, HrnnError):
+            error.facts = {key: document[key] for key in ("job", "output", "group", "step")}
         raise
     document = _document(config, plan, generation, began, start, records) | {"state": "finished", "notes": list(notes)}
     return _finish(config, plan, generation, document)
@@ -130,8 +132,7 @@ def _failure_uri(workspace: str) -> str:
 
 
 def _record_failure(workspace: str, document: dict[str, Any]) -> None:
-    """Leave the result of a failed night in the workspace and on stdout, as far as either can be written."""
-    print(json.dumps({key: document[key] for key in ("job", "output", "group", "seconds", "state", "step", "kind", "error")}))
+    """Leave the result of a failed night in the workspace, where that can be written."""
     uri = _failure_uri(workspace)
     try:
         write_record(uri, document)
@@ -225,10 +226,9 @@ def run(
         rdzv_id=rdzv_id,
     )
     means = Means(master=master, launch=launch)
-    with ending_on_sigterm():
-        if node_rank > 0:
-            return follow(config=loaded, means=means)
-        summary = nightly(config=loaded, means=means)
+    if node_rank > 0:
+        return follow(config=loaded, means=means)
+    summary = nightly(config=loaded, means=means)
     print("\n".join(night_lines(summary)), file=sys.stderr)
     return brief(summary)
 

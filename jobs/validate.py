@@ -107,7 +107,6 @@ def validate(
             previous=_previous(previous_uri, folder, manifest),
             gap_seconds=gap_seconds,
             policy=policy,
-            failed_place="" if manifest is None else "failed/",  # what a failed import tells must not harm a published one
         ).run(lambda: spark_session(master), identity, config)
     return {
         "job": "validate",

@@ -20,7 +20,13 @@ from typing import Any
 
 
 class HrnnError(Exception):
-    """Base of all deliberate errors."""
+    """Base of all deliberate errors.
+
+    Attributes:
+        facts: What the last line of the failed command says beside the error.
+    """
+
+    facts: dict[str, Any] = {}  # noqa: RUF012  # replaced, never changed
 
 
 class UserError(HrnnError):

@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from jobs.night.generations import Generation
 from jobs.night.plan import Step
@@ -37,21 +36,6 @@ class Means:
 
     master: str | None = None
     launch: Any = field(default=None)
-
-
-@contextmanager
-def ending_on_sigterm() -> Iterator[None]:
-    """End as Ctrl-C does when SIGTERM comes, so that Spark, the ranks and a local S3 are ended too."""
-
-    def end(_number: int, _frame: FrameType | None) -> NoReturn:
-        print("hrnn: ended by SIGTERM; run the same command again to go on", file=sys.stderr, flush=True)
-        raise SystemExit(143)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def run_step(step: Step, means: Means, generation: Generation | None, last: dict[str, Any] | None = None) -> dict[str, Any]:

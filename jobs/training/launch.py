@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from jobs.ending import TERMINATED
 from jobs.training.spec import WorkerSpec
 from schemas.errors import ConfigError, MachineError
 
@@ -98,8 +99,7 @@ def run_ranks(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
     if error is not None:
         raise error
     if asked_to_stop:
-        print("hrnn: stopped; run the same command again to go on from the newest checkpoint", file=sys.stderr)
-        raise SystemExit(143)
+        raise SystemExit(TERMINATED)
     if status != 0:
         told = Path(spec.answers) / "failure.txt"
         how = told.read_text() if told.is_file() else f"torchrun ended with status {status}"

@@ -32,6 +32,7 @@ from schemas.quotas import Quotas
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+FAILED = "failed/"  # below the dataset's folder: what a failed import tells must not harm a published one
 HERE_BYTES = 512 << 20  # of large files whose line ends the driver finds itself
 _THREADS = 8  # for which the time goes into waiting, as on S3
 
@@ -72,7 +73,6 @@ class Import:
         previous: statistics.json of the last import.
         gap_seconds: Idle time that ends a session.
         policy: What it may hold.
-        failed_place: Folder, below the dataset's, for the report of a failed import.
     """
 
     folder: StepFolder
@@ -85,7 +85,6 @@ class Import:
     previous: dict[str, Any] | None
     gap_seconds: int
     policy: Policy
-    failed_place: str
 
     def run(self, start_spark: Callable[[], SparkSession], identity: str, config: dict[str, Any]) -> Manifest:
         """Do all of it; the manifest, when all is well.
@@ -119,7 +118,7 @@ class Import:
         problems = [self._too_few(report), *self._unmet(spark, outcome, own, report, pages), self._refused(found)]
         problem = next((problem for problem in problems if problem is not None), None)
         report["problem"] = None if problem is None else str(problem)
-        entries = self._tell(outcome, report, pages, "" if problem is None else self.failed_place)
+        entries = self._tell(outcome, report, pages, "" if problem is None else FAILED)
         if problem is not None:
             self._drop(outcome)
             raise problem
@@ -214,7 +213,7 @@ class Import:
         )
 
     def _failed(self, path: str) -> str:
-        return self.folder.uri_of(self.failed_place + path)
+        return self.folder.uri_of(FAILED + path)
 
     def _tell(self, outcome: Outcome, report: dict[str, Any], pages: dict[str, bytes], place: str) -> list[FileEntry]:
         """Write what people read."""
@@ -270,7 +269,7 @@ class Import:
             },
         )
         store = store_for(self.folder.uri)
-        store.delete([file.uri for file in store.list(self.folder.uri_of("failed") + "/")])
+        store.delete([file.uri for file in store.list(self.folder.uri_of(FAILED))])
         return manifest
 
 

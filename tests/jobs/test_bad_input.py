@@ -246,7 +246,8 @@ def _check(case: Case, said: str, complained: str) -> None:
     if case.status == 1:
         (message,) = re.findall(r"^hrnn: (.*)$", plain, re.MULTILINE)
         assert re.search(case.says, message), message
-        assert "{" not in said, said
+        document = json.loads(said)
+        assert (document["job"], document["state"], document["error"]) == (case.arguments.split()[0], "failed", message)
     else:
         assert re.search(case.says, re.sub(r"\s+", " ", plain)), complained
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from jobs.doctor import (
     Output,
     check_disk,
     check_folder,
+    check_host,
     check_java,
     check_memory,
     check_python,
@@ -34,6 +36,7 @@ def test_this_machine_can_run_a_night() -> None:
         "torch",
         "memory",
         "disk",
+        "host",
         "s3",
         "demo",
     ]
@@ -103,9 +106,32 @@ def test_a_scratch_folder_that_is_not_there_is_missing(monkeypatch: pytest.Monke
 def test_credentials_are_found_but_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "CANARYKEY")
-    check = check_s3()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        check = check_s3()
     assert (check.state, "credentials from env" in check.found) == ("ok", True)
     assert "canary" not in json.dumps(doctor()).lower()
+
+
+def test_an_endpoint_that_takes_no_connection_is_a_warning(monkeypatch: pytest.MonkeyPatch, free_port: int) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port}")
+    check = check_s3()
+    assert (check.state, check.found) == ("warn", f"http://127.0.0.1:{free_port}: Connection refused")
+    assert "AWS_ENDPOINT_URL" in str(check.remedy)
+
+
+def test_the_proxy_on_the_way_is_what_must_answer(monkeypatch: pytest.MonkeyPatch, free_port: int) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store.invalid")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port}")
+    assert f"Connection refused (proxy 127.0.0.1:{free_port})" in check_s3().found
+
+
+def test_a_machine_whose_own_name_means_nothing_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "localhost")
+    assert check_host().state == "ok"
+    monkeypatch.setattr("socket.gethostname", lambda: "nobody.invalid")
+    check = check_host()
+    assert (check.state, "nobody.invalid" in check.found, "/etc/hosts" in str(check.remedy)) == ("warn", True, True)
 
 
 def test_no_credentials_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

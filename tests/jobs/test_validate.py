@@ -180,12 +180,13 @@ def test_too_many_rejected_rows_fail_after_the_report_is_written(spark: SparkSes
     message = str(raised.value)
     assert message.startswith(f"{tmp_path}/in: 3 of 7 rows were rejected: ")
     assert "USER_ID: empty, but the schema does not allow null (1 rows, as in 1.csv line 8: '')" in message
-    assert f"Allowed: a fraction of 0.1, and at least one right row. See {tmp_path}/out/report.html;" in message
-    names = [file.uri.removeprefix(f"{tmp_path}/out/")[:20] for file in list_input(f"{tmp_path}/out")]
-    assert sorted(name.split("statistics-")[0] or "statistics" for name in names) == [
-        "data_docs/index.html", "rejected/part-00000-", "rejected/rejected.cs", "report.html", "report.json", "statistics",
+    assert f"Allowed: a fraction of 0.1, and at least one right row. See {tmp_path}/out/failed/report.html;" in message
+    names = [file.uri.removeprefix(f"{tmp_path}/out/") for file in list_input(f"{tmp_path}/out")]
+    assert sorted(re.sub("-[0-9a-f]{12}", "", name) for name in names) == [
+        "failed/data_docs/index.html", "failed/rejected/rejected.csv", "failed/report.html", "failed/report.json",
+        "failed/statistics.json", "rejected/part-00000.parquet",
     ]  # fmt: skip
-    assert json.loads((tmp_path / "out" / "report.json").read_text())["accepted"] is False
+    assert json.loads((tmp_path / "out" / "failed" / "report.json").read_text())["accepted"] is False
     with pytest.raises(StorageError, match="no finished step"):
         StepFolder(arguments["output_uri"]).require("dataset")
 
@@ -217,7 +218,7 @@ def test_an_expectation_that_fails_is_named_and_nothing_is_published(
     arguments = write(tmp_path, {"1.csv": HEADER + RIGHT})
     with pytest.raises(DataError, match=r"break an expectation: .*missing ITEM_ID") as raised:
         validate(**arguments)
-    assert f"See {tmp_path}/out/data_docs/index.html." in str(raised.value)
+    assert f"See {tmp_path}/out/failed/data_docs/index.html." in str(raised.value)
     assert (tmp_path / "out" / "data_docs" / "index.html").is_file()
     assert not (tmp_path / "out" / "manifest.json").exists()
     assert not list((tmp_path / "out" / "data").iterdir())
