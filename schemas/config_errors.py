@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, printable
 
 Location = tuple[int | str, ...]
 
@@ -45,7 +45,7 @@ def config_error(error: ValidationError, model: type[BaseModel], where: str) -> 
         faults.setdefault(path, raised)
     first, *others = faults
     if others:
-        faults[first].args = (f"{faults[first]} Also wrong: {', '.join(others)}.",)
+        faults[first].args = (f"{faults[first]} Also wrong: {', '.join(map(printable, others))}.",)
     return faults[first]
 
 

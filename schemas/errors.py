@@ -19,6 +19,11 @@ from __future__ import annotations
 from typing import Any
 
 
+def printable(text: str) -> str:
+    """A name in one line that every terminal takes: line ends, control characters and broken ones are escaped."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 class HrnnError(Exception):
     """Base of all deliberate errors.
 
@@ -51,7 +56,7 @@ class UserError(HrnnError):
         allowed: str | None = None,
         remedy: str | None = None,
     ) -> None:
-        message = f"{where}: {problem}" if where else problem
+        message = f"{printable(where)}: {problem}" if where else problem
         if value is not UserError._MISSING:
             shown = repr(value)
             message += f" (got {shown if len(shown) <= 200 else shown[:197] + '...'})"

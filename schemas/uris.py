@@ -70,8 +70,7 @@ def check_name(path: str) -> str:
     try:
         path.encode()
     except UnicodeEncodeError:
-        shown = path.encode(errors="backslashreplace").decode()
-        raise StorageError("the name is not UTF-8", where=shown, remedy="Rename it.") from None
+        raise StorageError("the name is not UTF-8", where=path, remedy="Rename it.") from None
     return path
 
 

@@ -18,6 +18,8 @@ from schemas.uris import parse_uri
 
 __all__ = ["Store", "StoredFile", "input_below", "is_s3", "join", "list_input", "normalise", "read_text", "store_for"]
 
+MOST_TEXT_BYTES = 16 << 20  # of a config or a schema
+
 
 def is_s3(uri: str) -> bool:
     """True for a normalised `s3://…`."""
@@ -79,10 +81,15 @@ def read_text(uri: str) -> str:
     """A whole small file as UTF-8 text; a byte-order mark is dropped.
 
     Raises:
-        StorageError: It is missing, unreadable or not UTF-8.
+        StorageError: It is missing, unreadable, not UTF-8, or larger than MOST_TEXT_BYTES.
     """
     uri = normalise(uri)
+    store = store_for(uri)
+    file = store.stat(uri)
+    if file is not None and file.size > MOST_TEXT_BYTES:
+        allowed = f"at most {MOST_TEXT_BYTES:,} bytes"
+        raise StorageError("the file is too large for a config or a schema", where=uri, value=file.size, allowed=allowed)
     try:
-        return store_for(uri).read(uri).decode("utf-8-sig")
+        return store.read(uri).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise StorageError(f"the file is not UTF-8 text (byte {error.start})", where=uri) from None
