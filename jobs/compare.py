@@ -21,6 +21,7 @@ from jobs.storage import StoredFile, list_input, normalise, store_for
 from jobs.storage.folders import StepFolder, scratch_folder
 from schemas.errors import ConfigError, DataError
 from schemas.manifest import InputRef, fingerprint
+from schemas.uris import lies_in
 
 _VERSION = 1  # of what is made of the same files
 _ENTRIES = 100  # of a list that compare.json shows
@@ -53,7 +54,7 @@ def compare(*, old_uri: str, new_uri: str, output_uri: str | None = None) -> dic
     old, new = _files_of(old_uri), _files_of(new_uri)
     pairs, alone = _partners(old, new, old_uri, new_uri)
     folder = None if output_uri is None else StepFolder(output_uri)
-    if folder and any(file.uri.startswith(folder.uri + "/") for _, file in [*old, *new]):
+    if folder and any(lies_in(file.uri, folder.uri) for _, file in [*old, *new]):
         raise ConfigError("the output holds the files to compare", where="--output", value=folder.uri, allowed="a folder apart")
     versions = [f"{name} {file.size} {file.version}" for side in pairs for name, file in side]
     identity = fingerprint("compare", {"version": _VERSION, "alone": alone}, versions)

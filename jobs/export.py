@@ -17,6 +17,7 @@ from jobs.storage.folders import StepFolder, scratch_folder
 from schemas.datasets import DatasetSchema, parse_schema_document
 from schemas.errors import ConfigError
 from schemas.manifest import FileEntry, Manifest, fingerprint
+from schemas.uris import lies_in
 
 IngestionMode = Literal["BULK", "PUT", "ALL"]
 
@@ -58,7 +59,7 @@ def export(*, dataset_uri: str, output_uri: str, ingestion_mode: str = "BULK", m
     began = time.monotonic()
     mode = _check_mode(ingestion_mode)
     source, folder = StepFolder(dataset_uri), StepFolder(output_uri)
-    if (folder.uri + "/").startswith(source.uri + "/") or (source.uri + "/").startswith(folder.uri + "/"):
+    if lies_in(folder.uri, source.uri) or lies_in(source.uri, folder.uri):
         raise ConfigError(
             "dataset and output lie within each other", where="--output", value=folder.uri, allowed="a folder apart"
         )

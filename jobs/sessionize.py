@@ -18,6 +18,7 @@ from jobs.storage.folders import StepFolder
 from schemas.datasets import parse_schema_document
 from schemas.errors import ConfigError, DataError
 from schemas.manifest import Manifest, fingerprint
+from schemas.uris import canonical
 
 _LAYOUT = 2  # of the files written here; a new one makes every older folder stale
 
@@ -74,7 +75,7 @@ def sessionize(
     }
     identity = fingerprint("sessionize", config, [manifest.fingerprint for _, manifest in sources])
     folder = StepFolder(output_uri)
-    if folder.uri in {source.uri for source, _ in sources}:
+    if canonical(folder.uri) in {canonical(source.uri) for source, _ in sources}:
         raise ConfigError("the output would replace an input", where="output", value=folder.uri, remedy="Name another folder.")
     published = folder.manifest()
     skipped = published is not None and published.fingerprint == identity

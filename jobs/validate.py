@@ -19,6 +19,7 @@ from schemas.datasets import parse_schema, require_complete
 from schemas.errors import ConfigError
 from schemas.manifest import Manifest, fingerprint
 from schemas.quotas import PUBLISHED, Quotas
+from schemas.uris import lies_in
 
 
 def validate(
@@ -144,9 +145,7 @@ def _keep_apart(stored: list[StoredFile], data_uri: str, output_uri: str) -> Non
     Raises:
         ConfigError: One lies within the other.
     """
-    if any(file.uri.startswith(output_uri + "/") for file in stored) or (output_uri + "/").startswith(
-        data_uri.rstrip("/") + "/"
-    ):
+    if any(lies_in(file.uri, output_uri) for file in stored) or lies_in(output_uri, data_uri):
         raise ConfigError(
             "data and output lie within each other",
             where="--output",

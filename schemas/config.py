@@ -32,7 +32,7 @@ from schemas.filters import Filter, check_recipe, parse_filter
 from schemas.quotas import Quotas
 from schemas.recipes import check_explained, parse_hyperparameters, recipe_for
 from schemas.solutions import Count, Section, Solution
-from schemas.uris import Uri
+from schemas.uris import Uri, canonical, lies_in
 
 DatasetName = Literal["interactions", "items", "users"]
 
@@ -165,13 +165,11 @@ class NightlyConfig(Section):
     def _outputs_are_apart(self) -> NightlyConfig:
         seen: dict[str, str] = {}
         for path, job in self.batches.items():
-            output = job.output.rstrip("/")
-            taken = seen.setdefault(output, path)
-            problem = None
-            if output == job.input.rstrip("/"):
+            taken = [before for before, output in seen.items() if lies_in(output, job.output) or lies_in(job.output, output)]
+            seen[path] = job.output
+            problem = f"{taken[0]} writes there too" if taken else None
+            if canonical(job.output) == canonical(job.input):
                 problem = "input and output are the same place"
-            elif taken != path:
-                problem = f"{taken} writes there too"
             if problem:
                 context = {
                     "path": f"{path}.output",

@@ -9,7 +9,8 @@ def below(path: str) -> str:
     Raises:
         ValueError: It is empty or absolute, has an empty part, `.` or `..`, or holds a backslash or a NUL.
     """
-    _refuse_bytes(path)
+    if "\\" in path or "\0" in path:
+        raise ValueError("the path holds a backslash or a NUL")
     if any(part in ("", ".", "..") for part in path.split("/")):
         raise ValueError("the path is no plain path below its folder")
     return path
@@ -21,17 +22,10 @@ def plain_folder(uri: str) -> str:
     Raises:
         ValueError: It has a part that leads elsewhere than it says, or is no normalised URI.
     """
-    _refuse_bytes(uri)
-    if uri.startswith("s3://"):
-        if {".", ".."} & set(uri.split("/")) or not uri.removeprefix("s3://").strip("/"):
-            raise ValueError("the place is no plain folder")
-        return uri  # keys of S3 may hold empty parts
-    if not uri.startswith("/"):
+    is_s3 = uri.startswith("s3://")
+    parts = uri.removeprefix("s3://" if is_s3 else "/").removesuffix("/").split("/")
+    if not (is_s3 or uri.startswith("/")) or not parts[0] or "\0" in uri:
         raise ValueError("the place is neither s3://… nor an absolute path")
-    below(uri.removeprefix("/").removesuffix("/"))
+    if {".", ".."} & set(parts) or ("" in parts and not is_s3):  # keys of S3 may hold empty parts
+        raise ValueError("the place is no plain folder")
     return uri
-
-
-def _refuse_bytes(path: str) -> None:
-    if "\\" in path or "\0" in path:
-        raise ValueError("the path holds a backslash or a NUL")

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from schemas.documents import read_json
 from schemas.errors import IntegrityError
 
 DIGEST = "digest"  # the key beside the document's own
@@ -14,7 +15,8 @@ DIGEST = "digest"  # the key beside the document's own
 
 def seal(document: Mapping[str, Any]) -> bytes:
     """A document with its digest as JSON for people and programs, UTF-8, ending in a newline."""
-    plain = json.loads(json.dumps(document))  # as a reader will see it: texts as keys, lists for tuples
+    # As a reader will see it: texts as keys, lists for tuples, null for what is no number of JSON.
+    plain = json.loads(json.dumps(document), parse_constant=lambda _: None)
     return (json.dumps(plain | {DIGEST: digest_of(plain)}, indent=1) + "\n").encode()
 
 
@@ -31,7 +33,7 @@ def unseal(data: bytes, *, where: str, what: str, remedy: str) -> dict[str, Any]
         IntegrityError: The bytes are not JSON of a sealed document, or say something else than was sealed.
     """
     try:
-        document = json.loads(data.decode(), object_pairs_hook=_each_key_once)
+        document = read_json(data.decode())
         told = document.pop(DIGEST, None) if isinstance(document, dict) else None
         is_right = told == digest_of(document)
     except (ValueError, RecursionError):
@@ -51,10 +53,3 @@ def damaged(how: str, *, where: str, what: str, remedy: str) -> IntegrityError:
 def digest_of(document: Any) -> str:
     """Hex SHA-256 of a JSON value's canonical text: keys in order, no blanks, ASCII."""
     return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands there twice")
-    return found

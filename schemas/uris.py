@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Annotated
 from urllib.parse import unquote
@@ -42,6 +43,8 @@ def parse_uri(uri: str) -> str:
 
 def _object(uri: str, slashes: str, rest: str) -> str:
     """`s3://bucket/key`; the key is taken as it stands."""
+    if slashes == "//" and {".", ".."} & set(rest.split("/")):
+        raise StorageError("a part of an S3 URI is . or ..", value=uri, remedy="Write the key without them.")
     if slashes == "//" and rest:
         return f"s3://{rest}"
     if slashes.startswith("//") or not rest:
@@ -72,6 +75,21 @@ def check_name(path: str) -> str:
     except UnicodeEncodeError:
         raise StorageError("the name is not UTF-8", where=path, remedy="Rename it.") from None
     return path
+
+
+def canonical(uri: str) -> str:
+    """The one name of a place that may be written in several ways, without a slash at its end: links are followed.
+
+    Raises:
+        StorageError: It names no place.
+    """
+    path = parse_uri(uri)
+    return path.rstrip("/") if path.startswith("s3://") else os.path.realpath(os.path.expanduser(path))
+
+
+def lies_in(uri: str, folder: str) -> bool:
+    """Whether a place is a folder, or lies below it, however both are written."""
+    return f"{canonical(uri)}/".startswith(canonical(folder).rstrip("/") + "/")
 
 
 def _checked(uri: str) -> str:

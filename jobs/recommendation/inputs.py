@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.storage import Store, StoredFile, input_below, is_s3, list_input, normalise, store_for
 from schemas.batch import MOST_LINE_BYTES
 from schemas.errors import ConfigError, DataError, StorageError
+from schemas.uris import canonical, lies_in
 
 _LEAST_SPLIT_BYTES = 64 << 10
 _MOST_SPLIT_BYTES = 512 << 10  # about 20,000 lines, whose answers take about 20 MB: what a task holds, however long the input
@@ -74,17 +76,29 @@ def check_places(files: Sequence[StoredFile], input_uri: str, output: str) -> No
     Raises:
         ConfigError: An input file lies in it, or it lies in the folder, or below the prefix, that the input names.
     """
-    given = normalise(input_uri)
+    given, target = normalise(input_uri), canonical(output)
     names_a_file = any(file.uri == given for file in files)
-    prefix = given if is_s3(given) else given.rstrip("/") + "/"
-    beside = any(file.uri.rpartition("/")[0] == output for file in files)
-    if beside or (not names_a_file and f"{output}/".startswith(prefix)):
+    read = f"{target}/".startswith(given) if is_s3(given) else any(lies_in(target, each) for each in _folders_read(given))
+    beside = any(canonical(file.uri).rpartition("/")[0] == target for file in files)
+    if beside or (not names_a_file and read):
         raise ConfigError(
             "the output lies where the input is, so that answers would be taken for input",
             where="output",
             value=output,
             remedy="Name another folder, which the input's path does not include.",
         )
+
+
+def _folders_read(folder: str) -> set[str]:
+    """A local folder, and where links below it lead: whatever lies in one of them is input."""
+    found, ahead = set[str](), [canonical(folder)]
+    while ahead:
+        place = ahead.pop()
+        if place not in found:
+            linked = (os.path.join(root, name) for root, folders, _ in os.walk(place) for name in folders)
+            ahead += [os.path.realpath(path) for path in linked if os.path.islink(path)]
+            found.add(place)
+    return found
 
 
 def cut(files: Sequence[StoredFile], parallelism: int, *, smallest: bool = False) -> list[Split]:

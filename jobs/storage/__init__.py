@@ -37,6 +37,8 @@ def normalise(uri: str) -> str:
         return path
     with local_errors(path):
         absolute = str(Path(os.path.expanduser(path)).absolute())
+        if ".." in absolute.split("/"):
+            absolute = os.path.realpath(absolute)  # only the file system knows what is above a link
     return absolute + "/" if path.endswith("/") and absolute != "/" else absolute
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from jobs.recommendation import inputs
 from jobs.recommendation.inputs import Split, check_places, cut, input_files, read_lines
-from jobs.storage import join, store_for
+from jobs.storage import StoredFile, join, normalise, store_for
 from schemas.batch import MOST_LINE_BYTES
 from schemas.errors import ConfigError, DataError, StorageError
 
@@ -135,6 +135,45 @@ def test_answers_never_lie_where_they_would_be_taken_for_input(given: str, outpu
     else:
         with pytest.raises(ConfigError, match="the output lies where the input is"):
             check_places(files, f"{s3}/{given}", target)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "{0}/x/../in",
+        "{0}/in/./",
+        "{0}//in",
+        "file://{0}/in",
+        "file:{0}/in/sub",
+        "{0}/to-in",
+        "{0}/x/../to-in/out",
+        "{0}/linked-into",
+        "{0}/linked-into/deeper",
+        "{0}/twice",
+    ],
+)
+@pytest.mark.parametrize("given", ["{0}/in", "{0}/in/", "{0}/to-in", "{0}/x/../in/"])
+def test_no_spelling_of_a_place_hides_that_it_is_the_inputs(given: str, output: str, tmp_path: Path) -> None:
+    put(str(tmp_path / "in" / "a.json"))
+    (tmp_path / "x").mkdir()
+    (tmp_path / "to-in").symlink_to(tmp_path / "in")
+    (tmp_path / "linked-into").mkdir()
+    (tmp_path / "twice").mkdir()
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "linked-into")
+    (tmp_path / "linked-into" / "link").symlink_to(tmp_path / "twice")
+    (tmp_path / "twice" / "back").symlink_to(tmp_path / "in")
+    source = given.format(tmp_path)
+    files = [StoredFile(str(tmp_path / "in" / "a.json"), 1, "1")]
+    with pytest.raises(ConfigError, match="the output lies where the input is"):
+        check_places(files, source, normalise(output.format(tmp_path)).rstrip("/"))
+    check_places(files, source, str(tmp_path / "x"))
+
+
+def test_what_is_above_a_link_is_where_the_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "near").symlink_to(tmp_path / "far" / "away")
+    assert normalise(f"{tmp_path}/near/../out/") == f"{tmp_path}/far/out/"
+    assert normalise(f"{tmp_path}/near/out") == f"{tmp_path}/near/out"  # a place keeps the name that it was given
 
 
 def test_a_local_folder_is_no_prefix(tmp_path: Path) -> None:

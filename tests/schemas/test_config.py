@@ -193,6 +193,19 @@ def test_two_batches_may_not_write_to_the_same_folder() -> None:
         parse_config(f"{SHOP}\n[batch_inference.more]{second}", "shop.toml")
 
 
+@pytest.mark.parametrize(("kind", "solution"), [("batch_inference", "for-you"), ("batch_segment", "fans")])
+@pytest.mark.parametrize("output", ["{0}", "{0}/", "{0}/./", "{0}/x/..", "{0}/deeper", "{0}/..", "file://{0}/y/", "{0}-link"])
+def test_two_jobs_may_not_write_into_one_another(tmp_path: Path, kind: str, solution: str, output: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out-link").symlink_to(tmp_path / "out")
+    text = SHOP.replace("s3://bucket/batch/out/", str(tmp_path / "out"))
+    text += '[solutions.fans]\nrecipe = "aws-item-affinity"\n'
+    text += f'[{kind}.more]\nsolution = "{solution}"\ninput = "s3://bucket/more.json"\noutput = '
+    with pytest.raises(ConfigError, match=rf"{kind}\.more\.output: batch_inference\.users writes there too"):
+        parse_config(f'{text}"{output.format(tmp_path / "out")}"\n', "shop.toml")
+    parse_config(f'{text}"{tmp_path}/out-2/"\n', "shop.toml")
+
+
 def test_broken_json_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"shop\.json: this is not valid JSON"):
         parse_config('{"dataset_group": ', "shop.json")

@@ -98,7 +98,7 @@ def test_normalised_folders_are_taken(uri: str) -> None:
     assert plain_folder(uri) == uri
 
 
-@pytest.mark.parametrize("uri", ["", "/", "out", "/a/../b", "/a/./b", "/a//b", "s3://b/a/../c", "s3://", "file:///a", "/a\\b"])
+@pytest.mark.parametrize("uri", ["", "/", "out", "/a/../b", "/a/./b", "/a//b", "s3://b/a/../c", "s3://", "file:///a", "/a\0b"])
 def test_other_folders_are_refused(uri: str) -> None:
     with pytest.raises(ValueError, match=r"path|place"):
         plain_folder(uri)
@@ -111,7 +111,7 @@ def test_a_file_that_no_manifest_names_is_an_error_not_a_fault() -> None:
 
 def test_odd_values_come_back_as_a_reader_of_json_sees_them() -> None:
     document = {"a": (1, 2), "b": "\ud800", "c": float("inf"), "d": {"é": -0.0}}
-    assert unseal(seal(document), where="x", what="y", remedy="z") == {**document, "a": [1, 2]}
+    assert unseal(seal(document), where="x", what="y", remedy="z") == {**document, "a": [1, 2], "c": None}
 
 
 @pytest.mark.parametrize("kind", list(records()))

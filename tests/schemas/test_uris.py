@@ -54,7 +54,11 @@ def test_a_place_of_another_kind_is_refused_and_never_a_local_folder(uri: str) -
 
 
 @pytest.mark.parametrize(
-    "uri", ["", "a\0b", "file:///a%00b", "s3://", "s3:", "s3:///key", "caf\udce9.csv", "file:///caf%E9.csv"]
+    "uri",
+    [
+        *("", "a\0b", "file:///a%00b", "s3://", "s3:", "s3:///key", "caf\udce9.csv", "file:///caf%E9.csv"),
+        *("s3://bucket/a/../b", "s3://bucket/./b", "s3://bucket/.."),
+    ],
 )
 def test_what_names_nothing_is_refused(uri: str) -> None:
     with pytest.raises(StorageError) as raised:
