@@ -2,9 +2,9 @@
 
 What `train` does with it, in this order:
 
-    split = evaluation_split(sequences.history_lengths, seed=seed)                        # hrnn/splits.py
-    kept = sequences.truncate(split.user_rows, split.keep_counts)                         # what the model is trained on
-    held_out = hold_out(split, sequences, model.user_states(kept, split.user_rows))       # `sequences`: the whole ones
+    prepared = prepare(sequences, seed)                                                   # hrnn/preparation.py
+    states = model.user_states(prepared.kept, prepared.split.user_rows)                   # of one that learnt from `available`
+    held_out = hold_out(prepared.split, sequences, states, learnt_from=prepared.available)
     pq.write_table(held_out.to_table(), "evaluation-<token>.parquet")                    # facts["evaluation"]["held_out"]: path
     evaluation = evaluate(held_out, item_vectors, item_bias, catalogue num_events, catalogue num_users)
     metrics.json = evaluation.to_document()
@@ -104,7 +104,8 @@ def evaluate(
         item_vectors: float32 [N, D].
         item_bias: float32 [N].
         num_events: [N], events of each item in all sequences, hidden ones included.
-        num_users: [N], distinct users of each item, likewise. The hidden events are taken out before popularity is counted.
+        num_users: [N], distinct users of each item, likewise. Before popularity is counted, the hidden events are taken out,
+            and with them the test users' other events where nothing was learnt from these.
     """
     num_items = len(item_bias)
     ranked = int(np.count_nonzero(np.asarray(num_events)))
@@ -172,12 +173,12 @@ def model_lists(held_out: HeldOut, item_vectors: torch.Tensor, item_bias: torch.
 
 
 def _num_users_before(held_out: HeldOut, num_users: Rows) -> Rows:
-    """Distinct users of each item, without those who only have it among their hidden events."""
+    """Distinct users of each item, without those who only have it among events that nothing was learnt from."""
     users = np.arange(len(held_out), dtype=np.int64)
     history = np.repeat(users, np.diff(held_out.history_offsets)) * len(num_users) + held_out.history_item_rows
     truth = np.repeat(users, np.diff(held_out.truth_offsets)) * len(num_users) + held_out.truth_item_rows
-    only_hidden = np.setdiff1d(truth, history)
-    return num_users - np.bincount(only_hidden % max(1, len(num_users)), minlength=len(num_users))
+    unknown = np.setdiff1d(truth, history) if held_out.histories_learnt else np.union1d(truth, history)
+    return num_users - np.bincount(unknown % max(1, len(num_users)), minlength=len(num_users))
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:

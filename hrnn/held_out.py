@@ -34,6 +34,7 @@ _COUNTS = "truth_counts"
 _PEER_ASKED = "peer_asked"
 _PEER = "list: "
 _FITTED_ON = "fitted_on"
+_HISTORIES_LEARNT = "histories_learnt"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class HeldOut:
         own: Own items of the V users, after the kept events.
         history_offsets, history_item_rows: Kept events, oldest first: user v's are [offsets[v], offsets[v + 1]).
         truth_offsets, truth_item_rows: Hidden events, likewise.
+        histories_learnt: Whether models and peers learnt from the kept events too.
         counts: bool, parallel to `truth_item_rows`: which hidden events are right answers by the event rules; None: all.
         begins_session: bool [V], whether the first hidden event begins a session; None where it was not kept.
         peers: What plain recommenders gave some of the users; None where nobody asked them.
@@ -61,6 +63,7 @@ class HeldOut:
     begins_session: npt.NDArray[np.bool_] | None = None
     peers: PeerLists | None = None
     counts: npt.NDArray[np.bool_] | None = None
+    histories_learnt: bool = True
 
     def __len__(self) -> int:
         return len(self.user_rows)
@@ -87,7 +90,8 @@ class HeldOut:
             for name, listed in self.peers.lists.items():
                 stored[_PEER + name] = _lists(_offsets(np.where(asked, DEPTH, 0)), listed.reshape(-1))
         fitted_on = {} if self.peers is None else self.peers.fitted_on
-        return pa.table(stored, metadata={_FITTED_ON: json.dumps(fitted_on)})
+        metadata = {_FITTED_ON: json.dumps(fitted_on), _HISTORIES_LEARNT: json.dumps(self.histories_learnt)}
+        return pa.table(stored, metadata=metadata)
 
     @classmethod
     def from_table(cls, table: pa.Table, dimension: int) -> HeldOut:
@@ -108,6 +112,7 @@ class HeldOut:
             table[_BEGINS_SESSION].to_numpy() if _BEGINS_SESSION in table.column_names else None,
             _stored_peers(table),
             np.asarray(_csr(table, _COUNTS)[1], dtype=np.bool_) if _COUNTS in table.column_names else None,
+            json.loads((table.schema.metadata or {}).get(_HISTORIES_LEARNT.encode(), b"true")),
         )
 
     def counted(self) -> HeldOut:
@@ -127,6 +132,7 @@ class HeldOut:
             self.truth_item_rows[self.counts],
             None if self.begins_session is None else self.begins_session[users],
             None if self.peers is None else self.peers.of(users),
+            histories_learnt=self.histories_learnt,
         )
 
 
@@ -135,6 +141,7 @@ def hold_out(
     sequences: Sequences,
     states: UserStates,
     *,
+    learnt_from: Sequences | None = None,
     with_peers: bool = True,
     other_peers: Mapping[str, Fit] | None = None,
     event_weights: npt.NDArray[np.float32] | None = None,
@@ -145,6 +152,7 @@ def hold_out(
         split: Who is tested and where each history is cut.
         sequences: Whole histories, hidden events included.
         states: Of `split.user_rows`, after the kept events only.
+        learnt_from: What model and peers may learn from; None: all but the hidden events.
         with_peers: Whether plain recommenders are fitted too, to stand beside the model.
         other_peers: More of them, by name.
         event_weights: float32 [E], how much each stored event counts as a target; one of 0 is no right answer. None: all are.
@@ -157,9 +165,13 @@ def hold_out(
     kept, hidden = _offsets(split.keep_counts), _offsets(split.truth_counts)
     begins_session = np.asarray(sequences.session_starts[starts + split.keep_counts])
     known = sequences.truncate(split.user_rows, split.keep_counts)
-    peers = peer_lists(known, split.user_rows, others=other_peers or {}) if with_peers else None
+    learnt_from = known if learnt_from is None else learnt_from
+    peers = peer_lists(known, split.user_rows, learnt_from=learnt_from, others=other_peers or {}) if with_peers else None
+    histories_learnt = not len(split) or bool(learnt_from.history_lengths[split.user_rows].any())
     counts = None if event_weights is None else np.asarray(event_weights[hidden_at] > 0)
-    return HeldOut(split.user_rows, states.query, own, kept, history, hidden, truth, begins_session, peers, counts)
+    return HeldOut(
+        split.user_rows, states.query, own, kept, history, hidden, truth, begins_session, peers, counts, histories_learnt
+    )
 
 
 def _stored_peers(table: pa.Table) -> PeerLists | None:

@@ -1,4 +1,4 @@
-"""Which events a model may learn from: all but those hidden for the evaluation and those kept to weigh the paths."""
+"""Which events a model may learn from: none of the test users', and none that is kept to weigh the paths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hrnn.blending import Examples, draw_examples
 from hrnn.event_context import EventContext
 from hrnn.models.hrnn import HrnnShape, Variant
 from hrnn.sequences import Sequences
-from hrnn.splits import EvaluationSplit, drawn_users, evaluation_split, segment_split
+from hrnn.splits import EvaluationSplit, Split, drawn_users, evaluation_split, segment_split
 from hrnn.training_settings import TrainingSettings
 from schemas.errors import DataError
 
@@ -22,30 +22,54 @@ class Prepared:
 
     Attributes:
         split: Test users, and how much of their histories is input.
-        available: All events but the hidden ones.
+        kept: All events but the hidden ones: what is known of test users when they are asked for.
+        available: Of these, what may be learnt from: by Personalize's split, nothing of a test user.
         examples: Users whose newest available events weigh the paths.
         learnt_from: Available events but those.
     """
 
     split: EvaluationSplit
+    kept: Sequences
     available: Sequences
     examples: Examples
     learnt_from: Sequences
 
 
-def prepare(sequences: Sequences, seed: int, *, segments: bool = False) -> Prepared:
+def prepare(sequences: Sequences, seed: int, *, segments: bool = False, split: Split = "personalize") -> Prepared:
     """Cut the sequences; a function of the seed alone.
 
     Args:
         sequences: All of them.
         seed: Of the examples.
-        segments: Whether events of every user are hidden, as for segments of users; the test users are some of them.
+        segments, split: Those of `hide`.
     """
-    whole = segment_split(sequences.history_lengths) if segments else evaluation_split(sequences.history_lengths)
-    split = drawn_users(whole) if segments else whole
-    available = sequences.truncate(whole.user_rows, whole.keep_counts)
+    tested, kept, available = hide(sequences, segments=segments, split=split)
     examples = draw_examples(available, seed)
-    return Prepared(split, available, examples, available.truncate(examples.user_rows, examples.keep_counts))
+    return Prepared(tested, kept, available, examples, available.truncate(examples.user_rows, examples.keep_counts))
+
+
+def hide(
+    sequences: Sequences, *, segments: bool = False, split: Split = "personalize"
+) -> tuple[EvaluationSplit, Sequences, Sequences]:
+    """Test users, all events but the hidden ones, and those of them that may be learnt from.
+
+    Args:
+        sequences: All of them.
+        segments: Whether events of every user are hidden, as for segments of users; the test users are some of them, and the
+            older events of everybody are learnt from, since there is nobody else.
+        split: `personalize`: nothing of a test user is learnt from, as in Personalize; `all_users`: their older events are.
+            Where every user with two events is tested, too.
+    """
+    lengths = sequences.history_lengths
+    if segments:
+        whole = segment_split(lengths)
+        kept = sequences.truncate(whole.user_rows, whole.keep_counts)
+        return drawn_users(whole), kept, kept
+    tested = evaluation_split(lengths)
+    kept = sequences.truncate(tested.user_rows, tested.keep_counts)
+    if split == "all_users" or len(tested) == np.count_nonzero(lengths >= 2):
+        return tested, kept, kept
+    return tested, kept, sequences.truncate(tested.user_rows, np.zeros(len(tested), dtype=np.int64))
 
 
 def shape_of(sequences: Sequences, settings: TrainingSettings, hidden_dimension: int, variant: Variant) -> HrnnShape:

@@ -69,6 +69,28 @@ class Sequences:
         kept[user_rows] = np.minimum(kept[user_rows], keep_counts)
         return replace(self, kept=kept)
 
+    def only(self, counted: npt.NDArray[np.bool_]) -> Sequences:
+        """Some of the events, for all users: those that have none keep an empty history. A session begins with its first one.
+
+        Args:
+            counted: bool [E], which stored events are taken.
+        """
+        before = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counted, dtype=np.int64)])
+        session = np.cumsum(self.session_starts)[counted]
+        kept = None
+        if self.kept is not None:
+            begins = self.user_offsets[:-1]
+            kept = before[begins + self.kept] - before[begins]
+        return replace(
+            self,
+            user_offsets=before[self.user_offsets],
+            item_rows=self.item_rows[counted],
+            timestamps=self.timestamps[counted],
+            session_starts=np.diff(session, prepend=-1) != 0,
+            event_types=self.event_types[counted],
+            kept=kept,
+        )
+
     def event_positions(self, user_rows: Rows) -> tuple[Rows, Rows]:
         """Where some users' events lie.
 

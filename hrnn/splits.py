@@ -1,7 +1,8 @@
 """Which users are tested, and which of their events are hidden: Personalize's rule, made exact and repeatable.
 
 Nine users of ten are trained on whole. Of every tenth user with at least two events, the oldest nine tenths of the events are
-input and the newest tenth, at least one event, is the truth that recommendations are measured against.
+input and the newest tenth, at least one event, is the truth that recommendations are measured against. By Personalize's
+rule nothing is learnt from that input; Split says whether it is (hrnn/preparation.py).
 
 Source: Amazon Personalize developer guide, "Evaluating a solution version with metrics". The guide doesn't say how small
 histories are rounded, nor that the number of test users has an upper bound; both are this module's choice.
@@ -21,6 +22,7 @@ SEGMENT_TRUTH_SHARE = 0.2  # of every user's events, where segments of users are
 MOST_TEST_USERS = 50_000  # standard error of a mean of such numbers is below 0.0023: more would only cost time
 
 Truth = Literal["newest_tenth", "last_item"]
+Split = Literal["personalize", "all_users"]
 
 
 @dataclass(frozen=True)

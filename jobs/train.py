@@ -54,6 +54,7 @@ def train(
     seed: int = 0,
     time_limit_seconds: float | None = None,
     within_session_only: bool = False,
+    split: str = "personalize",
     event_type: str | None = None,
     event_value_threshold: str | float | None = None,
     events_config: Sequence[Mapping[str, Any]] | None = None,
@@ -78,7 +79,8 @@ def train(
         seed: Of everything random.
         time_limit_seconds: Bound of the training loop; None: none.
         within_session_only: The papers' mode, for aws-hrnn: the first event of a session is nothing to be predicted.
-        event_type, event_value_threshold, events_config: schemas.event_rules.event_rules, for aws-hrnn.
+        split: `personalize`: nothing of the tenth of users who are tested is learnt from; `all_users`: their older events are.
+        event_type, event_value_threshold, events_config: schemas.event_rules.event_rules.
         hpo: Fields of schemas.solutions.Hpo: hyperparameters are searched for; None: they are not.
         auto_ml: The HRNN recipes are tried with their defaults, and the best one kept.
         gru_baseline: A GRU that knows no users is trained too and stands in the table; it takes about a third of the time.
@@ -105,6 +107,7 @@ def train(
         seed=seed,
         time_limit_seconds=time_limit_seconds,
         within_session_only=within_session_only,
+        split=split,
         event_type=event_type,
         event_value_threshold=event_value_threshold,
         events_config=events_config,
@@ -150,7 +153,7 @@ def _fit_and_publish(
     """The published manifest; None on a node that does not hold the first rank."""
     torch.set_num_threads(1)  # the last bits of a sum depend on how many threads share it
     sequences = Sequences.load(staged.arrays)
-    prepared = prepare(sequences, order.settings.seed, segments=order.settings.segments)
+    prepared = prepare(sequences, order.settings.seed, segments=order.settings.segments, split=order.settings.split)
     identity, searched = order.identity, dict[str, Any]()
     if wanted is not None:
         order, searched = search(wanted, order, sequences, prepared, staged.arrays, launch, scratch)
@@ -166,7 +169,7 @@ def _fit_and_publish(
         scratch,
         fitted.evaluation,
         sequences,
-        prepared.split,
+        prepared,
         staged,
         other_peers={} if order.settings.segments else trained_peers(order, fitted, event_weights),
         event_weights=event_weights,
@@ -279,6 +282,9 @@ def run(
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     time_limit: Annotated[float | None, typer.Option(min=0.0, help="Seconds after which the training loop ends.")] = None,
     within_session_only: Annotated[bool, typer.Option(help="The papers' mode: sessions' first events are no targets.")] = False,
+    split: Annotated[
+        str, typer.Option(help="personalize: nothing of tested users is learnt from; all_users: their older events are.")
+    ] = "personalize",
     event_type: Annotated[str | None, typer.Option(help="Only events of this type are to be predicted.")] = None,
     event_value_threshold: Annotated[str | None, typer.Option(help="Only events of this EVENT_VALUE and more are.")] = None,
     events_config: Annotated[
@@ -314,6 +320,7 @@ def run(
         seed=seed,
         time_limit_seconds=time_limit,
         within_session_only=within_session_only,
+        split=split,
         event_type=event_type,
         event_value_threshold=event_value_threshold,
         events_config=None if events_config is None else _json(events_config, "--events-config", list),

@@ -56,7 +56,7 @@ def work(spec: WorkerSpec, ranks: Ranks, stopping: list[bool]) -> None:
     """Train; the first rank writes model and curve for the launcher."""
     sequences = Sequences.load(Path(spec.arrays))
     settings = spec.training_settings()
-    prepared = prepare(sequences, settings.seed, segments=settings.segments)
+    prepared = prepare(sequences, settings.seed, segments=settings.segments, split=settings.split)
     learnt_from = prepared.learnt_from
     counts = learnt_from.item_counts()
     shape = shape_of(sequences, settings, spec.hyperparameters["hidden_dimension"], "all" if spec.variant == "all" else "init")

@@ -24,6 +24,11 @@ Place = Literal["algorithm", "feature", "inference"]
 _PREFIXES = ("training.", "data.", "featurization.")
 
 
+def bare_name(given: str) -> str:
+    """A hyperparameter's name without the prefix under which DescribeSolution shows it: `bptt` of `training.bptt`."""
+    return next((given.removeprefix(prefix) for prefix in _PREFIXES if given.startswith(prefix)), given)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
     """One hyperparameter as people are told about it.
@@ -108,7 +113,7 @@ class Hyperparameters(BaseModel):
         known = {parameter.name: parameter for parameter in cls.parameters()}
         read: dict[str, Any] = {}
         for given, value in values.items():
-            name = next((given.removeprefix(prefix) for prefix in _PREFIXES if given.startswith(prefix)), given)
+            name = bare_name(given)
             if name not in known:
                 raise ConfigError(
                     f"Provide a hyperparameter that is used in the algorithm: {algorithm_arn}",

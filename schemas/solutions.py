@@ -83,6 +83,13 @@ class Training(Section):
     time_limit_seconds: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="seconds after which fitting ends, above 0; absent: none"
     )
+    split: Literal["personalize", "all_users"] = Field(
+        default="personalize",
+        description=(
+            '"personalize": nothing of the tenth of users who are tested is learnt from, as in Personalize; '
+            '"all_users": their older events are'
+        ),
+    )
     event_type: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=256)] | None = Field(
         default=None, description="Personalize's eventType: only these events are to be predicted; absent: all"
     )

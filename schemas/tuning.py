@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from schemas.errors import ConfigError
-from schemas.hyperparameters import Parameter
+from schemas.hyperparameters import Parameter, bare_name
 from schemas.recipes import Recipe
 
 MOST_JOBS = 40
@@ -21,7 +21,7 @@ def tuned_parameters(recipe: Recipe, ranges: Mapping[str, Sequence[float | bool]
 
     Args:
         recipe: Whose.
-        ranges: Name -> (least, most) of a number, or the values of a categorical one.
+        ranges: Name, bare or prefixed -> (least, most) of a number, or the values of a categorical one.
         where: Key path of the search, for messages.
 
     Raises:
@@ -30,11 +30,16 @@ def tuned_parameters(recipe: Recipe, ranges: Mapping[str, Sequence[float | bool]
     known = {parameter.name: parameter for parameter in recipe.hyperparameters.parameters() if parameter.tunable}
     if not known:
         raise ConfigError("this recipe has no hyperparameters that could be searched", where=where, value=recipe.name)
-    for name, given in ranges.items():
+    narrowed: set[str] = set()
+    for written, given in ranges.items():
+        name = bare_name(written)
         if name not in known:
             raise ConfigError(
-                "this hyperparameter can't be searched", where=f"{where}.ranges", value=name, allowed=", ".join(known)
+                "this hyperparameter can't be searched", where=f"{where}.ranges", value=written, allowed=", ".join(known)
             )
+        if name in narrowed:
+            raise ConfigError("the range is given twice, once with a prefix", where=f"{where}.ranges.{name}")
+        narrowed.add(name)
         known[name] = _narrowed(known[name], given, f"{where}.ranges.{name}")
     return tuple(known.values())
 

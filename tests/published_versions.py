@@ -39,6 +39,7 @@ def publish_untrained(uri: str, sequences: Sequences, scratch: Path, metrics: di
         weights[FEATURES.index("own")] = 5.0  # so that past events matter
     local = scratch / "file"
     save_file({"item_table": model.item_table, "dense": model.dense, "paths.now": weights, "paths.later": weights + 1}, local)
+    settings = {"num_lanes": 4096, "momentum": 0.5, "time_limit_seconds": None, "split": "personalize"}
     stored = folder.put_file(local, folder.own("model.safetensors"))
     pq.write_table(pa.table({"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "validation": [2.5, 2.0, None]}), local)
     curve = folder.put_file(local, folder.own("training.parquet"))
@@ -46,7 +47,11 @@ def publish_untrained(uri: str, sequences: Sequences, scratch: Path, metrics: di
     folder.publish(
         "solution_version",
         "c" * 64,
-        {"recipe": "aws-hrnn", "variant": "init", "settings": {"num_lanes": 4096, "momentum": 0.5, "time_limit_seconds": None}},
+        {
+            "recipe": "aws-hrnn",
+            "variant": "init",
+            "settings": settings,
+        },
         [InputRef(uri="sequences", version="a" * 64)],
         [stored, curve, measured],
         counts={"users": sequences.num_users, "items": sequences.num_items, "events": sequences.num_events},

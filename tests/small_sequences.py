@@ -69,10 +69,12 @@ def publish_sequences(
     genres: list[str] | None = None,
     created: list[int] | None = None,
     user_ids: list[str] | None = None,
+    values: list[float | None] | None = None,
 ) -> str:
     """Write a sequences folder as `hrnn sessionize` does; users are called "user 0", items "item 0", and so on.
 
-    `genres` makes a column GENRES of the items, `created` CREATION_TIMESTAMP; `user_ids` are other names.
+    `genres` makes a column GENRES of the items, `created` CREATION_TIMESTAMP; `user_ids` are other names; `values`
+    are the events' EVENT_VALUE.
     """
     folder, local = StepFolder(uri), scratch / "part.parquet"
     users = np.repeat(np.arange(sequences.num_users), np.diff(sequences.user_offsets))
@@ -87,6 +89,8 @@ def publish_sequences(
             columns.SESSION_START: sequences.session_starts[part],
             columns.EVENT_TYPE_CODE: sequences.event_types[part],
         }
+        if values is not None:
+            events[columns.EVENT_VALUE] = pa.array(values[part], pa.float32())
         pq.write_table(pa.table(events), local)
         files.append(folder.put_file(local, folder.own(f"shards/part-{number:05d}.parquet")))
         rows = np.arange(first, last)

@@ -51,15 +51,17 @@ def peer_lists(
     known: Sequences,
     user_rows: Rows,
     *,
+    learnt_from: Sequences | None = None,
     seed: int = 0,
     names: tuple[str, ...] = NAMES,
     others: Mapping[str, Fit] = MappingProxyType({}),
 ) -> PeerLists:
-    """Fit peers on what is known, and let them recommend as of each test user's last known event.
+    """Fit peers, and let them recommend as of each test user's last known event.
 
     Args:
         known: Histories without the hidden events.
         user_rows: int64 [V], the test users, each with one known event at least.
+        learnt_from: What peers are fitted on; None: all that is known.
         seed: Of what is drawn.
         names: Keys of hrnn.peers.NIGHTLY.
         others: More peers, by name.
@@ -72,14 +74,15 @@ def peer_lists(
         return PeerLists(asked, {name: np.zeros((0, 25), dtype=np.int64) for name in (*names, *others)})
     last = known.user_offsets[:-1][users] + known.history_lengths[users] - 1
     moments = moments_after(known, users, np.asarray(known.timestamps[last]))
-    some = _some_users(known, random)
-    seen = some.item_counts() > 0
-    sizes = int(some.history_lengths.sum()), int(known.history_lengths.sum())
+    whole = known if learnt_from is None else learnt_from
+    some = _some_users(whole, random)
+    of_whole, of_some = (part.item_counts() > 0 for part in (whole, some))
+    sizes = int(some.history_lengths.sum()), int(whole.history_lengths.sum())
     lists, fitted_on = {}, {}
     for name, fit in {**{name: NIGHTLY[name] for name in names}, **others}.items():
-        whole = name.startswith("popularity")
-        lists[name] = lists_of(fit(known if whole else some).scores, moments, known.item_counts() > 0 if whole else seen)
-        if not whole and sizes[0] < sizes[1]:
+        is_cheap = name.startswith("popularity")
+        lists[name] = lists_of(fit(whole if is_cheap else some).scores, moments, of_whole if is_cheap else of_some)
+        if not is_cheap and sizes[0] < sizes[1]:
             fitted_on[name] = sizes
     return PeerLists(asked, lists, fitted_on)
 

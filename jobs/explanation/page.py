@@ -19,6 +19,18 @@ _NOTE = (
     "against the item. Because of: how many times likelier the item is with these past events than without them, found by "
     "running the history again without them."
 )
+_LEARNT = {
+    "personalize": (
+        "Split as in Personalize. Model and baselines learnt from nine users of ten. The others are measured: they are asked "
+        "for with the oldest nine tenths of their events, which nothing was learnt from, and their newest tenth is the truth."
+    ),
+    "all_users": (
+        "Of a tenth of the users the newest tenth of the events is hidden, and is the truth. Model and baselines learnt from "
+        "all other events, those of these users too."
+    ),
+    "segments": "Of every user the newest fifth of the events is hidden, and is the truth. The model learnt from all others.",
+}
+_SERVED = "What is served knows all events of all users: as what they are asked for with, and in every count."
 NO_HISTORIES = "The histories were not at hand when this page was written."
 NO_PATHS = "This recipe has no paths to tell apart: whoever has no history of use to it gets the most popular items."
 _NO_USERS = "No user has 5 to 1,000 known events."
@@ -86,6 +98,7 @@ def solution_page(inputs: ReportInputs, explained: Explained | None, why_no_user
         recipe=inputs.recipe,
         verdict=verdict(inputs.metrics),
         tiles=tuple((key.replace("_", " "), f"{count:,}") for key, count in counts.items()),
+        learnt=_learnt(training),
         tables=tables(inputs.metrics) + ((search_table(inputs.search),) if inputs.search else ()),
         curves=plots,
         curves_note=curves_note,
@@ -96,6 +109,12 @@ def solution_page(inputs: ReportInputs, explained: Explained | None, why_no_user
         settings=tuple((heading, _pairs(values)) for heading, values in groups.items() if values),
         software=VERSION,
     )
+
+
+def _learnt(settings: Mapping[str, Any]) -> str:
+    """What was trained on and what was measured by, in plain words; empty for versions that don't say."""
+    told = _LEARNT.get("segments" if settings.get("segments") else settings.get("split", ""))
+    return f"{told} {_SERVED}" if told else ""
 
 
 def _pairs(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

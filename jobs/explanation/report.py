@@ -22,10 +22,9 @@ from hrnn.blending import FEATURES
 from hrnn.counted import Counted
 from hrnn.explaining import UserExplanation, choose_users, explain
 from hrnn.models.hrnn import Hrnn, HrnnShape
-from hrnn.preparation import Prepared
+from hrnn.preparation import Prepared, hide
 from hrnn.sequences import Sequences
 from hrnn.serving import EvaluationView, Fitted
-from hrnn.splits import evaluation_split
 from jobs.explanation.page import NO_HISTORIES, NO_PATHS, Explained, ReportInputs, solution_page
 from jobs.explanation.people import Named, explained_user, explanations_document, rows_told_of
 from jobs.pages.solution import solution_html
@@ -60,7 +59,7 @@ def training_report(
     """
     explained = None
     if isinstance(fitted.evaluation, EvaluationView):
-        explained = explain_users(fitted.evaluation.fitted, sequences, prepared.available, prepared.split.user_rows, staged)
+        explained = explain_users(fitted.evaluation.fitted, sequences, prepared.kept, prepared.split.user_rows, staged)
     return [folder.put(folder.own(name), data) for name, data in _files(inputs, explained, NO_PATHS).items()]
 
 
@@ -104,10 +103,12 @@ def solution_report(solution_uri: str, sequences_uri: str | None = None, output_
             source = StepFolder(sequences_uri)
             staged = stage(source, source.require("sequences"), scratch)
             sequences = Sequences.load(staged.arrays)
-            split = evaluation_split(sequences.history_lengths)
-            known = sequences.truncate(split.user_rows, split.keep_counts)
-            fitted = fitted_of(parameters, outcome.get("shape", {}), known)
-            explained = explain_users(fitted, sequences, known, split.user_rows, staged)
+            settings = manifest.config.get("settings", {})
+            split, kept, available = hide(
+                sequences, segments=settings.get("segments", False), split=settings.get("split", "all_users")
+            )
+            fitted = fitted_of(parameters, outcome.get("shape", {}), available)
+            explained = explain_users(fitted, sequences, kept, split.user_rows, staged)
     files = _files(inputs, explained, NO_PATHS if sequences_uri is not None else NO_HISTORIES)
     target = output_uri or folder.uri
     for name, data in files.items():
@@ -128,7 +129,7 @@ def fitted_of(parameters: Mapping[str, Tensor], shape: Mapping[str, Any], known:
     Args:
         parameters: `item_table`, `dense`, `paths.now` and `paths.later`.
         shape: Fields of `HrnnShape`; those that are not told are the defaults.
-        known: Events that are not hidden.
+        known: Events that it may count.
 
     Raises:
         DataError: The version is of a release whose paths had other features.

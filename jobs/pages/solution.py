@@ -108,6 +108,7 @@ class SolutionPage:
         recipe: Its recipe.
         verdict: The first thing to read.
         tiles: (label, value) of the main counts.
+        learnt: What was trained on and what is measured by; empty where it is not known.
         tables: The comparison with the baselines first; then slices and what else was measured.
         curves: How it learnt; may be empty.
         curves_note: What to know of them.
@@ -123,6 +124,7 @@ class SolutionPage:
     recipe: str
     verdict: Verdict
     tiles: tuple[tuple[str, str], ...]
+    learnt: str
     tables: tuple[Table, ...]
     curves: tuple[Plot, ...]
     curves_note: str

@@ -110,7 +110,7 @@ def fit(
     """
     entry = model_for(order.recipe)
     if entry.fit is not None:
-        known, everything = (entry.fit(part, order.hyperparameters) for part in (prepared.available, sequences))
+        known, everything = (counted_recipe(order, part, arrays) for part in (prepared.available, sequences))
         served, parameters = (everything, {}) if entry.served is None else entry.served(everything)
         return FittedRecipe(served, known, parameters, [])
     trained = train_ranks(order, arrays, launch, scratch)
@@ -120,6 +120,14 @@ def fit(
         views = similar_items(order, sequences, trained), similar_items(order, sequences, trained)  # stored as two tensors
         return FittedRecipe(*views, trained.parameters, trained.curve, _outcome(order, sequences, trained))
     return weigh(order, sequences, prepared, trained, weights_in(arrays, order))
+
+
+def counted_recipe(order: FitOrder, part: Sequences, arrays: Path) -> ScoringModel:
+    """A recipe in closed form, of the events that its rules count; how much they weigh has no part in it."""
+    fit_in_closed_form = model_for(order.recipe).fit
+    assert fit_in_closed_form is not None
+    weights = weights_in(arrays, order)
+    return fit_in_closed_form(part if weights is None else part.only(np.asarray(weights > 0)), order.hyperparameters)
 
 
 def asks_by_item(order: FitOrder) -> bool:

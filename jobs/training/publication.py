@@ -18,9 +18,9 @@ from hrnn.evaluation import Evaluation, evaluate
 from hrnn.held_out import hold_out
 from hrnn.past_events import PastEvents, past_events
 from hrnn.peers import Fit
+from hrnn.preparation import Prepared
 from hrnn.sequences import Sequences
 from hrnn.session_model import ScoringModel, UserStates
-from hrnn.splits import EvaluationSplit
 from jobs.storage.folders import StepFolder
 from jobs.training.segments import with_segments
 from jobs.training.staging import Staged
@@ -108,7 +108,7 @@ def measure(
     scratch: Path,
     model: ScoringModel,
     sequences: Sequences,
-    split: EvaluationSplit,
+    prepared: Prepared,
     staged: Staged,
     *,
     other_peers: Mapping[str, Fit] | None = None,
@@ -120,8 +120,16 @@ def measure(
     `other_peers` and `event_weights` are those of `hrnn.held_out.hold_out`; `kind` is that of the recipe's lines.
     """
     segments = kind in SEGMENTS  # peers would know the hidden events of users who are not tested
-    states = model.user_states(sequences.truncate(split.user_rows, split.keep_counts), split.user_rows)
-    held_out = hold_out(split, sequences, states, with_peers=not segments, other_peers=other_peers, event_weights=event_weights)
+    split = prepared.split
+    held_out = hold_out(
+        split,
+        sequences,
+        model.user_states(prepared.kept, split.user_rows),
+        learnt_from=prepared.available,
+        with_peers=not segments,
+        other_peers=other_peers,
+        event_weights=event_weights,
+    )
     catalogue = staged.catalogue_table(None if segments else [columns.NUM_EVENTS, columns.NUM_USERS])
     evaluation = evaluate(
         held_out,

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from pydantic import ValidationError
 
 from hrnn.losses import LOSSES
 from hrnn.models.hrnn import Variant
+from hrnn.splits import Split
 from hrnn.training_settings import LossName, TrainingSettings
 from jobs.storage import join
 from jobs.training.fit import FitOrder
 from jobs.training.search import Search, offered_recipes
 from schemas.errors import ConfigError
 from schemas.event_rules import EventRules, event_rules
-from schemas.hyperparameters import Hyperparameters
+from schemas.hyperparameters import Hyperparameters, bare_name
 from schemas.manifest import Manifest, fingerprint
 from schemas.recipes import parse_hyperparameters, recipe_for
 from schemas.solutions import Hpo
 
-_VERSION = 3  # of what training makes of the same inputs; a higher one trains anew
+_VERSION = 4  # of what training makes of the same inputs; a higher one trains anew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class Request:
 
     Attributes:
         recipe: Personalize's name.
-        given: Hyperparameters as they were given.
+        given: Hyperparameters as they were given, by their bare names.
         hyperparameters: Parsed.
         settings: How to train.
         variant: Of HRNN.
@@ -103,6 +104,7 @@ def read_request(
     seed: int,
     time_limit_seconds: float | None,
     within_session_only: bool,
+    split: str,
     event_type: str | None,
     event_value_threshold: str | float | None,
     events_config: Sequence[Mapping[str, Any]] | None,
@@ -121,6 +123,8 @@ def read_request(
         raise ConfigError("there is no such variant of HRNN", where="variant", value=variant, allowed="init, all")
     if loss not in LOSSES:
         raise ConfigError("there is no such loss", where="loss", value=loss, allowed=", ".join(LOSSES))
+    if split not in get_args(Split):
+        raise ConfigError("there is no such split", where="split", value=split, allowed=", ".join(get_args(Split)))
     if epochs is not None and epochs < 1:
         raise ConfigError("at least one epoch is needed", where="epochs", value=epochs, allowed="1 and more")
     if patience is not None and patience < 0:
@@ -137,11 +141,12 @@ def read_request(
         seed=seed,
         time_limit_seconds=time_limit_seconds,
         within_session_only=within_session_only,
+        split=cast(Split, split),
         segments=recipe_for(recipe).recipe_type == "USER_SEGMENTATION",
     )
     request = Request(
         recipe=name,
-        given=dict(hyperparameters),
+        given={bare_name(written): value for written, value in hyperparameters.items()},
         hyperparameters=parsed,
         settings=settings,
         variant=cast(Variant, variant),

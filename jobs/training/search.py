@@ -36,6 +36,7 @@ from jobs.training.fit import (
     FitOrder,
     Trained,
     asks_by_item,
+    counted_recipe,
     model_of,
     path_weights,
     similar_items,
@@ -191,7 +192,7 @@ def _tried(
     entry = model_for(order.recipe)
     trained = Trained({}, [], 0)
     if entry.fit is not None:
-        model: ScoringModel = entry.fit(prepared.learnt_from, order.hyperparameters)
+        model = counted_recipe(order, prepared.learnt_from, arrays)
         objective = measured(model, prepared, order.settings.seed, weights_in(arrays, order))
     else:
         found = train_ranks(order, arrays, launch, own_scratch)

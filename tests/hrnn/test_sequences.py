@@ -82,3 +82,21 @@ def assert_same(one: Sequences, other: Sequences) -> None:
         assert np.array_equal(getattr(one, name), getattr(other, name)), name
         assert getattr(one, name).dtype == getattr(other, name).dtype, name
     assert one.num_items == other.num_items
+
+
+def test_some_events_alone_leave_every_user_and_begin_sessions_anew() -> None:
+    sequences = sequences_of([[[0, 1, 2], [3]], [[4], [5, 6]]], num_items=7)
+    odd = sequences.only(np.asarray([False, True, True, False, False, False, True]))
+    assert odd.user_offsets.tolist() == [0, 2, 3]
+    assert odd.item_rows.tolist() == [1, 2, 6]
+    assert odd.session_starts.tolist() == [True, False, True]
+    assert odd.timestamps.tolist() == sequences.timestamps[[1, 2, 6]].tolist()
+    none = sequences.only(np.zeros(7, dtype=np.bool_))
+    assert none.history_lengths.tolist() == [0, 0]
+
+
+def test_some_events_of_truncated_histories_stay_truncated() -> None:
+    sequences = sequences_of([[[0, 1, 2, 3]], [[4, 5]]], num_items=7).truncate(np.asarray([0]), np.asarray([2]))
+    some = sequences.only(np.asarray([False, True, True, True, True, True]))
+    assert some.history_lengths.tolist() == [1, 2]
+    assert some.item_rows[some.event_positions(np.arange(2))[1]].tolist() == [1, 4, 5]

@@ -21,7 +21,7 @@ from hrnn.models.popularity import PopularityCount
 from hrnn.preparation import prepare
 from hrnn.serving import EvaluationView
 from hrnn.splits import evaluation_split
-from jobs.explanation.page import ReportInputs
+from jobs.explanation.page import ReportInputs, solution_page
 from jobs.explanation.report import fitted_of, solution_report, training_report
 from jobs.explanation.tables import curves, metric_name, search_table, tables, verdict
 from jobs.storage import store_for
@@ -90,6 +90,28 @@ def test_the_verdict_comes_first(reported: tuple[str, dict[str, Any]]) -> None:
     texts = Page(reported[0]).texts
     body = texts[texts.index("Solution version version · aws-hrnn") + 1 :]
     assert body[:2] == ["Ahead.", "Its lists are 50\u00a0% better than those of personal popularity, the best of 2 baselines."]
+
+
+def test_what_was_learnt_from_is_said_plainly(reported: tuple[str, dict[str, Any]]) -> None:
+    assert "which nothing was learnt from, and their newest tenth is the truth." in reported[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"split": "all_users"}, "those of these users too."),
+        ({"split": "personalize", "segments": True}, "Of every user the newest fifth"),
+        ({}, ""),
+    ],
+)
+def test_each_split_has_its_sentence(settings: dict[str, Any], said: str) -> None:
+    inputs = ReportInputs(
+        name="v", recipe="r", hyperparameters={}, config={"settings": settings}, counts={}, metrics=measured(), curve=[],
+        best_epoch=None,
+    )  # fmt: skip
+    page = solution_page(inputs, None, "")
+    assert said in page.learnt
+    assert bool(page.learnt) == bool(said)
 
 
 def test_titles_are_shown_and_never_run(reported: tuple[str, dict[str, Any]]) -> None:
