@@ -11,7 +11,7 @@ import typer
 
 from jobs.cli import Summary, job_main
 from jobs.ending import tell
-from jobs.storage import read_text
+from jobs.storage import read_given
 from schemas.dataset_rules import DatasetType
 from schemas.datasets import DatasetSchema, parse_schema
 from schemas.documents import read_json
@@ -116,7 +116,7 @@ def run(
     if (expression is None) is not stdin:
         raise typer.BadParameter("give one expression, or --stdin")
     given = [line.strip() for line in sys.stdin if line.strip()] if expression is None else [expression]
-    parsed = [parse_schema(read_text(uri), uri) for uri in schema or []]
+    parsed = [parse_schema(*read_given(given)) for given in schema or []]
     summary = check(
         given,
         schemas={one.dataset_type: one for one in parsed},

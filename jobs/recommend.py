@@ -18,6 +18,7 @@ from jobs.recommendation.served import Solution
 from jobs.spark.session import spark_session
 from jobs.storage import StoredFile, join
 from jobs.storage.folders import StepFolder
+from schemas.batch_jobs import LISTS, check_mode
 
 
 def recommend(
@@ -120,10 +121,12 @@ def run(
     item_exploration_config: Annotated[
         str | None, typer.Option(help='JSON: {"explorationWeight": "0.3", "explorationItemAgeCutOff": "30"}.')
     ] = None,
+    mode: Annotated[str, typer.Option(help="Personalize's batchInferenceJobMode; THEME_GENERATION is refused.")] = LISTS,
     explain: Annotated[bool, typer.Option("--explain", help="Say why each item is listed; much slower.")] = False,
     master: Annotated[str | None, typer.Option(help="Spark master, such as spark://host:7077, yarn or local[4].")] = None,
 ) -> dict[str, Any]:
     """Answer batch input lines in Personalize's format: <input file name>.out for each input file, and _CHECK."""
+    check_mode(mode, "--mode")
     return recommend(
         solution_uri=solution,
         input_uri=input,

@@ -10,7 +10,7 @@ import typer
 
 from jobs.cli import job_main
 from jobs.spark.session import spark_session
-from jobs.storage import StoredFile, list_input, normalise, read_text
+from jobs.storage import StoredFile, list_input, normalise, read_given, read_text
 from jobs.storage.folders import StepFolder
 from jobs.validation.imports import base_of, check_mode, references_of
 from jobs.validation.inputs import open_inputs
@@ -42,7 +42,7 @@ def validate(
     """Check a dataset import and write what is right as typed Parquet.
 
     Args:
-        schema_uri: Avro JSON of the dataset.
+        schema_uri: Avro JSON of the dataset, or what DescribeSchema answers: where it lies, or the text itself.
         data_uri: A CSV file, plain or gzipped, or a folder of them.
         output_uri: Folder for the typed dataset: `data/`, `rejected/`, `duplicates/`, `report.html`, `report.json`,
             `statistics-*.json`, `data_docs/`, `manifest.json`.
@@ -73,8 +73,9 @@ def validate(
     if gap_seconds < 1:
         raise ConfigError("this gap is too short", where="--gap-seconds", value=gap_seconds, allowed="1 or more seconds")
     mode = check_mode(import_mode)
-    schema = parse_schema(read_text(schema_uri), normalise(schema_uri), quotas, strict)
-    require_complete(schema, normalise(schema_uri))
+    text, name = read_given(schema_uri)
+    schema = parse_schema(text, name, quotas, strict)
+    require_complete(schema, name)
     data_uri, output_uri = normalise(data_uri), normalise(output_uri).rstrip("/")
     stored = list_input(data_uri)
     _keep_apart(stored, data_uri, output_uri)
@@ -155,7 +156,7 @@ def _keep_apart(stored: list[StoredFile], data_uri: str, output_uri: str) -> Non
 
 
 def run(
-    schema: Annotated[str, typer.Option(help="Avro JSON schema of the dataset: s3://…, file://… or a path.")],
+    schema: Annotated[str, typer.Option(help="Avro schema: s3://…, file://…, a path, or the JSON itself.")],
     data: Annotated[str, typer.Option(help="A CSV file, plain or gzipped, or a folder of them.")],
     output: Annotated[str, typer.Option(help="Folder for the typed dataset, the rejected rows, the report and Data Docs.")],
     import_mode: Annotated[

@@ -1,49 +1,34 @@
-"""Configs of AWS's "Maintaining Personalized Experiences" and of its older `ml_ops` sample, as configs of `hrnn nightly`.
+"""Configs of AWS's "Maintaining Personalized Experiences", its MLOps pipeline and its older sample, as nights' configs.
 
-What has a meaning here is taken over; every key that has none is named in a warning. These files say nothing about places:
-they come from the options of `hrnn nightly`, or from where that solution keeps them:
+What has a meaning here is taken over; every key that has none is named in a warning. Places that a file does not name come
+from the options of `hrnn nightly`, or from where that solution keeps them:
 
     train/<group>/config.json, interactions.csv (or interactions/*.csv), items…, users…
     batch/<group>/<solution>/job_config.json
 
+AWS's MLOps pipeline writes the same, but its datasets are a list, `datasetGroup.datasets`, that names their data.
 A filter is taken over where a batch job names it by its ARN.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 from typing import Any
 
+from schemas.automation_batches import SECTIONS, Places, batch_jobs
+from schemas.automation_tables import as_list, as_table, extras, is_true, refuse_twice, service_of, table_at
 from schemas.errors import ConfigError
 from schemas.recipes import RECIPE_ARN, RECIPES
 
 AVAILABLE = tuple(recipe.name for recipe in RECIPES.values() if recipe.available)
 AUTO_ML_RECIPE = "aws-hrnn"  # whose name a solution carries until one is chosen
 _DATASETS = ("interactions", "items", "users")
-_BATCHES = {"batchInferenceJobs": "batch_inference", "batchSegmentJobs": "batch_segment"}
-_EXPLORATION = {"explorationWeight": "weight", "explorationItemAgeCutOff": "item_age_cut_off"}
 _REASONS = {
     "campaigns": "there are batch lists only",
     "recommenders": "domain recommenders have no recipe here",
     "eventTracker": "events come from the CSV files only",
     "tags": "nothing here carries tags",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Places:
-    """Where a config without places finds and puts things; all are URIs.
-
-    Attributes:
-        workspace: The folder for all that the platform writes.
-        data: Dataset name -> its CSV file or folder, None where there is none.
-        batch: Solution name -> its batch input, None where there is none. The lists go to `out/` beside it.
-    """
-
-    workspace: str
-    data: Callable[[str], str | None]
-    batch: Callable[[str], str | None]
 
 
 def is_automation_config(document: dict[str, Any]) -> bool:
@@ -69,16 +54,16 @@ def from_automation(
         ConfigError: A part that is needed is missing or of the wrong kind, or no solution is left.
     """
     warnings: list[str] = []
-    group = _service(_table(document, "datasetGroup", where))
+    group = service_of(table_at(document, "datasetGroup", where))
     ours: dict[str, Any] = {
         "dataset_group": {"name": group.get("name"), "workspace": places.workspace},
-        "datasets": _datasets(_table(document, "datasets", where), places, where, warnings),
+        "datasets": _datasets(_described(document, where), places, where, warnings),
         "solutions": {},
         "batch_inference": {},
         "batch_segment": {},
     }
     filters = _filters(document, where)
-    _refuse_twice(((path, _service(solution).get("name")) for path, solution in _solutions(document, where)), where)
+    refuse_twice(((path, service_of(solution).get("name")) for path, solution in _solutions(document, where)), where)
     for path, solution in _solutions(document, where):
         _add_solution(ours, path, solution, places, recipes, filters, warnings)
     batches = [*ours["batch_inference"].values(), *ours["batch_segment"].values()]
@@ -88,7 +73,7 @@ def from_automation(
     warnings += [
         f"{key}: left out, {_REASONS.get(key, 'it has no meaning in a nightly run')}" for key in document if key not in known
     ]
-    warnings += [f"datasetGroup.{key}: left out" for key in _extras(document["datasetGroup"], {"name"})]
+    warnings += [f"datasetGroup.{key}: left out" for key in extras(document["datasetGroup"], {"name", "datasets"})]
     if not ours["solutions"]:
         asked = sorted({_recipe(solution) or "none" for _, solution in _solutions(document, where)})
         allowed = ", ".join(sorted(recipes))
@@ -98,34 +83,61 @@ def from_automation(
     return ours, warnings
 
 
-def _datasets(tables: dict[str, Any], places: Places, where: str, warnings: list[str]) -> dict[str, Any]:
+def _described(document: dict[str, Any], where: str) -> list[tuple[str, str, Any]]:
+    """Key path, name in lower case and description of every dataset: a table by name, or a list of them with their types."""
+    inside = as_table(document["datasetGroup"]).get("datasets")
+    path, listed = ("datasets", document.get("datasets")) if inside is None else ("datasetGroup.datasets", inside)
+    if isinstance(listed, list) and listed:
+        entries = [(f"{path}.{number}", entry) for number, entry in enumerate(listed)]
+        return [(at, str(as_table(entry).get("type", "")).lower(), entry) for at, entry in entries]
+    if inside is not None:
+        raise ConfigError("this is no list of datasets", where=f"{where}: {path}", value=inside)
+    return [(f"{path}.{key}", key.lower(), table) for key, table in table_at(document, "datasets", where).items()]
+
+
+def _datasets(described: list[tuple[str, str, Any]], places: Places, where: str, warnings: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    _refuse_twice(((f"datasets.{key}", key.lower()) for key in tables), where)
-    described = ((key, _service(_as_table(_as_table(table).get("dataset")))) for key, table in tables.items())
-    _refuse_twice(((f"datasets.{key}.dataset", service.get("name")) for key, service in described), where)
-    for key, table in tables.items():
-        name = key.lower()
+    refuse_twice(((path, name) for path, name, _ in described), where)
+    services = ((path, service_of(as_table(as_table(table).get("dataset")))) for path, _, table in described)
+    refuse_twice(((f"{path}.dataset", service.get("name")) for path, service in services), where)
+    for path, name, table in described:
         if name not in _DATASETS or not isinstance(table, dict):
-            warnings.append(f"datasets.{key}: left out")
+            warnings.append(f"{path}: left out")
             continue
-        schema = table.get("schema")
-        if isinstance(schema, dict) and "serviceConfig" in schema:
-            warnings += [f"datasets.{key}.schema.{extra}: left out" for extra in _extras(schema, {"name", "schema"})]
-            schema = _service(schema).get("schema")
-        warnings += [
-            f"datasets.{key}.dataset.{extra}: left out" for extra in _extras(_as_table(table.get("dataset")), {"name"})
-        ]
-        warnings += [f"datasets.{key}.{extra}: left out" for extra in _extras(table, {"name", "schema", "dataset"})]
-        if schema is None:
-            raise ConfigError("this key is missing", where=f"{where}: datasets.{key}.schema", allowed="an Avro JSON schema")
-        data = places.data(name)
+        schema = _schema(path, table, where, warnings)
+        data = _data(path, table, warnings) or places.data(name)
         if data is None and name == "interactions":
             raise ConfigError("there are no interactions", where=where, remedy="Say where they lie with --data FOLDER.")
         if data is None:
-            warnings.append(f"datasets.{key}: left out, no data were found")
+            warnings.append(f"{path}: left out, no data were found")
         else:
             found[name] = {"schema": schema, "data": data}
     return found
+
+
+def _schema(path: str, table: dict[str, Any], where: str, warnings: list[str]) -> Any:
+    """The Avro schema of a dataset."""
+    schema = table.get("schema")
+    if isinstance(schema, dict) and "serviceConfig" in schema:
+        warnings += [f"{path}.schema.{extra}: left out" for extra in extras(schema, {"name", "schema", "schemaVersion"})]
+        schema = service_of(schema).get("schema")
+    warnings += [f"{path}.dataset.{extra}: left out" for extra in extras(as_table(table.get("dataset")), {"name"})]
+    known = {"name", "schema", "dataset", "type", "datasetImportJob"}
+    warnings += [f"{path}.{extra}: left out" for extra in extras(table, known)]
+    if schema is None:
+        raise ConfigError("this key is missing", where=f"{where}: {path}.schema", allowed="an Avro JSON schema")
+    return schema
+
+
+def _data(path: str, table: dict[str, Any], warnings: list[str]) -> str | None:
+    """Where the import job of a dataset finds its rows; None where it does not say."""
+    job = as_table(table.get("datasetImportJob"))
+    service = service_of(job)
+    is_full = str(service.get("importMode", "FULL")).upper() == "FULL"
+    taken = {"dataSource", "jobName", "createNewJob", *({"importMode"} if is_full else ())}
+    warnings += [f"{path}.datasetImportJob.{extra}: left out" for extra in extras(job, taken)]
+    location = as_table(service.get("dataSource")).get("dataLocation")
+    return location if isinstance(location, str) and location else None
 
 
 def _solutions(document: dict[str, Any], where: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -149,37 +161,33 @@ def _add_solution(
     filters: dict[str, str],
     warnings: list[str],
 ) -> None:
-    service = _service(solution)
+    service = service_of(solution)
     name = service.get("name")
-    auto_ml = _is_true(service.get("performAutoML"))
+    auto_ml = is_true(service.get("performAutoML"))
     recipe = (AUTO_ML_RECIPE if auto_ml else "") or _recipe(solution)
     if not isinstance(name, str) or recipe not in recipes:
         warnings.append(
             f"{path} ({name}): left out, the recipe {recipe or '(none)'} is not one of {', '.join(sorted(recipes))}"
         )
         return
-    settings = _as_table(service.get("solutionConfig"))
+    settings = as_table(service.get("solutionConfig"))
     ours["solutions"][name] = {
         "recipe": recipe,
         "hyperparameters": {
-            **_as_table(settings.get("algorithmHyperParameters")),
-            **_as_table(settings.get("featureTransformationParameters")),
+            **as_table(settings.get("algorithmHyperParameters")),
+            **as_table(settings.get("featureTransformationParameters")),
         },
     }
     ours["solutions"][name] |= _searches_and_events(service, settings)
+    warnings += [f"{path}.solutionConfig.hpoConfig.{why}" for why in _untaken_of_search(service, settings)]
     if auto_ml:
         _choose_recipe(ours["solutions"][name], path, warnings)
     taken = {"algorithmHyperParameters", "featureTransformationParameters", "eventValueThreshold", "eventsConfig", "hpoConfig"}
     warnings += [f"{path}.solutionConfig.{key}: left out" for key in settings if key not in taken]
-    known = {"name", "recipeArn", "solutionConfig", "eventType", "performHPO", "performAutoML", *_BATCHES}
-    warnings += [f"{path}.{key}: left out" for key in _extras(solution, known)]
-    for key, section in _BATCHES.items():
-        jobs = solution.get(key)
-        for number, job in enumerate(jobs if isinstance(jobs, list) else []):
-            at = f"{path}.{key}.{number}"
-            taken_over = _batch(at, name, _as_table(job), number, places, filters, warnings)
-            if taken_over is not None:
-                ours[section][name] = taken_over
+    known = {"name", "recipeArn", "solutionConfig", "eventType", "performHPO", "performAutoML", *SECTIONS}
+    warnings += [f"{path}.{key}: left out" for key in extras(solution, known)]
+    for section, job_name, job in batch_jobs(path, name, solution, places, filters, warnings):
+        ours[section][job_name] = job
 
 
 def _searches_and_events(service: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
@@ -189,20 +197,31 @@ def _searches_and_events(service: dict[str, Any], settings: dict[str, Any]) -> d
         training["event_type"] = service["eventType"]
     if settings.get("eventValueThreshold") is not None:
         training["event_value_threshold"] = settings["eventValueThreshold"]
-    listed = _as_table(settings.get("eventsConfig")).get("eventParametersList")
+    listed = as_table(settings.get("eventsConfig")).get("eventParametersList")
     if isinstance(listed, list):
         names = {"eventType": "event_type", "eventValueThreshold": "event_value_threshold"}
-        training["events_config"] = [
-            {names.get(key, key): value for key, value in _as_table(entry).items()} for entry in listed
-        ]
+        training["events_config"] = [{names.get(key, key): value for key, value in as_table(entry).items()} for entry in listed]
     found: dict[str, Any] = {"training": training} if training else {}
-    if _is_true(service.get("performHPO")):
-        config = _as_table(settings.get("hpoConfig"))
-        resources = _as_table(config.get("hpoResourceConfig"))
+    if is_true(service.get("performHPO")):
+        config = as_table(settings.get("hpoConfig"))
+        resources = as_table(config.get("hpoResourceConfig"))
         bounds = {"max_jobs": "maxNumberOfTrainingJobs", "parallel_jobs": "maxParallelTrainingJobs"}
         found["hpo"] = {ours: _whole(resources[theirs]) for ours, theirs in bounds.items() if theirs in resources}
-        found["hpo"]["ranges"] = _ranges(_as_table(config.get("algorithmHyperParameterRanges")))
+        found["hpo"]["ranges"] = _ranges(as_table(config.get("algorithmHyperParameterRanges")))
     return found
+
+
+def _untaken_of_search(service: dict[str, Any], settings: dict[str, Any]) -> Iterator[str]:
+    """What of `hpoConfig` has no effect, and why."""
+    config = as_table(settings.get("hpoConfig"))
+    searches = is_true(service.get("performHPO"))
+    for key in config:
+        if key == "hpoObjective":
+            yield f"{key}: left out, a search is measured by NDCG@25; Personalize lets nobody choose either"
+        elif not searches:
+            yield f"{key}: left out, performHPO does not say true"
+        elif key not in {"hpoResourceConfig", "algorithmHyperParameterRanges"}:
+            yield f"{key}: left out"
 
 
 def _choose_recipe(solution: dict[str, Any], path: str, warnings: list[str]) -> None:
@@ -214,16 +233,11 @@ def _choose_recipe(solution: dict[str, Any], path: str, warnings: list[str]) -> 
             warnings.append(f"{path}.{theirs}: left out, performAutoML takes every recipe with its defaults")
 
 
-def _is_true(value: Any) -> bool:
-    return str(value).lower() == "true"
-
-
 def _ranges(table: dict[str, Any]) -> dict[str, list[Any]]:
     """`ranges` of a search: [least, most], or the values of a categorical one."""
     found: dict[str, list[Any]] = {}
     for kind in ("integerHyperParameterRanges", "continuousHyperParameterRanges", "categoricalHyperParameterRanges"):
-        entries = table.get(kind)
-        for entry in map(_as_table, entries if isinstance(entries, list) else []):
+        for entry in map(as_table, as_list(table.get(kind))):
             values = entry.get("values")
             chosen = values if isinstance(values, list) else [entry.get("minValue"), entry.get("maxValue")]
             found[str(entry.get("name"))] = chosen
@@ -235,87 +249,13 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
 
 
-def _refuse_twice(named: Iterable[tuple[str, Any]], where: str) -> None:
-    """ConfigError where two parts of one kind have the same name: the service would refuse the second.
-
-    Args:
-        named: Key path and name of each.
-        where: Name of the config file.
-    """
-    paths: dict[str, str] = {}
-    for path, name in named:
-        if isinstance(name, str) and (first := paths.setdefault(name, path)) != path:
-            raise ConfigError(
-                f"{first} has this name too", where=f"{where}: {path}", value=name, remedy="Rename or remove one of them."
-            )
-
-
 def _filters(document: dict[str, Any], where: str) -> dict[str, str]:
     """Name -> expression of the config's filters."""
-    listed = document.get("filters")
-    tables = [_service(_as_table(entry)) for entry in (listed if isinstance(listed, list) else [])]
-    _refuse_twice(((f"filters.{number}", table.get("name")) for number, table in enumerate(tables)), where)
+    tables = [service_of(as_table(entry)) for entry in as_list(document.get("filters"))]
+    refuse_twice(((f"filters.{number}", table.get("name")) for number, table in enumerate(tables)), where)
     return {str(table.get("name")): str(table["filterExpression"]) for table in tables if "filterExpression" in table}
-
-
-def _batch(
-    at: str,
-    solution: str,
-    job: dict[str, Any],
-    number: int,
-    places: Places,
-    filters: dict[str, str],
-    warnings: list[str],
-) -> dict[str, Any] | None:
-    """A batch job of a solution in our own shape; None, and a warning, where it can't be taken over."""
-    service = _service(job)
-    filter_name = str(service["filterArn"]).rpartition("/")[2] if "filterArn" in service else None
-    refusal = None
-    if number:  # all jobs of a solution read the same input: a second one would write the same file
-        refusal = "a solution has one batch input"
-    elif filter_name is not None and filter_name not in filters:
-        refusal = f"the config has no filter {filter_name}, and answers without it would be wrong"
-    elif (batch_input := places.batch(solution)) is None:
-        refusal = f"there is no batch input for {solution}; say where it lies with --batch FOLDER"
-    if refusal is not None:
-        warnings.append(f"{at}: left out, {refusal}")
-        return None
-    assert batch_input is not None
-    ours: dict[str, Any] = {"solution": solution, "input": batch_input, "output": batch_input.rpartition("/")[0] + "/out/"}
-    if "numResults" in service:
-        ours["num_results"] = service["numResults"]
-    if filter_name is not None:
-        ours["filter"] = filters[filter_name]
-    exploration = _as_table(_as_table(service.get("batchInferenceJobConfig")).get("itemExplorationConfig"))
-    if exploration:
-        ours["exploration"] = {_EXPLORATION.get(key, key): value for key, value in exploration.items()}
-    taken = {"numResults", "jobInput", "jobOutput", "jobName", "filterArn", "batchInferenceJobConfig"}
-    warnings += [f"{at}.{key}: left out" for key in _extras(job, taken)]
-    return ours
-
-
-def _table(document: dict[str, Any], key: str, where: str) -> dict[str, Any]:
-    value = document.get(key)
-    if not isinstance(value, dict):
-        raise ConfigError("this key is missing or no table", where=f"{where}: {key}")
-    return value
-
-
-def _as_table(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _service(table: dict[str, Any]) -> dict[str, Any]:
-    """What goes to the service itself: `serviceConfig` in the one shape, the table in the other."""
-    return _as_table(table.get("serviceConfig", table))
 
 
 def _recipe(solution: dict[str, Any]) -> str:
     """Name of a solution's recipe; empty where it has none."""
-    return str(_service(solution).get("recipeArn") or "").removeprefix(RECIPE_ARN)
-
-
-def _extras(table: dict[str, Any], taken: set[str]) -> list[str]:
-    """Keys of a table and of its `serviceConfig` that nobody takes over."""
-    inner = [f"serviceConfig.{key}" for key in _as_table(table.get("serviceConfig")) if key not in taken]
-    return [key for key in table if key != "serviceConfig" and key not in taken] + inner
+    return str(service_of(solution).get("recipeArn") or "").removeprefix(RECIPE_ARN)

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from schemas.config_errors import NAME_RULE
+from schemas.errors import ConfigError
 from schemas.filters import FilterPolicy
 from schemas.solutions import Section
 from schemas.uris import Uri
 
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}$")]
 MOST_SEGMENT_USERS = 5_000_000  # Personalize's limit
+LISTS, THEMES = "BATCH_INFERENCE", "THEME_GENERATION"  # Personalize's batchInferenceJobMode
+THEMES_REFUSED = "themes need a language model that reads the items' texts, and none is part of this platform"
 _Filter = Annotated[str, StringConstraints(strict=True, min_length=1)]
+
+
+def check_mode(mode: str, where: str) -> None:
+    """See that a batchInferenceJobMode is one that lists are made in.
+
+    Raises:
+        ConfigError: It is another one.
+    """
+    if mode == THEMES:
+        raise ConfigError(THEMES_REFUSED, where=where, value=mode, allowed=LISTS)
+    if mode != LISTS:
+        raise ConfigError("there is no such mode of batch inference", where=where, value=mode, allowed=LISTS)
 
 
 class Exploration(Section):
@@ -57,6 +72,10 @@ class BatchInference(_BatchJob):
     num_results: Annotated[int, Field(strict=True, ge=1, le=500)] = Field(default=25, description="items a line, 1 to 500")
     exploration: Exploration | None = Field(
         default=None, description="how new items are explored; absent: as the solution's hyperparameters say"
+    )
+    mode: Literal["BATCH_INFERENCE", "THEME_GENERATION"] = Field(
+        default="BATCH_INFERENCE",
+        description="Personalize's batchInferenceJobMode; THEME_GENERATION is refused: it needs a language model",
     )
     explain: Annotated[bool, Field(strict=True)] = Field(
         default=False, description="say in every line why its items are listed; much slower"

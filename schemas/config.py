@@ -21,10 +21,10 @@ import json
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from schemas.batch_jobs import BatchInference, BatchSegment, Filtering, Name
+from schemas.batch_jobs import BatchInference, BatchSegment, Filtering, Name, check_mode
 from schemas.config_errors import NAME_RULE, config_error
 from schemas.documents import NoDocument, read_json, read_toml, values_of
 from schemas.errors import ConfigError
@@ -48,7 +48,7 @@ class Dataset(Section):
     """One dataset: its schema and its rows."""
 
     avro: Uri | dict[str, Any] = Field(
-        alias="schema", description="path or s3:// URI of the Avro JSON schema, or the schema itself"
+        alias="schema", description="path or s3:// URI of the Avro JSON schema, or the schema itself, as a table or as JSON"
     )
     data: Uri = Field(description="path or s3:// URI of a CSV file, or of a folder of them")
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
@@ -57,6 +57,17 @@ class Dataset(Section):
     expectations: Uri | None = Field(
         default=None, description="path or s3:// URI of a JSON file of Great Expectations that the rows must meet"
     )
+
+    @field_validator("avro", mode="before")
+    @classmethod
+    def _json_is_read(cls, given: Any) -> Any:
+        """A schema that stands here as JSON text, as CreateSchema takes it, is no path."""
+        if not isinstance(given, str) or not given.lstrip().startswith("{"):
+            return given
+        try:
+            return read_json(given)
+        except ValueError as error:
+            raise PydanticCustomError("no_json", "this schema is not JSON ({reason})", {"reason": str(error)}) from None
 
 
 class Datasets(Section):
@@ -246,6 +257,8 @@ def _check_batch(config: NightlyConfig, job: BatchInference | BatchSegment, wher
         raise ConfigError(
             f"{recipe.name} explores nothing", where=f"{where}.exploration", allowed="a solution of aws-user-personalization"
         )
+    if isinstance(job, BatchInference):
+        check_mode(job.mode, f"{where}.mode")
     if isinstance(job, BatchInference) and job.explain:
         check_explained(recipe, f"{where}.explain")
     if job.filter is not None:

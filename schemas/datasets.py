@@ -20,7 +20,7 @@ from schemas.dataset_rules import DATASET_RULES, RECORD_ALIASES, DatasetRules, D
 from schemas.errors import SchemaError
 from schemas.quotas import PUBLISHED, Quotas
 from schemas.schema_fields import SchemaField, check_marks, check_reserved, parse_field
-from schemas.schema_text import check_values, read_document
+from schemas.schema_text import check_values, read_document, unwrapped
 
 __all__ = ["DatasetSchema", "SchemaField", "parse_schema", "parse_schema_document", "require_complete"]
 
@@ -67,7 +67,7 @@ def parse_schema(text: str, where: str = "schema", quotas: Quotas = PUBLISHED, s
     """The dataset schema that a JSON text states.
 
     Args:
-        text: Avro JSON, at most 20,000 characters.
+        text: Avro JSON, at most 20,000 characters; or what DescribeSchema answers, which holds it as text.
         where: Name of its source, for messages.
         quotas: How many fields are allowed.
         strict: Fields beyond a quota are an error rather than a warning.
@@ -82,6 +82,7 @@ def parse_schema_document(
     document: Any, where: str = "schema", quotas: Quotas = PUBLISHED, strict: bool = False
 ) -> DatasetSchema:
     """The dataset schema that decoded JSON states; as `parse_schema`."""
+    document = unwrapped(document, where)
     check_values(document, where)
     warnings: list[str] = []
     dataset_type = _dataset_type(document, where, warnings)

@@ -30,6 +30,21 @@ def read_document(text: str, where: str) -> Any:
         raise SchemaError(f"the schema is not JSON ({error})", where=where, remedy=_REMEDY) from None
 
 
+def unwrapped(document: Any, where: str) -> Any:
+    """The Avro schema itself, where it is what DescribeSchema answers, or a piece of that, or is written as JSON text.
+
+    Raises:
+        SchemaError: A text is longer than CreateSchema takes, or is not JSON.
+    """
+    while True:
+        if isinstance(document, str) and document.lstrip().startswith("{"):
+            document = read_document(document, where)
+        elif isinstance(document, dict) and "schema" in document and "fields" not in document:
+            document = document["schema"]
+        else:
+            return document
+
+
 def check_values(document: Any, where: str) -> None:
     """Refuse what could not be kept with the data: the schema is stored as JSON beside them.
 

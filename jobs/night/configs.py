@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from jobs.storage import join, normalise, read_text, store_for
-from schemas.automation import Places, from_automation, is_automation_config
+from schemas.automation import from_automation, is_automation_config
+from schemas.automation_batches import Places
 from schemas.config import NightlyConfig, build_config, parse_document
 from schemas.errors import ConfigError
 

@@ -16,7 +16,18 @@ from jobs.storage.store import Store, StoredFile
 from schemas.errors import StorageError
 from schemas.uris import parse_uri
 
-__all__ = ["Store", "StoredFile", "input_below", "is_s3", "join", "list_input", "normalise", "read_text", "store_for"]
+__all__ = [
+    "Store",
+    "StoredFile",
+    "input_below",
+    "is_s3",
+    "join",
+    "list_input",
+    "normalise",
+    "read_given",
+    "read_text",
+    "store_for",
+]
 
 MOST_TEXT_BYTES = 16 << 20  # of a config or a schema
 
@@ -95,3 +106,12 @@ def read_text(uri: str) -> str:
         return store.read(uri).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise StorageError(f"the file is not UTF-8 text (byte {error.start})", where=uri) from None
+
+
+def read_given(given: str) -> tuple[str, str]:
+    """A JSON object that is given as it is, or by the URI of its file; and what to call it in messages.
+
+    Raises:
+        StorageError: It is a URI, and the file is missing, unreadable or not UTF-8.
+    """
+    return (given, "the JSON given") if given.lstrip().startswith("{") else (read_text(given), normalise(given))

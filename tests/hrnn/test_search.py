@@ -27,9 +27,15 @@ def test_personalize_s_ranges_are_searched_and_may_be_narrowed() -> None:
     ]
 
 
+def test_ranges_may_have_the_names_that_describe_solution_shows() -> None:
+    shown = {"training.bptt": [4, 8], "data.recency_mask": ["true"]}
+    assert tuned_parameters(HRNN, shown) == tuned_parameters(HRNN, {"bptt": [4, 8], "recency_mask": [True]})
+
+
 @pytest.mark.parametrize(
     ("recipe", "ranges", "message"),
     [
+        ("aws-hrnn", {"bptt": [2, 4], "training.bptt": [2, 4]}, "given twice"),
         ("aws-hrnn", {"bppt": [2, 4]}, "can't be searched"),
         ("aws-hrnn", {"bptt": [1, 4]}, "out of range"),
         ("aws-hrnn", {"bptt": [8, 4]}, "no range"),

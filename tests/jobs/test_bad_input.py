@@ -51,6 +51,8 @@ _TRAIN = "train --sequences @/good/sequences --output @/made/solution"
 _RECOMMEND = "recommend --solution @/good/solution --output @/made/out"
 
 BEFORE_SPARK = [
+    Case("themes", "recommend --solution @/s --input @/i --output @/o --mode THEME_GENERATION", "themes need a language model"),
+    Case("mode", "recommend --solution @/s --input @/i --output @/o --mode THEMES", "no such mode of batch inference"),
     Case("missing column", _validate("@/missing-column.csv"), r"missing-column\.csv.*ITEM_ID"),
     Case(
         "duplicate header",

@@ -147,6 +147,14 @@ def test_a_mistake_is_pointed_at_and_the_status_is_1(capsys: pytest.CaptureFixtu
     )
 
 
+def test_a_schema_may_be_given_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    summary, _ = printed(capsys, "INCLUDE ItemID WHERE Items.PRICE < 5", "--schema", json.dumps(ITEMS))
+    assert summary["filters"][0]["unchecked"] == []
+    with pytest.raises(SystemExit):
+        main(["filter", "check", "INCLUDE ItemID WHERE Items.PRICE < 5", "--schema", '{"type": '])
+    assert "the JSON given: the schema is not JSON" in capsys.readouterr().err
+
+
 def test_schemas_are_files_of_any_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, schema in (("items", ITEMS), ("users", USERS)):
         (tmp_path / f"{name}.json").write_text(json.dumps(schema))

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from schemas.automation import Places, from_automation, is_automation_config
+from schemas.automation import from_automation, is_automation_config
+from schemas.automation_batches import Places
 from schemas.config import build_config
 from schemas.errors import ConfigError
 
@@ -130,6 +131,65 @@ def test_what_has_no_meaning_is_named() -> None:
         "eventTracker: left out, events come from the CSV files only",
         "datasetGroup.workflowConfig: left out",
     ]
+
+
+def searched(config: dict[str, Any], perform: bool = True) -> tuple[dict[str, Any], list[str]]:
+    """Our solution of one with an hpoConfig, and what is said of that."""
+    document = automation()
+    service = document["solutions"][1]["serviceConfig"]
+    service |= {"performHPO": perform, "solutionConfig": {"hpoConfig": config}}
+    ours, warnings = from_automation(document, places(), "config.json", RECIPES)
+    return ours["solutions"]["for-you"], [warning for warning in warnings if "hpoConfig" in warning]
+
+
+def test_ranges_under_the_names_that_describe_solution_shows_are_taken() -> None:
+    solution, said = searched({"algorithmHyperParameterRanges": {
+        "integerHyperParameterRanges": [{"name": "training.bptt", "minValue": 2, "maxValue": 22}],
+        "continuousHyperParameterRanges": [],
+        "categoricalHyperParameterRanges": [{"name": "data.recency_mask", "values": ["true", "false"]}],
+    }})  # fmt: skip
+    assert solution["hpo"]["ranges"] == {"training.bptt": [2, 22], "data.recency_mask": ["true", "false"]}
+    assert said == []
+    document, _ = from_automation(automation(), places(), "config.json", RECIPES)
+    build_config({**document, "solutions": {"for-you": solution}}, "config.json")
+
+
+def test_an_objective_and_an_unused_search_are_named_in_warnings() -> None:
+    objective = {"hpoObjective": {"type": "Maximize", "metricName": "precision"}, "hpoResourceConfig": {}}
+    assert searched(objective)[1] == [
+        "solutions.1.solutionConfig.hpoConfig.hpoObjective: left out, a search is measured by NDCG@25; "
+        "Personalize lets nobody choose either"
+    ]
+    solution, said = searched({"hpoResourceConfig": {"maxNumberOfTrainingJobs": "2"}}, perform=False)
+    assert "hpo" not in solution
+    assert said == ["solutions.1.solutionConfig.hpoConfig.hpoResourceConfig: left out, performHPO does not say true"]
+
+
+def test_every_batch_job_of_a_solution_is_kept_with_a_folder_of_its_own() -> None:
+    document = automation()
+    document["solutions"][1]["batchInferenceJobs"] = [
+        {"serviceConfig": {"numResults": 40}},
+        {"serviceConfig": {"filterArn": FILTER_ARN + "bought"}},
+        {"serviceConfig": {"jobInput": {"s3DataSource": {"path": "s3://b/some/"}},
+                           "jobOutput": {"s3DataDestination": {"path": "s3://b/lists/"}}}},
+    ]  # fmt: skip
+    document["filters"][0]["serviceConfig"]["filterExpression"] = 'EXCLUDE ItemID WHERE Interactions.EVENT_TYPE IN ("buy")'
+    ours, warnings = from_automation(document, places(), "config.json", RECIPES)
+    assert not any("batchInferenceJobs" in warning for warning in warnings)
+    jobs = build_config(ours, "config.json").batch_inference
+    assert {name: (job.input, job.output, job.num_results, bool(job.filter)) for name, job in jobs.items()} == {
+        "for-you": ("s3://b/batch/shop/for-you/job_config.json", "s3://b/batch/shop/for-you/out/", 40, False),
+        "for-you-2": ("s3://b/batch/shop/for-you/job_config.json", "s3://b/batch/shop/for-you/out-2/", 25, True),
+        "for-you-3": ("s3://b/some/", "s3://b/lists/", 25, False),
+    }
+
+
+def test_themes_are_refused_with_their_reason() -> None:
+    document = automation()
+    document["solutions"][1]["batchInferenceJobs"] = [{"serviceConfig": {"batchInferenceJobMode": "THEME_GENERATION"}}]
+    ours, warnings = from_automation(document, places(), "config.json", RECIPES)
+    assert ours["batch_inference"] == {}
+    assert any("themes need a language model that reads the items' texts" in warning for warning in warnings)
 
 
 FILTER_ARN = "arn:aws:personalize:eu-west-1:1:filter/"

@@ -49,6 +49,24 @@ def test_what_is_not_said_has_defaults() -> None:
     assert config.batch_inference == {}
 
 
+def test_a_schema_may_stand_there_as_json_text() -> None:
+    avro = {"type": "record", "name": "Interactions", "fields": [{"name": "USER_ID", "type": "string"}]}
+    for given in (avro, {"schema": {"name": "rows", "schema": json.dumps(avro)}}):
+        text = SHOP.replace('"s3://bucket/schemas/interactions.json"', f"'{json.dumps(given)}'")
+        assert parse_config(text, "shop.toml").datasets.interactions.avro == given
+    broken = SHOP.replace('"s3://bucket/schemas/interactions.json"', "'{\"type\": '")
+    with pytest.raises(ConfigError, match=r"datasets\.interactions\.schema: this schema is not JSON"):
+        parse_config(broken, "shop.toml")
+
+
+def test_themes_are_refused_with_their_reason() -> None:
+    assert parse_config(SHOP + 'mode = "BATCH_INFERENCE"\n', "shop.toml").batch_inference["users"].mode == "BATCH_INFERENCE"
+    with pytest.raises(
+        ConfigError, match=r"batch_inference\.users\.mode: themes need a language model that reads the items' texts"
+    ):
+        parse_config(SHOP + 'mode = "THEME_GENERATION"\n', "shop.toml")
+
+
 def test_no_gap_makes_a_history_one_session() -> None:
     assert parse_config(SHOP.replace("1800", '"none"'), "shop.toml").sessions.gap is None
 

@@ -48,6 +48,24 @@ def test_every_spelling_of_a_type_is_taken(form: Any, nullable: bool) -> None:
     assert (field.type, field.nullable) == ("int", nullable)
 
 
+def test_what_describe_schema_answers_is_taken_as_the_schema_in_it() -> None:
+    document = schema()
+    inner = {
+        "name": "rows",
+        "schemaArn": "arn:aws:personalize:::schema/rows",
+        "schema": json.dumps(document),
+        "creationDateTime": 1,
+    }
+    for given in ({"schema": inner, "ResponseMetadata": {}}, inner, {"schema": document}):
+        assert parse_schema(json.dumps(given)).document == document
+        assert parse_schema_document(given).document == document
+    assert parse_schema_document(json.dumps(document)).document == document
+    with pytest.raises(SchemaError, match="not JSON"):
+        parse_schema_document({"schema": '{"type": '})
+    with pytest.raises(SchemaError, match="a schema is a JSON object"):
+        parse_schema_document({"schema": {"schema": 7}})
+
+
 @pytest.mark.parametrize("version", [1, 1.0, "1", "1.0", "1.1"])
 def test_versions_that_occur_are_taken(version: Any) -> None:
     assert parse_schema_document(schema(version=version)).warnings == ()
