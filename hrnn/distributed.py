@@ -39,7 +39,7 @@ class Ranks:
         if on_gpu:
             torch.cuda.set_device(device)
         if world_size > 1:
-            dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_SILENCE_LIMIT)
+            dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_SILENCE_LIMIT, device_id=device if on_gpu else None)
         return cls(int(os.environ.get("RANK", "0")), world_size, device)
 
     def add_up(self, values: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def replay(model: Hrnn, sequences: Sequences, user_rows: Rows) -> Replayed:
         group = order[begin : begin + _LANES]
         at = torch.from_numpy(group)
         session[at], user[at] = _replay_group(model, sequences, np.asarray(user_rows)[group], lengths[group])
-    weights = model.to(torch.device("cpu")).weights()[2]
+    weights = Hrnn(model.shape, model.item_table[:0], model.dense).to(torch.device("cpu")).weights()[2]
     _, fresh = begin_session(session, user, torch.from_numpy(lengths > 0).unsqueeze(1).float(), weights)
     none = torch.from_numpy(np.flatnonzero(lengths == 0))
     session[none] = fresh[none]

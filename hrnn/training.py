@@ -96,7 +96,8 @@ class Trainer(Generic[Model]):
     def run(self) -> list[CurvePoint]:
         """Train to the end, from the newest checkpoint if there is one; returns one point an epoch.
 
-        In the end the model holds the parameters that validation liked best, or the last ones where nothing validates.
+        In the end the model holds the parameters that validation liked best, or the last ones where nothing validates, and
+        lies on the CPU, wherever it was trained: nobody who takes it asks for its device.
 
         Raises:
             DataError: The loss is not a number.
@@ -111,6 +112,7 @@ class Trainer(Generic[Model]):
             cursor.finished = True
             self._save()
         self._best.restore(self._parameters())
+        self.model = self.model.to(torch.device("cpu"))
         return [CurvePoint(**point) for point in cursor.curve]
 
     def _epoch(self) -> None:

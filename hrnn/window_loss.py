@@ -128,6 +128,8 @@ class _Gathered(torch.autograd.Function):
         grad = of_negatives.new_zeros(ctx.num_rows, of_negatives.shape[1]).index_copy_(0, negative_place, of_negatives)
         both = of_positives.clone()
         both[:, :-1] += of_vectors
+        if grad.is_cuda:  # which adds rows up in an order of its own, but for this call
+            return grad.index_put_((place,), both, accumulate=True), None, None
         return grad.index_add_(0, place, both), None, None
 
 

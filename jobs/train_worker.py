@@ -96,7 +96,7 @@ def work(spec: WorkerSpec, ranks: Ranks, stopping: list[bool]) -> None:
 
 def write_answers(spec: WorkerSpec, model: Hrnn, curve: list[CurvePoint], best_epoch: int) -> None:
     """Leave the trained parameters, the curve and the epoch that they are of on this node."""
-    tensors = {"item_table": model.item_table.cpu().contiguous(), "dense": model.dense.cpu().contiguous()}
+    tensors = {"item_table": model.item_table.contiguous(), "dense": model.dense.contiguous()}
     save_file(tensors, spec.model_path)
     spec.curve_path.write_text(json.dumps({"curve": [asdict(point) for point in curve], "best_epoch": best_epoch}))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from one_rank import one_rank_here
+from pretended_gpu import pretended_gpu
 from safetensors.torch import load_file
 from small_sequences import circular_histories, publish_sequences, sequences_of
 
@@ -238,3 +239,13 @@ def test_percentiles_leave_users_out_of_training_but_not_out_of_the_version(tmp_
     assert curve["events"][0].as_py() < 0.5 * CIRCLE.num_events
     assert sum(shard["num_users"] for shard in manifest.facts["shards"]) == 80
     assert np.isfinite(manifest.counts["test_users"])
+
+
+@pytest.mark.parametrize("variant", ["init", "all"])
+def test_a_whole_training_with_defaults_ends_where_ranks_are_on_a_gpu(tmp_path: Path, variant: str) -> None:
+    sequences, output = published(tmp_path), str(tmp_path / "version")
+    with pretended_gpu():
+        summary = train(sequences_uri=sequences, output_uri=output, recipe="aws-hrnn", epochs=1, variant=variant)
+    assert summary["published"]
+    assert summary["metrics"]["normalized_discounted_cumulative_gain_at_25"] > 0
+    assert evaluate(solution_uri=output)["metrics"] == summary["metrics"]
