@@ -38,16 +38,20 @@ Fault = Literal[
     "drop_response",  # the store has done it, the client hears nothing
     "error_after_success",  # the store has done it, the client hears 500
     "flip_byte",  # one bit of the answer's body differs
+    "drip",  # the answer comes byte by byte, and the connection then stays silent
+    "access_denied",  # 403
 ]
 _ANSWERS: dict[str, tuple[str, str]] = {
     "slow_down": ("503 Slow Down", "SlowDown"),
     "internal_error": ("500 Internal Server Error", "InternalError"),
     "error_after_success": ("500 Internal Server Error", "InternalError"),
     "conflict": ("409 Conflict", "ConditionalRequestConflict"),
+    "access_denied": ("403 Forbidden", "AccessDenied"),
     "ok_with_error": ("200 OK", "InternalError"),
 }
-_HEARD = {"truncate_response", "drop_response", "error_after_success", "flip_byte"}  # the store has done it
+_HEARD = {"truncate_response", "drop_response", "error_after_success", "flip_byte", "drip"}  # the store has done it
 _ADMIN = "/_faults"
+_DRIP_SECONDS = 0.1  # between two bytes
 
 
 @dataclass
@@ -118,11 +122,12 @@ class _Message:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What the client hears (None: a reset), the status that the store gave, and whether the connection ends."""
+    """What the client hears (None: a reset), the status that the store gave, whether the connection ends, or drips."""
 
     answer: bytes | None
     status: int = 0
     ends: bool = False
+    drips: bool = False
 
 
 class FaultProxy:
@@ -170,6 +175,11 @@ class FaultProxy:
                 if outcome.answer is None:
                     _reset(writer)
                     return
+                for place in range(len(outcome.answer) if outcome.drips else 0):
+                    writer.write(outcome.answer[place : place + 1])
+                    await asyncio.sleep(_DRIP_SECONDS)
+                if outcome.drips:
+                    await self._over.wait()
                 writer.write(outcome.answer)
                 await writer.drain()
                 if outcome.ends:
@@ -206,6 +216,8 @@ class FaultProxy:
             return _Outcome(_error(fault, request), status)
         if rule is not None and fault == "truncate_response":
             return _Outcome(answer.head + answer.body[: int(len(answer.body) * rule.share)], status, ends=True)
+        if fault == "drip":
+            return _Outcome(answer.raw, status, drips=True)
         if fault == "flip_byte" and answer.body:
             body = bytearray(answer.body)
             body[self._dice.randrange(len(body))] ^= 1

@@ -97,11 +97,12 @@ class StepFolder:
         """
         uri = self.uri_of(entry.path)
         local = Path(uri) if uri.startswith("/") else scratch / f"{entry.sha256[:16]}-{os.path.basename(entry.path)}"
-        if not uri.startswith("/"):
-            self._store.download(uri, local)
-        if not local.is_file() or local.stat().st_size != entry.size or sha256_of(local) != entry.sha256:
-            raise IntegrityError(f"{uri}: the bytes differ from its manifest; delete the folder and run the step again.")
-        return local
+        for _ in range(1 if uri.startswith("/") else 2):  # what changed on the way comes right when it is fetched again
+            if not uri.startswith("/"):
+                self._store.download(uri, local)
+            if local.is_file() and local.stat().st_size == entry.size and sha256_of(local) == entry.sha256:
+                return local
+        raise IntegrityError(f"{uri}: the bytes differ from its manifest; delete the folder and run the step again.")
 
     def read(self, entry: FileEntry) -> bytes:
         """The bytes of a published file, checked as `fetch` does."""

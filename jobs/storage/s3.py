@@ -10,10 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
 
-from jobs.storage import assembly
+from jobs.storage import assembly, transfers
 from jobs.storage.local import local_errors
 from jobs.storage.s3_client import ATTEMPTS, BROKEN, NO_BUCKET, ask, client, error_code, http_status, s3_errors
 from jobs.storage.store import StoredFile, is_left_out
@@ -22,8 +21,7 @@ from schemas.errors import CommitLost, CommitUnknown, StorageError
 __all__ = ["S3Store", "client"]
 
 _LOG = logging.getLogger(__name__)
-_TRANSFER = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=32 << 20)
-_TOKEN = "hrnn-token"  # object metadata: who wrote this object
+_TOKEN = transfers.TOKEN
 
 
 class S3Store:
@@ -70,12 +68,12 @@ class S3Store:
     def upload(self, path: Path, uri: str) -> None:
         bucket, key = _split(uri)
         with local_errors(str(path)), s3_errors(uri):
-            client().upload_file(str(path), bucket, key, Config=_TRANSFER)
+            transfers.send(path, bucket, key)
 
     def download(self, uri: str, path: Path) -> None:
         bucket, key = _split(uri)
         with local_errors(str(path)), s3_errors(uri):
-            client().download_file(bucket, key, str(path), Config=_TRANSFER)
+            transfers.fetch(bucket, key, path)
 
     def create(self, uri: str, data: bytes) -> None:
         self._commit(uri, data, None)
@@ -130,8 +128,8 @@ class S3Store:
     def _abort(self, target: dict[str, Any]) -> None:
         """Drop an upload; where that fails, it costs space until the next night, and must not hide why it was dropped."""
         try:
-            client().abort_multipart_upload(**target)
-        except (ClientError, BotoCoreError) as error:
+            ask("abort_multipart_upload", **target)
+        except (ClientError, BotoCoreError, *BROKEN) as error:
             if not (isinstance(error, ClientError) and error_code(error) == "NoSuchUpload"):
                 _LOG.warning(
                     "s3://%s/%s: an unfinished upload could not be dropped: %s", target["Bucket"], target["Key"], error
@@ -154,7 +152,7 @@ class S3Store:
     def _complete(self, target: dict[str, Any], parts: Sequence[dict[str, Any]], uri: str, token: str) -> None:
         """Complete the upload; when the answer is lost, the object's token tells whether it landed."""
         try:
-            client().complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
+            ask("complete_multipart_upload", **target, MultipartUpload={"Parts": parts})
         except (ClientError, BotoCoreError, *BROKEN):
             head = self._head(uri)
             if head is None or head["Metadata"].get(_TOKEN) != token:
@@ -168,7 +166,7 @@ class S3Store:
         refused = False
         for attempt in range(ATTEMPTS):
             try:
-                client().put_object(Bucket=bucket, Key=key, Body=data, Metadata={_TOKEN: token}, **condition)
+                ask("put_object", Bucket=bucket, Key=key, Body=data, Metadata={_TOKEN: token}, **condition)
                 return
             except (NoCredentialsError, ParamValidationError):
                 with s3_errors(uri):

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import functools
+import io
+import queue
+import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import boto3
-from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     FlexibleChecksumError,
+    HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
     ParamValidationError,
     ReadTimeoutError,
     ResponseStreamingError,
+    SSLError,
 )
+from botocore.exceptions import ConnectionError as Unreachable
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from schemas.errors import StorageError
 
-ATTEMPTS = 7  # with boto3's waits in between, a store that only throttles is given up after at most a minute
-READ_TIMEOUT_SECONDS = 30
+ATTEMPTS = 7  # of a request; their waits add up to half a minute at most
+BUDGET_SECONDS = 60.0  # of a request with all its attempts, for whatever carries no data
+LEAST_RATE = 128 << 10  # bytes a second: data that come more slowly than this never end
+READ_TIMEOUT_SECONDS = 30  # without a byte
 NO_BUCKET = "there is no such bucket"
 
 _REASONS = {
@@ -53,9 +60,14 @@ BROKEN = (  # an answer that breaks off, comes too late, can't be parsed or fail
     ResponseStreamingError,
     ResponseParserError,
     FlexibleChecksumError,
+    HTTPClientError,
     HTTPError,
     ConnectionError,
+    TimeoutError,
 )
+_PASSING_STATUS = frozenset({429, 500, 502, 503, 504})
+_PASSING_CODES = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "Throttling"})
+Result = TypeVar("Result")
 _lock = threading.Lock()  # boto3 can't make two sessions at once
 
 
@@ -63,7 +75,7 @@ _lock = threading.Lock()  # boto3 can't make two sessions at once
 def client() -> Any:
     """The process's one boto3 client."""
     settings = Config(
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        retries={"mode": "standard", "total_max_attempts": 1},  # `ask` repeats them
         connect_timeout=5,
         read_timeout=READ_TIMEOUT_SECONDS,
         max_pool_connections=32,
@@ -106,11 +118,6 @@ def s3_errors(where: str) -> Iterator[None]:
         ) from None
     except ParamValidationError:
         raise StorageError("this is no valid bucket and object name", where=where, allowed="s3://bucket/path") from None
-    except Boto3Error as error:
-        # The transfer manager wraps S3's refusal.
-        if isinstance(error.__context__, ClientError):
-            raise _refusal(where, error.__context__) from None
-        raise StorageError(str(error).rstrip("."), where=where, remedy="Check AWS_ENDPOINT_URL and the network.") from None
     except (BotoCoreError, *BROKEN) as error:
         raise StorageError(str(error).rstrip("."), where=where, remedy="Check AWS_ENDPOINT_URL and the network.") from None
 
@@ -122,28 +129,71 @@ def _refusal(where: str, error: ClientError) -> StorageError:
 
 
 def ask(operation: str, **request: Any) -> dict[str, Any]:
-    """One request that may be sent twice, asked again when its answer breaks off: boto3 retries requests, not bodies.
+    """One request, asked again while its failure may pass and its budget lasts. Nobody else repeats requests.
+
+    It has BUDGET_SECONDS, and a second more for each LEAST_RATE bytes that it sends or is sent.
 
     Args:
         operation: Name of the boto3 client's method. The body of `get_object` is read, and comes as bytes.
-        request: Its arguments.
+        request: Its arguments; `Body` as bytes.
 
     Raises:
-        ClientError: S3 refuses.
+        ClientError: S3 refuses, or keeps failing.
         BotoCoreError: It can't be reached.
-        StorageError: Every answer broke off or failed its checksum.
+        OSError, HTTPError: Answers break off or don't come in time.
     """
-    for attempt in range(ATTEMPTS):
+    until = time.monotonic() + BUDGET_SECONDS + len(request.get("Body", b"")) / LEAST_RATE
+    for attempt in range(1, ATTEMPTS + 1):
         try:
-            answer: dict[str, Any] = getattr(client(), operation)(**request)
-            if operation == "get_object":
-                answer["Body"] = answer["Body"].read()
-            return answer
-        except BROKEN:
-            if attempt + 1 < ATTEMPTS:
-                time.sleep(0.1 * 2**attempt)
-    raise StorageError(
-        "every answer broke off or failed its checksum",
-        where=f"s3://{request['Bucket']}/{request.get('Key', '')}",
-        remedy="Check the network, then run again.",
-    )
+            return _attempt(operation, request, until)
+        except (ClientError, BotoCoreError, *BROKEN) as error:
+            wait = min(0.5 * 2 ** (attempt - 1), 8.0) * (0.5 + random.random() / 2)
+            if attempt == ATTEMPTS or not _may_pass(error) or time.monotonic() + wait >= until:
+                raise
+        time.sleep(wait)
+    raise AssertionError("the last attempt raises")
+
+
+def _attempt(operation: str, request: dict[str, Any], until: float) -> dict[str, Any]:
+    sent = {name: io.BytesIO(value) if name == "Body" else value for name, value in request.items()}
+    method = getattr(client(), operation)
+    try:
+        answer: dict[str, Any] = _within(until, lambda: method(**sent))
+        if operation == "get_object":
+            until += answer["ContentLength"] / LEAST_RATE
+            answer["Body"] = _within(until, answer["Body"].read)
+        return answer
+    finally:
+        if "Body" in sent:
+            sent["Body"].close()  # a request that was given up sends no more
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same request may succeed later."""
+    if isinstance(error, ClientError):
+        return http_status(error) in _PASSING_STATUS or error_code(error) in _PASSING_CODES
+    return isinstance(error, (HTTPClientError, Unreachable, *BROKEN)) and not isinstance(error, SSLError)
+
+
+def _within(until: float, work: Callable[[], Result]) -> Result:
+    """What `work` gives, if it ends in time: a store may send a byte now and then for ever, which no timeout of sockets ends.
+
+    Raises:
+        TimeoutError: It does not; its thread is left to itself, and ends with the process at the latest.
+    """
+    outcome: queue.SimpleQueue[tuple[Result, None] | tuple[None, BaseException]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            outcome.put((work(), None))
+        except BaseException as error:
+            outcome.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        result, error = outcome.get(timeout=max(0.0, until - time.monotonic()))
+    except queue.Empty:
+        raise TimeoutError(f"the store did not finish its answer within {BUDGET_SECONDS:.0f} seconds") from None
+    if error is not None:
+        raise error
+    return cast("Result", result)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from jobs.storage import Store, join, list_input, store_for
+from jobs.storage import Store, join, list_input, s3_client, store_for
 from jobs.storage.s3_client import client
 from jobs.storage.store import StoredFile
 from schemas.errors import StorageError
@@ -113,10 +115,15 @@ def test_missing_credentials_are_named(s3: str, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_an_unreachable_endpoint_is_named(s3: str, free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that begins anew is waited for; one that never comes is named."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port}")
     client.cache_clear()
+    waits: list[float] = []
+    monkeypatch.setattr(s3_client, "time", SimpleNamespace(sleep=waits.append, monotonic=time.monotonic))
     with pytest.raises(StorageError, match=rf"127\.0\.0\.1:{free_port}.* Check AWS_ENDPOINT_URL and the network\."):
         store_for(s3).list(s3 + "/")
+    assert len(waits) == s3_client.ATTEMPTS - 1
+    assert 10 < sum(waits) < 30
 
 
 @_named({**WRITES, "concatenate": _concatenate} | {"replace": lambda store, uri, _: _replace_by_a_large_file(store, uri)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ import boto3
 import pytest
 from fault_proxy import Fault, FaultProxy, Rule
 
-from jobs.storage import assembly, join, s3_client, store_for
+from jobs.storage import assembly, join, list_input, s3_client, store_for, transfers
 from jobs.storage.folders import StepFolder
 from jobs.storage.s3 import S3Store
 from jobs.storage.s3_client import ATTEMPTS, client
@@ -41,8 +42,7 @@ def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", PART)
     monkeypatch.setattr(assembly, "SMALLEST_PART", PART)
     monkeypatch.setattr(assembly, "SENT_PART", 2 * PART)
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
-    monkeypatch.setattr(s3_client, "time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr(s3_client, "time", SimpleNamespace(sleep=lambda _: None, monotonic=time.monotonic))
     monkeypatch.setattr("jobs.storage.s3.time", SimpleNamespace(sleep=lambda _: None))
     monkeypatch.setattr(s3_client, "READ_TIMEOUT_SECONDS", 1)
     return s3
@@ -289,13 +289,131 @@ def test_a_store_that_hangs_once_costs_one_timeout(bucket: str, through: Through
     assert [seen.method for seen in proxy.log] == ["GET", "PUT"]
 
 
+@pytest.fixture
+def hurried(bucket: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The bucket, for requests that have a second in all."""
+    monkeypatch.setattr(s3_client, "BUDGET_SECONDS", 1.0)
+    store_for(bucket).write(join(bucket, "folder/file"), b"x" * 1000)
+    return bucket
+
+
+SILENT: dict[str, Callable[[str], object]] = {
+    "list": lambda place: store_for(place).list(place + "/"),
+    "stat": lambda place: store_for(place).stat(join(place, "folder/file")),
+    "read": lambda place: store_for(place).read(join(place, "folder/file")),
+    "write": lambda place: store_for(place).write(join(place, "folder/other"), b"y" * 1000),
+}
+
+
+@pytest.mark.parametrize("fault", ["hang", "drip"])
+@pytest.mark.parametrize("call", SILENT.values(), ids=SILENT.keys())
+def test_a_store_that_never_ends_its_answer_costs_one_budget(
+    hurried: str, through: Through, fault: Fault, call: Callable[[str], object]
+) -> None:
+    """One policy repeats requests: as many as fit into the budget, and not seven times seven."""
+    proxy = through(Rule(fault))
+    with pytest.raises(StorageError, match=r"Check AWS_ENDPOINT_URL and the network\."):
+        call(hurried)
+    assert proxy.rules[0].seen <= 2
+
+
+def test_a_budget_grows_with_the_bytes_that_are_carried(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    deadlines: list[float] = []
+    within = s3_client._within
+
+    def noting(until: float, work: Callable[[], Any]) -> Any:
+        deadlines.append(until)
+        return within(until, work)
+
+    monkeypatch.setattr(s3_client, "_within", noting)
+    monkeypatch.setattr(s3_client, "LEAST_RATE", 10)
+    began = time.monotonic()
+    store_for(bucket).write(join(bucket, "file"), b"x" * 10_000)
+    assert deadlines[0] - began > 1000 + s3_client.BUDGET_SECONDS
+    store_for(bucket).read(join(bucket, "file"))
+    assert deadlines[2] - deadlines[1] == 1000
+
+
+@pytest.mark.parametrize("fault", ["flip_byte", "truncate_response", "internal_error"])
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "in parts"])
+def test_a_download_is_asked_for_again_as_a_read_is(
+    bucket: str, through: Through, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault, whole: bool
+) -> None:
+    monkeypatch.setattr(transfers, "WHOLE_BYTES", 1 << 20 if whole else 1)
+    monkeypatch.setattr(transfers, "PART_BYTES", PART)
+    folder = StepFolder(join(bucket, "step"))
+    data = bytes(range(256)) * 40
+    entry = folder.put(folder.own("data/part.parquet"), data)
+    proxy = through(Rule(fault, method="GET", path="part", times=1))
+    assert folder.fetch(entry, tmp_path).read_bytes() == data
+    assert proxy.count(fault) == 1
+
+
+@pytest.mark.parametrize("fault", ALL)
+def test_a_large_file_is_copied_in_parts_whatever_happens(
+    bucket: str, through: Through, truth: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    monkeypatch.setattr(transfers, "WHOLE_BYTES", PART)
+    monkeypatch.setattr(transfers, "PART_BYTES", PART)
+    data = bytes(range(250)) * 45
+    (tmp_path / "source").write_bytes(data)
+    store, uri, proxy = store_for(bucket), join(bucket, "uploaded"), through(Rule(fault, probability=0.5, times=5))
+    store.upload(tmp_path / "source", uri)
+    assert (_content(truth, uri), _uploads(truth, bucket)) == (data, 0)
+    proxy.rules = [Rule(fault, probability=0.5, times=5)]
+    store.download(uri, tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == data
+    assert proxy.count(fault) >= 5
+
+
+def test_a_copy_in_parts_that_fails_leaves_nothing(
+    bucket: str, through: Through, truth: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfers, "WHOLE_BYTES", PART)
+    monkeypatch.setattr(transfers, "PART_BYTES", PART)
+    (tmp_path / "source").write_bytes(b"x" * PART * 4)
+    store, uri, proxy = store_for(bucket), join(bucket, "uploaded"), through(Rule("internal_error", path="partNumber=3"))
+    with pytest.raises(StorageError, match="the store failed"):
+        store.upload(tmp_path / "source", uri)
+    assert (_content(truth, uri), _uploads(truth, bucket)) == (None, 0)
+    proxy.rules = []
+    store.upload(tmp_path / "source", uri)
+    proxy.rules = [Rule("access_denied", method="GET", nth=3)]
+    with pytest.raises(StorageError, match="access is denied"):
+        store.download(uri, tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+@pytest.fixture
+def pages(bucket: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Seven objects, which the mock lists two at a time."""
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "2")
+    uris = [join(bucket, f"in/part {number}+ü.csv") for number in range(7)]
+    for uri in uris:
+        store_for(bucket).write(uri, b"x")
+    return uris
+
+
+@pytest.mark.parametrize("fault", ALL)
+def test_a_listing_of_many_pages_is_whole(bucket: str, pages: list[str], through: Through, fault: Fault) -> None:
+    proxy = through(Rule(fault, method="GET", path="list-type", probability=0.5, times=4))
+    assert [file.uri for file in list_input(join(bucket, "in/"))] == pages
+    assert len(proxy.log) >= 4
+    assert proxy.count(fault) >= 2
+
+
+def test_a_listing_that_is_refused_in_the_middle_is_an_error(bucket: str, pages: list[str], through: Through) -> None:
+    proxy = through(Rule("access_denied", method="GET", path="continuation-token", nth=2))
+    with pytest.raises(StorageError, match=r"in/: access is denied\. Grant these credentials"):
+        list_input(join(bucket, "in/"))
+    assert [seen.fault for seen in proxy.log if "list-type" in seen.path] == [None, None, "access_denied"]
+
+
 def test_a_store_that_only_throttles_is_given_up_with_a_clear_message(bucket: str, through: Through) -> None:
     proxy = through(Rule("slow_down"))
     with pytest.raises(StorageError, match=r"the store is throttling and did not recover\. Run again later\."):
         store_for(bucket).read(join(bucket, "file"))
     assert proxy.count("slow_down") == ATTEMPTS
-    longest_waits = [min(2**attempt, 20) for attempt in range(ATTEMPTS - 1)]  # seconds, as boto3's standard mode waits
-    assert sum(longest_waits) <= 60
 
 
 def _night(place: str, number: int) -> None:
