@@ -12,7 +12,7 @@ from jobs.cli import job_main
 from jobs.spark.session import spark_session
 from jobs.storage import StoredFile, list_input, normalise, read_given, read_text
 from jobs.storage.folders import StepFolder
-from jobs.validation.imports import base_of, check_mode, references_of
+from jobs.validation.imports import base_of, check_future, check_mode, references_of
 from jobs.validation.inputs import open_inputs
 from jobs.validation.running import Import, Policy
 from schemas.datasets import parse_schema, require_complete
@@ -38,6 +38,7 @@ def validate(
     quotas: Quotas = PUBLISHED,
     strict: bool = False,
     suite: bool = True,
+    future: str = "reject",
 ) -> dict[str, Any]:
     """Check a dataset import and write what is right as typed Parquet.
 
@@ -57,6 +58,7 @@ def validate(
         quotas: What Personalize, or the user, allows and advises.
         strict: What Personalize would refuse is an error, not a finding.
         suite: Check what was written with Great Expectations.
+        future: "reject" events whose times cannot be true (jobs/validation/clocks.py), or "keep" them.
 
     Returns:
         `rows_read`, `rows_accepted`, `rows_rejected`, `rows_duplicate`, `rows` of the dataset, `verdict`, `report` (the URI of
@@ -72,7 +74,7 @@ def validate(
         raise ConfigError("this is no fraction", where="--max-rejected-fraction", value=max_rejected_fraction, allowed="0 to 1")
     if gap_seconds < 1:
         raise ConfigError("this gap is too short", where="--gap-seconds", value=gap_seconds, allowed="1 or more seconds")
-    mode = check_mode(import_mode)
+    mode, of_times = check_mode(import_mode), check_future(future)
     text, name = read_given(schema_uri)
     schema = parse_schema(text, name, quotas, strict)
     require_complete(schema, name)
@@ -90,6 +92,7 @@ def validate(
         "quotas": quotas.model_dump(),
         "strict": strict,
         "suite": suite,
+        "future": of_times,
     }
     folder = StepFolder(output_uri)
     identity = fingerprint("validate", config, [*references.versions, *(f"{file.size} {file.version}" for file in stored)])
@@ -97,7 +100,9 @@ def validate(
     skipped = manifest is not None and _last_import(manifest) == identity
     if manifest is None or not skipped:
         base = base_of(manifest, mode, schema, folder.uri)
-        policy = Policy(max_rejected_fraction=max_rejected_fraction, quotas=quotas, strict=strict, suite=suite, own=own)
+        policy = Policy(
+            max_rejected_fraction=max_rejected_fraction, quotas=quotas, strict=strict, suite=suite, own=own, future=of_times
+        )
         manifest = Import(
             folder=folder,
             schema=schema,
@@ -185,6 +190,12 @@ def run(
         list[str] | None, typer.Option(help="Change a quota: NAME=VALUE; may be repeated.", metavar="NAME=VALUE")
     ] = None,
     gap_seconds: Annotated[int, typer.Option(help="Idle seconds that end a session in the report's figures.")] = 1800,
+    future: Annotated[
+        str,
+        typer.Option(
+            help="Events whose time cannot be true (after the import, far after all others, 0 or 1 for a null): reject or keep."
+        ),
+    ] = "reject",
     master: Annotated[str | None, typer.Option(help="Spark master URL; default: as configured, else this machine.")] = None,
 ) -> dict[str, Any]:
     """Check CSV files against their schema; write typed Parquet, rejected rows and a report.
@@ -208,6 +219,7 @@ def run(
         gap_seconds=gap_seconds,
         quotas=PUBLISHED.with_changes(quota or []),
         strict=strict,
+        future=future,
     )
 
 

@@ -35,6 +35,7 @@ from schemas.solutions import Count, Section, Solution
 from schemas.uris import Uri, canonical, lies_in
 
 DatasetName = Literal["interactions", "items", "users"]
+Future = Literal["reject", "keep"]
 
 
 class DatasetGroup(Section):
@@ -92,6 +93,13 @@ class Validation(Section):
 
     strict: bool = Field(default=False, description="stop the night where Personalize would refuse the data")
     quotas: Quotas = Field(default_factory=Quotas, description="name = value; those left out are Personalize's newest")
+    future: Future = Field(
+        default="reject",
+        description=(
+            'events whose time cannot be true (after the import, far after all others, 0 or 1 for a null): "reject" them, '
+            'or "keep" them'
+        ),
+    )
 
 
 class Sessions(Section):

@@ -165,6 +165,7 @@ def _validate(
         "max_rejected_fraction": dataset.max_rejected_fraction,
         "strict": config.validation.strict,
         "quotas": config.validation.quotas.model_dump(),
+        "future": config.validation.future,
     }
     arguments = {**settings, "quotas": config.validation.quotas}
     if dataset.expectations is not None:

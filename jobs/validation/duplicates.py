@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -102,14 +103,22 @@ def write_duplicates(found: Duplicates, plan: ImportPlan, receiver: int) -> File
 
 
 def send_dropped(plan: ImportPlan, entries: tuple[FileEntry, ...], number: int) -> Iterator[tuple[int, bytes]]:
-    """(part, INPUT_ORDER of rows that go as bytes) of one file of duplicates."""
+    """(part, INPUT_ORDER of rows that go as bytes) of one file of duplicates, or of rows that were rejected afterwards."""
     folder = StepFolder(plan.output_uri)
     with scratch_folder("duplicates") as scratch:
-        table: Any = pq.read_table(folder.fetch(entries[number], Path(scratch)), columns=[INPUT_ORDER])
-    dropped: Int64s = table.column(INPUT_ORDER).to_numpy()
+        table: Any = pq.read_table(folder.fetch(entries[number], Path(scratch)))
+    dropped = table.column(INPUT_ORDER).to_numpy() if INPUT_ORDER in table.column_names else _orders(table, plan)
     parts = plan.parts_of(dropped)
     for part in np.unique(parts).tolist():
         yield part, dropped[parts == part].tobytes()
+
+
+def _orders(rejected: pa.Table, plan: ImportPlan) -> Int64s:
+    """INPUT_ORDER of rejected rows, all of them of files that this import reads."""
+    first_new = plan.first_new_order >> FILE_SHIFT
+    names = pa.array(plan.file_names[first_new:], pa.string())
+    files: Int64s = pc.index_in(rejected.column("file"), names).to_numpy().astype(np.int64) + first_new
+    return np.sort(files << FILE_SHIFT | rejected.column("line").to_numpy())
 
 
 def without(table: pa.Table, dropped: NDArray[np.int64]) -> pa.Table:

@@ -10,6 +10,7 @@ from jobs.storage.folders import StepFolder
 from jobs.validation.inputs import InputFile
 from jobs.validation.plan import ImportMode, OldPart, ReferencePart
 from schemas.columns import ITEM_ID, USER_ID
+from schemas.config import Future
 from schemas.dataset_rules import DATASET_RULES
 from schemas.datasets import DatasetSchema, parse_schema_document
 from schemas.errors import ConfigError, DataError, SchemaError
@@ -52,6 +53,14 @@ def check_mode(mode: str) -> ImportMode:
         if mode.upper() == known:
             return known  # type: ignore[no-any-return]
     raise ConfigError("this import mode is not known", where="--import-mode", value=mode, allowed="FULL, INCREMENTAL")
+
+
+def check_future(future: str) -> Future:
+    """What is done with events whose times cannot be true; ConfigError where it is neither."""
+    for known in get_args(Future):
+        if future.lower() == known:
+            return known  # type: ignore[no-any-return]
+    raise ConfigError("this is no way with such events", where="--future", value=future, allowed="reject, keep")
 
 
 def base_of(manifest: Manifest | None, mode: ImportMode, schema: DatasetSchema, uri: str) -> Base:

@@ -86,6 +86,10 @@ class KeyCollector:
             events = events.append_column(ROW_HASH, pa.array(row_hashes(table, self._others)))
         self._blocks.append(events)
 
+    def times(self) -> NDArray[np.int64]:
+        """The times of the part's events, in their order."""
+        return np.concatenate([np.empty(0, np.int64), *(block.column(TIMESTAMP).to_numpy() for block in self._blocks)])
+
     def letters(self, num_receivers: int) -> Iterator[tuple[int, bytes]]:
         """(receiver, letter) for every receiver that is told something."""
         if not self._blocks:

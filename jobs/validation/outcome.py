@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from jobs.spark.exchange import exchange
 from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.validation.clocks import gathered
 from jobs.validation.duplicates import send_dropped
 from jobs.validation.gathering import statistics_document
 from jobs.validation.inputs import InputFile
@@ -39,7 +40,7 @@ class Outcome:
         rejected: Files of rejected rows.
         duplicates: Files that say which rows were left out.
         counts: Of each new file.
-        answers: What the tasks of new parts told: reasons of rejection, examples.
+        answers: What was told of rejected rows: reasons, examples.
         rows_replaced: Rows of earlier imports that new ones took the place of.
         statistics: All of statistics.json.
         added: Figures of the columns of new rows alone, as in statistics.json; None where there are no others.
@@ -82,12 +83,14 @@ def run_import(spark: SparkSession, plan: ImportPlan, files: Sequence[InputFile]
     answers = [json.loads(line) for line in answered.splitlines()]
     parts = sorted((answer for answer in answers if "part" in answer), key=lambda answer: int(answer["part"]))
     owners = [answer for answer in answers if "part" not in answer]
-    duplicates = [FileEntry.model_validate(owner["entry"]) for owner in owners if owner.get("entry")]
+    duplicates, wrong_times = (
+        [FileEntry.model_validate(owner[kind]) for owner in owners if owner.get(kind)] for kind in ("entry", "rejected")
+    )
     current = {answer["part"]: entry for answer in parts for entry in _entries(answer, "data/")}
     counts = count_files(files, parts, owners)
-    if duplicates:
-        send, rewrite = partial(send_dropped, plan, tuple(duplicates)), partial(rewrite_part, plan, current)
-        bodies = exchange(spark, len(duplicates), len(plan.parts), send, rewrite, "leave duplicates out")
+    if dropped := (*duplicates, *wrong_times):
+        send, rewrite = partial(send_dropped, plan, dropped), partial(rewrite_part, plan, current)
+        bodies = exchange(spark, len(dropped), len(plan.parts), send, rewrite, "leave rows out")
         for answer in (json.loads(body) for body in bodies if body):
             parts[answer["part"]]["statistics"] = answer["statistics"]
             del current[answer["part"]]
@@ -107,14 +110,17 @@ def run_import(spark: SparkSession, plan: ImportPlan, files: Sequence[InputFile]
         references,
         partial(_users, plan, current),
     )
+    found = gathered(plan, owners)
+    statistics["wrong_times"] = {"kept": not plan.rejects_wrong_times, "reasons": found}
+    rejects = [{"reasons": found, "changed": {}}] if plan.rejects_wrong_times else []
     first_new = files[0].number
     return Outcome(
         data=current,
         written=[entry for answer in new for entry in _entries(answer, "data/")],
-        rejected=[entry for answer in new for entry in _entries(answer, "rejected/")],
+        rejected=[*(entry for answer in new for entry in _entries(answer, "rejected/")), *wrong_times],
         duplicates=duplicates,
         counts=counts,
-        answers=new,
+        answers=[*new, *rejects],
         rows_replaced=sum(rows for owner in owners for number, rows in owner.get("duplicates", ()) if number < first_new),
         statistics=statistics,
         added=added.document() if old else None,
@@ -122,9 +128,9 @@ def run_import(spark: SparkSession, plan: ImportPlan, files: Sequence[InputFile]
 
 
 def count_files(
-    files: Sequence[InputFile], parts: Iterable[dict[str, Any]], owners: Iterable[dict[str, Any]]
+    files: Sequence[InputFile], parts: Iterable[dict[str, Any]], owners: Sequence[dict[str, Any]]
 ) -> list[FileCounts]:
-    """The counts of every new file, summed over the tasks that read it and the receivers that found duplicates."""
+    """The counts of every new file, summed over the tasks that read it and the receivers that left rows out."""
     counts = {file.number: FileCounts(file.number) for file in files}
     for told in (told for part in parts for told in part.get("files", ())):
         counts[told["number"]].add(FileCounts(**told))
@@ -132,6 +138,10 @@ def count_files(
         if number in counts:
             counts[number].rows_accepted -= rows
             counts[number].rows_duplicate += rows
+    for reason in (reason for owner in owners if owner.get("rejected") for reason in owner["wrong_times"]):
+        for number, rows in reason["files"]:
+            counts[number].rows_accepted -= rows
+            counts[number].rows_rejected += rows
     return list(counts.values())
 
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from hrnn.hashing import hash64
 from jobs.spark.parcels import deal
 from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.validation.clocks import day_letters
 from jobs.validation.duplicates import without
 from jobs.validation.keys import HASH, KeyCollector, owners_of, seal
 from jobs.validation.plan import ImportPlan, NewPart, OldPart, ReferencePart
@@ -98,6 +99,8 @@ def send_part(plan: ImportPlan, number: int) -> Iterator[tuple[int, bytes]]:
     part = plan.parts[number]
     keys = KeyCollector(plan.schema)
     answer = check_part(part, plan, keys) if isinstance(part, NewPart) else _read_again(part, plan, keys)
+    if plan.has_events:
+        yield from day_letters(plan, keys.times())
     yield from keys.letters(plan.num_receivers)
     yield plan.num_receivers, answer_letter({"part": number, **answer})
 

@@ -83,6 +83,8 @@ class ImportPlan:
         references: Parts of other datasets, whose ids are compared with those of the events.
         file_names: By file number, as reports show them.
         gap_seconds: A session ends where its user was idle for longer.
+        now: The time of the import, UTC epoch seconds; None: events may lie in the future.
+        rejects_wrong_times: New events whose times cannot be true are rejected, not kept.
     """
 
     schema: DatasetSchema
@@ -91,6 +93,13 @@ class ImportPlan:
     references: tuple[ReferencePart, ...]
     file_names: tuple[str, ...]
     gap_seconds: int
+    now: int | None = None
+    rejects_wrong_times: bool = True
+
+    @property
+    def first_new_order(self) -> int:
+        """The least INPUT_ORDER of a row that this import reads."""
+        return next(part.first_order for part in self.parts if isinstance(part, NewPart))
 
     @property
     def num_receivers(self) -> int:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from hrnn.hashing import Hashes, hash64
 from hrnn.histories import Int64s, event_order
 from jobs.spark.parcels import deal, unpack, widen
+from jobs.validation.clocks import DAYS, Limits, find_wrong
 from jobs.validation.duplicates import Duplicates, equal_events, equal_ids, sort_by_dropped, write_duplicates
 from jobs.validation.figures import History, item_figures, sample_of, user_figures
 from jobs.validation.keys import HASH, ID, ITEM, ROW_HASH, SECOND_HASH, USER, kind_of_letter, owners_of, seal
@@ -25,7 +26,8 @@ Letters = dict[str, list[list[pa.Table]]]
 def relay(plan: ImportPlan, own: int, bodies: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
     """What the first receivers make of letters; the last one of them only passes on.
 
-    Each finds the duplicates among its rows, tells the driver, and tells the receivers of items what was left.
+    Each finds the duplicates among its rows, and the events whose times cannot be true, tells the driver, and tells the
+    receivers of items what was left.
     """
     letters = _opened(bodies)
     driver = plan.num_receivers
@@ -43,9 +45,13 @@ def relay(plan: ImportPlan, own: int, bodies: Iterator[bytes]) -> Iterator[tuple
     order = events.history.input_order
     found = sort_by_dropped(Duplicates(order[dropped], order[kept]))
     history = events.history.without(dropped)
+    wrong = find_wrong(history, Limits.of(letters.get(DAYS, []), plan.now), plan, own)
+    if plan.rejects_wrong_times:
+        history = history.without(wrong.positions)
     references = [tables[0].column(HASH).to_numpy() for tables in letters.get("users", [])]
     figures = user_figures(history, plan.gap_seconds, np.concatenate(references) if references else None)
-    yield driver, answer_letter({**_recorded(found, plan, own), "figures": figures})
+    of_times = {"wrong_times": wrong.told, "rejected": None if wrong.entry is None else wrong.entry.model_dump()}
+    yield driver, answer_letter({**_recorded(found, plan, own), **of_times, "figures": figures})
     counts = np.bincount(history.items, minlength=len(history.item_ids))
     items = pa.table({ID: history.item_ids, NUM_EVENTS: counts}).filter(pa.array(counts > 0))
     yield from _to_item_receivers(plan, hash64(items.column(ID)), items, "counts")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from jobs.validation.report import build_report, common_reasons, put_rejected, t
 from jobs.validation.splits import Stretch, plan_splits, scan
 from jobs.validation.suites import preload
 from jobs.validation.tasks import run_tasks
+from schemas.config import Future
 from schemas.datasets import DatasetSchema
 from schemas.errors import DataError, UserError
 from schemas.manifest import FileEntry, InputRef, Manifest, fingerprint
@@ -49,6 +51,7 @@ class Policy:
         strict: What Personalize would refuse fails the import.
         suite: What was written is checked with Great Expectations.
         own: Text of the user's own expectations, and where it lies.
+        future: What is done with events whose times cannot be true.
     """
 
     max_rejected_fraction: float
@@ -56,6 +59,7 @@ class Policy:
     strict: bool
     suite: bool
     own: tuple[str, str] | None
+    future: Future = "reject"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +112,8 @@ class Import:
             references=self.references.parts,
             file_names=(*(file["name"] for file in self.base.input_files), *(file.name for file in self.files)),
             gap_seconds=self.gap_seconds,
+            now=int(time.time()),
+            rejects_wrong_times=self.policy.future == "reject",
         )
         outcome = run_import(spark, plan, self.files, self.references.uris)
         report, found = self._judged(outcome)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from insight_contexts import category, context, number
 
+from jobs.validation.clock_insights import wrong_times
 from jobs.validation.insight import InsightContext, counted, listed, percent
 from jobs.validation.insights import INSIGHTS, Insight, insights, tie_order, verdict
 from schemas.datasets import parse_schema_document
@@ -284,3 +285,29 @@ def test_numbers_and_lists_read_well() -> None:
     assert [counted(number, "row") for number in (0, 1, 2_000)] == ["0 rows", "1 row", "2,000 rows"]
     assert listed("abcdefg") == "a, b, c, d, e and 2 more"
     assert listed("abcde") == "a, b, c, d, e"
+
+
+def wrong_times_told(kept: bool, *reasons: dict[str, Any]) -> Insight | None:
+    return wrong_times(context({"wrong_times": {"kept": kept, "reasons": list(reasons)}}))
+
+
+FUTURE = {"reason": "after the import", "rows": 2, "examples": [{"file": "2.csv", "line": 7, "value": "4102444800"}]}
+NULLS = {"reason": "a null", "rows": 1, "examples": [{"file": "1.csv", "line": 90, "value": "0"}]}
+
+
+def test_events_with_wrong_times_are_told_with_the_first_file_and_line() -> None:
+    insight = wrong_times_told(False, FUTURE, NULLS)
+    assert insight is not None
+    assert (insight.status, insight.value) == ("warn", "2 events after the import; 1 event a null")
+    assert insight.title == "3 events with a time that cannot be true were left out; the first is 0 in 1.csv line 90."
+    assert "--future keep" in insight.remedy
+    kept = wrong_times_told(True, FUTURE)
+    assert kept is not None
+    assert "2 events with a time that cannot be true are kept; the first is 4102444800 in 2.csv line 7." in kept.title
+
+
+def test_without_wrong_times_all_is_well() -> None:
+    insight = wrong_times_told(False)
+    assert insight is not None
+    assert (insight.status, insight.title) == ("pass", "All times can be true.")
+    assert wrong_times(context()) is None

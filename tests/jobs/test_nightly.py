@@ -56,6 +56,17 @@ def test_the_same_night_again_does_nothing(jobs: Jobs, tmp_path: Path) -> None:
     assert again["finished"] == first["finished"]
 
 
+def test_events_of_wrong_clocks_are_rejected_unless_the_night_keeps_them(jobs: Jobs, tmp_path: Path) -> None:
+    config = write_shop(tmp_path)
+    [step] = plan_night(load_config(config)[0]).of("validate")
+    assert step.arguments["future"] == "reject"
+    night(config)
+    Path(config).write_text(Path(config).read_text() + '\n[validation]\nfuture = "keep"\n')
+    [step] = plan_night(load_config(config)[0]).of("validate")
+    assert step.arguments["future"] == "keep"
+    assert plan(config)["validate"] == (True, 'future: "reject" → "keep"')
+
+
 def test_new_data_make_new_folders_and_a_new_generation(jobs: Jobs, tmp_path: Path) -> None:
     config = write_shop(tmp_path)
     first = night(config)

@@ -264,6 +264,13 @@ def test_what_a_worker_finds_is_one_message_here_too(spark: SparkSession, tmp_pa
         (DATA, SCHEMA, {"data_uri": "ftp://host/1.csv"}, StorageError, "this kind of place is not known"),
         (DATA, SCHEMA, {"output_uri": "{folder}/in/out"}, ConfigError, "data and output lie within each other"),
         (DATA, SCHEMA, {"output_uri": "{folder}"}, ConfigError, "data and output lie within each other"),
+        (
+            DATA,
+            SCHEMA,
+            {"future": "maybe"},
+            ConfigError,
+            "--future: this is no way with such events (got 'maybe'). Allowed: reject",
+        ),
         (DATA, SCHEMA, {"max_rejected_fraction": 1.5}, ConfigError, "--max-rejected-fraction: this is no fraction (got 1.5)"),
     ],
 )
@@ -413,3 +420,27 @@ def test_an_import_that_was_killed_while_it_told_people_does_not_block_the_next(
     on_disk = {str(path.relative_to(folder.uri)) for path in Path(folder.uri).rglob("*") if path.is_file()}
     assert on_disk == {entry.path for entry in manifest.files} | {"manifest.json", ".hrnn.lock"}
     assert all(folder.read(entry) for entry in manifest.files if entry.size)
+
+
+def test_one_event_of_a_wrong_clock_is_rejected_and_told_or_kept(spark: SparkSession, tmp_path: Path) -> None:
+    month = "".join(f"u{n % 40},i{n % 9},{1_700_006_400 + n * 900},,view\n" for n in range(2_688))
+    odd = "u1,i1,4102444800,,view\n"
+    arguments = write(tmp_path, {"1.csv": HEADER + month + odd}) | {"suite": False, "max_rejected_fraction": 0.01}
+    summary = validate(**arguments)
+    assert (summary["rows"], summary["rows_rejected"]) == (2_688, 1)
+    folder = StepFolder(arguments["output_uri"])
+    manifest = folder.require("dataset")
+    [row] = csv.DictReader(io.StringIO(folder.read(manifest.file("rejected/rejected.csv")).decode()))
+    assert (row["file"], row["line"], row["column"], row["value"]) == ("1.csv", "2690", "TIMESTAMP", "4102444800")
+    assert row["reason"].startswith("after the time of the import, ")
+    report = json.loads(folder.read(manifest.file("report.json")))
+    assert report["statistics"]["last_timestamp"] == 1_700_006_400 + 2_687 * 900
+    [told] = [insight for insight in report["insights"] if insight["name"] == "wrong_times"]
+    assert told["title"].endswith("was left out; the first is 4102444800 in 1.csv line 2690.")
+    kept = validate(**arguments, future="keep")
+    assert (kept["skipped"], kept["rows"], kept["rows_rejected"]) == (False, 2_689, 0)
+    write(tmp_path, {"2.csv": HEADER + odd * 2 + "".join(odd.replace("i1", f"i{n}") for n in range(40))})
+    with pytest.raises(
+        DataError, match=r"TIMESTAMP: after the time of the import, .* a wrong clock, see --future \(40 rows, as in 1.csv line"
+    ):
+        validate(**arguments)

@@ -63,17 +63,20 @@ def write_csv(folder: Path, schema: DatasetSchema, files: list[list[Row]]) -> st
     return str(folder)
 
 
-def do_import(uri: str, schema: DatasetSchema, output: Path, base: Base | None = None) -> Outcome:
+def do_import(
+    uri: str, schema: DatasetSchema, output: Path, base: Base | None = None, part_bytes: int = 300, **settings: Any
+) -> Outcome:
     base = base or Base()
     files = base.numbered(open_inputs(list_input(uri), uri, schema))
-    splits = plan_splits(files, 150, lambda stretches: [scan(stretch) for stretch in stretches])
+    splits = plan_splits(files, part_bytes // 2, lambda stretches: [scan(stretch) for stretch in stretches])
     plan = ImportPlan(
         schema=schema,
         output_uri=str(output),
-        parts=(*base.parts, *gather(splits, 300, len(base.parts))),
+        parts=(*base.parts, *gather(splits, part_bytes, len(base.parts))),
         references=(),
         file_names=(*(file["name"] for file in base.input_files), *(file.name for file in files)),
         gap_seconds=GAP,
+        **settings,
     )
     assert len(plan.parts) > 1 + len(base.parts)
     outcome = run_import(None, plan, files, {})  # type: ignore[arg-type]  # no Spark
@@ -192,6 +195,70 @@ def test_of_descriptions_of_one_item_the_last_stays(tmp_path: Path) -> None:
     assert len(outcome.statistics["sample"]) == 41
 
 
+START, NOW = 1_700_006_400, 1_702_700_000  # a midnight; a month later
+MONTH: list[Row] = [(f"u{n % 40}", f"i{n % 9}", str(START + n * 900), "", "") for n in range(2_688)]  # 28 days
+ODD = {"4102444800": "after the time", str(START + 30 * 86_400): "more than a day after", "0": "a null", "1": "a null"}
+
+
+def import_odd(tmp_path: Path, times: list[str], **settings: Any) -> Outcome:
+    """A month's events in two files; the odd ones are the second file's lines 4, 5 and so on."""
+    odd = [("u1", "i1", time, "", "") for time in times]
+    files = [MONTH[:1_500], [*MONTH[1_500:1_502], *odd, *MONTH[1_502:]]]
+    return do_import(write_csv(tmp_path / "in", EVENTS, files), EVENTS, tmp_path / "out", part_bytes=9_000, now=NOW, **settings)
+
+
+def test_events_of_wrong_clocks_and_nulls_are_rejected_with_file_and_line(tmp_path: Path) -> None:
+    outcome = import_odd(tmp_path, list(ODD))
+    rejected = [row for entry in outcome.rejected for row in pq.read_table(tmp_path / "out" / entry.path).to_pylist()]
+    assert [(row["file"], row["line"], row["column"], row["value"]) for row in rejected] == [
+        ("1.csv", line, "TIMESTAMP", value) for line, value in enumerate(ODD, 4)
+    ]
+    assert all(wanted in row["reason"] for row, wanted in zip(rejected, ODD.values(), strict=True))
+    assert [(count.rows_read, count.rows_accepted, count.rows_rejected) for count in outcome.counts] == [
+        (1_500, 1_500, 0), (1_192, 1_188, 4),
+    ]  # fmt: skip
+    plain = do_import(write_csv(tmp_path / "plain", EVENTS, [MONTH]), EVENTS, tmp_path / "same", part_bytes=9_000, now=NOW)
+    assert [row[:5] for row in rows_of(outcome, tmp_path / "out")] == [row[:5] for row in rows_of(plain, tmp_path / "same")]
+    told, wanted = (found.statistics | {"wrong_times": None} for found in (outcome, plain))
+    assert told == wanted
+    reasons = [reason for answer in outcome.answers for reason in answer["reasons"]]
+    assert [(reason["rows"], reason["examples"][0]) for reason in reasons] == [
+        (1, {"file": "1.csv", "line": 4, "value": "4102444800"}),
+        (1, {"file": "1.csv", "line": 5, "value": str(START + 30 * 86_400)}),
+        (2, {"file": "1.csv", "line": 6, "value": "0"}),
+    ]
+    assert outcome.statistics["wrong_times"] == {"kept": False, "reasons": reasons}
+
+
+def test_events_of_wrong_clocks_can_be_kept_and_are_told_all_the_same(tmp_path: Path) -> None:
+    outcome = import_odd(tmp_path, list(ODD), rejects_wrong_times=False)
+    assert outcome.rejected == []
+    assert outcome.statistics["rows"] == len(MONTH) + 4
+    assert [reason for answer in outcome.answers for reason in answer["reasons"]] == []
+    assert outcome.statistics["wrong_times"]["kept"]
+    assert [reason["rows"] for reason in outcome.statistics["wrong_times"]["reasons"]] == [1, 1, 2]
+
+
+def test_two_days_ahead_are_enough_and_a_full_day_after_a_gap_is_not(tmp_path: Path) -> None:
+    last = int(MONTH[-1][2])
+    outcome = import_odd(tmp_path / "ahead", [str(last + 2 * 86_400)])
+    assert [count.rows_rejected for count in outcome.counts] == [0, 1]
+    reopened = [str(START + 30 * 86_400 + 1_800 * step) for step in range(48)]
+    outcome = import_odd(tmp_path / "reopened", reopened)
+    assert [count.rows_rejected for count in outcome.counts] == [0, 0]
+
+
+def test_only_new_events_are_rejected_and_all_tell_where_the_data_end(tmp_path: Path) -> None:
+    first = do_import(write_csv(tmp_path / "before", EVENTS, [MONTH]), EVENTS, tmp_path / "out", part_bytes=9_000, now=NOW)
+    base = base_after(first, 1, tmp_path / "out")
+    new: list[Row] = [("u9", "i1", str(START + 28 * 86_400 + 60 * step), "", "") for step in range(30)]
+    odd: Row = ("u9", "i1", str(START + 31 * 86_400), "", "")
+    outcome = do_import(write_csv(tmp_path / "new", EVENTS, [[odd, *new]]), EVENTS, tmp_path / "out", base, now=NOW)
+    assert [(count.rows_accepted, count.rows_rejected) for count in outcome.counts] == [(30, 1)]
+    assert outcome.statistics["rows"] == len(MONTH) + 30
+    assert outcome.rows_replaced == 0
+
+
 @pytest.mark.parametrize("schema", [EVENTS, ITEMS], ids=["events", "items"])
 def test_an_incremental_import_is_the_full_import_of_both(tmp_path: Path, schema: DatasetSchema) -> None:
     if schema is EVENTS:
@@ -200,13 +267,7 @@ def test_an_incremental_import_is_the_full_import_of_both(tmp_path: Path, schema
     else:
         before, later = [[(f"i{n}", "1.5") for n in range(80)]], [[(f"i{n}", "2") for n in range(60, 120)]]
     first = do_import(write_csv(tmp_path / "before", schema, before), schema, tmp_path / "out")
-    base = Base(
-        parts=tuple(
-            OldPart(number=place, entry=first.data[number], first_order=first_order(first, number, tmp_path / "out"))
-            for place, number in enumerate(sorted(first.data))
-        ),
-        input_files=tuple({"name": f"{number}.csv"} for number in range(len(before))),
-    )
+    base = base_after(first, len(before), tmp_path / "out")
     second = do_import(write_csv(tmp_path / "later", schema, later), schema, tmp_path / "out", base)
     whole = do_import(write_csv(tmp_path / "both", schema, before + later), schema, tmp_path / "other")
     assert rows_of(second, tmp_path / "out") == rows_of(whole, tmp_path / "other")
@@ -218,9 +279,16 @@ def test_an_incremental_import_is_the_full_import_of_both(tmp_path: Path, schema
     assert second.added["rows"] == second.counts[0].rows_accepted
 
 
-def first_order(outcome: Outcome, number: int, folder: Path) -> int:
-    order: int = pq.read_table(folder / outcome.data[number].path)[INPUT_ORDER][0].as_py()
-    return order
+def base_after(first: Outcome, num_files: int, folder: Path) -> Base:
+    """What the next import adds to."""
+    firsts = {number: pq.read_table(folder / entry.path)[INPUT_ORDER][0].as_py() for number, entry in first.data.items()}
+    return Base(
+        parts=tuple(
+            OldPart(number=place, entry=first.data[number], first_order=firsts[number])
+            for place, number in enumerate(sorted(first.data))
+        ),
+        input_files=tuple({"name": f"{number}.csv"} for number in range(num_files)),
+    )
 
 
 def test_a_row_that_is_lost_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
