@@ -64,16 +64,42 @@ def item_sets(held_out: HeldOut, seed: int = 0) -> ItemSets:
 
 
 def attribute_sets(catalogue: pa.Table, names: Iterable[str]) -> ItemSets:
-    """The items of each category of some columns of strings, by item row; several categories stand with | between."""
-    found: list[npt.NDArray[np.int64]] = []
-    for name in names:
-        lists = pc.split_pattern(catalogue[name].combine_chunks(), "|")
-        owners, categories = pc.list_parent_indices(lists), pc.utf8_trim_whitespace(pc.list_flatten(lists))
-        coded = categories.dictionary_encode()
-        codes, rows = coded.indices.to_numpy(zero_copy_only=False), owners.to_numpy(zero_copy_only=False)
-        order = np.argsort(codes, kind="stable")
-        ends = np.searchsorted(codes[order], np.arange(1, len(coded.dictionary) + 1))
-        of_category = zip(coded.dictionary.to_pylist(), np.split(rows[order], ends)[:-1], strict=True)
-        found += [items.astype(np.int64) for category, items in of_category if category]
+    """The items of each category of some columns, by item row; several categories stand with | between, a number is one."""
+    found = [items for name in names for items in _categories(catalogue[name])]
     found.sort(key=len, reverse=True)
     return ItemSets.of(found[:MOST_SETS])
+
+
+def attributes_without_use(catalogue: pa.Table, names: Iterable[str]) -> list[str]:
+    """A sentence for each column by which no users can be told from others: it is equal everywhere, or nowhere.
+
+    Args:
+        catalogue: Items that have events.
+        names: Columns by which users can be asked for.
+    """
+    told = []
+    for name in names:
+        sizes = [len(items) for items in _categories(catalogue[name])]
+        if not sizes:
+            told.append(f"ITEMS.{name} is empty for all {len(catalogue):,} items that have interactions: nobody can ask by it")
+        elif sizes == [len(catalogue)]:
+            told.append(
+                f"ITEMS.{name} is the same for all {len(catalogue):,} items: its segment is of everybody, busy users first"
+            )
+        elif len(sizes) > 1 and max(sizes) == 1:
+            told.append(
+                f"ITEMS.{name} is another one for each item: its segments are those of single items (aws-item-affinity)"
+            )
+    return told
+
+
+def _categories(column: pa.ChunkedArray) -> list[npt.NDArray[np.int64]]:
+    """The item rows of each category of a column of strings or numbers, rising."""
+    lists = pc.split_pattern(column.cast(pa.string()).combine_chunks(), "|")
+    owners, categories = pc.list_parent_indices(lists), pc.utf8_trim_whitespace(pc.list_flatten(lists))
+    coded = categories.dictionary_encode()
+    codes, rows = coded.indices.to_numpy(zero_copy_only=False), owners.to_numpy(zero_copy_only=False)
+    order = np.argsort(codes, kind="stable")
+    ends = np.searchsorted(codes[order], np.arange(1, len(coded.dictionary) + 1))
+    of_category = zip(coded.dictionary.to_pylist(), np.split(rows[order], ends)[:-1], strict=True)
+    return [items.astype(np.int64) for category, items in of_category if category]

@@ -29,7 +29,7 @@ from jobs.training.options import Nnodes, NodeRank, NprocPerNode, RdzvBackend, R
 from jobs.training.publication import copy_attributes, measure, write_curve, write_model, write_states
 from jobs.training.request import read_request
 from jobs.training.search import Search, clear, search
-from jobs.training.segments import attribute_columns
+from jobs.training.segments import attribute_columns, tell_of_attributes
 from jobs.training.staging import Staged, stage
 from schemas import columns
 from schemas.documents import read_json
@@ -222,7 +222,8 @@ def _check_items(order: FitOrder, staged: Staged) -> dict[str, Any]:
     """
     schema, parsed = pq.read_schema(staged.catalogue), order.hyperparameters
     if recipe_for(order.recipe).line_kind == "attribute_users":
-        attribute_columns(schema, staged.manifest.facts)
+        asked = attribute_columns(schema, staged.manifest.facts)
+        tell_of_attributes(staged.catalogue_table([columns.NUM_EVENTS, *asked]), asked)
     if not isinstance(parsed, ColdstartHyperparameters) or columns.CREATION_TIMESTAMP not in schema.names:
         return {}
     names = [columns.NUM_EVENTS, columns.CREATION_TIMESTAMP]

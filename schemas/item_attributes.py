@@ -1,11 +1,12 @@
 """`itemAttributes` of aws-item-attribute-affinity: the items whose likely takers make a segment.
 
-    ITEMS.genres = "Comedy" AND ITEMS.price_band = "low"
+    ITEMS.genres = "Comedy" AND ITEMS.year = 1990
 
-A piece of the filter language: conditions on fields of the Items dataset, each `=` and a text in quotes, joined by AND. A field
-of several categories meets a condition when one of them is the text. Case matters in texts, not in names.
+A piece of the filter language: conditions on fields of the Items dataset, each `=` and a text in quotes or a number, joined by
+AND. A field of several categories meets a condition when one of them is the text. Case matters in texts, not in names.
 
-Source: Amazon Personalize developer guide, "Getting batch user segments": only `=`, only strings, only AND.
+Source: Amazon Personalize developer guide, "Getting batch user segments": only `=`, only strings, only AND. Numbers are ours: a
+numeric column is metadata too, and 1990 is what "1990" says there.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from __future__ import annotations
 from schemas.errors import DataError
 from schemas.filters import PUBLISHED, Filter, FilterError, parse_filter
 from schemas.filters.fault import Span
-from schemas.filters.tree import AnyOf, Text, conditions
+from schemas.filters.tree import AnyOf, Number, Text, conditions
 
 _WHERE = "itemAttributes"
-_ALLOWED = 'conditions as ITEMS.GENRE = "Comedy", joined by AND'
+_ALLOWED = 'conditions as ITEMS.GENRE = "Comedy" or ITEMS.YEAR = 1990, joined by AND'
 _VERB = "INCLUDE ItemID WHERE "
+_ELSEWHERE = ("extended", "expression", "NOT IN", "IF ", "OR ", "WHERE", "!=")  # remedies that name what is not known here
 _POLICY = PUBLISHED.model_copy(update={"characters": PUBLISHED.characters + len(_VERB)})
 
 
@@ -35,21 +37,24 @@ def parse_item_attributes(text: str) -> Filter:
     for other in (*(expression.span for expression in wanted.expressions[1:]), *(only.span for only in first.only_if)):
         raise _fault("nothing may follow the conditions", other)
     if isinstance(first.where, AnyOf):
-        raise DataError("OR is not known here", where=_WHERE, allowed=_ALLOWED)
+        remedy = "Ask for each in a line of its own."
+        raise DataError("OR is not known here", where=_WHERE, allowed=_ALLOWED, remedy=remedy)
     for condition in conditions(first.where):
         if condition.field.source != "Items":
             raise _fault(f"{condition.field.source} can't be asked for", condition.field.span)
         if condition.operator != "=":
-            raise _fault(f"{condition.operator} is not known here", condition.span)
-        if not isinstance(condition.operands[0], Text):
-            raise _fault("the field is not compared with a text in quotes", condition.span)
+            raise _fault(f"{condition.operator} is not known here", condition.span, "Write =.")
+        if not isinstance(condition.operands[0], Text | Number):
+            raise _fault("the field is not compared with a text in quotes or a number", condition.span)
     return wanted
 
 
 def attributes_fault(error: FilterError) -> DataError:
     """What is wrong with the filter that stands for `itemAttributes`, as one sentence that counts the line's own characters."""
-    return _fault(error.problem, error.span)
+    fits = error.remedy is not None and not any(word in error.remedy for word in _ELSEWHERE)
+    return _fault(error.problem, error.span, error.remedy if fits else None)
 
 
-def _fault(problem: str, span: Span) -> DataError:
-    return DataError(problem, where=f"{_WHERE}, character {max(0, span.start - len(_VERB)) + 1}", allowed=_ALLOWED)
+def _fault(problem: str, span: Span, remedy: str | None = None) -> DataError:
+    where = f"{_WHERE}, character {max(0, span.start - len(_VERB)) + 1}"
+    return DataError(problem, where=where, allowed=_ALLOWED, remedy=remedy)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 
 from hrnn.evaluation import Evaluation
 from hrnn.held_out import HeldOut
-from hrnn.segment_metrics import attribute_sets, item_sets, segment_metrics
+from hrnn.segment_metrics import attribute_sets, attributes_without_use, item_sets, segment_metrics
 from schemas import columns
 from schemas.batch import LineKind
 from schemas.datasets import parse_schema_document
@@ -47,19 +48,33 @@ def with_segments(
 
 
 def attribute_columns(catalogue: pa.Schema, facts: Mapping[str, Any]) -> list[str]:
-    """Columns of items by whose texts users can be asked for.
+    """Columns of items by which users can be asked for: metadata of strings or numbers that are not textual.
 
     Raises:
         DataError: There are none.
     """
     document = facts.get("schemas", {}).get("Items")
-    texts = [field.name for field in catalogue if pa.types.is_string(field.type) and field.name != columns.ITEM_ID]
-    if document is not None:
-        schema = parse_schema_document(document)
-        texts = [name for name in texts if (field := schema.field(name)) is not None and not field.textual]
-    if not texts:
+    if document is None:
+        names = [field.name for field in catalogue if pa.types.is_string(field.type) and field.name != columns.ITEM_ID]
+    else:
+        metadata = parse_schema_document(document).metadata
+        asked = [field.name for field in metadata if not field.textual and field.type != "boolean"]
+        names = [name for name in asked if name in catalogue.names]
+    if not names:
         raise DataError(
-            "aws-item-attribute-affinity needs an Items dataset with a string column that is not textual",
+            "aws-item-attribute-affinity needs an Items dataset with a column of strings or numbers that is not textual",
             remedy="Sessionize with the Items dataset, or take aws-item-affinity.",
         )
-    return texts
+    return names
+
+
+def tell_of_attributes(catalogue: pa.Table, names: Sequence[str]) -> None:
+    """Say on stderr by which columns no users can be told from others.
+
+    Args:
+        catalogue: NUM_EVENTS and these columns of all items, those with events first.
+        names: Columns by which users can be asked for.
+    """
+    ranked = int(np.count_nonzero(catalogue[columns.NUM_EVENTS].to_numpy()))
+    for sentence in attributes_without_use(catalogue.slice(0, ranked), names):
+        print(f"train: {sentence}", file=sys.stderr)

@@ -49,7 +49,7 @@ class FilterError(ConfigError):
         begins: str = INVALID_EXPRESSION,
     ) -> None:
         super().__init__(problem, where=f"{where}, character {span.start + 1}", allowed=allowed, remedy=remedy)
-        self.span = span
+        self.span, self.remedy = span, remedy
         self.sentence = f"{begins}: {self}"
         self.args = (f"{self.sentence}\n{pointed(text, span)}",)
 

@@ -11,7 +11,7 @@ from small_sequences import random_histories, sequences_of
 from hrnn.affinity import ItemSets
 from hrnn.held_out import hold_out
 from hrnn.preparation import prepare
-from hrnn.segment_metrics import attribute_sets, item_sets, segment_metrics
+from hrnn.segment_metrics import attribute_sets, attributes_without_use, item_sets, segment_metrics
 from hrnn.session_model import UserStates
 from hrnn.splits import drawn_users, segment_split
 
@@ -77,3 +77,25 @@ def test_attributes_are_categories_of_columns() -> None:
     sets = attribute_sets(table, ["GENRES", "BRAND"])
     rows = [sets.item_rows[sets.offsets[number] : sets.offsets[number + 1]].tolist() for number in range(len(sets))]
     assert rows == [[0, 1, 2, 3], [0, 2, 4], [0, 4], [4]]
+
+
+def test_numbers_are_attributes_too() -> None:
+    sets = attribute_sets(pa.table({"YEAR": pa.array([1990, 2001, None, 1990], pa.int32())}), ["YEAR"])
+    assert sets.item_rows.tolist() == [0, 3, 1]
+    assert len(sets) == 2
+
+
+def test_attributes_that_are_equal_everywhere_or_nowhere_are_told_of() -> None:
+    table = pa.table(
+        {
+            "SAME": ["x", "x", "x"],
+            "EACH": [1, 2, 3],
+            "NONE": pa.array([None, None, ""], pa.string()),
+            "GOOD": ["a", "b", "b"],
+            "SOME": ["a", None, "a"],
+        }
+    )
+    told = attributes_without_use(table, table.column_names)
+    assert [sentence.split()[0] for sentence in told] == ["ITEMS.SAME", "ITEMS.EACH", "ITEMS.NONE"]
+    assert "is the same for all 3 items" in told[0]
+    assert "is another one for each item" in told[1]

@@ -7,14 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from segment_solution import SegmentSolution, publish_segments
 from tiny_solution import publish_solution
 
 import jobs.segment
+from jobs.recommendation.served import Solution
 from jobs.segment import segment
 from jobs.segmentation import best, users
-from jobs.storage import store_for
+from jobs.segmentation.lines import MOST_LINES, LineReader
+from jobs.storage import list_input, store_for
+from jobs.storage.folders import StepFolder
+from schemas.batch import BadLine
+from schemas.datasets import parse_schema_document
 from schemas.errors import ConfigError, DataError, IntegrityError
 from schemas.filters import FilterError
 
@@ -184,6 +191,39 @@ def test_more_lines_than_personalize_takes_are_refused_unless_allowed(of_attribu
     assert len(lists(answered(of_attributes, tmp_path, lines, most_lines=11))) == 11
 
 
+def test_five_hundred_lines_of_items_are_taken_and_no_more(of_items: SegmentSolution, tmp_path: Path) -> None:
+    folder = StepFolder(of_items.uri)
+    solution = Solution.of(folder, folder.require("solution_version"))
+    catalogue = pq.read_table(folder.fetch(solution.catalogue, tmp_path))
+    reader = LineReader("item_users", catalogue, {})
+    for name, lines in (("some", 500), ("more", 501)):
+        (tmp_path / f"{name}.json").write_text('{"itemId": "item 3"}\n' * lines)
+    [some, more] = (list_input(str(tmp_path / f"{name}.json")) for name in ("some", "more"))
+    assert sum(len(block.lines) for block in reader.read(some, MOST_LINES["item_users"], 100).blocks) == 500
+    with pytest.raises(DataError, match=r"more\.json: .*too many lines.*Allowed: 500 lines in all, as in Personalize"):
+        reader.read(more, MOST_LINES["item_users"], 100)
+    with pytest.raises(DataError, match="Allowed: 500 lines"):  # of all files together
+        reader.read([*some, *list_input(str(tmp_path / "some.json"))], MOST_LINES["item_users"], 100)
+    with pytest.raises(DataError, match="Allowed: 500 lines"):
+        answered(of_items, tmp_path, [{"itemId": "item 3"}] * 501)  # the job's own bound
+
+
+def test_numbers_are_asked_for_as_numbers_and_as_texts(tmp_path: Path) -> None:
+    items = pa.table({"ITEM_ID": ["a", "b", "c"], "num_events": [3, 2, 1], "YEAR": pa.array([1990, 2001, 1990], pa.int32())})
+    fields = [{"name": "ITEM_ID", "type": "string"}, {"name": "YEAR", "type": "int"}]
+    schema = parse_schema_document({"type": "record", "name": "Items", "fields": fields, "version": "1.0"})
+    lines = ["ITEMS.YEAR = 1990", 'ITEMS.YEAR = "1990"', 'ITEMS.YEAR = "soon"', "ITEMS.YEAR = 1991", 'ITEMS.YAER = "1990"']
+    (tmp_path / "lines.json").write_text("".join(json.dumps({"itemAttributes": line}) + "\n" for line in lines))
+    read = LineReader("attribute_users", items, {"Items": schema}).read(list_input(str(tmp_path / "lines.json")), 10, 10)
+    assert read.sets.item_rows.tolist() == [0, 2, 0, 2]
+    [block] = read.blocks
+    assert block.sets == (0, 1, -1, -1, -1)
+    faults = [line.error for line in block.lines if isinstance(line, BadLine)]
+    assert "YEAR is a int, and this is a text" in faults[0]
+    assert "no item with interactions has these attributes" in faults[1]
+    assert faults[2].endswith("Did you mean YEAR?")
+
+
 def test_what_can_not_be_done_is_refused(of_items: SegmentSolution, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"num_results.*Allowed: 1 to 5,000,000"):
         answered(of_items, tmp_path, [], num_results=0)
@@ -197,9 +237,6 @@ def test_what_can_not_be_done_is_refused(of_items: SegmentSolution, tmp_path: Pa
 
 
 def test_a_model_that_does_not_fit_is_refused(of_items: SegmentSolution) -> None:
-    from jobs.recommendation.served import Solution
-    from jobs.storage.folders import StepFolder
-
     folder = StepFolder(of_items.uri)
     solution = Solution.of(folder, folder.require("solution_version"))
     with pytest.raises(IntegrityError, match="doesn't fit its catalogue"):

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from one_rank import one_rank_here
@@ -67,8 +69,23 @@ def test_segments_find_who_takes_an_item_next(uri: str, tmp_path: Path) -> None:
 
 def test_attributes_are_needed_where_they_are_asked_for(tmp_path: Path) -> None:
     bare = publish_sequences(CIRCLE, str(tmp_path / "sequences"), tmp_path)
-    with pytest.raises(DataError, match=r"needs an Items dataset with a string column.*aws-item-affinity"):
+    with pytest.raises(DataError, match=r"needs an Items dataset with a column of strings or numbers.*aws-item-affinity"):
         trained(bare, tmp_path, "aws-item-attribute-affinity")
+
+
+def test_items_with_numbers_alone_can_be_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = [{"name": "ITEM_ID", "type": "string"}, {"name": "CREATION_TIMESTAMP", "type": "long"}]
+    document = {"type": "record", "name": "Items", "fields": [*numbers, {"name": "YEAR", "type": "int"}], "version": "1.0"}
+    source = StepFolder(publish_sequences(CIRCLE, str(tmp_path / "sequences"), tmp_path, created=[7] * 17))
+    manifest = source.require("sequences")
+    catalogue = pq.read_table(source.fetch(manifest.file(manifest.facts["catalogue"]), tmp_path))
+    pq.write_table(catalogue.append_column("YEAR", pa.array([1990] * 17, pa.int32())), tmp_path / "catalogue")
+    entry = source.put_file(tmp_path / "catalogue", source.own("with-years.parquet"))
+    facts = manifest.facts | {"catalogue": entry.path, "schemas": {"Items": document}}
+    source.publish("sequences", "d" * 64, {}, [], [*manifest.files, entry], manifest.counts, facts)
+    facts, _ = trained(source.uri, tmp_path, "aws-item-attribute-affinity")
+    assert facts["evaluation"]["metrics"]["recall_at_1_percent"] >= 0
+    assert "train: ITEMS.YEAR is the same for all 15 items" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("recipe", [recipe.name for recipe in RECIPES.values() if recipe.available])
