@@ -22,7 +22,7 @@ from schemas.quotas import PUBLISHED, Quotas
 from schemas.schema_fields import SchemaField, check_marks, check_reserved, parse_field
 from schemas.schema_text import check_values, read_document, unwrapped
 
-__all__ = ["DatasetSchema", "SchemaField", "parse_schema", "parse_schema_document", "require_complete"]
+__all__ = ["DatasetSchema", "SchemaField", "parse_schema", "parse_schema_document", "plain_name", "require_complete"]
 
 NAMESPACE = "com.amazonaws.personalize.schema"
 OPTIONAL_COLUMNS = (columns.EVENT_TYPE, columns.EVENT_VALUE)  # reserved, and yet counted with the event types
@@ -155,7 +155,7 @@ def _check_names(fields: tuple[SchemaField, ...], where: str) -> None:
     """Names must differ in their letters and digits; Spark also ignores their case."""
     seen: dict[str, str] = {}
     for field in fields:
-        stripped = _stripped(field.name)
+        stripped = plain_name(field.name)
         if stripped in seen:
             raise SchemaError(
                 f"two fields clash: {seen[stripped]} and {field.name}",
@@ -180,8 +180,8 @@ def _check_required(schema: DatasetSchema, where: str, warnings: list[str]) -> N
 
 
 def _missing(schema: DatasetSchema, missing: tuple[str, ...], where: str) -> SchemaError:
-    given = {_stripped(name): name for name in schema.names}
-    renamed = [f"rename {given[_stripped(name)]} to {name}" for name in missing if _stripped(name) in given]
+    given = {plain_name(name): name for name in schema.names}
+    renamed = [f"rename {given[plain_name(name)]} to {name}" for name in missing if plain_name(name) in given]
     mend = f"{', '.join(renamed)} in the schema and in the CSV header" if renamed else "add them"
     return SchemaError(
         f"required fields are missing: {', '.join(missing)}",
@@ -232,5 +232,6 @@ def _check_quotas(schema: DatasetSchema, where: str, quotas: Quotas, strict: boo
         warnings.append(f"{where}.fields: {problem} of Personalize, {allowed}: {', '.join(names)}.")
 
 
-def _stripped(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A field's name by what Personalize tells names apart: its letters and digits, whatever their case."""
     return re.sub(r"[^A-Za-z0-9]", "", name).lower()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from jobs.storage import StoredFile, store_for
 from jobs.validation.gzipped import MAGIC, first_bytes
+from jobs.validation.header_remedies import header_remedy
 from jobs.validation.quotes import structure
 from schemas.datasets import DatasetSchema
 from schemas.errors import DataError, UserError
@@ -123,7 +124,7 @@ def check_header(file: InputFile, schema: DatasetSchema) -> None:
         raise DataError(
             f"Input CSV is missing the following columns:[{', '.join(missing)}]",
             where=file.uri,
-            remedy=f"The header has: {_shown(file.header)}.",
+            remedy=f"The header has: {_shown(file.header)}. {header_remedy(file.header, missing, file.name)}".rstrip(),
         )
     if twice := [name for name in schema.names if file.header.count(name) > 1]:
         raise DataError(

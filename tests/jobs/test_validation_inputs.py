@@ -62,8 +62,20 @@ def test_an_empty_file_has_no_header(tmp_path: Path, text: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"user_id,X\na,1\n", "Input CSV is missing the following columns:[USER_ID, AGE]. The header has: user_id, X."),
-        (b"USER_ID;AGE\na;1\n", "Input CSV is missing the following columns:[USER_ID, AGE]. The header has: USER_ID;AGE."),
+        (b"id,X\na,1\n", "Input CSV is missing the following columns:[USER_ID, AGE]. The header has: id, X."),
+        (b"user_id,Age\na,1\n", "The header has: user_id, Age. Rename user_id to USER_ID, Age to AGE: case counts."),
+        (b"[USER_ID],age\na,1\n", "Rename [USER_ID] to USER_ID, age to AGE: case counts."),
+        (b"USER_ID;AGE\na;1\n", "The header has: USER_ID;AGE. Columns are separated by semicolons here: export with commas."),
+        (b'"USER_ID";"AGE"\na;1\n', "Columns are separated by semicolons here: export with commas."),
+        (b"user_id\tage\tX\na\t1\t2\n", "Columns are separated by tabs here: export with commas."),
+        (b"USER_ID|AGE\na|1\n", "Columns are separated by | here: export with commas."),
+        (b"u1,33\nu2,44\n", "The first row must name the columns; this looks like data: export with a header."),
+        (b'{"USER_ID": "a", "AGE": 1}\n', "This is JSON: export CSV."),
+        (b'[\n {"USER_ID": "a", "AGE": 1}]\n', "This is JSON: export CSV."),
+        (
+            b'{"entries": [{"url": "s3://bucket/unload/0000_part_00"}]}',
+            "This is a manifest of Redshift's UNLOAD, not data: move it out of the folder, or leave MANIFEST out of UNLOAD.",
+        ),
         (b'"USER_ID\nAGE",\x1b,x\n', r"The header has: 'USER_ID\nAGE', '\x1b', x."),
         (b"USER_ID,AGE,AGE\na,1,2\n", "the header names a column twice: AGE"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + random.Random(1).randbytes(3000), "this is a binary file, not CSV text"),
