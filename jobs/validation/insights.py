@@ -9,7 +9,7 @@ from jobs.validation import console_insights as console
 from jobs.validation import drift
 from jobs.validation import platform_insights as platform
 from jobs.validation import quota_insights as quota
-from jobs.validation.clock_insights import wrong_times
+from jobs.validation import suspect_insights as suspect
 from jobs.validation.insight import Insight, InsightContext, Status
 from jobs.validation.platform_insights import TieOrder, tie_order
 
@@ -28,7 +28,8 @@ INSIGHTS: Final[tuple[Callable[[InsightContext], Insight | None], ...]] = (
     console.many_event_types,
     console.equal_timestamps,
     platform.rejected_rows,
-    wrong_times,
+    suspect.wrong_times,
+    suspect.odd_ids,
     platform.duplicate_rows,
     platform.items_without_metadata,
     platform.users_without_metadata,

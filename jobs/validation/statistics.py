@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jobs.validation.cells import is_time
+from jobs.validation.strings import null_words, spaced_texts
 from schemas import columns
 from schemas.dataset_rules import DATASET_RULES
 from schemas.datasets import DatasetSchema, SchemaField
@@ -49,11 +50,12 @@ class ColumnStatistics:
     Attributes:
         kind: Which of them mean something.
         missing: Rows without a value.
-        values: Categories with their rows.
+        values: Categories with their rows; of ids the words for nulls.
         complete: No category was left out of `values`.
         lowest, highest, total: Of numbers; lowest and highest of times too.
         bins: Numbers by bin of a fixed logarithmic grid.
         elements: Elements of all lists.
+        spaced: Ids with white space around them.
     """
 
     kind: Kind
@@ -65,6 +67,7 @@ class ColumnStatistics:
     total: float = 0.0
     bins: Counter[int] = field(default_factory=Counter)
     elements: int = 0
+    spaced: int = 0
 
     def add(self, other: ColumnStatistics) -> None:
         """Take another's rows in."""
@@ -74,6 +77,7 @@ class ColumnStatistics:
         self.highest = max((x for x in (self.highest, other.highest) if x is not None), default=None)
         self.total += other.total
         self.elements += other.elements
+        self.spaced += other.spaced
         self.bins.update(other.bins)
         self.values.update(other.values)
         if len(self.values) > _PRUNED_ABOVE:
@@ -83,6 +87,9 @@ class ColumnStatistics:
         """What statistics.json says of the column, among so many rows."""
         told: dict[str, Any] = {"kind": self.kind, "missing": self.missing}
         present = rows - self.missing
+        if self.kind == "id":
+            told |= {"nulls": dict(_by_rows(self.values))} if self.values else {}
+            told |= {"spaced": self.spaced} if self.spaced else {}
         if self.kind == "category":
             told["num_values"] = len(self.values)
             if len(self.values) > MOST_VALUES:
@@ -199,6 +206,8 @@ def _column(values: Any, kind: Kind, entry: SchemaField) -> ColumnStatistics:
         found.values, found.complete = _split(counts) if entry.categorical else counts, len(counts) <= _PRUNED_ABOVE
         if not found.complete:
             found.values = Counter(dict(_by_rows(found.values)[:MOST_VALUES]))
+    elif kind == "id":
+        found.values, found.spaced = _odd_ids(values)
     elif kind in ("number", "time") and values.null_count < len(values):
         limits = pc.min_max(values).as_py()
         found.lowest, found.highest = limits["min"], limits["max"]
@@ -222,6 +231,20 @@ def _categories(values: Any) -> Counter[str]:
     for word, count in zip(words, counts[occurring].tolist(), strict=True):
         found[word] += count  # a dictionary may hold a word twice
     return found
+
+
+def _odd_ids(values: Any) -> tuple[Counter[str], int]:
+    """Rows of each word for a null, and rows of ids with white space around them."""
+    encoded = values if isinstance(values, pa.DictionaryArray) else values.dictionary_encode()
+    is_null, is_spaced = null_words(encoded.dictionary), spaced_texts(encoded.dictionary)
+    if not (is_null.any() or is_spaced.any()):
+        return Counter(), 0
+    counts = np.bincount(encoded.indices.drop_null().to_numpy(zero_copy_only=False), minlength=len(encoded.dictionary))
+    words = encoded.dictionary.filter(pa.array(is_null)).to_pylist()
+    found: Counter[str] = Counter()
+    for word, count in zip(words, counts[is_null].tolist(), strict=True):
+        found[word] += count
+    return +found, int(counts[is_spaced].sum())
 
 
 def _booleans(values: Any) -> Counter[str]:

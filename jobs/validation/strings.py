@@ -45,6 +45,10 @@ _KEYWORD_SET = pa.array(sorted(KEYWORDS), pa.string())
 _KEYWORD_FIRSTS = np.isin(np.arange(256), [ord(keyword[0]) for keyword in KEYWORDS])
 _KEYWORD_LENGTHS = np.isin(np.arange(max(map(len, KEYWORDS)) + 2), [len(keyword) for keyword in KEYWORDS])
 
+# What programs write where there is no value, in small letters; as an id, each would be one busy user.
+_NULL_WORDS = pa.array(["nan", "none", "null", "\\n", "n/a", "na", "nil", "undefined", "<na>", "<null>", "(null)", "#n/a"])
+_LONGEST_NULL_WORD = 9
+
 Mask = NDArray[np.bool_]
 
 
@@ -90,6 +94,25 @@ def check_strings(texts: Any, described: SchemaField) -> Distinct:
     if found.cleaned is not None and not described.nullable:
         is_empty = _mask(pc.equal(pc.binary_length(found.values), 0))
         found.wrong.append((ONLY_FILLING, is_empty & found.cleaned))
+    return found
+
+
+def null_words(texts: Any) -> Mask:
+    """Which texts are what programs write for a null: nan, None, NULL, \\N, …"""
+    _, offsets = _bytes(texts)
+    short = np.flatnonzero(np.diff(offsets) <= _LONGEST_NULL_WORD)
+    found = np.zeros(len(texts), np.bool_)
+    found[short] = _mask(pc.is_in(pc.ascii_lower(texts.take(pa.array(short))), _NULL_WORDS))
+    return found
+
+
+def spaced_texts(texts: Any) -> Mask:
+    """Which texts begin or end with white space."""
+    data, offsets = _bytes(texts)
+    found = np.zeros(len(texts), np.bool_)
+    filled = np.flatnonzero(np.diff(offsets))
+    suspects = filled[_SUSPECT[data[offsets[filled]]] | _SUSPECT[data[offsets[filled + 1] - 1]]]
+    found[suspects] = _mask(pc.match_substring_regex(texts.take(pa.array(suspects)), f"^{SPACE}|{SPACE}$"))
     return found
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from insight_contexts import category, context, number
 
-from jobs.validation.clock_insights import wrong_times
 from jobs.validation.insight import InsightContext, counted, listed, percent
 from jobs.validation.insights import INSIGHTS, Insight, insights, tie_order, verdict
+from jobs.validation.suspect_insights import odd_ids, wrong_times
 from schemas.datasets import parse_schema_document
 from schemas.quotas import Quotas
 
@@ -311,3 +311,24 @@ def test_without_wrong_times_all_is_well() -> None:
     assert insight is not None
     assert (insight.status, insight.title) == ("pass", "All times can be true.")
     assert wrong_times(context()) is None
+
+
+def test_nulls_written_as_ids_and_ids_with_blanks_are_told_with_their_rows() -> None:
+    insight = odd_ids(
+        context(columns={"USER_ID": {"kind": "id", "missing": 0, "nulls": {"nan": 1_200, "\\N": 4}, "spaced": 1}})
+    )
+    assert insight is not None
+    assert insight.status == "warn"
+    nulls = '1,204 rows name no USER_ID but a null: "nan" (1,200 rows), "\\N" (4 rows)'
+    assert insight.title == f"{nulls}; 1 row has a USER_ID with blanks around it."
+    assert "busy" in insight.consequence
+    assert "dropna" in insight.remedy
+    spaced = odd_ids(context(columns={"ITEM_ID": {"kind": "id", "missing": 0, "spaced": 30}}))
+    assert spaced is not None
+    assert spaced.title == "30 rows have an ITEM_ID with blanks around it."
+
+
+def test_ids_that_mean_someone_are_no_finding() -> None:
+    insight = odd_ids(context())
+    assert insight is not None
+    assert (insight.status, insight.title) == ("pass", "No id is a null or has blanks around it.")

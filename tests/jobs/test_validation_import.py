@@ -302,3 +302,14 @@ def test_a_row_that_is_lost_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(jobs.validation.parts, "check_block", losing)
     with pytest.raises(IntegrityError, match=r"0\.csv: \d+ rows were read, \d+ accepted, 0 rejected, \d+ duplicates"):
         do_import(write_csv(tmp_path / "in", EVENTS, [random_events(0, 100)]), EVENTS, tmp_path / "out")
+
+
+def test_rows_with_nulls_and_blanks_for_ids_are_counted(tmp_path: Path) -> None:
+    nulls = ["nan", "NaN", "None", "none", "null", "NULL", "\\N", "N/A", "undefined"]
+    users = [*nulls, " u1", "u1 ", "\u00a0u2", "u 3", "nano", "nullo", "Nan2", *(f"u{n}" for n in range(20))]
+    rows: list[Row] = [(user, "i1 " if user == "u7" else "i1", str(n), "", "") for n, user in enumerate(users)] * 3
+    rows = [(*row[:2], str(n), *row[3:]) for n, row in enumerate(rows)]
+    outcome = do_import(write_csv(tmp_path / "in", EVENTS, [rows]), EVENTS, tmp_path / "out")
+    columns = outcome.statistics["columns"]
+    assert columns["USER_ID"] == {"kind": "id", "missing": 0, "nulls": dict.fromkeys(sorted(nulls), 3), "spaced": 9}
+    assert columns["ITEM_ID"] == {"kind": "id", "missing": 0, "spaced": 3}
