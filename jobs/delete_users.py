@@ -6,20 +6,24 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
 from jobs.cli import job_main
-from jobs.deletion.folders import Found, clean, clean_output, look, look_at_output, rows_deleted
+from jobs.deletion.folders import Found, clean, clean_output, drop_unfinished, look, look_at_output, rows_deleted
 from jobs.deletion.places import Places, find_places
 from jobs.deletion.report import deletion_lines, deletion_page
 from jobs.deletion.users import Users, read_users, rows_in_csv
+from jobs.night.steps import at_work, parse_age
 from jobs.pages.deletion import deletion_html
 from jobs.storage import join, normalise, store_for
 from jobs.storage.folders import StepFolder
 from schemas.errors import ConfigError, DataError, StorageError
 from schemas.manifest import fingerprint
+
+AT_WORK = timedelta(hours=1)  # longer than a step that is at work writes nothing: checkpoints come every few minutes
 
 
 def delete_users(
@@ -29,12 +33,14 @@ def delete_users(
     dataset_uris: Sequence[str] = (),
     batch_output_uris: Sequence[str] = (),
     output_uri: str | None = None,
+    older_than: timedelta = AT_WORK,
 ) -> dict[str, Any]:
     """Take users out of datasets, sequences, solution versions, batch outputs and pages, and prove it by a second scan.
 
     Trained parameters stay as they are; the next night trains without the users. CSV files and batch inputs are the caller's:
-    the report says in which of the CSV files the users still stand. A killed run is finished by the next one. No night should
-    run in the same workspace meanwhile.
+    the report says in which of the CSV files the users still stand. A killed run is finished by the next one. While a step of
+    the workspace is at work nothing is done; a step that begins meanwhile cannot publish what it made of a folder that changed,
+    and what it has published is found by the second scan.
 
     Args:
         users_uri: CSV with the single column USER_ID.
@@ -42,6 +48,7 @@ def delete_users(
         dataset_uris: Further folders that a step wrote, or folders of such folders.
         batch_output_uris: Further folders with `.out` objects.
         output_uri: Folder for `deletion.json` and `report.html`; None: below the workspace.
+        older_than: A step that is not finished was killed if all its files are older; else it is at work.
 
     Returns:
         The document that `deletion.json` holds (`status`, `numDeleted`, `places`, `inputs`, …), and what every job returns.
@@ -50,7 +57,7 @@ def delete_users(
         ConfigError: Nothing to look through is named, or no place for the report.
         DataError: The list of users is wrong, or a user is still found afterwards.
         CommitLost: Another run published into one of the folders meanwhile.
-        StorageError: Something cannot be read or written.
+        StorageError: A step of the workspace is at work, or something cannot be read or written.
     """
     began = time.monotonic()
     if workspace_uri is None and not dataset_uris and not batch_output_uris:
@@ -63,6 +70,7 @@ def delete_users(
             raise ConfigError("where the report goes is not named", where="--output", remedy="Name a folder, or a --workspace.")
         output_uri = join(normalise(workspace_uri), "deletions", users.identity[:12])
     places = find_places(workspace_uri, dataset_uris, batch_output_uris)
+    _refuse_while_at_work(places, older_than)
     inputs = _inputs(places, users)  # before sequences go, and with them what they name
     before = [look(uri, users) for uri in places.folders]
     outputs = [look_at_output(uri, users) for uri in places.outputs]
@@ -73,9 +81,14 @@ def delete_users(
     for found in outputs:
         if not found.is_clean:
             clean_output(found, users)
-    for uri in [*pages, *(file for files in places.unfinished.values() for file in files)]:
+    for uri in pages:
         store_for(uri).delete([uri])
-    after = [look(uri, users) for uri in places.folders] + [look_at_output(uri, users) for uri in places.outputs]
+    for uri, files in places.unfinished.items():
+        drop_unfinished(uri, files)
+    again = find_places(workspace_uri, dataset_uris, batch_output_uris, again=True)  # with what was published meanwhile
+    after = [look(uri, users) for uri in sorted({*places.folders, *again.folders})]
+    after += [look_at_output(uri, users) for uri in sorted({*places.outputs, *again.outputs})]
+    after += [Found(uri, "unfinished step", leftovers=[file.uri for file in files]) for uri, files in again.unfinished.items()]
     document = _document(users, [*before, *outputs], after, pages, places, inputs)
     folder = StepFolder(output_uri)
     earlier = _told_before(folder, document)
@@ -96,6 +109,17 @@ def delete_users(
         "report": folder.uri_of("report.html"),
         "seconds": round(time.monotonic() - began, 1),
     }
+
+
+def _refuse_while_at_work(places: Places, older_than: timedelta) -> None:
+    """StorageError where a step that is not finished may still be: it would publish what it has read of the users."""
+    working = at_work(places.unfinished, (), datetime.now(UTC) - older_than)
+    if working:
+        raise StorageError(
+            "a step of the workspace is at work, and may hold the users",
+            where=working[0],
+            remedy="Wait for its end. Where it was killed, run it again, or say --older-than 0m: then its files go.",
+        )
 
 
 def _derived_first(found: list[Found]) -> list[Found]:
@@ -136,12 +160,13 @@ def _document(
     inputs: list[dict[str, Any]],
 ) -> dict[str, Any]:
     found = set[str]().union(*(each.held.ids for each in before))
+    seen = {each.uri: each for each in before}
     return {
         "status": "COMPLETED" if all(each.is_clean for each in after) else "FAILED",
         "users": len(users.ids),
         "users_found": len(found),
         "numDeleted": sum(rows_deleted(uri, users.identity) for uri in places.folders),
-        "places": [_place(*pair) for pair in zip(before, after, strict=True)],
+        "places": [_place(seen.get(found.uri) or Found(found.uri, found.kind), found) for found in after],
         "pages_removed": pages,
         "unfinished_removed": sorted(places.unfinished),
         "inputs": inputs,
@@ -211,11 +236,14 @@ def run(
     output: Annotated[
         str | None, typer.Option(help="Folder for deletion.json and report.html. [default: below the workspace]", metavar="URI")
     ] = None,
+    older_than: Annotated[
+        str, typer.Option(help="An unfinished step with a younger file is at work: nothing is done. 0m: none is, I know.")
+    ] = "1h",
 ) -> dict[str, Any]:
     """Take users out of all that the platform wrote, and prove it by a second scan.
 
     Trained parameters stay; the next night trains without the users. Your CSV files stay too: the report names those in which
-    the users still stand. Run it again after a failure or a kill; don't run a night in the workspace meanwhile.
+    the users still stand. Run it again after a failure or a kill. It refuses to begin while a step of the workspace is at work.
     """
     summary = delete_users(
         users_uri=users,
@@ -223,6 +251,7 @@ def run(
         dataset_uris=dataset or [],
         batch_output_uris=batch_output or [],
         output_uri=output,
+        older_than=parse_age(older_than),
     )
     print("\n".join(deletion_lines(summary)), file=sys.stderr)
     return {key: value for key, value in summary.items() if key not in {"places", "inputs"}}

@@ -70,7 +70,7 @@ def evaluate(*, solution_uri: str, sequences_uri: str | None = None, output_uri:
     done = folder.manifest() if folder else None
     if folder and done and done.fingerprint == identity and not sequences_uri:
         return _summary(done.facts["metrics"], began, output=folder.uri, skipped=True)
-    with scratch_folder("evaluate") as scratch_path:
+    with (folder or source).made_of(source.reference(solution)), scratch_folder("evaluate") as scratch_path:
         scratch = Path(scratch_path)
         held_out = HeldOut.from_table(
             pq.read_table(source.fetch(solution.file(solution.facts["evaluation"]["held_out"]), scratch)),

@@ -72,11 +72,11 @@ def export(*, dataset_uri: str, output_uri: str, ingestion_mode: str = "BULK", m
     if manifest is None or not skipped:
         schema = parse_schema_document(dataset.facts["schema"], f"{source.uri}/manifest.json")
         work = Work(dataset_uri=source.uri, output_uri=folder.uri, schema=schema, fingerprint=identity)
-        files = _written(work, _parts(dataset) if bulk else [], master)
-        rows = sum(file.rows or 0 for file in files)
-        manifest = folder.publish(
-            "export", identity, config, [source.reference(dataset)], files, {"rows": rows, "files": len(files)}
-        )
+        used = source.reference(dataset)
+        with folder.made_of(used):
+            files = _written(work, _parts(dataset) if bulk else [], master)
+            rows = sum(file.rows or 0 for file in files)
+            manifest = folder.publish("export", identity, config, [used], files, {"rows": rows, "files": len(files)})
     return {
         "job": "export",
         "output": folder.uri,

@@ -19,6 +19,7 @@ import typer
 
 from jobs.cli import job_main
 from jobs.night.generations import read_summary, summary_uris
+from jobs.night.steps import STEP, all_old, at_work, files_of_steps, parse_age
 from jobs.recommendation.publication import RECORD_FOLDER
 from jobs.storage import StoredFile, is_s3, join, normalise, store_for
 from jobs.storage.folders import StepFolder
@@ -29,11 +30,8 @@ from schemas.nights import PUBLISHING
 Kind = Literal["upload", "part", "leftover", "unfinished step", "old step"]
 
 LEAST_AGE = timedelta(hours=1)
-_STEP = re.compile(r"(?:validate|sessionize|train|evaluate|recommend|segment)/[^/]+/[0-9a-f]{12}(?=/)")
 _OWN_NAME = re.compile(r"-[0-9a-f]{12}\.\w+$")  # as StepFolder.own makes it
 _TRAINING = re.compile(r"^(?:checkpoints|trials)/")  # what a training needs to go on; nothing once it is published
-_AGE = re.compile(r"([0-9]+)(m|h|d|w)")
-_SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def gc(
     nights = _nights(files)
     outputs = {normalise(uri).rstrip("/") for uri in output_uris}
     outputs |= {step["folder"].rstrip("/") for night in nights for step in night if step["job"] in PUBLISHING}
-    found = [*_steps(workspace, files, nights, keep_nights, before), *_uploads(workspace, _STEP, before)]
+    found = [*_steps(workspace, files, nights, keep_nights, before), *_uploads(workspace, STEP, before)]
     for output in sorted(outputs):  # of temporary files, those in an output below the workspace were found already
         found += [garbage for garbage in _output(output, before) if garbage.kind != "upload" or not _holds(found, garbage)]
     for garbage in found:
@@ -122,18 +120,6 @@ def gc(
     }
 
 
-def parse_age(text: str) -> timedelta:
-    """`30m`, `12h`, `7d` or `2w`.
-
-    Raises:
-        ConfigError: It is none.
-    """
-    match = _AGE.fullmatch(text.strip())
-    if match is None or len(match[1]) > 6:
-        raise ConfigError("this is no age", where="--older-than", value=text, allowed="a number and m, h, d or w, such as 7d")
-    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
-
-
 def _nights(files: Iterable[StoredFile]) -> list[list[dict[str, Any]]]:
     """The records of the steps of every finished night, the newest first."""
     return [read_summary(uri)["steps"] for uri in summary_uris(file.uri for file in files)]
@@ -147,15 +133,13 @@ def _steps(
     before: datetime,
 ) -> Iterator[Garbage]:
     """Leftovers in the folders of steps, and folders that go as a whole."""
-    of_folder: dict[str, list[StoredFile]] = {}
-    for file in files:
-        if match := _STEP.match(file.uri.removeprefix(workspace + "/")):
-            of_folder.setdefault(join(workspace, match[0]), []).append(file)
+    of_folder = files_of_steps(workspace, files)
     manifests = {folder: StepFolder(folder).manifest() for folder in of_folder}
-    young = {folder for folder, held in of_folder.items() if not _all_old(held, before)}
+    young = {folder for folder, held in of_folder.items() if not all_old(held, before)}
     wanted = {step["folder"].rstrip("/") for night in nights[:keep_nights] for step in night}
     kept = _with_sources(wanted | young, manifests)
-    working = any(manifests[folder] is None for folder in young)  # a night, which may read any finished step
+    finished = {folder for folder, manifest in manifests.items() if manifest is not None}
+    working = at_work(of_folder, finished, before)  # a night, which may read any finished step
     for folder, held in of_folder.items():
         manifest = manifests[folder]
         if manifest is None:
@@ -185,10 +169,10 @@ def _leftovers(folder: str, manifest: Manifest, held: Sequence[StoredFile], befo
     named = {join(folder, entry.path) for entry in manifest.files}
     unnamed = {file.uri.removeprefix(folder + "/"): file for file in held if file.uri not in named}
     training = [file for path, file in unnamed.items() if _TRAINING.match(path)]
-    if _all_old(training, before):  # else one goes on from them
+    if all_old(training, before):  # else one goes on from them
         yield from training
     for path, file in unnamed.items():
-        if not _TRAINING.match(path) and _OWN_NAME.search(path) and _all_old([file], before):
+        if not _TRAINING.match(path) and _OWN_NAME.search(path) and all_old([file], before):
             yield file
 
 
@@ -199,7 +183,7 @@ def _output(output: str, before: datetime) -> Iterator[Garbage]:
     manifest = StepFolder(record).manifest()
     named = {join(record, entry.path) for entry in manifest.files} if manifest else set()
     for file in files:
-        if file.uri not in named and _OWN_NAME.search(file.name) and _all_old([file], before):
+        if file.uri not in named and _OWN_NAME.search(file.name) and all_old([file], before):
             yield Garbage("part", output, (file,))
     yield from _uploads(output, re.compile(rf"[^/]+\.out$|{RECORD_FOLDER}/"), before)
 
@@ -215,16 +199,12 @@ def _holds(found: Sequence[Garbage], garbage: Garbage) -> bool:
     return any(garbage.files == each.files for each in found)
 
 
-def _all_old(files: Iterable[StoredFile], before: datetime) -> bool:
-    return all(file.modified is not None and file.modified < before for file in files)
-
-
 def _remove(garbage: Garbage, before: datetime) -> None:
     """Remove it; but a step that somebody has begun again meanwhile stays."""
     store = store_for(garbage.place)
     if garbage.kind == "upload":
         store.abort_uploads(garbage.files[0].uri, before)
-    elif garbage.kind != "unfinished step" or _all_old(store.list(garbage.place + "/"), before):
+    elif garbage.kind != "unfinished step" or all_old(store.list(garbage.place + "/"), before):
         store.delete(file.uri for file in garbage.files)
 
 

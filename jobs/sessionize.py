@@ -81,12 +81,13 @@ def sessionize(
     skipped = published is not None and published.fingerprint == identity
     if published is None or not skipped:
         plan = _plan(*sources[0], folder.uri, config)
-        items = read_items(*datasets["Items"]) if items_uri else None
-        made = make_sequences(spark_session(master), plan, folder, items, datasets.get("Users"))
         inputs = [source.reference(manifest) for source, manifest in sources]
-        counts, facts = manifest_counts(made), manifest_facts(plan, made)
-        facts["schemas"] = {kind: manifest.facts["schema"] for kind, (_, manifest) in datasets.items()}
-        published = folder.publish("sequences", identity, config, inputs, made.files, counts, facts)
+        with folder.made_of(*inputs):
+            items = read_items(*datasets["Items"]) if items_uri else None
+            made = make_sequences(spark_session(master), plan, folder, items, datasets.get("Users"))
+            counts, facts = manifest_counts(made), manifest_facts(plan, made)
+            facts["schemas"] = {kind: manifest.facts["schema"] for kind, (_, manifest) in datasets.items()}
+            published = folder.publish("sequences", identity, config, inputs, made.files, counts, facts)
     for warning in published.facts["warnings"]:
         print(f"hrnn: warning: {warning}", file=sys.stderr)
     return {

@@ -127,7 +127,7 @@ def train(
     wanted = request.search(folder.uri)
     if wanted is not None and launch.nnodes > 1:
         raise ConfigError("a search runs on one node", where="nnodes", value=launch.nnodes, allowed="1 with hpo or auto_ml")
-    with scratch_folder("train") as scratch:
+    with folder.made_of(source.reference(sequences_manifest)), scratch_folder("train") as scratch:
         staged = stage(source, sequences_manifest, Path(scratch), request.rules)
         counted = counted_events(Sequences.load(staged.arrays), weights_in(staged.arrays, order))
         check_minimums(counted, quotas, request.rules, strict=strict)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -61,3 +63,5 @@ def write_workspace(workspace: Path, num_users: int = 30) -> None:
     left = workspace / "train" / "for-you" / ("d" * 12) / "checkpoints"
     left.mkdir(parents=True)
     (left / "step-1.safetensors").write_text("of a training that never finished")
+    long_ago = time.time() - 7200
+    os.utime(left / "step-1.safetensors", (long_ago, long_ago))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,23 @@ def clean(found: Found, users: Users) -> None:
             store_for(folder.uri).delete([folder.uri_of(entry.path) for entry in manifest.files])
         else:
             _rewrite(folder, manifest, found, users)
-    store_for(folder.uri).delete(found.leftovers)
+    published = folder.manifest()  # as it is now, since a step may have finished since the scan
+    named = {folder.uri_of(entry.path) for entry in published.files} if published else set()
+    store_for(folder.uri).delete(uri for uri in found.leftovers if uri not in named)
+
+
+def drop_unfinished(uri: str, files: Sequence[StoredFile]) -> None:
+    """Remove the files of a step that was not finished when they were listed.
+
+    Where it has been since, it stays for the second scan; where that happened while its files went, it goes too.
+    """
+    folder, store = StepFolder(uri), store_for(uri)
+    if folder.manifest() is not None:
+        return
+    store.delete(file.uri for file in files)
+    manifest = folder.manifest()
+    if manifest is not None and {folder.uri_of(entry.path) for entry in manifest.files} & {file.uri for file in files}:
+        store.delete([folder.uri_of(MANIFEST_NAME)])
 
 
 def rows_deleted(uri: str, identity: str) -> int:

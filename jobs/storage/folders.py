@@ -8,7 +8,8 @@ import os
 import re
 import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from schemas.version import VERSION
 
 _LOG = logging.getLogger(__name__)
 _OWN_NAME = re.compile(r"-[0-9a-f]{12}\.\w+$")
+
+
+class StepInput(InputRef):
+    """A step's folder as an input: whoever publishes what was made of it sees whether it is still what it was."""
 
 
 class StepFolder:
@@ -69,9 +74,9 @@ class StepFolder:
             raise StorageError("the folder holds something else", where=self.uri, value=manifest.kind, allowed=kind)
         return manifest
 
-    def reference(self, manifest: Manifest) -> InputRef:
+    def reference(self, manifest: Manifest) -> StepInput:
         """This folder as an input of the next step."""
-        return InputRef(uri=self.uri, version=manifest.fingerprint)
+        return StepInput(uri=self.uri, version=manifest.fingerprint)
 
     def own(self, path: str) -> str:
         """This attempt's own name for a data file: `data/part-0.parquet` becomes `data/part-0-<token>.parquet`."""
@@ -113,6 +118,23 @@ class StepFolder:
             )
         return data
 
+    @contextmanager
+    def made_of(self, *inputs: StepInput) -> Iterator[None]:
+        """While what is published here is made of folders of other steps: what fails because one of them went is told so.
+
+        Raises:
+            StorageError: Something failed, and an input is not any more what it was; this run's files are removed.
+        """
+        try:
+            yield
+        except Exception:
+            try:
+                _see_unchanged(inputs)
+            except StorageError:
+                self._store.delete(file.uri for file in self._store.list(self.uri + "/") if f"-{self.token}." in file.name)
+                raise
+            raise
+
     def publish(
         self,
         kind: Kind,
@@ -125,24 +147,34 @@ class StepFolder:
     ) -> Manifest:
         """Make the folder exist with exactly these files; then remove what earlier attempts left.
 
-        Where another run has published the same fingerprint meanwhile, its manifest stands and is returned.
+        Where another run has published the same fingerprint meanwhile, its manifest stands and is returned. Before and after
+        the commit the inputs that are folders of steps (`reference`) and the files are looked at: what was made of something
+        that has changed or gone meanwhile is not published.
 
         Raises:
+            StorageError: An input is not any more what it was, or a file is gone; the folder is as it was.
             CommitLost: Another run published something else meanwhile.
             CommitUnknown: The store won't say whether the manifest landed.
         """
+        used = list(inputs)
         manifest = Manifest(
             kind=kind,
             fingerprint=fingerprint,
             software=VERSION,
             config=config,
-            inputs=tuple(inputs),
+            inputs=tuple(InputRef(uri=each.uri, version=each.version) for each in used),
             files=tuple(sorted(files, key=lambda file: file.path)),
             counts=counts or {},
             facts=facts or {},
         )
+        former = None if self._seen is None else self._store.read(self._manifest_uri)
+        try:
+            there = self._check(manifest, used)
+        except StorageError:
+            self._drop(manifest, former)
+            raise
         # Files of a run that begins after the commit must stay; all others here then belong to runs that will lose.
-        present = [file for file in self._store.list(self.uri + "/") if _OWN_NAME.search(file.name)]
+        present = [file for file in there if _OWN_NAME.search(file.name)]
         try:
             if self._seen is None:
                 self._store.create(self._manifest_uri, manifest.to_bytes())
@@ -154,8 +186,50 @@ class StepFolder:
                 raise
             manifest = published
             present = [file for file in present if f"-{self.token}." in file.name]
+        else:
+            try:
+                self._check(manifest, used)  # what changed between the look and the commit
+            except StorageError:
+                self._take_back(manifest, former)
+                self._drop(manifest, former)
+                raise
         self._sweep(manifest, present)
         return manifest
+
+    def _check(self, manifest: Manifest, inputs: Iterable[InputRef]) -> list[StoredFile]:
+        """See that inputs are what they were and files are there; gives what is.
+
+        Raises:
+            StorageError: One is not.
+        """
+        _see_unchanged(inputs)
+        there = self._store.list(self.uri + "/")
+        sizes = {file.uri: file.size for file in there}
+        for entry in manifest.files:
+            if sizes.get(self.uri_of(entry.path)) != entry.size:
+                raise StorageError(
+                    "a file that the step wrote was removed before it was published",
+                    where=self.uri_of(entry.path),
+                    remedy="Nothing was published. Run it again when no delete-users or gc is at work there.",
+                )
+        return there
+
+    def _take_back(self, manifest: Manifest, former: bytes | None) -> None:
+        """Undo a commit, unless another run has published since."""
+        now = self._store.stat(self._manifest_uri)
+        if now is None or self._store.read(self._manifest_uri) != manifest.to_bytes():
+            return
+        if former is None:
+            self._store.delete([self._manifest_uri])
+        else:
+            with suppress(CommitLost):
+                self._store.replace(self._manifest_uri, former, now.version)
+
+    def _drop(self, manifest: Manifest, former: bytes | None) -> None:
+        """Remove the files that the folder would have got: they may hold what has left the inputs."""
+        kept = Manifest.from_bytes(former, self._manifest_uri).files if former else ()
+        named = {file.path for file in kept}
+        self._store.delete(self.uri_of(entry.path) for entry in manifest.files if entry.path not in named)
 
     def _sweep(self, manifest: Manifest, present: list[StoredFile]) -> None:
         """Remove what of `present` the manifest does not name, and unfinished uploads; what fails is left to the next run."""
@@ -165,6 +239,18 @@ class StepFolder:
             self._store.abort_uploads(self.uri + "/", self._began)
         except StorageError as error:
             _LOG.warning("leftovers of earlier runs could not be removed: %s", error)
+
+
+def _see_unchanged(inputs: Iterable[InputRef]) -> None:
+    """StorageError where a folder of a step, among inputs, is not any more what it was."""
+    for each in (each for each in inputs if isinstance(each, StepInput)):
+        found = StepFolder(each.uri).manifest()
+        if found is None or found.fingerprint != each.version:
+            raise StorageError(
+                "this input changed, or went, while a step made something of it",
+                where=each.uri,
+                remedy="Nothing was published. Run it again when no other run, as of delete-users, changes its inputs.",
+            )
 
 
 def sha256_of(path: Path) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jobs.storage import join, store_for
-from jobs.storage.folders import StepFolder, scratch_folder, sha256_of
+from jobs.storage.folders import StepFolder, StepInput, scratch_folder, sha256_of
 from schemas.errors import CommitLost, IntegrityError, StorageError
 from schemas.manifest import InputRef, Manifest
 
@@ -49,7 +51,7 @@ def test_a_published_folder_reads_back(place: str, tmp_path: Path) -> None:
     assert (manifest.config, manifest.counts, manifest.facts) == ({"a": 1}, {"rows": 1}, {"b": [2]})
     (entry,) = manifest.files_below("data")
     assert folder.read(entry) == folder.fetch(entry, tmp_path).read_bytes() == b"rows"
-    assert folder.reference(manifest) == InputRef(uri=place, version="f1")
+    assert folder.reference(manifest) == StepInput(uri=place, version="f1")
 
 
 def test_another_kind_is_refused(place: str) -> None:
@@ -188,3 +190,79 @@ def test_scratch_goes_when_it_is_closed(tmp_path: Path, monkeypatch: pytest.Monk
         assert Path(folder).parent == tmp_path
         assert Path(folder).stat().st_mode & 0o077 == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def _read(place: str) -> tuple[StepFolder, StepInput]:
+    """A folder beside the place that a step reads, and what the step makes of it."""
+    source = StepFolder(place + "-source")
+    manifest = source.publish("sequences", "1" * 64, {}, [], [source.put(source.own("a.parquet"), b"users")])
+    return source, source.reference(manifest)
+
+
+def _changed(source: StepFolder) -> None:
+    """Its users leave."""
+    folder = StepFolder(source.uri)
+    folder.publish("sequences", "2" * 64, {}, [], [folder.put(folder.own("a.parquet"), b"others")])
+
+
+def _gone(source: StepFolder) -> None:
+    store_for(source.uri).delete([source.uri_of("manifest.json")])
+
+
+@pytest.mark.parametrize("change", [_changed, _gone])
+@pytest.mark.parametrize("published_before", [False, True])
+@pytest.mark.parametrize("moment", ["before the commit", "after the look", "after the commit"])
+def test_nothing_is_published_of_an_input_that_changed_meanwhile(
+    place: str, change: Callable[[StepFolder], None], published_before: bool, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _publish(place, b"before", "0" * 64) if published_before else None
+    source, used = _read(place)
+    folder = StepFolder(place)
+    entry = folder.put(folder.own("data/part-0.parquet"), b"rows", rows=1)
+    _at(monkeypatch, folder, moment, lambda: change(source))
+    with pytest.raises(StorageError, match=r"-source: this input changed, or went, .* Nothing was published"):
+        folder.publish("dataset", "f" * 64, {}, [used], [entry])
+    assert StepFolder(place).manifest() == before
+    if before is not None:
+        assert StepFolder(place).read(before.files[0]) == b"before"
+
+
+@pytest.mark.parametrize("moment", ["before the commit", "after the look", "after the commit"])
+def test_a_manifest_never_names_a_file_that_somebody_removed(place: str, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = StepFolder(place)
+    entry = folder.put(folder.own("data/part-0.parquet"), b"rows", rows=1)
+    _at(monkeypatch, folder, moment, lambda: store_for(place).delete([folder.uri_of(entry.path)]))
+    with pytest.raises(StorageError, match=r"part-0-.*parquet: a file that the step wrote was removed"):
+        folder.publish("dataset", "f" * 64, {}, [], [entry])
+    assert StepFolder(place).manifest() is None
+
+
+def test_an_input_that_an_earlier_run_read_may_have_changed_since(place: str) -> None:
+    _, used = _read(place)
+    folder = StepFolder(place)
+    first = folder.publish("dataset", "1" * 64, {}, [used], [folder.put("a.csv", b"1")])
+    _changed(StepFolder(used.uri))
+    folder = StepFolder(place)
+    assert folder.publish("dataset", "2" * 64, {}, first.inputs, [folder.put("a.csv", b"2")]).inputs == first.inputs
+
+
+def _at(monkeypatch: pytest.MonkeyPatch, folder: StepFolder, moment: str, happens: Callable[[], None]) -> None:
+    """Have something happen at a moment of the folder's publication."""
+    if moment == "before the commit":
+        happens()
+        return
+    store, done = type(folder._store), list[str]()
+    for name in ("create", "replace"):
+        commit = getattr(store, name)
+
+        def overtaken(self: Any, uri: str, *rest: Any, commit: Any = commit) -> None:
+            ours = uri == folder.uri_of("manifest.json") and not done
+            if ours:
+                done.append(uri)
+            if ours and moment == "after the look":
+                happens()
+            commit(self, uri, *rest)
+            if ours and moment == "after the commit":
+                happens()
+
+        monkeypatch.setattr(store, name, overtaken)
