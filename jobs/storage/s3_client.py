@@ -30,6 +30,7 @@ from botocore.exceptions import ConnectionError as Unreachable
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
+from jobs.storage.aws_settings import checked, remedy_of, told
 from schemas.errors import StorageError
 
 ATTEMPTS = 7  # of a request; their waits add up to half a minute at most
@@ -46,6 +47,10 @@ _REASONS = {
     "403": ("access is denied", "Grant these credentials s3:GetObject, s3:PutObject and s3:ListBucket there."),
     "InvalidAccessKeyId": ("the access key is not known", "Check AWS_ACCESS_KEY_ID."),
     "SignatureDoesNotMatch": ("the secret key is wrong", "Check AWS_SECRET_ACCESS_KEY."),
+    "AuthorizationHeaderMalformed": ("the region is wrong", "Set AWS_DEFAULT_REGION to the bucket's."),
+    "PermanentRedirect": ("the bucket is in another region", "Set AWS_DEFAULT_REGION to the bucket's."),
+    "IllegalLocationConstraintException": ("the bucket is in another region", "Set AWS_DEFAULT_REGION to the bucket's."),
+    "400": ("the store refuses the request", "Check the endpoint (http:// or https://), the region and this machine's clock."),
     "ExpiredToken": ("the credentials have expired", "Renew them."),
     "RequestTimeTooSkewed": ("this machine's clock is wrong", "Set the clock."),
     "PreconditionFailed": ("the object changed while it was being read", "Run again when it is complete."),
@@ -81,7 +86,7 @@ def client() -> Any:
         max_pool_connections=32,
     )
     with _lock:
-        made = boto3.session.Session().client("s3", config=settings)
+        made = checked(lambda: boto3.session.Session().client("s3", config=settings))
     made.meta.events.register("before-parse.s3", _refuse_cut_answers)
     return made
 
@@ -112,14 +117,12 @@ def s3_errors(where: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _refusal(where, error) from None
-    except NoCredentialsError:
-        raise StorageError(
-            "no AWS credentials were found", where=where, remedy="Set AWS_PROFILE, AWS_ACCESS_KEY_ID or a role."
-        ) from None
+    except NoCredentialsError as error:
+        raise StorageError("no AWS credentials were found", where=where, remedy=remedy_of(error)) from None
     except ParamValidationError:
         raise StorageError("this is no valid bucket and object name", where=where, allowed="s3://bucket/path") from None
     except (BotoCoreError, *BROKEN) as error:
-        raise StorageError(str(error).rstrip("."), where=where, remedy="Check AWS_ENDPOINT_URL and the network.") from None
+        raise StorageError(told(error), where=where, remedy=remedy_of(error)) from None
 
 
 def _refusal(where: str, error: ClientError) -> StorageError:
