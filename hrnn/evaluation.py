@@ -12,7 +12,9 @@ What `train` does with it, in this order:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -62,8 +64,15 @@ class Evaluation:
     segments: dict[str, float] = field(default_factory=dict)
 
     def to_document(self) -> dict[str, Any]:
-        """What metrics.json holds: `metrics` as GetSolutionMetrics answers, to four decimals, and the table around it."""
-        rows = {name: {metric: round(value, 4) for metric, value in row.items()} for name, row in self.rows.items()}
+        """What metrics.json holds: `metrics` as GetSolutionMetrics answers, to four decimals, and the table around it.
+
+        What was measured on nobody is None, and no difference, interval or list is told of.
+        """
+        rows = {name: _rounded(row if self.test_users else dict.fromkeys(row)) for name, row in self.rows.items()}
+        measured = self if self.test_users else replace(self, gain={}, intervals={}, slices={}, catalogue={})
+        return measured._document(rows)
+
+    def _document(self, rows: dict[str, dict[str, float | None]]) -> dict[str, Any]:
         return {
             "metrics": {"coverage": rows["model"]["coverage"], **_rounded(self.segments)}
             if self.segments
@@ -181,5 +190,6 @@ def _num_users_before(held_out: HeldOut, num_users: Rows) -> Rows:
     return num_users - np.bincount(unknown % max(1, len(num_users)), minlength=len(num_users))
 
 
-def _rounded(values: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in values.items()}
+def _rounded(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """To four decimals; None for what is not known."""
+    return {name: None if value is None or math.isnan(value) else round(value, 4) for name, value in values.items()}

@@ -10,6 +10,7 @@ measured; at most MOST_SETS are, items by lot and attributes by how many items h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -27,7 +28,7 @@ _USERS_AT_ONCE = 8192
 
 
 def segment_metrics(held_out: HeldOut, item_vectors: torch.Tensor, item_bias: torch.Tensor, sets: ItemSets) -> dict[str, float]:
-    """Measure a model on the test users.
+    """Measure a model on the test users; not a number where none of the sets was taken by anybody.
 
     Args:
         held_out: The test users.
@@ -52,7 +53,8 @@ def segment_metrics(held_out: HeldOut, item_vectors: torch.Tensor, item_bias: to
             hits.append(float(took[best].sum()))
             recalls.append(hits[-1] / float(took.sum()))
     return {
-        name: float(np.mean(values)) if values else 0.0 for name, values in zip(SEGMENT_METRICS, (hits, recalls), strict=True)
+        name: float(np.mean(values)) if values else math.nan
+        for name, values in zip(SEGMENT_METRICS, (hits, recalls), strict=True)
     }
 
 

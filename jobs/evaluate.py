@@ -20,6 +20,7 @@ from hrnn.segment_metrics import SEGMENT_METRICS
 from hrnn.sequences import Sequences
 from hrnn.splits import drawn_users, evaluation_split, ranges, segment_split
 from jobs.cli import job_main
+from jobs.night.wording import metric_text
 from jobs.storage.folders import StepFolder, scratch_folder
 from jobs.training.publication import ITEM_BIAS, ITEM_VECTORS
 from jobs.training.segments import with_segments
@@ -119,14 +120,15 @@ def check_held_out(held_out: HeldOut, solution: Manifest, source: StepFolder, sc
 
 def table_lines(document: dict[str, Any]) -> list[str]:
     """What people read: the table of model and peers, how sure the gain over each is, the slices, and the lists as a whole."""
-    rows: dict[str, dict[str, float]] = document["table"]
+    rows: dict[str, dict[str, float | None]] = document["table"]
     width = max(len(name) for name in [*rows, *document["slices"]])
     lines = [" " * width + "".join(f"{_NAMES[metric]:>11}" for metric in rows["model"])]
-    lines += [name.ljust(width) + "".join(f"{value:>11.4f}" for value in row.values()) for name, row in rows.items()]
+    lines += [name.ljust(width) + "".join(f"{metric_text(value):>11}" for value in row.values()) for name, row in rows.items()]
     for name, gain in document["gain_in_normalized_discounted_cumulative_gain_at_25"].items():
         lines.append(f"NDCG@25, model less {name}: {gain['difference']:+.4f} (standard error {gain['standard_error']:.4f})")
-    low, high = document["intervals"]["model"][_HEADLINE]
-    lines.append(f"NDCG@25 of the model: {rows['model'][_HEADLINE]:.4f}, 95 % interval {low:.4f} to {high:.4f}")
+    if "model" in document["intervals"]:
+        low, high = document["intervals"]["model"][_HEADLINE]
+        lines.append(f"NDCG@25 of the model: {rows['model'][_HEADLINE]:.4f}, 95 % interval {low:.4f} to {high:.4f}")
     if document["slices"]:
         lines += _slice_lines(document, width)
     lines.append(" " * width + f"{'coverage':>11}{'Gini':>11}{'novelty':>11}")
@@ -143,7 +145,7 @@ def table_lines(document: dict[str, Any]) -> list[str]:
     ]
     if set(SEGMENT_METRICS) <= set(document["metrics"]):
         hits, recall = (document["metrics"][name] for name in SEGMENT_METRICS)
-        lines.append(f"segments of one user in a hundred: {hits:.4f} hits, recall {recall:.4f}")
+        lines.append(f"segments of one user in a hundred: {metric_text(hits)} hits, recall {metric_text(recall)}")
     lines.append(f"{document['test_users']:,} test users, {document['hidden_events']:,} hidden events")
     if document["truth_events"] < document["hidden_events"]:
         lines.append(f"{document['truth_events']:,} of them count by the solution's event rules, and alone were right answers")

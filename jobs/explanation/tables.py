@@ -45,7 +45,7 @@ def verdict(document: Mapping[str, Any]) -> Verdict:
         document: metrics.json; empty where nothing was measured.
     """
     rows: Rows = document.get("table", {})
-    values = {name: float(row[HEADLINE]) for name, row in rows.items() if HEADLINE in row}
+    values = {name: float(row[HEADLINE]) for name, row in rows.items() if row.get(HEADLINE) is not None}
     rivals = {name: value for name, value in values.items() if name != MODEL}
     if MODEL not in values or not rivals or not document.get("test_users"):
         detail = "No user has two events or more, so none could be hidden and asked for."
@@ -87,7 +87,7 @@ def _gain(document: Mapping[str, Any], rival: str, plain: float) -> tuple[float,
 def tables(document: Mapping[str, Any]) -> tuple[Table, ...]:
     """The comparison, each slice, and coverage, Gini and novelty: what of them the document has."""
     found: list[Table] = []
-    if document.get("table"):
+    if document.get("table") and document.get("test_users", True):
         without = "coverage" if document.get("catalogue") else ""  # it stands among its like, below
         rows = {name: {key: value for key, value in row.items() if key != without} for name, row in document["table"].items()}
         found.append(_comparison(rows, document.get("intervals", {}), document.get("users", {}), _parts(document)))

@@ -50,7 +50,8 @@ def metric_table(solutions: dict[str, dict[str, Any]]) -> tuple[tuple[str, ...],
     rows = []
     for key, name in _SHOWN_METRICS.items():
         values = tuple(column[key] for column in columns.values())
-        rows.append(MetricRow(name=name, values=values, best=values.index(max(values))))
+        best = max((value for value in values if value is not None), default=None)
+        rows.append(MetricRow(name=name, values=values, best=-1 if best is None else values.index(best)))
     return tuple(columns), tuple(rows)
 
 
@@ -58,7 +59,7 @@ def segment_sentences(solutions: dict[str, dict[str, Any]]) -> tuple[str, ...]:
     """What is said of each solution that makes segments: other users are hidden from it, so it stands in no table of lists."""
     told = []
     for name, found in solutions.items():
-        if _makes_segments(found) and "recall_at_1_percent" in found["metrics"]:
+        if _makes_segments(found) and found["metrics"].get("recall_at_1_percent") is not None:
             hits, recall = (found["metrics"][f"{figure}_at_1_percent"] for figure in ("hits", "recall"))
             told.append(
                 f"{name}: of the users who took an item next, {100 * recall:.1f} % are in the first hundredth of its segment; "
@@ -78,7 +79,7 @@ def _of_lists(solutions: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]
 
 def _baselines(table: dict[str, dict[str, float]]) -> list[str]:
     """Names of the baselines, the best one first."""
-    return sorted((name for name in table if name != MODEL), key=lambda name: -table[name][HEADLINE])
+    return sorted((name for name in table if name != MODEL), key=lambda name: -(table[name][HEADLINE] or 0.0))
 
 
 def verdict(solutions: dict[str, dict[str, Any]]) -> Verdict:
@@ -88,7 +89,7 @@ def verdict(solutions: dict[str, dict[str, Any]]) -> Verdict:
         solutions: Name -> its metrics.json and "recipe".
     """
     solutions = _of_lists(solutions)
-    name = max(solutions, key=lambda each: float(solutions[each]["table"][MODEL][HEADLINE]))
+    name = max(solutions, key=lambda each: float(solutions[each]["table"][MODEL][HEADLINE] or 0.0))
     found = solutions[name]
     if not found["test_users"]:
         detail = "No user has two events or more, so none could be hidden and asked for."
@@ -131,11 +132,16 @@ def night_lines(summary: dict[str, Any]) -> list[str]:
     ]
     lines = ["", f"{summary['group']}, night {summary['generation']}", "", *terminal_table(steps, {1})]
     columns, rows = metric_table(summary["solutions"])
-    table = [("metric", *columns), *((row.name, *(f"{value:.4f}" for value in row.values)) for row in rows)]
+    table = [("metric", *columns), *((row.name, *map(metric_text, row.values)) for row in rows)]
     said = verdict(summary["solutions"])
     segments = segment_sentences(summary["solutions"])
     told = [f"{said.word}. {said.sentence}", said.detail, *segments, f"Page: {summary['report']}"]
     return [*lines, "", *terminal_table(table, set(range(1, len(columns) + 1))), "", *told, ""]
+
+
+def metric_text(value: float | None) -> str:
+    """Four decimals; a dash for what was not measured."""
+    return "–" if value is None else f"{value:.4f}"
 
 
 def seconds_text(step: dict[str, Any]) -> str:

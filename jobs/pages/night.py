@@ -27,10 +27,10 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class MetricRow:
-    """One metric of solutions and baselines; `best` is the position of the highest value."""
+    """One metric of solutions and baselines, None where it was not measured; `best` is where the highest stands, or -1."""
 
     name: str
-    values: tuple[float, ...]
+    values: tuple[float | None, ...]
     best: int
 
 

@@ -115,14 +115,18 @@ def test_document_has_personalize_metrics_to_four_decimals() -> None:
     assert document["test_users"] == 2
 
 
-def test_nobody_to_test_gives_zeros() -> None:
+def test_nobody_to_test_gives_no_metrics() -> None:
     sequences = sequences_of([[0], [1]], 2)
     split = evaluation_split(sequences.history_lengths)
     model = PopularityCount.fit(sequences)
     held_out = hold_out(split, sequences, model.user_states(sequences, split.user_rows))
     evaluation = evaluate(held_out, model.item_vectors(), model.item_bias(), [1, 1], [1, 1])
     assert evaluation.test_users == 0
-    assert set(evaluation.rows["model"].values()) == {0.0}
+    document = evaluation.to_document()
+    assert tuple(document["metrics"]) == metrics.PERSONALIZE_METRICS
+    assert set(document["metrics"].values()) == {None}
+    assert {value for row in document["table"].values() for value in row.values()} == {None}
+    assert (document["intervals"], document["catalogue"], document["slices"]) == ({}, {}, {})
 
 
 def test_popularity_gives_everybody_the_same_list() -> None:
@@ -197,4 +201,4 @@ def test_where_no_hidden_event_counts_nobody_is_measured() -> None:
     held_out = hold_out(split, sequences, states, event_weights=weights)
     found = evaluate(held_out, torch.zeros(3, 3), torch.zeros(3), *counts_of(histories, 3))
     assert (found.test_users, found.truth_events, found.hidden_events) == (0, 0, 2)
-    assert set(found.rows["model"].values()) == {0.0}
+    assert set(found.to_document()["metrics"].values()) == {None}

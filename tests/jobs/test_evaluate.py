@@ -7,10 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from small_sequences import publish_sequences as published
+from small_sequences import sequences_of
 
 from hrnn import metrics
 from hrnn.peers.lists import NAMES
 from jobs.evaluate import evaluate, table_lines
+from jobs.night.wording import verdict
 from jobs.storage.folders import StepFolder
 from jobs.train import train
 from schemas import columns
@@ -54,6 +57,23 @@ def publish_sequences(uri: str, scratch: Path, seed: int = 0) -> str:
     facts = {"shards": shards, "catalogue": files[-1].path, "event_types": ["x"], "categories": {}, "hash_seed": 0}
     folder.publish("sequences", f"{seed:064d}", {}, [], files, facts=facts)
     return folder.uri
+
+
+@pytest.mark.parametrize("recipe", ["aws-popularity-count", "aws-sims"])
+def test_users_with_one_event_each_are_not_measured_and_have_no_metrics(tmp_path: Path, recipe: str) -> None:
+    (tmp_path / "parts").mkdir()
+    alone = sequences_of([[[user % 3]] for user in range(9)])
+    uri = published(alone, str(tmp_path / "sequences"), tmp_path / "parts")
+    summary = train(sequences_uri=uri, output_uri=str(tmp_path / "version"), recipe=recipe)
+    told = evaluate(solution_uri=str(tmp_path / "version"), output_uri=str(tmp_path / "metrics"))
+    assert set(summary["metrics"].values()) == set(told["metrics"].values()) == {None}
+    stored = StepFolder(str(tmp_path / "metrics")).require("evaluation").facts["metrics"]
+    assert set(stored["metrics"].values()) == {None}
+    assert "NaN" not in json.dumps(told)
+    assert table_lines(told)[-1] == "0 test users, 0 hidden events"
+    assert verdict({"x": {**told, "recipe": recipe}}).word == "Not measured"
+    report = StepFolder(str(tmp_path / "version")).require("solution_version").facts["report"]
+    assert "Not measured" in (tmp_path / "version" / report).read_text()
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import posixpath
 import re
+from dataclasses import replace
 from datetime import date, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,7 +16,7 @@ from published_versions import publish_untrained
 from small_sequences import sequences_of
 
 from jobs.night.report import _length_bars, page_link
-from jobs.night.wording import metric_table, segment_sentences, terminal_table, verdict
+from jobs.night.wording import metric_table, metric_text, segment_sentences, terminal_table, verdict
 from jobs.pages.axes import day_axis, linear_axis, log_axis, short_number
 from jobs.pages.night import night_html
 from jobs.pages.plots import MOST_POINTS, Plot, bar_plot, day_plot, line_plot
@@ -183,6 +184,20 @@ def test_solutions_that_make_segments_stand_in_no_table_of_lists() -> None:
     (sentence,) = segment_sentences(solutions)
     assert sentence.startswith("fans: of the users who took an item next, 19.6 %")
     assert metric_table({"fans": fans})[0] == ("fans", "popularity", "personal popularity")
+
+
+def test_what_nobody_was_measured_on_has_dashes_and_no_best() -> None:
+    unmeasured = measured() | {"test_users": 0}
+    unmeasured["table"] = {name: dict.fromkeys(row) for name, row in unmeasured["table"].items()}
+    columns, rows = metric_table({"a": unmeasured})
+    assert columns[0] == "a"
+    assert {row.best for row in rows} == {-1}
+    assert verdict({"a": unmeasured}).word == "Not measured"
+    both = {"a": unmeasured, "b": measured()}
+    assert {(row.values[0], row.best) for row in metric_table(both)[1]} == {(None, 1)}
+    assert verdict(both).sentence.startswith("b ")
+    assert ">–</td>" in night_html(replace(sample_page(), columns=columns, metrics=rows))
+    assert metric_text(None) == "–"
 
 
 def test_a_terminal_table_lines_up() -> None:
