@@ -45,7 +45,7 @@ def config_error(error: ValidationError, model: type[BaseModel], where: str) -> 
         faults.setdefault(path, raised)
     first, *others = faults
     if others:
-        faults[first].args = (f"{faults[first]} Also wrong: {', '.join(map(printable, others))}.",)
+        faults[first].args = (f"{faults[first]} Also wrong: {printable(', '.join(others))}.",)
     return faults[first]
 
 

@@ -19,9 +19,10 @@ from __future__ import annotations
 from typing import Any
 
 
-def printable(text: str) -> str:
-    """A name in one line that every terminal takes: line ends, control characters and broken ones are escaped."""
-    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+def printable(text: str, most: int = 1000) -> str:
+    """A text in one line that every terminal takes: odd characters are escaped, the middle of a long one is left out."""
+    shown = text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return shown if len(shown) <= most else f"{shown[: most // 2]}…{shown[-most // 2 :]}"
 
 
 class HrnnError(Exception):
@@ -64,7 +65,7 @@ class UserError(HrnnError):
         if allowed:
             message += f" Allowed: {allowed}."
         if remedy:
-            message += f" {remedy}"
+            message += f" {printable(remedy)}"
         super().__init__(message)
         self.problem = problem
         self.where = where
