@@ -17,8 +17,9 @@ from jobs.comparison.measuring import Measured, Place
 from jobs.comparison.reading import Answer, input_text, read_answer
 from jobs.comparison.report import comparison_lines, comparison_page
 from jobs.pages.comparison import comparison_html
+from jobs.scratch import scratch_folder
 from jobs.storage import StoredFile, list_input, normalise, store_for
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.storage.folders import StepFolder
 from schemas.errors import ConfigError, DataError
 from schemas.manifest import InputRef, fingerprint
 from schemas.uris import lies_in

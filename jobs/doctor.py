@@ -7,10 +7,8 @@ import platform
 import shutil
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -25,7 +23,9 @@ import typer
 from jobs.cli import job_main
 from jobs.ending import tell
 from jobs.local_s3 import weed_path
+from jobs.scratch import scratch_place
 from jobs.spark.java import java_home, java_version
+from jobs.spark.surroundings import own_address
 from schemas.errors import HrnnError, MachineError
 
 OLDEST_PYTHON = (3, 11)
@@ -129,7 +129,7 @@ def check_memory() -> Check:
 
 def check_disk() -> Check:
     """Space where Spark and the jobs keep temporary files."""
-    scratch = os.environ.get("HRNN_SCRATCH") or tempfile.gettempdir()
+    scratch = scratch_place()
     try:
         free = shutil.disk_usage(scratch).free
     except OSError as error:
@@ -142,17 +142,12 @@ def check_disk() -> Check:
 
 def check_host() -> Check:
     """Whether this machine's own name means an address, as several nodes and a cluster's driver need."""
-    name = socket.gethostname()
-    found: list[str] = []
-
-    def look_up() -> None:
-        with suppress(OSError):
-            found.append(socket.gethostbyname(name))
-
-    asking = threading.Thread(target=look_up, daemon=True)  # a name server that does not answer must not keep the doctor
+    name, found = socket.gethostname(), list[str | None]()
+    # A name server that does not answer must not keep the doctor.
+    asking = threading.Thread(target=lambda: found.append(own_address()), daemon=True)
     asking.start()
     asking.join(ANSWER_SECONDS)
-    if found:
+    if found and found[0]:
         return Check(name="host", state="ok", found=f"{name} is {found[0]}")
     remedy = "Add it to /etc/hosts. Nights on this machine alone need none; clusters and several GPU nodes do."
     return Check(name="host", state="warn", found=f"this machine's own name, {name}, does not resolve", remedy=remedy)

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
-from jobs.scratch import space_error
+from jobs.scratch import end_run, run_begun, space_error
 from schemas.errors import HrnnError, StorageError
 
 USAGE, INTERRUPTED, TERMINATED = 2, 130, 143
@@ -33,12 +33,16 @@ def run_to_end(job: str | None, work: Callable[[], None]) -> NoReturn:
         job: The job's name, for the last line of a command that fails; None: there is none to speak of.
         work: Does it and tells its result; what it raises decides how the command ends. A SystemExit has told why already.
     """
-    began = time.monotonic()
+    began, shared = time.monotonic(), run_begun()
     status, kind, problem, facts = 0, "", "", dict[str, Any]()
     try:
         _open_closed_streams()
         with ending_on_sigterm():
-            work()
+            try:
+                work()
+            finally:
+                if not shared:
+                    end_run()
         _flush(sys.stdout)
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)

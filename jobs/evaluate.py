@@ -21,7 +21,8 @@ from hrnn.sequences import Sequences
 from hrnn.splits import drawn_users, evaluation_split, ranges, segment_split
 from jobs.cli import job_main
 from jobs.night.wording import metric_text
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.scratch import scratch_folder
+from jobs.storage.folders import StepFolder
 from jobs.training.publication import ITEM_BIAS, ITEM_VECTORS
 from jobs.training.segments import with_segments
 from jobs.training.staging import stage

@@ -12,8 +12,9 @@ import typer
 
 from jobs.cli import job_main
 from jobs.exporting.rows import csv_blocks, header
+from jobs.scratch import scratch_folder
 from jobs.storage import normalise
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.storage.folders import StepFolder
 from schemas.datasets import DatasetSchema, parse_schema_document
 from schemas.errors import ConfigError
 from schemas.manifest import FileEntry, Manifest, fingerprint

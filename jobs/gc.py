@@ -21,9 +21,10 @@ from jobs.cli import job_main
 from jobs.night.generations import read_summary, summary_uris
 from jobs.night.steps import STEP, all_old, at_work, files_of_steps, parse_age
 from jobs.recommendation.publication import RECORD_FOLDER
+from jobs.scratch import sweep
 from jobs.storage import StoredFile, is_s3, join, normalise, store_for
 from jobs.storage.folders import StepFolder
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, StorageError
 from schemas.manifest import MANIFEST_NAME, Manifest
 from schemas.nights import PUBLISHING
 
@@ -75,7 +76,7 @@ def gc(
     Raises:
         ConfigError: The age or the number of nights is out of range.
         IntegrityError: A manifest or the summary of a night is damaged; then nothing is removed.
-        StorageError: The store refuses.
+        StorageError: This is no workspace, or the store refuses.
     """
     began = time.monotonic()
     if older_than < LEAST_AGE:
@@ -90,6 +91,7 @@ def gc(
     workspace = normalise(workspace_uri).rstrip("/")
     before = (now or datetime.now(UTC)) - older_than
     files = store_for(workspace).list(workspace + "/")
+    _require_workspace(workspace, files)
     nights = _nights(files)
     outputs = {normalise(uri).rstrip("/") for uri in output_uris}
     outputs |= {step["folder"].rstrip("/") for night in nights for step in night if step["job"] in PUBLISHING}
@@ -102,6 +104,9 @@ def gc(
         else:
             _remove(garbage, before)
     removed = [file for garbage in found for file in garbage.files]
+    stale = sweep(dry_run=dry_run)  # on this machine; whether a run lives is known by its lock, not by its age
+    for folder in stale if dry_run else ():
+        print(f"temporary files of a killed run: {folder}", file=sys.stderr)
     counts = {kind: sum(garbage.kind == kind for garbage in found) for kind in get_args(Kind)}
     return {
         "job": "gc",
@@ -114,10 +119,26 @@ def gc(
         "leftovers": counts["leftover"],
         "unfinished_steps": counts["unfinished step"],
         "old_steps": counts["old step"],
+        "scratch": len(stale),
         "files": len(removed),
         "bytes": sum(file.size for file in removed),
         "seconds": round(time.monotonic() - began, 1),
     }
+
+
+def _require_workspace(workspace: str, files: Sequence[StoredFile]) -> None:
+    """A place without a single step or night is a slip of the pen, or nothing was ever written there.
+
+    Raises:
+        StorageError: It is such a place.
+    """
+    ours = re.compile(rf"{STEP.pattern}|nights/|deletions/")
+    if not any(ours.match(file.uri.removeprefix(workspace + "/")) for file in files):
+        raise StorageError(
+            "this is no workspace: no step and no night has written here",
+            where=workspace,
+            remedy="Name the workspace of a dataset group, as in its night's config.",
+        )
 
 
 def _nights(files: Iterable[StoredFile]) -> list[list[dict[str, Any]]]:

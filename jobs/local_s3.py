@@ -26,6 +26,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from jobs.children import same_modules
 from schemas.errors import IntegrityError, MachineError
 from schemas.sealed import seal, unseal
 
@@ -195,6 +196,7 @@ def _start(command: list[str], folder: Path, lock: int) -> subprocess.Popen[byte
         return subprocess.Popen(
             [sys.executable, "-m", "jobs.local_s3", *command],
             cwd=folder,
+            env=os.environ | same_modules(),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

@@ -1,12 +1,137 @@
-"""Temporary files."""
+"""Temporary files of this machine: one folder a run, its user's alone, that goes when the run does.
+
+    $HRNN_SCRATCH, or the system's temporary folder
+    └── hrnn-scratch-<user id>/     only its user may look inside
+        └── run-<random>/           of one run, with Spark's shuffles, Java's and torchrun's files
+            └── lock                held by the run while it lives
+
+A folder whose lock nobody holds is of a run that was killed; the next run and `hrnn gc` remove it. No clock has a part in it.
+Tasks on a cluster write below the folders that Spark gave their executor, which the cluster clears.
+"""
 
 from __future__ import annotations
 
+import atexit
 import errno
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 from schemas.errors import StorageError
 
+RUN_FOLDER = "HRNN_RUN_FOLDER"  # set for the processes that a run starts: they share its folder
+_LOCK = "lock"
 _FULL = {errno.ENOSPC: "no space is left on the disk", errno.EDQUOT: "the disk quota is used up"}
+_REMEDY = "Free some space, or set HRNN_SCRATCH to a folder of another disk, then run again."
+
+
+class _Run:
+    """The run of this process."""
+
+    def __init__(self) -> None:
+        self.process, self.folder, self.at_end = os.getpid(), _locked_folder(), ExitStack()
+
+    def end(self) -> None:
+        """End what was started in the folder, then remove it; a process forked from the run leaves both alone."""
+        if self.process == os.getpid():
+            try:
+                self.at_end.close()
+            finally:
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+
+_making = threading.Lock()
+_run: _Run | None = None
+
+
+def run_folder() -> Path:
+    """The folder of this run, made at the first call.
+
+    Raises:
+        StorageError: It can't be made: no such place, no right, no space.
+    """
+    global _run
+    for given in (os.environ.get(RUN_FOLDER), _of_executor()):
+        if given and os.path.isdir(given):
+            return Path(given)
+    with _making:
+        if _run is None:
+            sweep()
+            _run = _Run()
+            atexit.register(end_run)
+        return _run.folder
+
+
+def run_begun() -> bool:
+    """Whether this process has a run with temporary files."""
+    return _run is not None
+
+
+def at_end_of_run(end: Callable[[], object]) -> None:
+    """Have something ended before the run's folder goes; the last first."""
+    run_folder()
+    if _run is not None:
+        _run.at_end.callback(end)
+
+
+def end_run() -> None:
+    """End what the run has started, and remove its folder; harmless when there is none."""
+    global _run
+    run, _run = _run, None
+    if run is not None:
+        run.end()
+
+
+@contextmanager
+def scratch_folder(purpose: str) -> Iterator[str]:
+    """A private folder below the run's, which goes when it is closed.
+
+    Raises:
+        StorageError: The disk became full; the message names the file, or the folder.
+    """
+    with tempfile.TemporaryDirectory(prefix=f"{purpose}-", dir=run_folder()) as folder:
+        try:
+            yield folder
+        except Exception as error:
+            if not isinstance(error, StorageError) and (full := space_error(error, where=folder)) is not None:
+                raise full from None
+            raise
+
+
+@contextmanager
+def temporary_files_here() -> Iterator[None]:
+    """Have Python's own temporary files, those of libraries too, made in the run's folder."""
+    before, tempfile.tempdir = tempfile.tempdir, str(run_folder())
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+def sweep(*, dry_run: bool = False) -> list[Path]:
+    """Remove the folders of runs that are no more.
+
+    Args:
+        dry_run: Only say which would go.
+    """
+    swept = []
+    for folder in sorted(_root().glob("run-*")):
+        with suppress(OSError):  # another process sweeps it, or the file system knows no locks
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                swept.append(folder)
+                if not dry_run:
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
+    return swept
 
 
 def space_error(error: BaseException, where: str | None = None) -> StorageError | None:
@@ -22,8 +147,65 @@ def space_error(error: BaseException, where: str | None = None) -> StorageError 
             return None
         number = errno.ENOSPC
     named = error.filename if isinstance(error, OSError) and error.filename else where
-    return StorageError(
-        _FULL[number or errno.ENOSPC],
-        where=None if named is None else str(named),
-        remedy="Free some space or name another disk, then run again.",
+    return StorageError(_FULL[number or errno.ENOSPC], where=None if named is None else str(named), remedy=_REMEDY)
+
+
+def scratch_place() -> str:
+    """Where folders of runs lie: HRNN_SCRATCH, else the system's temporary folder."""
+    return os.environ.get("HRNN_SCRATCH") or tempfile.gettempdir()
+
+
+def _root() -> Path:
+    """The folder of this user's runs, which nobody else may open.
+
+    Raises:
+        StorageError: It can't be made, or is somebody else's.
+    """
+    place = Path(scratch_place()).absolute()
+    root = place / f"hrnn-scratch-{os.getuid()}"
+    try:
+        if not root.exists():
+            place.stat()
+            root.mkdir(mode=0o700, exist_ok=True)
+        status = root.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+            raise StorageError("this is another user's", where=str(root), remedy="Remove it, or set HRNN_SCRATCH.")
+        if status.st_mode & 0o077:
+            root.chmod(0o700)
+    except OSError as error:
+        raise _unusable(error, root) from None
+    return root
+
+
+def _locked_folder() -> Path:
+    """A new folder, and its lock, which this process holds until it ends."""
+    root = _root()
+    while True:
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="run-", dir=root))
+            with suppress(FileNotFoundError):  # swept before it was locked
+                lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+                with suppress(OSError):  # a file system without locks: nobody will sweep it
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                if os.path.samestat(os.fstat(lock), os.stat(folder / _LOCK)):
+                    return folder
+        except OSError as error:
+            raise _unusable(error, root) from None
+
+
+def _unusable(error: OSError, root: Path) -> StorageError:
+    """Why there can be no temporary files."""
+    named = "HRNN_SCRATCH" if os.environ.get("HRNN_SCRATCH") else "TMPDIR"
+    return space_error(error, where=str(root)) or StorageError(
+        f"temporary files can't be written here: {error.strerror}",
+        where=f"{named}={scratch_place()}",
+        remedy="Set HRNN_SCRATCH to a folder that can be written.",
     )
+
+
+def _of_executor() -> str | None:
+    """In a task of Spark: a folder that Spark gave its executor."""
+    if "PYTHON_WORKER_FACTORY_SECRET" not in os.environ and "PYTHON_WORKER_FACTORY_SOCK_DIR" not in os.environ:
+        return None
+    folders = os.environ.get("SPARK_LOCAL_DIRS", "").split(",")
+    return folders[os.getpid() % len(folders)]

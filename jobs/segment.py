@@ -16,12 +16,13 @@ from jobs.recommendation.batch import run_batch
 from jobs.recommendation.options import FilterOptions, read_filter
 from jobs.recommendation.parts import Part
 from jobs.recommendation.served import Solution
+from jobs.scratch import scratch_folder
 from jobs.segmentation.lines import MOST_LINES, LineReader
 from jobs.segmentation.pipeline import Work, answer, write_block
 from jobs.segmentation.users import user_filter
 from jobs.spark.session import spark_session
 from jobs.storage import StoredFile, join
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.storage.folders import StepFolder
 from schemas import columns
 from schemas.batch_jobs import MOST_SEGMENT_USERS
 from schemas.errors import ConfigError

@@ -20,7 +20,8 @@ from hrnn.sequences import Sequences
 from jobs.cli import job_main
 from jobs.explanation.page import ReportInputs
 from jobs.explanation.report import training_report
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.scratch import scratch_folder
+from jobs.storage.folders import StepFolder
 from jobs.training.checkpoints import WorkspaceCheckpoints
 from jobs.training.fit import FitOrder, FittedRecipe, fit, trained_peers, weights_in
 from jobs.training.launch import Launch

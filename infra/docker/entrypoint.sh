@@ -2,6 +2,13 @@
 # Kubernetes starts a Spark image as `driver …` or `executor`, and says the rest in variables; anything else is a command.
 set -eu
 
+# OpenShift and `docker --user` give ids that stand in no passwd; Java's login fails then. Their group is 0, which may write it.
+passwd=${PASSWD_FILE:-/etc/passwd}
+if ! grep -q "^[^:]*:[^:]*:$(id -u):" "$passwd" && [ -w "$passwd" ]; then
+    [ -w "${HOME:-/}" ] || export HOME=/home/hrnn
+    echo "user$(id -u):x:$(id -u):$(id -g)::$HOME:/bin/sh" >> "$passwd"
+fi
+
 case "${1:-}" in
 driver)
     shift

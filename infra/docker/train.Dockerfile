@@ -7,7 +7,7 @@ WORKDIR /src
 RUN python -m venv /opt/hrnn
 ENV PATH=/opt/hrnn/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 # What changes rarely comes first: the dependencies, pinned by the lock, installed with packages that are still empty.
-COPY pyproject.toml requirements.lock README.md LICENSE ./
+COPY pyproject.toml requirements.lock README.md LICENSE hrnn_start.py ./
 RUN mkdir schemas hrnn jobs infra \
     && pip install --constraint requirements.lock .
 COPY schemas schemas
@@ -24,8 +24,11 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends openjdk-17-jre-headless procps tini \
     && rm -rf /var/lib/apt/lists/* \
     && ln -s /usr/lib/jvm/java-17-openjdk-* /usr/lib/jvm/java-17 \
-    && useradd --uid 10001 --create-home hrnn
+    && useradd --uid 10001 --create-home hrnn \
+    && chgrp 0 /home/hrnn \
+    && chmod g=u /etc/passwd /home/hrnn
 COPY --from=build /opt/hrnn /opt/hrnn
+COPY --chmod=755 infra/docker/entrypoint.sh /opt/entrypoint.sh
 ENV PATH=/opt/hrnn/bin:$PATH \
     JAVA_HOME=/usr/lib/jvm/java-17 \
     NVIDIA_VISIBLE_DEVICES=all \
@@ -33,5 +36,5 @@ ENV PATH=/opt/hrnn/bin:$PATH \
     PYTHONUNBUFFERED=1
 USER 10001
 WORKDIR /home/hrnn
-ENTRYPOINT ["/usr/bin/tini", "-g", "--"]
+ENTRYPOINT ["/usr/bin/tini", "-g", "--", "/opt/entrypoint.sh"]
 CMD ["hrnn", "doctor"]

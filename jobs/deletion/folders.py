@@ -19,8 +19,9 @@ from jobs.deletion.lists import held_by_lines, write_lines_without
 from jobs.deletion.tables import Held, as_values, has_user_rows, held_by, write_without
 from jobs.deletion.users import Users, rows_in_csv
 from jobs.recommendation.publication import RECORD_FOLDER
+from jobs.scratch import scratch_folder
 from jobs.storage import StoredFile, join, store_for
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.storage.folders import StepFolder
 from schemas.columns import USER_ID, USER_ROW
 from schemas.manifest import MANIFEST_NAME, USERS_DELETED, FileEntry, Kind, Manifest, fingerprint
 

@@ -28,8 +28,9 @@ from hrnn.serving import EvaluationView, Fitted
 from jobs.explanation.page import NO_HISTORIES, NO_PATHS, Explained, ReportInputs, solution_page
 from jobs.explanation.people import Named, explained_user, explanations_document, rows_told_of
 from jobs.pages.solution import solution_html
+from jobs.scratch import scratch_folder
 from jobs.storage import join, store_for
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.storage.folders import StepFolder
 from jobs.training.fit import FittedRecipe
 from jobs.training.staging import Staged, stage
 from schemas.columns import ITEM_ID, USER_ID

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from hrnn.allowed import Allowed
 from hrnn.filters import Asked, ItemFilter, UserFilter
 from hrnn.past_events import PastEvents
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.scratch import scratch_folder
+from jobs.storage.folders import StepFolder
 from schemas import columns
 from schemas.dataset_rules import DatasetType
 from schemas.datasets import DatasetSchema, parse_schema_document

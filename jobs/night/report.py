@@ -18,7 +18,8 @@ from jobs.night.histories import Histories, read_histories, three_users
 from jobs.night.wording import counts_text, metric_table, seconds_text, segment_sentences, verdict
 from jobs.pages.night import NightPage, SolutionPart, StepPart
 from jobs.pages.plots import Plot, bar_plot, day_plot, line_plot
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.scratch import scratch_folder
+from jobs.storage.folders import StepFolder
 from schemas.datasets import DatasetSchema, parse_schema_document
 from schemas.manifest import Manifest
 from schemas.nights import PUBLISHING

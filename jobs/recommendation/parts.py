@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import uuid
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from jobs.scratch import scratch_folder
 from jobs.storage import StoredFile, join, store_for
 from schemas.errors import IntegrityError
 
@@ -55,7 +55,7 @@ def store_part(
         split, num_lines, errors, unknown_users: What the part says of itself.
     """
     uri = join(folder_uri, f"part-{split:06d}-{uuid.uuid4().hex[:12]}-{token}.out")
-    with tempfile.TemporaryDirectory(prefix="hrnn-part-") as folder:
+    with scratch_folder("part") as folder:
         path = Path(folder) / "part"
         with open(path, "wb") as file:
             file.writelines(lines)

@@ -39,8 +39,8 @@ from jobs.recommendation.options import Options
 from jobs.recommendation.parts import Part, store_part
 from jobs.recommendation.served import Served, Solution, all_users, bytes_of_users, served
 from jobs.recommendation.users import UserTable
+from jobs.spark.errors import spark_errors
 from jobs.spark.following import following
-from jobs.spark.session import spark_errors
 
 MOST_BYTES_IN_WORKER = 256 << 20  # of what must be known of users, as it is stored
 _LINES_AT_ONCE = 8192  # answered together by a shard

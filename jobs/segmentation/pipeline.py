@@ -23,8 +23,8 @@ from jobs.recommendation.served import Solution
 from jobs.segmentation.best import SCHEMA, BestOfSet, BestOfShard
 from jobs.segmentation.lines import Block, Segments
 from jobs.segmentation.users import Shard, load_model
+from jobs.spark.errors import spark_errors
 from jobs.spark.following import following
-from jobs.spark.session import spark_errors
 from schemas.batch import BadLine, LineKind, error_line, segment_line
 
 _PARCEL = pa.schema([("target", pa.int32()), ("body", pa.binary())])

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hrnn.hashing import hash64
+from jobs.scratch import scratch_folder
 from jobs.sessionization.plan import Slice
 from jobs.spark.parcels import pack, unpack
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.storage.folders import StepFolder
 from schemas.columns import INPUT_ORDER, USER_ID
 from schemas.manifest import FileEntry
 

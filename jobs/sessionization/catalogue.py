@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from hrnn.hashing import Hashes, hash64
 from hrnn.plausible import earliest_beside
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.scratch import scratch_folder
+from jobs.storage.folders import StepFolder
 from schemas.columns import (
     CREATION_TIMESTAMP,
     FIRST_TIME,

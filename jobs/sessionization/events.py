@@ -14,11 +14,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hrnn.hashing import hash64
+from jobs.scratch import scratch_folder
 from jobs.sessionization.catalogue import ItemLookup
 from jobs.sessionization.plan import Plan
 from jobs.sessionization.source import MISSING, codes_and_values, numbers, read_task
 from jobs.spark.parcels import deal, narrow_table, pack
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.storage.folders import StepFolder
 from schemas.columns import EVENT_TIME, EVENT_TYPE, EVENT_TYPE_CODE, INPUT_ORDER, ITEM_ID, ITEM_ROW, TIMESTAMP, USER_ID
 from schemas.manifest import FileEntry
 

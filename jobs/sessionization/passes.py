@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
+from jobs.scratch import scratch_folder
 from jobs.sessionization.attributes import AttributesPlan, attributes_entry, send_attributes, write_attributes
 from jobs.sessionization.catalogue import ItemLookup, make_catalogue
 from jobs.sessionization.events import Encoding, send_events
@@ -20,7 +21,7 @@ from jobs.sessionization.plan import Plan, cut_tasks
 from jobs.sessionization.shard import write_shard
 from jobs.sessionization.survey import Survey, survey
 from jobs.spark.exchange import exchange
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.storage.folders import StepFolder
 from schemas.columns import EVENT_TYPE, ITEM_ID, ITEM_ROW, NUM_USERS
 from schemas.errors import DataError
 from schemas.manifest import FileEntry, Manifest

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from hrnn.hashing import Hashes, mix64
 from hrnn.histories import Int64s, event_order, session_starts
+from jobs.scratch import scratch_folder
 from jobs.sessionization.events import HASH, USER, Encoding, load_lookup
 from jobs.sessionization.plan import Plan
 from jobs.spark.parcels import unpack, widen
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.storage.folders import StepFolder
 from schemas.columns import (
     EVENT_TIME,
     EVENT_TYPE,

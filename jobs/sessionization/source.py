@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from jobs.scratch import scratch_folder
 from jobs.sessionization.plan import Plan, Slice
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.storage.folders import StepFolder
 from schemas.columns import EVENT_TYPE, ITEM_ID, USER_ID
 
 MISSING = -1  # code of a value that is null

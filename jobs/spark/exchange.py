@@ -14,8 +14,8 @@ import pyarrow as pa
 from pyspark import TaskContext
 from pyspark.sql import SparkSession
 
+from jobs.spark.errors import spark_errors
 from jobs.spark.following import following
-from jobs.spark.session import spark_errors
 
 Parcel = tuple[int, bytes]  # who gets it, and what
 Send = Callable[[int], Iterable[Parcel]]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import signal
+import subprocess
+import threading
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import schemas.errors
+from jobs.scratch import at_end_of_run, run_folder, space_error
 from jobs.spark.java import java_home
+from jobs.spark.surroundings import NOBODY, java_surroundings, user_without_name
 from schemas.errors import HrnnError, MachineError
 
 if TYPE_CHECKING:
@@ -27,7 +29,9 @@ _SETTINGS = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.speculation": "false",
+    "spark.executorEnv.PYTHONSAFEPATH": "1",  # a task takes no module from the folder that it stands in
 }
+_END_SECONDS = 30.0  # in which Java ends by itself
 
 
 def spark_session(master: str | None = None) -> SparkSession:
@@ -38,37 +42,85 @@ def spark_session(master: str | None = None) -> SparkSession:
 
     Raises:
         MachineError: There is no Java for it, or the master can't be reached.
+        StorageError: There is no place for temporary files.
     """
-    # Workers must be this Python, also where the environment is not activated.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
-    if not _submitted():
-        os.environ["JAVA_HOME"] = str(java_home())
-
     from pyspark.sql import SparkSession
 
     builder = SparkSession.Builder().appName("hrnn")
-    for key, value in _SETTINGS.items():
-        builder = builder.config(key, value)
     if master is None and not _configured():
         master = "local[*]"
-    if master is not None:
-        builder = builder.master(master)
-    if master is not None and master.startswith("local"):
-        builder = (
-            builder.config("spark.driver.memory", os.environ.get("HRNN_DRIVER_MEMORY", "4g"))
-            .config("spark.driver.host", "127.0.0.1")
-            .config("spark.driver.bindAddress", "127.0.0.1")
-            .config("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={_QUIET.as_uri()}")
-            .config("spark.local.dir", os.environ.get("HRNN_SCRATCH") or tempfile.gettempdir())
-        )
+    local = master is not None and master.startswith("local")
+    settings = _SETTINGS | (_local_settings() if local else {}) | ({} if master is None else {"spark.master": master})
+    for key, value in settings.items():
+        builder = builder.config(key, value)
     try:
-        spark = builder.getOrCreate()
+        with _surroundings(local):
+            _start_java(settings)
+            spark = builder.getOrCreate()
+    except HrnnError:
+        raise
     except Exception as error:
         reason = str(error).strip().splitlines()[-1][:300] if str(error).strip() else type(error).__name__
-        raise MachineError(f"Spark did not start: {reason}", remedy="Check --master, and Java with `hrnn doctor`.") from None
+        raise space_error(error, str(run_folder())) or MachineError(
+            f"Spark did not start: {reason}", remedy="Check --master, and Java with `hrnn doctor`."
+        ) from None
     spark.sparkContext.setLogLevel("ERROR")
     return spark
+
+
+def _local_settings() -> dict[str, str]:
+    """Of Spark on this machine alone."""
+    return {
+        "spark.driver.memory": os.environ.get("HRNN_DRIVER_MEMORY", "4g"),
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_QUIET.as_uri()}",
+        "spark.local.dir": str(run_folder()),
+    }
+
+
+def _surroundings(local: bool) -> AbstractContextManager[None]:
+    """What Spark starts in, where it is this process that starts it."""
+    from pyspark import SparkContext
+
+    if _submitted() or SparkContext._active_spark_context is not None:
+        return nullcontext()
+    return java_surroundings(java_home(), local)
+
+
+def _start_java(settings: dict[str, str]) -> None:
+    """Start the Java that Spark lives in, unless it runs; it ends with the run."""
+    from pyspark import SparkConf, SparkContext
+
+    if _submitted() or SparkContext._gateway is not None:
+        return
+    SparkContext._ensure_initialized(conf=SparkConf(loadDefaults=False).setAll(list(settings.items())))
+    gateway: Any = SparkContext._gateway
+    at_end_of_run(partial(_end_java, gateway, signal.getsignal(signal.SIGINT)))
+    if user_without_name():
+        hadoop = gateway.jvm.org.apache.hadoop.security.UserGroupInformation
+        hadoop.setLoginUser(hadoop.createRemoteUser(NOBODY))  # it would ask Java, which asks passwd, and fails
+
+
+def _end_java(gateway: Any, interrupt: Any) -> None:
+    """End Spark and its Java, wait until it has cleared its files, and hear Ctrl-C as before."""
+    from pyspark import SparkContext
+
+    with suppress(Exception):  # a signal to all our processes may have ended Java already
+        if SparkContext._active_spark_context is not None:
+            SparkContext._active_spark_context.stop()
+    with suppress(Exception):
+        gateway.shutdown()
+    SparkContext._gateway = SparkContext._jvm = None
+    with suppress(OSError):
+        gateway.proc.stdin.close()
+    try:
+        gateway.proc.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        gateway.proc.kill()
+        gateway.proc.wait()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, interrupt)  # Spark's own handler fails once Spark has ended
 
 
 def _submitted() -> bool:
@@ -83,25 +135,3 @@ def _configured() -> bool:
     home = os.environ.get("SPARK_HOME", "")
     defaults = Path(os.environ.get("SPARK_CONF_DIR") or Path(home, "conf"), "spark-defaults.conf")
     return defaults.is_file() and re.search(r"(?m)^\s*spark\.master[\s=]", defaults.read_text()) is not None
-
-
-@contextmanager
-def spark_errors() -> Iterator[None]:
-    """Raise a worker's HrnnError again on the driver; turn what Spark itself says into one clear message."""
-    from py4j.protocol import Py4JJavaError
-    from pyspark.errors import PySparkException
-
-    try:
-        yield
-    except (PySparkException, Py4JJavaError) as error:
-        text = str(error)
-        match = re.search(r"schemas\.errors\.(\w+): (.+)", text)
-        if match and issubclass(kind := getattr(schemas.errors, match[1], Exception), HrnnError):
-            raised = kind.__new__(kind)
-            Exception.__init__(raised, match[2].strip())
-            raise raised from None
-        if "No space left on device" in text:
-            raise schemas.errors.StorageError(
-                "no space is left on the disk", where="Spark", remedy="Free some space or set HRNN_SCRATCH, then run again."
-            ) from None
-        raise

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import os
 import re
-import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -257,8 +256,3 @@ def sha256_of(path: Path) -> str:
     """Hex SHA-256 of a local file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def scratch_folder(purpose: str) -> tempfile.TemporaryDirectory[str]:
-    """A private local folder that goes when it is closed; below HRNN_SCRATCH, else the system's temporary folder."""
-    return tempfile.TemporaryDirectory(prefix=f"hrnn-{purpose}-", dir=os.environ.get("HRNN_SCRATCH") or None)

@@ -21,6 +21,7 @@ def main() -> int:
     logging.disable(logging.ERROR)  # and what it logs past that setting
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError, RendezvousTimeoutError
     from torch.distributed.run import main as torchrun
 
     answers, arguments = Path(sys.argv[1]), sys.argv[2:]
@@ -32,6 +33,10 @@ def main() -> int:
         if failure.exitcode == -signal.SIGKILL:
             how += ", most likely for want of memory"
         (answers / "failure.txt").write_text(f"rank {rank} ended with {how}")
+        return 1
+    except RendezvousError as error:
+        how = "in time" if isinstance(error, RendezvousTimeoutError) else f"({error})"
+        (answers / "failure.txt").write_text(f"the nodes did not meet {how}: {' '.join(arguments[:7])}")
         return 1
     except SignalException:
         return 128 + signal.SIGTERM

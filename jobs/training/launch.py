@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,9 +15,13 @@ from typing import Any
 
 import torch
 
+from jobs.children import same_modules, same_run
 from jobs.ending import TERMINATED
 from jobs.training.spec import WorkerSpec
 from schemas.errors import ConfigError, MachineError
+
+MEETING_SECONDS = 600  # in which all nodes must have come to the place where they meet
+_OF_OTHERS = re.compile(r"(?:PET|MASTER|TORCHELASTIC)_|(?:LOCAL_|GROUP_|ROLE_)?(?:RANK|WORLD_SIZE)$|ROLE_NAME$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,17 +68,16 @@ class Launch:
 
     def command(self, answers: Path, spec_path: Path) -> list[str]:
         """The command line that starts the ranks; `answers` is where a failure is named."""
-        where = (
-            ["--standalone"]
-            if self.nnodes == 1
-            else [
-                f"--nnodes={self.nnodes}",
-                f"--node-rank={self.node_rank}",
-                f"--rdzv-backend={self.rdzv_backend}",
-                f"--rdzv-endpoint={self.rdzv_endpoint}",
-                f"--rdzv-id={self.rdzv_id}",
-            ]
-        )
+        # One node needs no name: this machine's own may mean no address.
+        alone = ["--local-addr=127.0.0.1", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"]
+        together = [
+            f"--node-rank={self.node_rank}",
+            f"--rdzv-backend={self.rdzv_backend}",
+            f"--rdzv-endpoint={self.rdzv_endpoint}",
+            f"--rdzv-id={self.rdzv_id}",
+        ]
+        where = [f"--nnodes={self.nnodes}", f"--rdzv-conf=join_timeout={MEETING_SECONDS}"]
+        where += alone if self.nnodes == 1 else together
         ranks = f"--nproc-per-node={self.ranks_here}"
         worker = ["-m", "jobs.train_worker", "--spec", str(spec_path)]
         return [sys.executable, "-m", "jobs.training.elastic", str(answers), *where, ranks, *worker]
@@ -88,8 +92,9 @@ def run_ranks(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
         SystemExit: SIGTERM came; the checkpoint is written.
     """
     spec.save(spec_path)
-    environment = os.environ | {"OMP_NUM_THREADS": str(launch.threads)}
-    environment["PYTHONPATH"] = os.pathsep.join([path for path in sys.path if path])
+    # Another launcher's variables would say where nodes meet, and how many there are; the options say it.
+    environment = {name: value for name, value in os.environ.items() if not _OF_OTHERS.match(name)}
+    environment |= {"OMP_NUM_THREADS": str(launch.threads)} | same_modules() | same_run()
     process = subprocess.Popen(
         launch.command(Path(spec.answers), spec_path), env=environment, stdout=sys.stderr, start_new_session=True
     )

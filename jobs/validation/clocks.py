@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from hrnn.histories import Int64s
 from hrnn.plausible import LAST_SECOND, DayCounts
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.scratch import scratch_folder
+from jobs.storage.folders import StepFolder
 from jobs.validation.figures import History
 from jobs.validation.keys import Letter, seal
 from jobs.validation.plan import FILE_SHIFT, ImportPlan

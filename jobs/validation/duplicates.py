@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from hrnn.hashing import Hashes
 from hrnn.histories import Int64s
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.scratch import scratch_folder
+from jobs.storage.folders import StepFolder
 from jobs.validation.plan import FILE_SHIFT, ImportPlan
 from schemas.columns import INPUT_ORDER
 from schemas.manifest import FileEntry

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.scratch import scratch_folder
+from jobs.storage.folders import StepFolder
 from jobs.validation.fields import LATEST_SECONDS, is_time, longest_string
 from jobs.validation.measures import Measures
 from jobs.validation.page import SECTION, offline_page

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.scratch import scratch_folder
+from jobs.storage.folders import StepFolder
 from jobs.validation.fields import is_time
 from jobs.validation.tasks import run_tasks
 from schemas import columns

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from jobs.scratch import scratch_folder
 from jobs.spark.exchange import exchange
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.storage.folders import StepFolder
 from jobs.validation.clocks import gathered
 from jobs.validation.duplicates import send_dropped
 from jobs.validation.gathering import statistics_document

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hrnn.hashing import hash64
+from jobs.scratch import scratch_folder
 from jobs.spark.parcels import deal
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.storage.folders import StepFolder
 from jobs.validation.clocks import day_letters
 from jobs.validation.duplicates import without
 from jobs.validation.keys import HASH, KeyCollector, owners_of, seal

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from jobs.storage.folders import StepFolder, scratch_folder
+from jobs.scratch import scratch_folder
+from jobs.storage.folders import StepFolder
 from jobs.validation.inputs import InputFile, extra_columns
 from jobs.validation.parts import COUNTS, EXAMPLES, FileCounts
 from jobs.validation.rows import REJECTED

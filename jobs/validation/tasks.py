@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
+from jobs.spark.errors import spark_errors
 from jobs.spark.following import following
-from jobs.spark.session import spark_errors
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

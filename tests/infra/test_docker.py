@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,23 @@ def test_kubernetes_starts_a_driver(entrypoint: tuple[list[str], dict[str, str]]
     assert said[:3] == ["spark-submit", "--deploy-mode", "client"]
     assert "spark.driver.bindAddress=10.0.0.1" in said
     assert said[-2:] == ["--name", "night"]
+
+
+@pytest.mark.skipif(os.getuid() != 0 or shutil.which("setpriv") is None, reason="another user id takes root and setpriv")
+def test_a_user_id_without_a_name_gets_one(entrypoint: tuple[list[str], dict[str, str]], tmp_path: Path) -> None:
+    _, environment = entrypoint
+    passwd = tmp_path / "passwd"
+    passwd.write_text("hrnn:x:10001:10001::/home/hrnn:/bin/sh\n")
+    passwd.chmod(0o664)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.owner() == "root" and folder.is_relative_to(tempfile.gettempdir()):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    user = ["setpriv", "--reuid", "54321", "--regid", "0", "--clear-groups"]
+    script = (ROOT / "infra/docker/entrypoint.sh").read_text()
+    for _ in range(2):
+        said = _said([*user, "sh", "-c", script, "sh", "echo", "on"], environment | {"PASSWD_FILE": str(passwd), "HOME": "/"})
+        assert said == ["on"]
+    assert passwd.read_text().splitlines()[1:] == ["user54321:x:54321:0::/home/hrnn:/bin/sh"]
 
 
 def test_anything_else_is_a_command(entrypoint: tuple[list[str], dict[str, str]]) -> None:

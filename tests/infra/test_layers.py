@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,6 +27,25 @@ def test_imports_point_downwards() -> None:
 def test_help_needs_neither_torch_nor_spark() -> None:
     code = "import sys, jobs.cli; sys.exit(sorted({'torch', 'pyspark', 'pandas'} & set(sys.modules)) != [])"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["jobs", "schemas"])
+def test_a_package_that_is_called_as_ours_is_named_and_not_run(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text("raise SystemExit('executed')")
+    answer = subprocess.run(
+        [sys.executable, "-P", "-c", "import hrnn_start; hrnn_start.main()", "recipes"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": "."},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 1
+    error = f"{tmp_path}/{name}/__init__.py: this package stands before the platform's own {name}."
+    assert answer.stderr.startswith(f"hrnn: {error}")
+    assert answer.stderr.count("\n") == 1
+    assert json.loads(answer.stdout)["error"].startswith(error)
 
 
 def test_every_job_of_the_table_has_a_module_with_run() -> None:

@@ -20,7 +20,7 @@ from jobs.storage import is_s3, join, store_for
 from jobs.storage.folders import StepFolder
 from jobs.storage.records import write_record
 from jobs.storage.s3 import client
-from schemas.errors import ConfigError, IntegrityError
+from schemas.errors import ConfigError, IntegrityError, StorageError
 from schemas.manifest import InputRef
 
 LATER = timedelta(days=8)
@@ -133,6 +133,22 @@ def test_only_old_leftovers_go(place: str, littered: tuple[set[str], set[str]], 
     assert uploads(place) == foreign
     assert collect(now=later) == nothing
     StepFolder(join(workspace, STEP)).read(StepFolder(join(workspace, STEP)).require("dataset").files[0])
+
+
+def test_a_place_that_is_no_workspace_is_an_error(place: str, tmp_path: Path) -> None:
+    store_for(place).write(join(place, "raw/train/part-0123456789ab.csv"), b"somebody's")
+    for uri in (place, join(place, "typo"), str(tmp_path / "typo")):
+        with pytest.raises(StorageError, match=rf"^{uri}: this is no workspace"):
+            gc(workspace_uri=uri)
+
+
+def test_temporary_files_of_killed_runs_on_this_machine_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HRNN_SCRATCH", str(tmp_path))
+    left = tmp_path / f"hrnn-scratch-{os.getuid()}" / "run-left"
+    left.mkdir(parents=True)
+    publish(str(tmp_path / "ws" / STEP))
+    assert (gc(workspace_uri=str(tmp_path / "ws"), dry_run=True)["scratch"], left.exists()) == (1, True)
+    assert (gc(workspace_uri=str(tmp_path / "ws"))["scratch"], left.exists()) == (1, False)
 
 
 def test_bytes_are_counted(tmp_path: Path) -> None:

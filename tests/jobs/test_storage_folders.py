@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from jobs.scratch import scratch_folder
 from jobs.storage import join, store_for
-from jobs.storage.folders import StepFolder, StepInput, scratch_folder, sha256_of
+from jobs.storage.folders import StepFolder, StepInput, sha256_of
 from schemas.errors import CommitLost, IntegrityError, StorageError
 from schemas.manifest import InputRef, Manifest
 

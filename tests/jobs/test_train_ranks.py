@@ -36,7 +36,8 @@ def parameters_of(uri: str, scratch: Path) -> dict[str, torch.Tensor]:
 def test_one_node_meets_itself_and_several_meet_at_an_endpoint() -> None:
     alone = Launch(nproc_per_node=2).command(Path("answers"), Path("spec.json"))
     assert alone[1:] == [
-        *("-m", "jobs.training.elastic", "answers", "--standalone", "--nproc-per-node=2"),
+        *("-m", "jobs.training.elastic", "answers", "--nnodes=1", "--rdzv-conf=join_timeout=600"),
+        *("--local-addr=127.0.0.1", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--nproc-per-node=2"),
         *("-m", "jobs.train_worker", "--spec", "spec.json"),
     ]
     several = Launch(nproc_per_node=8, nnodes=4, node_rank=3, rdzv_endpoint="head:29500", rdzv_id="night").command(
