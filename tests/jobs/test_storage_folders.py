@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from jobs.scratch import scratch_folder
 from jobs.storage import join, store_for
 from jobs.storage.folders import StepFolder, StepInput, sha256_of
 from schemas.errors import CommitLost, IntegrityError, StorageError
@@ -183,14 +182,6 @@ def test_tidying_that_fails_does_not_fail_what_is_published(
     _finish(folder, b"rows", "f1")
     assert StepFolder(place).require("dataset").fingerprint == "f1"
     assert "leftovers of earlier runs could not be removed" in caplog.text
-
-
-def test_scratch_goes_when_it_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HRNN_SCRATCH", str(tmp_path))
-    with scratch_folder("train") as folder:
-        assert Path(folder).parent == tmp_path
-        assert Path(folder).stat().st_mode & 0o077 == 0
-    assert list(tmp_path.iterdir()) == []
 
 
 def _read(place: str) -> tuple[StepFolder, StepInput]:
