@@ -12,7 +12,7 @@ from jobs.cli import job_main
 from jobs.spark.session import spark_session
 from jobs.storage import StoredFile, list_input, normalise, read_given, read_text
 from jobs.storage.folders import StepFolder
-from jobs.validation.imports import base_of, check_future, check_mode, references_of
+from jobs.validation.imports import base_of, check_future, check_long_categories, check_mode, references_of
 from jobs.validation.inputs import open_inputs
 from jobs.validation.running import Import, Policy
 from schemas.datasets import parse_schema, require_complete
@@ -39,6 +39,7 @@ def validate(
     strict: bool = False,
     suite: bool = True,
     future: str = "reject",
+    long_categories: str = "fail",
 ) -> dict[str, Any]:
     """Check a dataset import and write what is right as typed Parquet.
 
@@ -59,6 +60,7 @@ def validate(
         strict: What Personalize would refuse is an error, not a finding.
         suite: Check what was written with Great Expectations.
         future: "reject" events whose times cannot be true (jobs/validation/clocks.py), or "keep" them.
+        long_categories: "fail" at a categorical value above 1,000 characters, as Personalize does, or "reject" its row.
 
     Returns:
         `rows_read`, `rows_accepted`, `rows_rejected`, `rows_duplicate`, `rows` of the dataset, `verdict`, `report` (the URI of
@@ -74,7 +76,7 @@ def validate(
         raise ConfigError("this is no fraction", where="--max-rejected-fraction", value=max_rejected_fraction, allowed="0 to 1")
     if gap_seconds < 1:
         raise ConfigError("this gap is too short", where="--gap-seconds", value=gap_seconds, allowed="1 or more seconds")
-    mode, of_times = check_mode(import_mode), check_future(future)
+    mode, of_times, of_categories = check_mode(import_mode), check_future(future), check_long_categories(long_categories)
     text, name = read_given(schema_uri)
     schema = parse_schema(text, name, quotas, strict)
     require_complete(schema, name)
@@ -93,6 +95,7 @@ def validate(
         "strict": strict,
         "suite": suite,
         "future": of_times,
+        "long_categories": of_categories,
     }
     folder = StepFolder(output_uri)
     identity = fingerprint("validate", config, [*references.versions, *(f"{file.size} {file.version}" for file in stored)])
@@ -101,7 +104,13 @@ def validate(
     if manifest is None or not skipped:
         base = base_of(manifest, mode, schema, folder.uri)
         policy = Policy(
-            max_rejected_fraction=max_rejected_fraction, quotas=quotas, strict=strict, suite=suite, own=own, future=of_times
+            max_rejected_fraction=max_rejected_fraction,
+            quotas=quotas,
+            strict=strict,
+            suite=suite,
+            own=own,
+            future=of_times,
+            long_categories=of_categories,
         )
         manifest = Import(
             folder=folder,
@@ -196,6 +205,9 @@ def run(
             help="Events whose time cannot be true (after the import, far after all others, 0 or 1 for a null): reject or keep."
         ),
     ] = "reject",
+    long_categories: Annotated[
+        str, typer.Option(help="A categorical value above 1,000 characters: fail, as Personalize does, or reject its row.")
+    ] = "fail",
     master: Annotated[str | None, typer.Option(help="Spark master URL; default: as configured, else this machine.")] = None,
 ) -> dict[str, Any]:
     """Check CSV files against their schema; write typed Parquet, rejected rows and a report.
@@ -220,6 +232,7 @@ def run(
         quotas=PUBLISHED.with_changes(quota or []),
         strict=strict,
         future=future,
+        long_categories=long_categories,
     )
 
 

@@ -36,6 +36,7 @@ from schemas.uris import Uri, canonical, lies_in
 
 DatasetName = Literal["interactions", "items", "users"]
 Future = Literal["reject", "keep"]
+LongCategories = Literal["fail", "reject"]
 
 
 class DatasetGroup(Section):
@@ -99,6 +100,10 @@ class Validation(Section):
             'events whose time cannot be true (after the import, far after all others, 0 or 1 for a null): "reject" them, '
             'or "keep" them'
         ),
+    )
+    long_categories: LongCategories = Field(
+        default="fail",
+        description=('a categorical value above 1,000 characters: "fail" the import, as Personalize does, or "reject" its row'),
     )
 
 

@@ -166,6 +166,7 @@ def _validate(
         "strict": config.validation.strict,
         "quotas": config.validation.quotas.model_dump(),
         "future": config.validation.future,
+        "long_categories": config.validation.long_categories,
     }
     arguments = {**settings, "quotas": config.validation.quotas}
     if dataset.expectations is not None:

@@ -2,7 +2,7 @@
 
 quotes        where records end, with quoted line ends and `\\"` escapes, at numpy speed
 reading       bytes of a plain or gzipped file as blocks of whole records with line numbers
-inputs        the files, their headers, their splits
+inputs        the files, their headers, their splits; header_remedies: what to do about a wrong header
 fields        what a field of the schema asks of its values
 cells         one column's cells: text to type, with every wrong cell found
 strings       the rules for ids, lists and texts, once for each distinct value
@@ -15,14 +15,15 @@ plan          what every task of an import must know
 parts         the work of one Spark task: check splits, write accepted and rejected rows, tell the receivers
 keys          what it tells them: hashes in place of values
 receiving     what receivers do: find duplicates, count what users and items did
+clocks        which events have times that cannot be true
 duplicates    which rows are there twice; figures: what users and items did
 gathering     all answers as one document; outcome: the import up to its publication
 imports       FULL and INCREMENTAL, and other datasets to compare with
 running       one import from its files to its manifest
 
-insight       what a finding is; insights: all of them (console_, platform_, quota_insights, drift)
+insight       what a finding is; insights: all of them (console_, platform_, suspect_, quota_insights, drift)
 measures      the written files, measured; expectations: the schema's suite on them; suites: how suites are run
 own_expectations  suites that users bring; own_sql: what their SQL may say
 page          Data Docs as one page that needs no network
-report        report.json and rejected.csv
+report        report.json and rejected.csv; problems: why an import fails then
 """

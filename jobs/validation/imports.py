@@ -10,7 +10,7 @@ from jobs.storage.folders import StepFolder
 from jobs.validation.inputs import InputFile
 from jobs.validation.plan import ImportMode, OldPart, ReferencePart
 from schemas.columns import ITEM_ID, USER_ID
-from schemas.config import Future
+from schemas.config import Future, LongCategories
 from schemas.dataset_rules import DATASET_RULES
 from schemas.datasets import DatasetSchema, parse_schema_document
 from schemas.errors import ConfigError, DataError, SchemaError
@@ -56,11 +56,19 @@ def check_mode(mode: str) -> ImportMode:
 
 
 def check_future(future: str) -> Future:
-    """What is done with events whose times cannot be true; ConfigError where it is neither."""
-    for known in get_args(Future):
-        if future.lower() == known:
-            return known  # type: ignore[no-any-return]
-    raise ConfigError("this is no way with such events", where="--future", value=future, allowed="reject, keep")
+    """What is done with events whose times cannot be true; ConfigError where it is not known."""
+    return _known(Future, future, "--future")  # type: ignore[return-value]
+
+
+def check_long_categories(policy: str) -> LongCategories:
+    """What is done about categories that are too long; ConfigError where it is not known."""
+    return _known(LongCategories, policy, "--long-categories")  # type: ignore[return-value]
+
+
+def _known(choices: Any, value: str, where: str) -> str:
+    if value.lower() not in get_args(choices):
+        raise ConfigError("this is not known", where=where, value=value, allowed=", ".join(get_args(choices)))
+    return value.lower()
 
 
 def base_of(manifest: Manifest | None, mode: ImportMode, schema: DatasetSchema, uri: str) -> Base:

@@ -21,11 +21,12 @@ from jobs.validation.outcome import Outcome, run_import
 from jobs.validation.own_expectations import OwnSuite, check_own_expectations, parse_own_expectations
 from jobs.validation.parts import COUNTS
 from jobs.validation.plan import ImportMode, ImportPlan, gather
+from jobs.validation.problems import broken, refused, too_few, too_long
 from jobs.validation.report import build_report, common_reasons, put_rejected, to_json
 from jobs.validation.splits import Stretch, plan_splits, scan
 from jobs.validation.suites import preload
 from jobs.validation.tasks import run_tasks
-from schemas.config import Future
+from schemas.config import Future, LongCategories
 from schemas.datasets import DatasetSchema
 from schemas.errors import DataError, UserError
 from schemas.manifest import FileEntry, InputRef, Manifest, fingerprint
@@ -52,6 +53,7 @@ class Policy:
         suite: What was written is checked with Great Expectations.
         own: Text of the user's own expectations, and where it lies.
         future: What is done with events whose times cannot be true.
+        long_categories: What is done about categories that are too long.
     """
 
     max_rejected_fraction: float
@@ -60,6 +62,7 @@ class Policy:
     suite: bool
     own: tuple[str, str] | None
     future: Future = "reject"
+    long_categories: LongCategories = "fail"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +124,13 @@ class Import:
             self._drop(outcome)
             raise DataError("there is a header but no rows", where=self.data_uri, remedy=_NO_ROWS)
         pages: dict[str, bytes] = {}
-        problems = [self._too_few(report), *self._unmet(spark, outcome, own, report, pages), self._refused(found)]
+        page = self._failed("report.html")
+        problems = [
+            too_few(report, page),
+            too_long(common_reasons(outcome.answers), self.data_uri, page) if self.policy.long_categories == "fail" else None,
+            *self._unmet(spark, outcome, own, report, pages),
+            refused(found, self.data_uri, page) if self.policy.strict else None,
+        ]
         problem = next((problem for problem in problems if problem is not None), None)
         report["problem"] = None if problem is None else str(problem)
         entries = self._tell(outcome, report, pages, "" if problem is None else FAILED)
@@ -149,13 +158,13 @@ class Import:
             told |= {"checked": checked.num_checked, "failed": list(checked.failed)}
             pages["data_docs/index.html"] = checked.page
             if checked.failed:
-                yield self._broken(checked.failed, "data_docs/index.html")
+                yield broken(checked.failed, self.data_uri, self._failed("data_docs/index.html"))
         if own:
             verdict_of_own = check_own_expectations(accepted_rows(spark, self.folder, data, self.schema), own)
             told["own"] = verdict_of_own.summary
             pages["data_docs/own.html"] = verdict_of_own.page
             if verdict_of_own.failed:
-                yield self._broken(verdict_of_own.failed, "data_docs/own.html")
+                yield broken(verdict_of_own.failed, self.data_uri, self._failed("data_docs/own.html"))
         report["expectations"] = told
 
     def _judged(self, outcome: Outcome) -> tuple[dict[str, Any], list[Insight]]:
@@ -187,36 +196,6 @@ class Import:
             "data_docs": "data_docs/index.html",
         }
         return report, found
-
-    def _too_few(self, report: dict[str, Any]) -> UserError | None:
-        """What is wrong with an import of which too little is right."""
-        if report["accepted"]:
-            return None
-        return DataError(
-            f"{report['rows_rejected']:,} of {report['rows_read']:,} rows were rejected: "
-            f"{'; '.join(map(_told, report['reasons'][:3]))}",
-            where=self.data_uri,
-            allowed=f"a fraction of {report['max_rejected_fraction']:g}, and at least one right row",
-            remedy=f"See {self._failed('report.html')}; mend the rows, or raise --max-rejected-fraction.",
-        )
-
-    def _broken(self, failed: Sequence[str], page: str) -> UserError:
-        return DataError(
-            f"the accepted rows break an expectation: {'; '.join(failed)}",
-            where=self.data_uri,
-            remedy=f"See {self._failed(page)}.",
-        )
-
-    def _refused(self, found: list[Insight]) -> UserError | None:
-        """What Personalize would refuse, where that is asked for."""
-        titles = [insight.title for insight in found if insight.status == "fail"]
-        if not titles or not self.policy.strict:
-            return None
-        return DataError(
-            f"Personalize would refuse this: {' '.join(titles)}",
-            where=self.data_uri,
-            remedy=f"See {self._failed('report.html')}; mend the data, change a --quota, or leave --strict out.",
-        )
 
     def _failed(self, path: str) -> str:
         return self.folder.uri_of(FAILED + path)
@@ -285,12 +264,3 @@ def _scan_all(start_spark: Callable[[], SparkSession], stretches: Sequence[Stret
         return run_tasks(start_spark(), scan, stretches, "find lines")
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(scan, stretches))
-
-
-def _told(reason: dict[str, Any]) -> str:
-    """`TIMESTAMP: not a whole number (12 rows, as in events.csv line 3: 'yesterday')`."""
-    column = f"{reason['column']}: " if reason["column"] else ""
-    example = "".join(
-        f", as in {found['file']} line {found['line']}: {found['value'][:40]!r}" for found in reason["examples"][:1]
-    )
-    return f"{column}{reason['reason']} ({reason['rows']:,} rows{example})"

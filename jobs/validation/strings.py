@@ -26,6 +26,7 @@ LONGEST_DENSE_TEXT = 7_000  # characters of a text that is mostly Chinese or Jap
 HAS_NUL = "holds a NUL character"
 BLANK_ID = "white space only, which is no id"
 KEYWORD = "a keyword of Personalize, not a value: is this a second header row?"
+FAILS_THE_IMPORT = ": Personalize fails the whole import on it"  # end of the reason that a category is too long
 ONLY_FILLING = "nothing but white space, tags or bars, but the schema does not allow null"
 
 # What Python's str.isspace takes, without and with the plain space.
@@ -120,7 +121,7 @@ def _too_long(longest: int, described: SchemaField) -> str:
     problem = f"longer than {longest} characters"
     if described.name == columns.IMPRESSION:
         return f"{problem}, bars included"
-    return f"{problem}: Personalize fails the whole import on it" if described.categorical else problem
+    return f"{problem}{FAILS_THE_IMPORT}" if described.categorical else problem
 
 
 def _check_ids(found: Distinct, data: NDArray[np.uint8], offsets: NDArray[np.int32]) -> None:

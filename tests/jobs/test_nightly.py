@@ -59,7 +59,7 @@ def test_the_same_night_again_does_nothing(jobs: Jobs, tmp_path: Path) -> None:
 def test_events_of_wrong_clocks_are_rejected_unless_the_night_keeps_them(jobs: Jobs, tmp_path: Path) -> None:
     config = write_shop(tmp_path)
     [step] = plan_night(load_config(config)[0]).of("validate")
-    assert step.arguments["future"] == "reject"
+    assert (step.arguments["future"], step.arguments["long_categories"]) == ("reject", "fail")
     night(config)
     Path(config).write_text(Path(config).read_text() + '\n[validation]\nfuture = "keep"\n')
     [step] = plan_night(load_config(config)[0]).of("validate")

@@ -219,7 +219,7 @@ def test_an_expectation_that_fails_is_named_and_nothing_is_published(
     with pytest.raises(DataError, match=r"break an expectation: .*missing ITEM_ID") as raised:
         validate(**arguments)
     assert f"See {tmp_path}/out/failed/data_docs/index.html." in str(raised.value)
-    assert (tmp_path / "out" / "data_docs" / "index.html").is_file()
+    assert (tmp_path / "out" / "failed" / "data_docs" / "index.html").is_file()
     assert not (tmp_path / "out" / "manifest.json").exists()
     assert not list((tmp_path / "out" / "data").iterdir())
 
@@ -264,13 +264,8 @@ def test_what_a_worker_finds_is_one_message_here_too(spark: SparkSession, tmp_pa
         (DATA, SCHEMA, {"data_uri": "ftp://host/1.csv"}, StorageError, "this kind of place is not known"),
         (DATA, SCHEMA, {"output_uri": "{folder}/in/out"}, ConfigError, "data and output lie within each other"),
         (DATA, SCHEMA, {"output_uri": "{folder}"}, ConfigError, "data and output lie within each other"),
-        (
-            DATA,
-            SCHEMA,
-            {"future": "maybe"},
-            ConfigError,
-            "--future: this is no way with such events (got 'maybe'). Allowed: reject",
-        ),
+        (DATA, SCHEMA, {"future": "maybe"}, ConfigError, "--future: this is not known (got 'maybe'). Allowed: reject, keep"),
+        (DATA, SCHEMA, {"long_categories": "cut"}, ConfigError, "--long-categories: this is not known (got 'cut')"),
         (DATA, SCHEMA, {"max_rejected_fraction": 1.5}, ConfigError, "--max-rejected-fraction: this is no fraction (got 1.5)"),
     ],
 )
@@ -444,3 +439,22 @@ def test_one_event_of_a_wrong_clock_is_rejected_and_told_or_kept(spark: SparkSes
         DataError, match=r"TIMESTAMP: after the time of the import, .* a wrong clock, see --future \(40 rows, as in 1.csv line"
     ):
         validate(**arguments)
+
+
+def test_a_category_above_1000_characters_fails_the_import_or_its_row(spark: SparkSession, tmp_path: Path) -> None:
+    schema = json.loads(json.dumps(SCHEMA))
+    schema["fields"].append({"name": "GENRES", "type": ["null", "string"], "categorical": True})
+    header, row = HEADER[:-1] + ",GENRES\n", "u1,i1,{},,,{}\n"
+    right = "".join(row.format(n, "drama") for n in range(10, 600)) + row.format(600, "y" * 1000)
+    files: dict[str, str | bytes] = {"1.csv": header + right, "2.csv": header + row.format(5, "x" * 1001)}
+    arguments = write(tmp_path, files, schema) | {"suite": False, "max_rejected_fraction": 0.01}
+    with pytest.raises(DataError) as raised:
+        validate(**arguments)
+    place = f"{tmp_path / 'in'}: 2.csv line 2, column GENRES: "
+    assert str(raised.value).startswith(
+        f"{place}longer than 1000 characters: Personalize fails the whole import on it (got 'xxx"
+    )
+    assert "--long-categories reject" in str(raised.value)
+    assert json.loads((tmp_path / "out" / "failed" / "report.json").read_text())["problem"] == str(raised.value)
+    summary = validate(**arguments, long_categories="reject")
+    assert (summary["rows"], summary["rows_rejected"]) == (591, 1)

@@ -126,6 +126,7 @@ def test_the_job_finds_the_same_in_hundreds_of_files_at_once(
         output_uri=str(tmp_path / "out"),
         max_rejected_fraction=1.0,
         future="keep",
+        long_categories="reject",
     )
     folder = StepFolder(str(tmp_path / "out"))
     manifest = folder.require("dataset")
