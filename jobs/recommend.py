@@ -16,7 +16,7 @@ from jobs.recommendation.parts import Part
 from jobs.recommendation.pipeline import Work, answer
 from jobs.recommendation.served import Solution
 from jobs.spark.session import spark_session
-from jobs.storage import StoredFile, join
+from jobs.storage import StoredFile
 from jobs.storage.folders import StepFolder
 from schemas.batch_jobs import LISTS, check_mode
 
@@ -71,9 +71,9 @@ def recommend(
         manifest, num_results, filter_expression, extended_filters, filter_events, item_exploration_config, explain
     )
 
-    def answered(files: list[StoredFile], record: StepFolder) -> list[list[Part]]:
+    def answered(files: list[StoredFile], parts_uri: str, token: str) -> list[list[Part]]:
         sources = Sources.of(manifest) if options.explain and manifest.facts["dimension"] else None
-        return _answered(files, Solution.of(folder, manifest), options, sources, record, master)
+        return _answered(files, Solution.of(folder, manifest), options, sources, parts_uri, token, master)
 
     return run_batch("recommend", folder, manifest, options.config(), input_uri, output_uri, answered, before_publication)
 
@@ -83,7 +83,8 @@ def _answered(
     solution: Solution,
     options: Options,
     sources: Sources | None,
-    record: StepFolder,
+    parts_uri: str,
+    token: str,
     master: str | None,
 ) -> list[list[Part]]:
     """The parts of every file, in order; Spark is not started for files that are all empty."""
@@ -96,8 +97,8 @@ def _answered(
             options=options,
             sources=sources,
             splits=splits,
-            parts_uri=join(record.uri, "parts"),
-            token=record.token,
+            parts_uri=parts_uri,
+            token=token,
         )
         for part in answer(spark, work):
             answered[splits[part.split].file_number].append(part)

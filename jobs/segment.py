@@ -21,7 +21,7 @@ from jobs.segmentation.lines import MOST_LINES, LineReader
 from jobs.segmentation.pipeline import Work, answer, write_block
 from jobs.segmentation.users import user_filter
 from jobs.spark.session import spark_session
-from jobs.storage import StoredFile, join
+from jobs.storage import StoredFile
 from jobs.storage.folders import StepFolder
 from schemas import columns
 from schemas.batch_jobs import MOST_SEGMENT_USERS
@@ -79,8 +79,8 @@ def segment(
     wanted = None if filter_expression is None else read_filter(filter_expression, extended_filters, filter_events, manifest)
     config = {"num_results": num_results, "filter": None if wanted is None else asdict(wanted)}
 
-    def answered(files: list[StoredFile], record: StepFolder) -> list[list[Part]]:
-        return _answered(files, Solution.of(folder, manifest), num_results, wanted, most_lines, record, master)
+    def answered(files: list[StoredFile], parts_uri: str, token: str) -> list[list[Part]]:
+        return _answered(files, Solution.of(folder, manifest), num_results, wanted, most_lines, parts_uri, token, master)
 
     return run_batch("segment", folder, manifest, config, input_uri, output_uri, answered, before_publication)
 
@@ -107,7 +107,8 @@ def _answered(
     num_results: int,
     wanted: FilterOptions | None,
     most_lines: int | None,
-    record: StepFolder,
+    parts_uri: str,
+    token: str,
     master: str | None,
 ) -> list[list[Part]]:
     """The parts of every file, in order; Spark is not started where no line can be answered."""
@@ -130,8 +131,8 @@ def _answered(
         num_ranked=int(np.count_nonzero(catalogue[columns.NUM_EVENTS].to_numpy())),
         num_results=num_results,
         filter=wanted,
-        parts_uri=join(record.uri, "parts"),
-        token=record.token,
+        parts_uri=parts_uri,
+        token=token,
     )
     if len(segments.sets):
         written = answer(spark_session(master), work)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from jobs.recommendation.inputs import check_places, input_files
 from jobs.recommendation.parts import Part
-from jobs.recommendation.publication import RECORD_FOLDER, assemble, drop_leftovers, finish, still_there
-from jobs.storage import StoredFile, join, normalise
-from jobs.storage.folders import StepFolder
+from jobs.recommendation.publication import Answered, Publication
+from jobs.storage import StoredFile, normalise
+from jobs.storage.folders import StepFolder, see_unchanged
 from schemas.manifest import InputRef, Kind, Manifest, fingerprint
+from schemas.version import VERSION
 
 BatchJob = Literal["recommend", "segment"]
 _KINDS: dict[BatchJob, Kind] = {"recommend": "batch_inference", "segment": "batch_segment"}
@@ -26,7 +26,7 @@ def run_batch(
     config: dict[str, Any],
     input_uri: str,
     output_uri: str,
-    answered: Callable[[list[StoredFile], StepFolder], list[list[Part]]],
+    answered: Callable[[list[StoredFile], str, str], list[list[Part]]],
     before_publication: Callable[[], None] | None,
 ) -> dict[str, Any]:
     """Answer the files of an input, and publish `<output>/<input file name>.out` for each, and `_CHECK` when all are there.
@@ -36,7 +36,7 @@ def run_batch(
         solution, manifest: The solution version that answers.
         config: What decides about the answers, beside the solution version and the lines.
         input_uri, output_uri: As the job was given them.
-        answered: (input files, folder of the record) -> the stored parts of each file's answers, in order.
+        answered: (input files, folder for parts, the run's token) -> the stored parts of each file's answers, in order.
         before_publication: Called when all answers are ready and none is visible; what it raises keeps them so.
 
     Returns:
@@ -45,32 +45,42 @@ def run_batch(
     Raises:
         ConfigError: The output lies where the input is.
         StorageError: Something is missing, or changed while it was read.
+        CommitLost: Another run has published there since this one began.
         DataError: Two input files have the same name.
     """
-    began, now = time.monotonic(), datetime.now(UTC)
+    began = time.monotonic()
     files = input_files(input_uri)
     output = normalise(output_uri).rstrip("/")
     check_places(files, input_uri, output)
-    record = StepFolder(join(output, RECORD_FOLDER))
     versions = [f"{file.name}:{file.size}:{file.version}" for file in files]
     identity = fingerprint(job, config, [manifest.fingerprint, *versions])
-    done = record.manifest()
-    skipped = done is not None and done.fingerprint == identity and still_there(output, done)
-    if done is None or not skipped:
-        parts = answered(files, record)
-        if before_publication is not None:
-            before_publication()
-        drop_leftovers(output, files, now)
-        outputs = [assemble(output, file, of_file) for file, of_file in zip(files, parts, strict=True)]
-        finish(output)
-        done = record.publish(
-            _KINDS[job],
-            identity,
-            config,
-            [solution.reference(manifest), *(InputRef(uri=file.uri, version=file.version) for file in files)],
-            [],
+    reference = solution.reference(manifest)
+    publication = Publication(output, _KINDS[job], identity)
+
+    def ready() -> list[Answered]:
+        parts = answered(files, publication.parts_uri, publication.token)
+        see_unchanged([reference])
+        return [Answered(file=file, parts=of_file) for file, of_file in zip(files, parts, strict=True)]
+
+    def record(outputs: list[dict[str, Any]]) -> Manifest:
+        see_unchanged([reference])
+        return Manifest(
+            kind=_KINDS[job],
+            fingerprint=identity,
+            software=VERSION,
+            config=config,
+            inputs=(
+                InputRef(uri=reference.uri, version=reference.version),
+                *(InputRef(uri=file.uri, version=file.version) for file in files),
+            ),
+            files=(),
             counts={"files": len(files), **{name: sum(row[name] for row in outputs) for name in _TOTALS[job]}},
             facts={"outputs": outputs},
         )
+
+    done = publication.done()
+    skipped = done is not None
+    if done is None:
+        done = publication.publish(ready, record, before_publication)
     seconds = round(time.monotonic() - began, 1)
     return {"job": job, "output": output, "skipped": skipped, **done.counts, "seconds": seconds}

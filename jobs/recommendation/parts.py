@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ class Part:
 
     Attributes:
         split: Number of the split.
-        uri, size, version: Where they are.
+        uri, size, version, sha256: Where they are, and their bytes' digest.
         lines: Output lines.
         errors: Error lines among them.
         unknown_users: Lines whose user has no state, and got popular items.
@@ -29,6 +30,7 @@ class Part:
     uri: str
     size: int
     version: str
+    sha256: str
     lines: int
     errors: int
     unknown_users: int
@@ -56,9 +58,11 @@ def store_part(
     """
     uri = join(folder_uri, f"part-{split:06d}-{uuid.uuid4().hex[:12]}-{token}.out")
     with scratch_folder("part") as folder:
-        path = Path(folder) / "part"
+        path, digest = Path(folder) / "part", hashlib.sha256()
         with open(path, "wb") as file:
-            file.writelines(lines)
+            for line in lines:
+                file.write(line)
+                digest.update(line)
         store_for(uri).upload(path, uri)
         stored = stored_whole(uri, path.stat().st_size)
     return Part(
@@ -66,6 +70,7 @@ def store_part(
         uri=uri,
         size=stored.size,
         version=stored.version,
+        sha256=digest.hexdigest(),
         lines=num_lines,
         errors=errors,
         unknown_users=unknown_users,

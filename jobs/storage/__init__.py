@@ -12,11 +12,12 @@ from pathlib import Path
 
 from jobs.storage.local import LocalStore, local_errors
 from jobs.storage.s3 import S3Store
-from jobs.storage.store import Store, StoredFile
+from jobs.storage.store import Staged, Store, StoredFile
 from schemas.errors import StorageError
 from schemas.uris import parse_uri
 
 __all__ = [
+    "Staged",
     "Store",
     "StoredFile",
     "input_below",

@@ -58,6 +58,26 @@ class StepFolder:
             return None
         return Manifest.from_bytes(self._store.read(self._manifest_uri), self._manifest_uri)
 
+    def versioned(self) -> tuple[StoredFile, Manifest] | None:
+        """The published manifest as a file of its store, and read; None where there is none.
+
+        Raises:
+            IntegrityError: It is there but damaged.
+            StorageError: It can't be read, or changes all the time.
+        """
+        for last in (False, False, True):
+            stored = self._store.stat(self._manifest_uri)
+            if stored is None:
+                return None
+            try:
+                return stored, Manifest.from_bytes(
+                    self._store.read(self._manifest_uri, version=stored.version), self._manifest_uri
+                )
+            except StorageError:  # replaced since
+                if last:
+                    raise
+        raise AssertionError
+
     def require(self, kind: Kind) -> Manifest:
         """The published manifest of the given kind.
 
@@ -128,7 +148,7 @@ class StepFolder:
             yield
         except Exception:
             try:
-                _see_unchanged(inputs)
+                see_unchanged(inputs)
             except StorageError:
                 self._store.delete(file.uri for file in self._store.list(self.uri + "/") if f"-{self.token}." in file.name)
                 raise
@@ -201,7 +221,7 @@ class StepFolder:
         Raises:
             StorageError: One is not.
         """
-        _see_unchanged(inputs)
+        see_unchanged(inputs)
         there = self._store.list(self.uri + "/")
         sizes = {file.uri: file.size for file in there}
         for entry in manifest.files:
@@ -240,8 +260,12 @@ class StepFolder:
             _LOG.warning("leftovers of earlier runs could not be removed: %s", error)
 
 
-def _see_unchanged(inputs: Iterable[InputRef]) -> None:
-    """StorageError where a folder of a step, among inputs, is not any more what it was."""
+def see_unchanged(inputs: Iterable[InputRef]) -> None:
+    """See that folders of steps, among inputs, are still what they were.
+
+    Raises:
+        StorageError: One is not.
+    """
     for each in (each for each in inputs if isinstance(each, StepInput)):
         found = StepFolder(each.uri).manifest()
         if found is None or found.fingerprint != each.version:

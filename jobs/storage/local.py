@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import fcntl
+import itertools
 import os
 import re
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,10 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from jobs.storage.store import StoredFile, is_left_out
+from jobs.storage.store import Staged, StoredFile, is_left_out
 from schemas.errors import CommitLost, StorageError
 from schemas.uris import check_name
 
+_TEMPORARY = re.compile(r"\.hrnn-[^/]*\.tmp")
+_MOST_LOCKED_SECONDS = 60  # that a lock is waited for; who holds it does no more than look and rename
+_LOOK_SECONDS = 0.05
 _REASONS = {
     errno.ENOENT: ("there is no such file or folder", "Check the path."),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "Check the path."),
@@ -31,7 +37,6 @@ _REASONS = {
     errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one."),
     errno.ELOOP: ("this link leads back to itself", "Mend or remove it."),
 }
-_TEMPORARY = re.compile(r"\.hrnn-.*\.tmp")
 _TAKE_AWAY = "Remove it, or give its contents as a file."
 
 
@@ -72,21 +77,23 @@ class LocalStore:
         with local_errors(str(path)), _opened(uri) as source, open(path, "wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
 
-    def create(self, uri: str, data: bytes) -> None:
+    def create(self, uri: str, data: bytes) -> str:
         temporary = _temporary(uri)
         with local_errors(uri):
             temporary.parent.mkdir(parents=True, exist_ok=True)
             try:
                 temporary.write_bytes(data)
                 _sync(temporary)
+                version = _version(os.stat(temporary))
                 os.link(temporary, uri)  # unlike a rename, a link refuses to replace
                 _sync(temporary.parent)
             except FileExistsError:
                 raise CommitLost(f"{uri}: another run published first.") from None
             finally:
                 temporary.unlink(missing_ok=True)
+        return version
 
-    def replace(self, uri: str, data: bytes, version: str) -> None:
+    def replace(self, uri: str, data: bytes, version: str) -> str:
         with local_errors(uri), _locked(Path(uri).parent), self._appearing(uri) as temporary:
             current = self.stat(uri)
             if current is None or current.version != version:
@@ -95,23 +102,62 @@ class LocalStore:
             # Two replacements within one tick of the file system's clock must not look like the same version.
             later = max(os.stat(uri).st_mtime_ns + 1, os.stat(temporary).st_mtime_ns)
             os.utime(temporary, ns=(later, later))
+            new = _version(os.stat(temporary))
+        return new
 
-    def concatenate(self, sources: Sequence[StoredFile], uri: str) -> None:
-        with self._appearing(uri) as temporary, open(temporary, "wb") as target:
-            for source in sources:
-                with _opened(source.uri, source.version) as part:
-                    shutil.copyfileobj(part, target, 1 << 20)
+    def stage(self, sources: Sequence[StoredFile], uri: str) -> Staged:
+        temporary = _temporary(uri)
+        with local_errors(uri):
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with open(temporary, "wb") as target:
+                    for source in sources:
+                        with _opened(source.uri, source.version) as part:
+                            shutil.copyfileobj(part, target, 1 << 20)
+                _sync(temporary)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+        return Staged(uri=uri, id=temporary.name, size=sum(source.size for source in sources))
+
+    def reveal(self, staged: Staged, seen: StoredFile | None, claim: StoredFile) -> None:
+        with self._holding(claim):
+            if self.stat(staged.uri) != seen:
+                raise CommitLost(f"{staged.uri}: another program wrote here meanwhile.")
+            folder = Path(staged.uri).parent
+            try:
+                os.replace(folder / staged.id, staged.uri)
+            except FileNotFoundError:
+                raise CommitLost(f"{staged.uri}: another run has published, or is about to.") from None
+            _sync(folder)
+
+    def withdraw(self, uri: str, claim: StoredFile) -> None:
+        with self._holding(claim):
+            self.delete([uri])
+
+    def drop(self, uri: str, staged_id: str) -> None:
+        if _TEMPORARY.fullmatch(staged_id):  # a record that was tampered with must not have other files removed
+            self.delete([str(Path(uri).parent / staged_id)])
+
+    @contextmanager
+    def _holding(self, claim: StoredFile) -> Iterator[None]:
+        """Nobody takes the claim over meanwhile."""
+        with local_errors(claim.uri), _locked(Path(claim.uri).parent):
+            if self.stat(claim.uri) != claim:
+                raise CommitLost(f"{claim.uri}: another run has published, or is about to.")
+            yield
 
     def delete(self, uris: Iterable[str]) -> None:
         for uri in uris:
             with local_errors(uri):
                 Path(uri).unlink(missing_ok=True)
 
-    def uploads(self, uri: str, before: datetime) -> Sequence[StoredFile]:
+    def uploads(self, uri: str, before: datetime, *, sized: bool = True) -> Sequence[StoredFile]:
         """Temporary files that a killed run left in the folder of `uri` and below."""
         folder = uri if uri.endswith("/") else os.path.dirname(uri) + "/"
         found = [_stored(path) for path in _paths(folder) if _TEMPORARY.fullmatch(os.path.basename(path))]
-        return [file for file in found if file is not None and file.modified is not None and file.modified < before]
+        left = [file for file in found if file is not None and file.modified is not None and file.modified < before]
+        return [dataclasses.replace(file, version=file.name) for file in left]
 
     def abort_uploads(self, uri: str, before: datetime) -> int:
         left = self.uploads(uri, before)
@@ -134,7 +180,7 @@ class LocalStore:
 
 
 def _temporary(uri: str) -> Path:
-    return Path(uri).parent / f".hrnn-{uuid.uuid4().hex}.tmp"
+    return Path(uri).parent / f".hrnn-{uuid.uuid4().hex}.tmp"  # as _TEMPORARY has it
 
 
 @contextmanager
@@ -157,10 +203,22 @@ def _open_at_once(path: str, flags: int) -> int:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder against other replacements; the lock goes with the process that holds it."""
+    """Hold the folder against other replacements; the lock goes with the process that holds it.
+
+    Raises:
+        StorageError: Somebody holds it for longer than a step takes: a process that is stopped, perhaps.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".hrnn.lock", "wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        for waited in itertools.count():
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if waited * _LOOK_SECONDS >= _MOST_LOCKED_SECONDS:
+                    remedy = f"See which process holds {lock.name} (`fuser` tells): let it go on, or end it; then run again."
+                    raise StorageError("another run holds this folder", where=str(folder), remedy=remedy) from None
+                time.sleep(_LOOK_SECONDS)
         yield
 
 

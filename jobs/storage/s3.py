@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from jobs.storage import assembly, transfers
 from jobs.storage.local import local_errors
 from jobs.storage.s3_client import ATTEMPTS, BROKEN, NO_BUCKET, ask, client, error_code, http_status, s3_errors
-from jobs.storage.store import StoredFile, is_left_out
+from jobs.storage.store import Staged, StoredFile, is_left_out
 from schemas.errors import CommitLost, CommitUnknown, StorageError
 
 __all__ = ["S3Store", "client"]
@@ -75,31 +75,67 @@ class S3Store:
         with local_errors(str(path)), s3_errors(uri):
             transfers.fetch(bucket, key, path)
 
-    def create(self, uri: str, data: bytes) -> None:
-        self._commit(uri, data, None)
+    def create(self, uri: str, data: bytes) -> str:
+        return self._commit(uri, data, None)
 
-    def replace(self, uri: str, data: bytes, version: str) -> None:
-        self._commit(uri, data, version)
+    def replace(self, uri: str, data: bytes, version: str) -> str:
+        return self._commit(uri, data, version)
 
-    def concatenate(self, sources: Sequence[StoredFile], uri: str) -> None:
-        """One multipart upload of server-side copies; small sources are read and sent together (parts must be ≥ 5 MiB)."""
+    def stage(self, sources: Sequence[StoredFile], uri: str) -> Staged:
+        """A multipart upload of server-side copies; small sources are read and sent together (parts must be ≥ 5 MiB)."""
         bucket, key = _split(uri)
-        if sum(source.size for source in sources) <= assembly.SENT_PART:
-            return self.write(uri, b"".join(self.read(s.uri, version=s.version) for s in sources))
         token = uuid.uuid4().hex
         with s3_errors(uri):
             # boto3 sends a CRC-32 with each part; S3 then wants the upload to have said so, and all of them in the end.
             upload = ask("create_multipart_upload", Bucket=bucket, Key=key, Metadata={_TOKEN: token}, ChecksumAlgorithm="CRC32")
             target = {"Bucket": bucket, "Key": key, "UploadId": upload["UploadId"]}
             try:
+                planned = list(assembly.plan_parts([s.size for s in sources], sources)) or [[]]  # S3 wants a part, if empty
                 parts = [
                     {"PartNumber": number, **self._send_part(target, number, pieces)}
-                    for number, pieces in enumerate(assembly.plan_parts([s.size for s in sources], sources), start=1)
+                    for number, pieces in enumerate(planned, start=1)
                 ]
-                self._complete(target, parts, uri, token)
             except BaseException:
                 self._abort(target)
                 raise
+        size = sum(source.size for source in sources)
+        return Staged(uri=uri, id=upload["UploadId"], size=size, token=token, parts=tuple(parts))
+
+    def reveal(self, staged: Staged, seen: StoredFile | None, claim: StoredFile) -> None:
+        bucket, key = _split(staged.uri)
+        request = {"Bucket": bucket, "Key": key, "UploadId": staged.id, "MultipartUpload": {"Parts": list(staged.parts)}}
+        request |= {"IfNoneMatch": "*"} if seen is None else {"IfMatch": seen.version}
+        with s3_errors(staged.uri):
+            for attempt in range(ATTEMPTS):
+                try:
+                    ask("complete_multipart_upload", **request)
+                    return
+                except (ClientError, BotoCoreError, *BROKEN) as error:
+                    # The answer may have got lost, or the repetition of a success been refused: the object's token tells.
+                    head = self._head(staged.uri)
+                    if head is not None and head["Metadata"].get(_TOKEN) == staged.token:
+                        return
+                    status = http_status(error) if isinstance(error, ClientError) else 0
+                    if status in {404, 412}:
+                        raise CommitLost(f"{staged.uri}: another run has published, or is about to.") from None
+                    if status != 409 or attempt + 1 == ATTEMPTS:  # 409: another writer is at it this moment
+                        raise
+                    time.sleep(0.1 * 2**attempt)
+
+    def withdraw(self, uri: str, claim: StoredFile) -> None:
+        self.delete([uri])
+        current = self.stat(claim.uri)
+        if current is None or current.version != claim.version:
+            raise CommitLost(f"{claim.uri}: another run has published, or is about to.")
+
+    def drop(self, uri: str, staged_id: str) -> None:
+        bucket, key = _split(uri)
+        with s3_errors(uri):
+            try:
+                ask("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=staged_id)
+            except ClientError as error:
+                if error_code(error) != "NoSuchUpload":
+                    raise
 
     def delete(self, uris: Iterable[str]) -> None:
         for uri in uris:
@@ -107,13 +143,15 @@ class S3Store:
             with s3_errors(uri):
                 ask("delete_object", Bucket=bucket, Key=key)
 
-    def uploads(self, uri: str, before: datetime) -> Sequence[StoredFile]:
+    def uploads(self, uri: str, before: datetime, *, sized: bool = True) -> Sequence[StoredFile]:
         """Unfinished multipart uploads; `version` is the upload's id."""
         bucket, prefix = _split(uri)
         with s3_errors(uri):
             begun = [upload for upload in _uploads(bucket, prefix) if upload["Initiated"] < before]
             return [
-                StoredFile(f"s3://{bucket}/{each['Key']}", _sent(bucket, each), each["UploadId"], each["Initiated"])
+                StoredFile(
+                    f"s3://{bucket}/{each['Key']}", _sent(bucket, each) if sized else 0, each["UploadId"], each["Initiated"]
+                )
                 for each in begun
             ]
 
@@ -137,8 +175,8 @@ class S3Store:
 
     def _send_part(self, target: dict[str, Any], number: int, pieces: Sequence[assembly.Piece[StoredFile]]) -> dict[str, str]:
         """Send one part, by a server-side copy where it is a single large piece; gives what completing it needs."""
-        source, start, end = pieces[0]
-        if len(pieces) == 1 and end - start >= assembly.SMALLEST_PART:
+        if len(pieces) == 1 and pieces[0][2] - pieces[0][1] >= assembly.SMALLEST_PART:
+            source, start, end = pieces[0]
             bucket, key = _split(source.uri)
             request = {"CopySource": {"Bucket": bucket, "Key": key}, "CopySourceIfMatch": source.version}
             if end - start < source.size:
@@ -149,25 +187,16 @@ class S3Store:
             answer = ask("upload_part", **target, PartNumber=number, Body=data)
         return {name: answer[name] for name in ("ETag", "ChecksumCRC32") if name in answer}
 
-    def _complete(self, target: dict[str, Any], parts: Sequence[dict[str, Any]], uri: str, token: str) -> None:
-        """Complete the upload; when the answer is lost, the object's token tells whether it landed."""
-        try:
-            ask("complete_multipart_upload", **target, MultipartUpload={"Parts": parts})
-        except (ClientError, BotoCoreError, *BROKEN):
-            head = self._head(uri)
-            if head is None or head["Metadata"].get(_TOKEN) != token:
-                raise
-
-    def _commit(self, uri: str, data: bytes, version: str | None) -> None:
-        """Write `uri` if it is still of that version (None: absent)."""
+    def _commit(self, uri: str, data: bytes, version: str | None) -> str:
+        """Write `uri` if it is still of that version (None: absent); gives the new one."""
         bucket, key = _split(uri)
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         token = uuid.uuid4().hex
         refused = False
         for attempt in range(ATTEMPTS):
             try:
-                ask("put_object", Bucket=bucket, Key=key, Body=data, Metadata={_TOKEN: token}, **condition)
-                return
+                answer = ask("put_object", Bucket=bucket, Key=key, Body=data, Metadata={_TOKEN: token}, **condition)
+                return str(answer["ETag"])
             except (NoCredentialsError, ParamValidationError):
                 with s3_errors(uri):
                     raise
@@ -182,9 +211,9 @@ class S3Store:
                 break
             except (BotoCoreError, *BROKEN):
                 break
-        self._settle(uri, token, version, refused)
+        return self._settle(uri, token, version, refused)
 
-    def _settle(self, uri: str, token: str, version: str | None, refused: bool) -> None:
+    def _settle(self, uri: str, token: str, version: str | None, refused: bool) -> str:
         """Decide a commit that was refused or whose answer got lost: only the object itself tells who won.
 
         A refusal alone does not: boto3 repeats a request whose answer is lost, and the repetition of a success is refused.
@@ -198,7 +227,7 @@ class S3Store:
                 f"{uri}: the store did not say whether the commit landed; nothing was deleted. ({error})"
             ) from None
         if head is not None and head["Metadata"].get(_TOKEN) == token:
-            return
+            return str(head["ETag"])
         if refused or (head is not None and head["ETag"] != version):
             raise CommitLost(f"{uri}: another run published first.")
         raise CommitUnknown(f"{uri}: the commit was not acknowledged and is not visible. Run again.")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,25 @@ def is_left_out(uri: str, listed: str, without: tuple[str, ...]) -> bool:
     return any(part.startswith(without) for part in (parts if listed.endswith("/") else parts[1:]))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """A whole file that nobody sees yet: an upload with all its parts, or a file beside its target.
+
+    Attributes:
+        uri: What it becomes.
+        id: What drops it: the upload's id, or the temporary file's name.
+        size: Bytes.
+        token: Tells our file from another's.
+        parts: What completing an upload must list.
+    """
+
+    uri: str
+    id: str
+    size: int
+    token: str = ""
+    parts: tuple[dict[str, Any], ...] = ()
+
+
 class Store(Protocol):
     """What a place must be able to do. All methods raise StorageError, naming the URI, where they can't."""
 
@@ -67,20 +86,40 @@ class Store(Protocol):
     def download(self, uri: str, path: Path) -> None:
         """Copy a file from there to a local path."""
 
-    def create(self, uri: str, data: bytes) -> None:
-        """Write a file that must not exist. Raises CommitLost where it does, CommitUnknown where the store won't say."""
+    def create(self, uri: str, data: bytes) -> str:
+        """Write a file that must not exist; gives its version.
 
-    def replace(self, uri: str, data: bytes, version: str) -> None:
-        """Write over the file of that version only. Raises CommitLost and CommitUnknown as `create` does."""
+        Raises CommitLost where it does, CommitUnknown where the store won't say.
+        """
 
-    def concatenate(self, sources: Sequence[StoredFile], uri: str) -> None:
-        """Make one file of several of the same kind of place, in order; it appears at once, whole."""
+    def replace(self, uri: str, data: bytes, version: str) -> str:
+        """Write over the file of that version only; gives the new one. Raises CommitLost and CommitUnknown as `create` does."""
+
+    def stage(self, sources: Sequence[StoredFile], uri: str) -> Staged:
+        """Make one file of several of the same kind of place, in order; nobody sees it before `reveal`."""
+
+    def reveal(self, staged: Staged, seen: StoredFile | None, claim: StoredFile) -> None:
+        """Have a staged file take the place of what was seen there, at once and whole.
+
+        Raises CommitLost where it was dropped, something else lies there by now, or the file `claim` is no longer of that
+        version. Locally the claim is looked at under a lock; S3 has no such thing: who takes a claim over drops what was
+        staged for it, and what was dropped can never be revealed.
+        """
+
+    def withdraw(self, uri: str, claim: StoredFile) -> None:
+        """Remove a file if the file `claim` is of that version, else CommitLost; on S3 the file may be gone all the same."""
+
+    def drop(self, uri: str, staged_id: str) -> None:
+        """Make sure that what was staged for `uri` is never revealed; what is gone already is no error."""
 
     def delete(self, uris: Iterable[str]) -> None:
         """Remove files; those that are gone already are no error."""
 
-    def uploads(self, uri: str, before: datetime) -> Sequence[StoredFile]:
-        """Unfinished uploads below `uri` that began before a moment, with their bytes so far; `modified` is when they began."""
+    def uploads(self, uri: str, before: datetime, *, sized: bool = True) -> Sequence[StoredFile]:
+        """Unfinished uploads below `uri` that began before a moment: `version` is what drops them, `modified` when they began.
+
+        Their size is 0 where it is not asked for.
+        """
 
     def abort_uploads(self, uri: str, before: datetime) -> int:
         """Drop unfinished uploads below `uri` that began before a moment; returns how many."""

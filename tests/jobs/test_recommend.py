@@ -85,7 +85,12 @@ def test_every_line_is_answered_in_its_place(solution: TinySolution, tmp_path: P
     assert summary["unknown_users"] == sum(b"nobody" in line or b"nknown" in line for line in lines)
     assert names_in(str(tmp_path / "out")) == ["_CHECK", "_hrnn/manifest.json", "users.json.out"]
     (output,) = json.loads((tmp_path / "out" / "_hrnn" / "manifest.json").read_text())["facts"]["outputs"]
-    assert output["sha256"] == hashlib.sha256((tmp_path / "out" / "users.json.out").read_bytes()).hexdigest()
+    written = (tmp_path / "out" / "users.json.out").read_bytes()
+    for size, digest in output["parts"]:
+        assert hashlib.sha256(written[:size]).hexdigest() == digest
+        written = written[size:]
+    assert written == b""
+    assert len(output["parts"]) > 1
 
 
 @pytest.mark.usefixtures("small_splits")
@@ -180,22 +185,32 @@ def test_a_rerun_does_nothing_until_something_changes(solution: TinySolution, tm
     (tmp_path / "out" / "in.json.out").write_bytes(b"damaged")
     assert not recommend(**places, num_results=3)["skipped"]
     assert len(read(str(tmp_path / "out" / "in.json.out"))) == 1
-    (tmp_path / "out" / "_CHECK").unlink()
-    assert not recommend(**places, num_results=3)["skipped"]
+    (tmp_path / "out" / "_CHECK").unlink()  # as where a run is killed at its very end
+    assert recommend(**places, num_results=3)["skipped"]
+    assert (tmp_path / "out" / "_CHECK").read_bytes() == b""
     write(str(tmp_path / "in.json"), [b'{"userId": "user 2"}'] * 2)
     assert recommend(**places, num_results=3)["lines"] == 2
 
 
-def test_what_a_killed_run_left_is_removed(solution: TinySolution, tmp_path: Path) -> None:
+def test_what_a_killed_run_left_is_removed_and_what_another_run_needs_stays(solution: TinySolution, tmp_path: Path) -> None:
+    places = {"solution_uri": solution.uri, "input_uri": str(tmp_path / "in.json"), "output_uri": str(tmp_path / "out")}
     write(str(tmp_path / "in.json"), [b'{"userId": "user 1"}'])
-    left = tmp_path / "out" / "_hrnn" / "parts" / "part-000000-0123456789ab-ba9876543210.out"
-    left.parent.mkdir(parents=True)
-    left.write_bytes(b"half")
+
+    def be_killed() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recommend(**places, before_publication=be_killed)
+    assert len(left := [name for name in names_in(str(tmp_path / "out")) if "/parts/" in name]) == 1
+    others = tmp_path / "out" / "_hrnn" / "parts" / ("0" * 12) / "part-000000-0123456789ab-ba9876543210.out"
+    others.parent.mkdir(parents=True)
+    others.write_bytes(b"another run is at work")
     unfinished = tmp_path / "out" / ".hrnn-0123.tmp"
     unfinished.write_bytes(b"half")
-    recommend(solution_uri=solution.uri, input_uri=str(tmp_path / "in.json"), output_uri=str(tmp_path / "out"))
-    assert not left.exists()
+    recommend(**places)
+    assert not (tmp_path / "out" / left[0]).exists()
     assert not unfinished.exists()
+    assert others.exists()
 
 
 def test_a_missing_solution_or_input_is_said_clearly(solution: TinySolution, tmp_path: Path, s3: str) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from staged_files import concatenate
 
 from jobs.storage import Store, assembly, join, list_input, normalise, read_text, store_for
 from schemas.errors import CommitLost, StorageError
@@ -187,7 +188,7 @@ def _concatenated(store: Store, place: str, contents: list[bytes]) -> bytes:
         store.write(join(place, f"parts/{number:04d}"), content)
     sources = store.list(join(place, "parts") + "/")
     assert len(sources) == len(contents)
-    store.concatenate(sources, join(place, "whole"))
+    concatenate(store, sources, join(place, "whole"))
     return store.read(join(place, "whole"))
 
 
@@ -197,7 +198,7 @@ def test_small_files_concatenate_in_order(store: Store, place: str, contents: li
 
 
 def test_no_file_at_all_concatenates_to_an_empty_one(store: Store, place: str) -> None:
-    store.concatenate([], join(place, "whole"))
+    concatenate(store, [], join(place, "whole"))
     assert store.read(join(place, "whole")) == b""
 
 
@@ -216,7 +217,7 @@ def test_files_of_odd_names_concatenate(store: Store, place: str) -> None:
     for number, name in enumerate(names):
         store.write(join(place, name), b"%d" % number * (5 << 20))
     sources = [store.stat(join(place, name)) for name in names]
-    store.concatenate([source for source in sources if source is not None], join(place, "a=b/whole ü"))
+    concatenate(store, [source for source in sources if source is not None], join(place, "a=b/whole ü"))
     assert store.read(join(place, "a=b/whole ü")) == b"".join(b"%d" % number * (5 << 20) for number in range(3))
 
 
@@ -234,7 +235,7 @@ def test_concatenation_refuses_a_changed_source(store: Store, place: str) -> Non
     sources = store.list(join(place, "parts") + "/")
     store.write(join(place, "parts/1"), b"changed" * (1 << 20))
     with pytest.raises(StorageError, match="changed"):
-        store.concatenate(sources, join(place, "whole"))
+        concatenate(store, sources, join(place, "whole"))
     assert store.stat(join(place, "whole")) is None
     assert store.abort_uploads(place + "/", datetime.now(UTC) + timedelta(hours=1)) == 0
 
@@ -245,7 +246,7 @@ def test_concatenation_with_a_missing_source_leaves_nothing(store: Store, place:
     sources = store.list(join(place, "parts") + "/")
     store.delete([join(place, "parts/1")])
     with pytest.raises(StorageError):
-        store.concatenate(sources, join(place, "whole"))
+        concatenate(store, sources, join(place, "whole"))
     assert store.stat(join(place, "whole")) is None
 
 

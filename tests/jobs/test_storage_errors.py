@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from staged_files import concatenate
 
 from jobs.storage import Store, join, list_input, s3_client, store_for
 from jobs.storage.s3_client import client
@@ -28,7 +29,7 @@ def _concatenate(store: Store, uri: str, scratch: Path) -> None:
     (scratch / "source").write_bytes(b"x" * MEBIBYTE * 2)
     source = LOCAL.stat(str(scratch / "source"))
     assert source is not None
-    store.concatenate([source], uri)
+    concatenate(store, [source], uri)
 
 
 LOCAL = store_for("/")
@@ -45,8 +46,8 @@ WRITES: dict[str, Call] = {
     "upload": _upload,
 }
 SENT_WHOLE: dict[str, Call] = {
-    "concatenate small": lambda store, uri, _: store.concatenate([], uri),
-    "concatenate large": lambda store, uri, _: store.concatenate([StoredFile(uri + "1", 9 * MEBIBYTE, '"0"')], uri),
+    "concatenate small": lambda store, uri, _: concatenate(store, [], uri),
+    "concatenate large": lambda store, uri, _: concatenate(store, [StoredFile(uri + "1", 9 * MEBIBYTE, '"0"')], uri),
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 from fault_proxy import Fault, FaultProxy, Rule
+from staged_files import concatenate
 
 from jobs.storage import assembly, join, list_input, s3_client, store_for, transfers
 from jobs.storage.folders import StepFolder
@@ -93,7 +94,7 @@ def test_every_operation_survives_a_few_faults(bucket: str, through: Through, tm
         proxy.rules = list(rules)
         sources = store.list(join(bucket, "parts/"))
         assert [file.size for file in sources] == [10, PART + 10, 2 * PART + 10]
-        store.concatenate(sources, join(bucket, "whole"))
+        concatenate(store, sources, join(bucket, "whole"))
         assert store.read(join(bucket, "whole")) == b"".join(b"%d" % n * (PART * n + 10) for n in range(3))
         assert store.read(join(bucket, "parts/2"), 5, 15) == b"2" * 10
         store.download(join(bucket, "uploaded"), tmp_path / "back")
@@ -194,12 +195,12 @@ def test_a_concatenation_appears_whole_or_not_at_all(
     method, path = STEPS[step]
     proxy.rules = [Rule(fault, method=method, path=path, times=times)]
     try:
-        store.concatenate(sources, uri)
+        concatenate(store, sources, uri)
         assert _content(truth, uri) == b"".join(contents)
     except HrnnError:
         assert _content(truth, uri) in (None, b"".join(contents))
     proxy.rules = []
-    store.concatenate(sources, uri)
+    concatenate(store, sources, uri)
     assert _content(truth, uri) == b"".join(contents)
     store.abort_uploads(join(bucket, "out/"), datetime.now(UTC) + timedelta(hours=1))
     assert _uploads(truth, bucket) == 0
@@ -209,7 +210,7 @@ def test_a_lost_answer_to_completion_is_success(bucket: str, through: Through, t
     store = store_for(bucket)
     store.write(join(bucket, "part"), b"x" * PART * 5)
     proxy = through(Rule("drop_response", method="POST", path="uploadId"))
-    store.concatenate(store.list(join(bucket, "part")), join(bucket, "whole"))
+    concatenate(store, store.list(join(bucket, "part")), join(bucket, "whole"))
     assert _content(truth, join(bucket, "whole")) == b"x" * PART * 5
     assert proxy.count("drop_response") == ATTEMPTS
 
@@ -221,7 +222,7 @@ def test_another_runs_object_is_not_taken_for_ours(bucket: str, through: Through
     store.write(join(bucket, "whole"), b"yesterday")
     through(Rule("reset_before", method="POST", path="uploadId"))
     with pytest.raises(StorageError):
-        store.concatenate(store.list(join(bucket, "part")), join(bucket, "whole"))
+        concatenate(store, store.list(join(bucket, "part")), join(bucket, "whole"))
     assert _content(truth, join(bucket, "whole")) == b"yesterday"
     assert _uploads(truth, bucket) == 0
 
@@ -425,7 +426,7 @@ def _night(place: str, number: int) -> None:
         manifest = folder.publish("dataset", f"night {number}", {}, [], entries)
     store = store_for(place)
     sources = [store.stat(folder.uri_of(file.path)) for file in manifest.files]
-    store.concatenate([source for source in sources if source is not None], join(place, "out/users.json.out"))
+    concatenate(store, [source for source in sources if source is not None], join(place, "out/users.json.out"))
     store.abort_uploads(join(place, "out/"), datetime.now(UTC) + timedelta(hours=1))
 
 

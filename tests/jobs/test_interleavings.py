@@ -1,0 +1,175 @@
+"""Of runs that publish to one folder, in any order of their steps, one's answers are visible, whole, and the others know it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from interleaved import Run
+from publishing_runs import FAULTS, Begun, Shop, answers, shop
+
+from jobs.recommendation.publication import Publication
+from jobs.storage.local import LocalStore
+
+PLACES = ("s3", "local")
+MOST_RUNS = 3
+MOMENTS = {  # before which something may have happened that a run does not know
+    "s3": ["put_object", "delete_object", "create_multipart", "complete_multipart", "abort_multipart"],
+    "local": ["link", "flock", "replace", "unlink", "stat"],
+}
+
+
+def machine_of(place: str) -> type[RuleBasedStateMachine]:
+    """A machine whose runs publish to such a place."""
+
+    class Publishing(RuleBasedStateMachine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stack = ExitStack()
+            self.shop: Shop = self.stack.enter_context(shop(place))
+
+        @initialize(calm=st.booleans(), of_yesterday=st.booleans())
+        def open(self, calm: bool, of_yesterday: bool) -> None:
+            """Half of the schedules have neither kills nor faults; half begin where somebody has published before."""
+            self.calm, self.first = calm, int(of_yesterday)
+            if of_yesterday:
+                self.shop.begin(0).run.finish()
+
+        @precondition(lambda self: len(self.shop.begun) < self.first + MOST_RUNS)
+        @rule(identity=st.integers(0, 2), steps=st.integers(0, 120))
+        def begin(self, identity: int, steps: int) -> None:
+            self.shop.begin(identity).run.advance(steps)
+
+        @precondition(lambda self: len(self.shop.begun) > self.first)
+        @rule(number=st.integers(0, MOST_RUNS - 1), steps=st.integers(1, 30))
+        def go_on(self, number: int, steps: int) -> None:
+            for _ in range(steps):
+                self._run(number).advance(1)
+                self.shop.check()
+
+        @precondition(lambda self: len(self.shop.begun) > self.first)
+        @rule(number=st.integers(0, MOST_RUNS - 1), step=st.sampled_from(MOMENTS[place]))
+        def come_near(self, number: int, step: str) -> None:
+            self._run(number).advance_to(step)
+
+        @precondition(lambda self: len(self.shop.begun) > self.first)
+        @rule(number=st.integers(0, MOST_RUNS - 1))
+        def come_to_an_end(self, number: int) -> None:
+            self._run(number).finish()
+
+        @precondition(lambda self: len(self.shop.begun) > self.first and not self.calm)
+        @rule(number=st.integers(0, MOST_RUNS - 1))
+        def be_killed(self, number: int) -> None:
+            if not self._run(number).ended:
+                self._run(number).kill()
+
+        @precondition(lambda self: len(self.shop.begun) > self.first and not self.calm)
+        @rule(number=st.integers(0, MOST_RUNS - 1), fault=st.sampled_from(FAULTS))
+        def fail(self, number: int, fault: str) -> None:
+            begun = self._begun(number)
+            begun.run.fault = fault
+            begun.faults += 1
+
+        @invariant()
+        def check(self) -> None:
+            self.shop.check()
+
+        def teardown(self) -> None:
+            with self.stack:
+                self.shop.settle()
+
+        def _run(self, number: int) -> Run:
+            return self._begun(number).run
+
+        def _begun(self, number: int) -> Begun:
+            begun = self.shop.begun[self.first :]
+            return begun[number % len(begun)]
+
+    return Publishing
+
+
+def explore(place: str, schedules: int) -> None:
+    """Let the machine try so many schedules."""
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        machine_of(place),
+        settings=settings(
+            max_examples=schedules,
+            stateful_step_count=12,
+            deadline=None,
+            derandomize=True,
+            phases=[Phase.generate, Phase.shrink],
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def stop_everywhere(place: str) -> int:
+    """A run stops before one of its steps, another comes to its end, the first goes on; for each step. Gives their number."""
+    for stop in itertools.count():
+        with shop(place) as here:
+            here.begin(0).run.finish()
+            here.check()
+            late = here.begin(1)
+            late.run.advance(stop)
+            if late.run.ended:
+                return stop
+            is_older = late.token != ""  # it has begun to compute
+            other = here.begin(2).run
+            other.finish()
+            here.check()
+            late.run.finish()
+            here.check()
+            if is_older and other.error is None:  # else the first one held the lock
+                assert here.visible()["a.json.out"] == answers(2, "a.json"), "an older run's answers stand"
+            here.settle()
+    raise AssertionError
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_run_that_stops_anywhere_while_another_publishes_does_no_harm(place: str) -> None:
+    assert stop_everywhere(place) > 50
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_of_runs_in_any_order_ones_answers_are_whole(place: str) -> None:
+    explore(place, 60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("place", PLACES)
+def test_of_runs_in_thousands_of_orders_ones_answers_are_whole(place: str) -> None:
+    explore(place, 1200)
+
+
+@contextmanager
+def _whoever_holds_it(*_: object) -> Iterator[None]:
+    yield
+
+
+def _unconditional(publication: Publication) -> None:
+    publication._found = publication._folder.versioned()
+    publication._write_record(publication._claim_of([]))
+    return publication._found and publication._found[1]
+
+
+WITHOUT: dict[str, tuple[str, type, str, Callable[..., object]]] = {
+    "the fence on S3": ("s3", Publication, "_fence", lambda *_: None),
+    "the lock of local files": ("local", LocalStore, "_holding", _whoever_holds_it),
+    "the condition of the claim": ("s3", Publication, "_claim", _unconditional),
+    "putting back what a late run took away": ("s3", Publication, "_put_check_back", lambda *_: None),
+}
+
+
+@pytest.mark.parametrize("missing", WITHOUT)
+def test_what_goes_wrong_without_it_is_seen(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, owner, name, replacement = WITHOUT[missing]
+    monkeypatch.setattr(owner, name, replacement)
+    with pytest.raises(AssertionError):
+        stop_everywhere(place)
