@@ -13,16 +13,18 @@ A filter is taken over where a batch job names it by its ARN.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, get_args
 
 from schemas.automation_batches import SECTIONS, Places, batch_jobs
 from schemas.automation_tables import as_list, as_table, extras, is_true, refuse_twice, service_of, table_at
+from schemas.config import DatasetName
 from schemas.errors import ConfigError
 from schemas.recipes import RECIPE_ARN, RECIPES
 
 AVAILABLE = tuple(recipe.name for recipe in RECIPES.values() if recipe.available)
 AUTO_ML_RECIPE = "aws-hrnn"  # whose name a solution carries until one is chosen
-_DATASETS = ("interactions", "items", "users")
+_DATASETS = get_args(DatasetName)
+_OTHER_NAMES = {"actioninteractions": "action_interactions"}
 _REASONS = {
     "campaigns": "there are batch lists only",
     "recommenders": "domain recommenders have no recipe here",
@@ -89,10 +91,15 @@ def _described(document: dict[str, Any], where: str) -> list[tuple[str, str, Any
     path, listed = ("datasets", document.get("datasets")) if inside is None else ("datasetGroup.datasets", inside)
     if isinstance(listed, list) and listed:
         entries = [(f"{path}.{number}", entry) for number, entry in enumerate(listed)]
-        return [(at, str(as_table(entry).get("type", "")).lower(), entry) for at, entry in entries]
+        return [(at, _name(str(as_table(entry).get("type", ""))), entry) for at, entry in entries]
     if inside is not None:
         raise ConfigError("this is no list of datasets", where=f"{where}: {path}", value=inside)
-    return [(f"{path}.{key}", key.lower(), table) for key, table in table_at(document, "datasets", where).items()]
+    return [(f"{path}.{key}", _name(key), table) for key, table in table_at(document, "datasets", where).items()]
+
+
+def _name(written: str) -> str:
+    """A dataset's name as we write it."""
+    return _OTHER_NAMES.get(written.lower(), written.lower())
 
 
 def _datasets(described: list[tuple[str, str, Any]], places: Places, where: str, warnings: list[str]) -> dict[str, Any]:

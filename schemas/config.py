@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -34,7 +34,7 @@ from schemas.recipes import check_explained, parse_hyperparameters, recipe_for
 from schemas.solutions import Count, Section, Solution
 from schemas.uris import Uri, canonical, lies_in
 
-DatasetName = Literal["interactions", "items", "users"]
+DatasetName = Literal["items", "users", "actions", "action_interactions", "interactions"]
 Future = Literal["reject", "keep"]
 LongCategories = Literal["fail", "reject"]
 
@@ -78,15 +78,15 @@ class Datasets(Section):
     interactions: Dataset = Field(description="who did what with which item when")
     items: Dataset | None = Field(default=None, description="what is known of items")
     users: Dataset | None = Field(default=None, description="what is known of users")
+    actions: Dataset | None = Field(default=None, description="what is known of actions; imported and stored")
+    action_interactions: Dataset | None = Field(
+        default=None, description="who took, saw or declined which action when; imported and stored"
+    )
 
     def given(self) -> dict[DatasetName, Dataset]:
-        """The datasets that there are, interactions last: they are compared with the others."""
-        found: dict[DatasetName, Dataset] = {}
-        if self.items is not None:
-            found["items"] = self.items
-        if self.users is not None:
-            found["users"] = self.users
-        return {**found, "interactions": self.interactions}
+        """The datasets that there are, interactions last: events are compared with what is known of items and users."""
+        every: dict[DatasetName, Dataset | None] = {name: getattr(self, name) for name in get_args(DatasetName)}
+        return {name: dataset for name, dataset in every.items() if dataset is not None}
 
 
 class Validation(Section):

@@ -34,6 +34,12 @@ def publish_interactions(uri: str, rows: Sequence[tuple[Any, ...]], extra: dict[
     return _publish(uri, "Interactions", {**_IDS, "TIMESTAMP": "long", **(extra or {})}, rows, parts)
 
 
+def publish_action_interactions(uri: str, rows: Sequence[tuple[str, str, str, int]]) -> str:
+    """Action_Interactions of (user, action, event type, time) rows; returns the folder's URI."""
+    columns = {"USER_ID": "string", "ACTION_ID": "string", "EVENT_TYPE": "string", "TIMESTAMP": "long"}
+    return _publish(uri, "Action_Interactions", columns, rows, 1)
+
+
 def publish_items(uri: str, rows: Sequence[tuple[Any, ...]], extra: dict[str, Any]) -> str:
     """Items of (item, *extra values) rows; returns the folder's URI."""
     return _publish(uri, "Items", {"ITEM_ID": "string", **extra}, rows, 1)

@@ -19,12 +19,18 @@ from jobs.storage.folders import StepFolder
 from schemas.batch_jobs import BatchInference, BatchSegment
 from schemas.config import Dataset, DatasetName, NightlyConfig
 from schemas.datasets import parse_schema
+from schemas.errors import ConfigError
 from schemas.filters import check_filter, check_group
 from schemas.manifest import MANIFEST_NAME, USERS_DELETED, fingerprint
 from schemas.minimums import MINIMUMS
 from schemas.nights import PUBLISHING, Job
 from schemas.recipes import parse_hyperparameters
 
+_COMPARED_WITH: dict[DatasetName, tuple[DatasetName, ...]] = {
+    "interactions": ("items", "users"),
+    "action_interactions": ("users",),
+}
+_READ_BY_NOBODY: dict[DatasetName, str] = {"actions": "Actions", "action_interactions": "Action_Interactions"}
 SHORT = 12  # hex digits of a fingerprint that name a folder
 
 
@@ -153,6 +159,8 @@ def _validate(
 ) -> Step:
     dataset = config.datasets.given()[name]
     schema = _schema(dataset)
+    if name in _READ_BY_NOBODY:
+        _check_type(schema, name)
     digest = hashlib.sha256(schema).hexdigest()
     if isinstance(dataset.avro, dict):
         schema_uri = join(workspace, "schemas", f"{name}-{digest[:SHORT]}.json")
@@ -172,12 +180,21 @@ def _validate(
     if dataset.expectations is not None:
         arguments["expectations_uri"] = expectations = normalise(dataset.expectations)
         inputs["the expectations"] = hashlib.sha256(store_for(expectations).read(expectations)).hexdigest()
-    if name == "interactions":
-        arguments |= {f"{other}_uri": step.folder for other, step in before.items()}
-        inputs |= _after(*before.values())
+    if name in _COMPARED_WITH:
+        known = {other: before[other] for other in _COMPARED_WITH[name] if other in before}
+        arguments |= {f"{other}_uri": step.folder for other, step in known.items()}
+        inputs |= _after(*known.values())
         if config.sessions.gap is not None:
             arguments["gap_seconds"] = settings["gap_seconds"] = config.sessions.gap
     return _step(workspace, "validate", name, settings, inputs, schema_uri=schema_uri, data_uri=data, **arguments)
+
+
+def _check_type(schema: bytes, name: DatasetName) -> None:
+    """ConfigError where a schema is that of another dataset; for datasets of which no later step would find it out."""
+    where = f"datasets.{name}.schema"
+    found = parse_schema(schema.decode(errors="replace"), where).dataset_type
+    if found != _READ_BY_NOBODY[name]:
+        raise ConfigError("this is the schema of another dataset", where=where, value=found, allowed=_READ_BY_NOBODY[name])
 
 
 def _sessionize(workspace: str, config: NightlyConfig, validates: dict[Any, Step]) -> Step:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tiny_workspace import write_workspace
-from typed_datasets import publish_interactions
+from typed_datasets import publish_action_interactions, publish_interactions
 
 from jobs.delete_users import delete_users
 from jobs.deletion.users import Users
@@ -75,6 +75,17 @@ def test_users_leave_every_place_and_the_others_stay(workspace: Path, users: str
         ("users.json.out", 28),
     ]
     assert all(each["size"] == (workspace / "out" / each["name"]).stat().st_size for each in record.facts["outputs"])
+
+
+def test_what_users_did_with_actions_leaves_too(workspace: Path, users: str) -> None:
+    rows = [(f"user {number}", "a1", "taken", 10 + number) for number in range(20)]
+    taken = publish_action_interactions(str(workspace / "validate/action_interactions/eeeeeeeeeeee"), rows)
+    assert delete_users(users_uri=users, workspace_uri=str(workspace))["numDeleted"] == 3 + 4 + 2
+    written = export(dataset_uri=taken, output_uri=str(workspace.parent / "export"))
+    [file] = store_for(written["data"]).list(written["data"])
+    text = store_for(file.uri).read(file.uri).decode()
+    left = [row for row in rows if row[0] not in ("user 7", "user 8")]
+    assert text.splitlines() == ["USER_ID,ACTION_ID,EVENT_TYPE,TIMESTAMP", *(",".join(map(str, row)) for row in left)]
 
 
 def test_the_report_proves_it_and_names_no_user(workspace: Path, users: str) -> None:

@@ -67,6 +67,46 @@ def test_events_of_wrong_clocks_are_rejected_unless_the_night_keeps_them(jobs: J
     assert plan(config)["validate"] == (True, 'future: "reject" → "keep"')
 
 
+def with_actions(tmp_path: Path) -> str:
+    """A shop with users, actions and what users did with them."""
+    config = write_shop(tmp_path)
+    names = {"users": "Users", "actions": "Actions", "action_interactions": "Action_Interactions"}
+    for name, record in names.items():
+        ids = [{"name": key, "type": "string"} for key in ("USER_ID", "ACTION_ID") if key[0] == "U" or record[0] == "A"]
+        more = [{"name": "EVENT_TYPE", "type": "string"}, {"name": "TIMESTAMP", "type": "long"}]
+        fields = {"Users": [ids[0], {"name": "AGE", "type": "int"}], "Actions": [ids[-1], {"name": "VALUE", "type": "long"}]}
+        schema = {"type": "record", "name": record, "fields": fields.get(record, [*ids, *more])}
+        (tmp_path / f"{name}.json").write_text(json.dumps(schema))
+        (tmp_path / f"{name}.csv").write_text("header\n")
+        with Path(config).open("a") as file:
+            file.write(f'\n[datasets.{name}]\nschema = "{tmp_path}/{name}.json"\ndata = "{tmp_path}/{name}.csv"\n')
+    return config
+
+
+def test_a_night_imports_actions_and_action_interactions(jobs: Jobs, tmp_path: Path) -> None:
+    config = with_actions(tmp_path)
+    steps = {step.name: step for step in plan_night(load_config(config)[0]).of("validate")}
+    assert list(steps) == ["users", "actions", "action_interactions", "interactions"]
+    assert steps["action_interactions"].arguments["users_uri"] == steps["users"].folder
+    assert {"users_uri", "gap_seconds"} <= set(steps["interactions"].arguments)
+    assert "items_uri" not in steps["interactions"].arguments
+    assert set(steps["interactions"].inputs) & {"validate actions", "validate action_interactions"} == set()
+    assert "users_uri" not in steps["actions"].arguments
+    [sequences] = plan_night(load_config(config)[0]).of("sessionize")
+    assert set(sequences.inputs) == {"validate users", "validate interactions"}
+    summary = night(config)
+    assert [step["name"] for step in summary["steps"] if step["job"] == "validate"] == list(steps)
+
+
+def test_a_schema_of_another_type_is_no_schema_of_actions(jobs: Jobs, tmp_path: Path) -> None:
+    config = with_actions(tmp_path)
+    (tmp_path / "actions.json").write_text((tmp_path / "users.json").read_text())
+    with pytest.raises(
+        ConfigError, match=r"datasets\.actions\.schema: this is the schema of another dataset \(got 'Users'\). Allowed: Actions"
+    ):
+        night(config)
+
+
 def test_new_data_make_new_folders_and_a_new_generation(jobs: Jobs, tmp_path: Path) -> None:
     config = write_shop(tmp_path)
     first = night(config)

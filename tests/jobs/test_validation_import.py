@@ -313,3 +313,32 @@ def test_rows_with_nulls_and_blanks_for_ids_are_counted(tmp_path: Path) -> None:
     columns = outcome.statistics["columns"]
     assert columns["USER_ID"] == {"kind": "id", "missing": 0, "nulls": dict.fromkeys(sorted(nulls), 3), "spaced": 9}
     assert columns["ITEM_ID"] == {"kind": "id", "missing": 0, "spaced": 3}
+
+
+ID = {"name": "ACTION_ID", "type": "string"}
+ACTIONS = parse_schema_document(
+    {"type": "record", "name": "Actions", "fields": [ID, {"name": "VALUE", "type": ["null", "long"]}]}
+)
+TAKEN = parse_schema_document(
+    {
+        "type": "record",
+        "name": "Action_Interactions",
+        "fields": [{"name": name, "type": "string"} for name in ("USER_ID", "ACTION_ID", "EVENT_TYPE")]
+        + [{"name": "TIMESTAMP", "type": "long"}],
+    }
+)
+
+
+def test_actions_and_what_users_did_with_them_are_stored(tmp_path: Path) -> None:
+    actions: list[Row] = [(f"a{n % 30}", "" if n % 7 else str(n)) for n in range(60)]
+    outcome = do_import(write_csv(tmp_path / "actions", ACTIONS, [actions, [("a3", "x")]]), ACTIONS, tmp_path / "of-actions")
+    assert {row[:2] for row in rows_of(outcome, tmp_path / "of-actions")} == {
+        (f"a{n % 30}", None if n % 7 else n) for n in range(30, 60)
+    }
+    assert [count.rows_rejected for count in outcome.counts] == [0, 1]
+    events: list[Row] = [(f"u{n % 9}", f"a{n % 4}", "taken" if n % 3 else "viewed", str(1_000 + n)) for n in range(60)]
+    outcome = do_import(write_csv(tmp_path / "taken", TAKEN, [[*events, *events[:5]]]), TAKEN, tmp_path / "of-events")
+    assert [row[:4] for row in rows_of(outcome, tmp_path / "of-events")] == [(*row[:3], int(row[3])) for row in events]
+    statistics = outcome.statistics
+    assert (statistics["users"]["count"], statistics["items"]["count"], outcome.counts[0].rows_duplicate) == (9, 4, 5)
+    assert statistics["columns"]["EVENT_TYPE"]["values"] == {"taken": 40, "viewed": 20}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -68,6 +69,16 @@ def test_what_has_a_meaning_is_taken_over() -> None:
     assert config.solutions["for-you"].training.event_value_threshold == "1"
     batch = config.batch_inference["for-you"]
     assert (batch.output, batch.num_results) == ("s3://b/batch/shop/for-you/out/", 40)
+
+
+@pytest.mark.parametrize("name", ["action_interactions", "actionInteractions", "actions"])
+def test_actions_and_what_users_did_with_them_are_taken_over(name: str) -> None:
+    given = automation()
+    given["datasets"][name] = given["datasets"].pop("users")
+    key = "actions" if name == "actions" else "action_interactions"
+    found = {"interactions": "s3://b/interactions.csv", key: f"s3://b/{key}.csv"}
+    document, _ = from_automation(given, replace(places(), data=found.get), "config.json", RECIPES)
+    assert build_config(document, "config.json").datasets.given()[key].data == f"s3://b/{key}.csv"  # type: ignore[index]
 
 
 def test_event_rules_and_searches_are_taken_over() -> None:
