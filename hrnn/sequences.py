@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -140,6 +141,7 @@ def cache_shards(shards: Iterable[tuple[Path, int, int, int]], num_items: int, f
 
     Raises:
         DataError: A shard's rows are not those that its manifest promises, or there are no events at all.
+        OSError: The disk is full.
     """
     shards = list(shards)
     num_users = sum(users for _, _, users, _ in shards)
@@ -147,10 +149,7 @@ def cache_shards(shards: Iterable[tuple[Path, int, int, int]], num_items: int, f
     if num_events == 0:
         raise DataError("the sequences hold no events", remedy="Check the validate step's rejected rows.")
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {
-        name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=kind, shape=(num_events,))
-        for name, (_, kind) in _STORED.items()
-    }
+    arrays = {name: _new_array(folder / f"{name}.npy", kind, num_events) for name, (_, kind) in _STORED.items()}
     lengths = np.zeros(num_users, dtype=np.int64)
     done = 0
     for path, first_user_row, users, events in shards:
@@ -188,6 +187,14 @@ def load_shard(path: Path, first_user_row: int, num_users: int, num_events: int,
     }
     offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
     return Sequences(offsets, **arrays, num_items=num_items)
+
+
+def _new_array(path: Path, kind: npt.DTypeLike, length: int) -> np.memmap[Any, Any]:
+    """A mapped array on space that is its own: a disk that fills up later would end the process without a word."""
+    array: np.memmap[Any, Any] = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(length,))
+    with open(path, "r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _check_shard(path: Path, user_rows: Rows, first_user_row: int, users: int, events: int) -> None:

@@ -147,7 +147,12 @@ def space_error(error: BaseException, where: str | None = None) -> StorageError 
             return None
         number = errno.ENOSPC
     named = error.filename if isinstance(error, OSError) and error.filename else where
-    return StorageError(_FULL[number or errno.ENOSPC], where=None if named is None else str(named), remedy=_REMEDY)
+    return no_space(None if named is None else str(named), _FULL[number or errno.ENOSPC])
+
+
+def no_space(where: str | None, problem: str = _FULL[errno.ENOSPC]) -> StorageError:
+    """The error that a disk is full, with its remedy."""
+    return StorageError(problem, where=where, remedy=_REMEDY)
 
 
 def scratch_place() -> str:

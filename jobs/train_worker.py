@@ -22,9 +22,10 @@ from hrnn.training import Stopped, Trainer
 from hrnn.training_settings import CurvePoint
 from hrnn.validation import validation_cost
 from jobs.progress import Progress
+from jobs.scratch import space_error
 from jobs.training.checkpoints import WorkspaceCheckpoints
 from jobs.training.leash import end_with_parent
-from jobs.training.spec import WorkerSpec
+from jobs.training.spec import NO_SPACE, WorkerSpec
 from jobs.training.staging import EVENT_WEIGHTS
 from schemas.errors import HrnnError
 
@@ -49,6 +50,10 @@ def main() -> int:
     except HrnnError as error:
         spec.tell_error(error)
         return 1
+    except Exception as error:
+        if space_error(error) is None:
+            raise
+        return NO_SPACE
     return 0
 
 

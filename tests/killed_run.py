@@ -88,10 +88,15 @@ class KilledRun:
         self.whole: dict[str, bytes] | None = None
         self.proxy = FaultProxy(place.environment["AWS_ENDPOINT_URL_S3"], rules, seed)
         self.log = place.folder / f"{name}.log"
-        scratch = place.folder / "scratch"
-        scratch.mkdir(exist_ok=True)
+        self.scratch = place.folder / "scratch"
+        self.scratch.mkdir(exist_ok=True)
         self.mark = f"{place.folder}/{name}"  # no other run on this machine bears it
-        own = {"HRNN_CHAOS": self.mark, "HRNN_SCRATCH": str(scratch), "TMPDIR": str(scratch), "HRNN_DRIVER_MEMORY": "1g"}
+        own = {
+            "HRNN_CHAOS": self.mark,
+            "HRNN_SCRATCH": str(self.scratch),
+            "TMPDIR": str(self.scratch),
+            "HRNN_DRIVER_MEMORY": "1g",
+        }
         self.environment = os.environ | place.environment | own
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -141,6 +146,7 @@ class KilledRun:
         self.check_output()
         self.check_manifests()
         self.check_processes()
+        self.check_scratch(runs=1)
 
     def finish(self) -> float:
         """Wait for the end; gives the seconds that it took."""
@@ -151,6 +157,7 @@ class KilledRun:
         self.check_output()
         self.check_manifests()
         self.check_processes()
+        self.check_scratch(runs=0)
         return time.monotonic() - began
 
     def outputs(self) -> dict[str, bytes]:
@@ -176,7 +183,7 @@ class KilledRun:
         """Every manifest is whole, and so is every file that it names."""
         for key in self.place.keys(self.name + "/"):
             if key.endswith("/" + MANIFEST_NAME):
-                manifest = Manifest.model_validate_json(self.place.read(key) or b"")
+                manifest = Manifest.from_bytes(self.place.read(key) or b"", key)
                 for entry in manifest.files:
                     self._check_file(key.removesuffix(MANIFEST_NAME) + entry.path, entry.size, entry.sha256)
             elif key.endswith(".json") and "/nights/" in key:
@@ -195,6 +202,13 @@ class KilledRun:
                 lines = [line[:200] for line in left.values()]
                 raise Broken(f"{self.name}: processes are left {GRACE_SECONDS:.0f} s after the end: {lines}")
             time.sleep(0.2)
+
+    def check_scratch(self, runs: int) -> None:
+        """No temporary file is left but those of so many killed runs, which the next one removes."""
+        left = [path for path in self.scratch.iterdir() if not path.name.startswith("hrnn-scratch-")]
+        of_runs = list(self.scratch.glob("hrnn-scratch-*/*"))
+        if left or len(of_runs) > runs:
+            raise Broken(f"{self.name}: temporary files are left: {[*left, *of_runs][:20]}")
 
     def layout(self) -> list[str]:
         """Names of all objects, without what differs from attempt to attempt and from place to place."""

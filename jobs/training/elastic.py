@@ -11,7 +11,9 @@ import signal
 import sys
 from pathlib import Path
 
+from jobs.scratch import space_error
 from jobs.training.leash import end_with_parent
+from jobs.training.spec import NO_SPACE
 
 
 def main() -> int:
@@ -29,11 +31,17 @@ def main() -> int:
         torchrun(arguments)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
+        if failure.exitcode == NO_SPACE:
+            return NO_SPACE
         how = f"signal {-failure.exitcode}" if failure.exitcode < 0 else f"exit status {failure.exitcode}"
         if failure.exitcode == -signal.SIGKILL:
             how += ", most likely for want of memory"
         (answers / "failure.txt").write_text(f"rank {rank} ended with {how}")
         return 1
+    except OSError as error:
+        if space_error(error) is None:
+            raise
+        return NO_SPACE
     except RendezvousError as error:
         how = "in time" if isinstance(error, RendezvousTimeoutError) else f"({error})"
         (answers / "failure.txt").write_text(f"the nodes did not meet {how}: {' '.join(arguments[:7])}")

@@ -17,7 +17,8 @@ import torch
 
 from jobs.children import same_modules, same_run
 from jobs.ending import TERMINATED
-from jobs.training.spec import WorkerSpec
+from jobs.scratch import no_space
+from jobs.training.spec import NO_SPACE, WorkerSpec
 from schemas.errors import ConfigError, MachineError
 
 MEETING_SECONDS = 600  # in which all nodes must have come to the place where they meet
@@ -88,6 +89,7 @@ def run_ranks(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
 
     Raises:
         HrnnError: What a rank left behind.
+        StorageError: A rank found the disk full.
         MachineError: Ranks died without a word.
         SystemExit: SIGTERM came; the checkpoint is written.
     """
@@ -105,6 +107,8 @@ def run_ranks(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
         raise error
     if asked_to_stop:
         raise SystemExit(TERMINATED)
+    if status == NO_SPACE:
+        raise no_space(spec.answers)
     if status != 0:
         told = Path(spec.answers) / "failure.txt"
         how = told.read_text() if told.is_file() else f"torchrun ended with status {status}"

@@ -12,6 +12,8 @@ import schemas.errors
 from hrnn.training_settings import TrainingSettings
 from schemas.errors import HrnnError, UserError
 
+NO_SPACE = os.EX_IOERR  # exit status of a rank that found the disk full: it can't leave a word there
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSpec:

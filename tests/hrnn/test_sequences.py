@@ -65,6 +65,13 @@ def test_no_events_at_all_is_a_data_error(tmp_path: Path) -> None:
         cache_shards([(shard(tmp_path / "a", [], []), 0, 0, 0)], 3, tmp_path / "arrays")
 
 
+def test_a_full_disk_is_an_error_before_an_array_is_touched(tmp_path: Path, no_space: Path) -> None:
+    events = 200_000
+    path = shard(tmp_path / "a", [0] * events, [1] * events)
+    with pytest.raises(OSError, match="No space left on device"):
+        cache_shards([(path, 0, 1, events)], 3, no_space / "arrays")
+
+
 @pytest.mark.parametrize(("user_rows", "events"), [([0, 1], 3), ([1, 0], 2), ([0, 5], 2)])
 def test_shards_that_contradict_their_manifest_are_refused(tmp_path: Path, user_rows: list[int], events: int) -> None:
     path = shard(tmp_path / "a", user_rows, [0] * len(user_rows))

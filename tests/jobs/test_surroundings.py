@@ -8,16 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from hostile_surroundings import OF_ANOTHER_LAUNCHER, OF_ANOTHER_SPARK, run_there
+from hostile_surroundings import OF_ANOTHER_SPARK, run_there
 from small_sequences import publish_sequences, random_histories, sequences_of
 from small_shop import INTERACTIONS
 
 from jobs.scratch import run_folder
 from jobs.spark.errors import WorkerFault, spark_errors
 from jobs.spark.surroundings import java_surroundings
-from jobs.training import launch
-from jobs.training.launch import Launch, run_ranks
-from jobs.training.spec import WorkerSpec
 from schemas.errors import DataError, HrnnError, MachineError, StorageError
 
 JAVA = Path("/java")
@@ -117,42 +114,6 @@ def test_a_worker_that_died_and_one_that_cannot_start_are_no_faults_of_the_platf
     absent = in_a_worker('java.io.IOException: Cannot run program "/nowhere/python": error=2, No such file or directory')
     assert isinstance(absent, HrnnError)
     assert str(absent).startswith("PYSPARK_PYTHON=/nowhere/python: Spark's workers can't run this program: ")
-
-
-def test_ranks_take_no_other_launcher_s_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name, value in OF_ANOTHER_LAUNCHER.items():
-        monkeypatch.setenv(name, value)
-    seen: dict[str, str] = {}
-
-    class Ended:
-        def __init__(self, _command: list[str], env: dict[str, str], **_options: object) -> None:
-            seen.update(env)
-
-        def wait(self) -> int:
-            return 0
-
-        poll = wait
-
-    monkeypatch.setattr(launch.subprocess, "Popen", Ended)
-    run_ranks(Launch(), spec_in(tmp_path), tmp_path / "spec.json")
-    assert OF_ANOTHER_LAUNCHER.keys().isdisjoint(seen)
-    assert (seen["PYTHONSAFEPATH"], seen["TMPDIR"]) == ("1", str(run_folder()))
-
-
-def spec_in(folder: Path) -> WorkerSpec:
-    """Of a training that never begins."""
-    (folder / "answers").mkdir()
-    nothing = {"hyperparameters": {}, "variant": "init", "settings": {}, "threads": 1}
-    return WorkerSpec(identity="i", arrays="a", checkpoints_uri="c", answers=str(folder / "answers"), **nothing)
-
-
-def test_nodes_that_never_come_are_not_waited_for_without_end(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free_port: int
-) -> None:
-    monkeypatch.setattr(launch, "MEETING_SECONDS", 2)
-    nodes = Launch(nnodes=2, rdzv_endpoint=f"127.0.0.1:{free_port}")
-    with pytest.raises(MachineError, match=rf"the nodes did not meet in time: .*--rdzv-endpoint=127\.0\.0\.1:{free_port}"):
-        run_ranks(nodes, spec_in(tmp_path), tmp_path / "spec.json")
 
 
 @pytest.mark.slow

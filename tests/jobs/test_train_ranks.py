@@ -11,16 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hostile_surroundings import OF_ANOTHER_LAUNCHER
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from small_sequences import publish_sequences, random_histories, sequences_of
 
 from hrnn.checkpoints import checkpoint_names
+from jobs import train_worker
+from jobs.scratch import run_folder
 from jobs.storage.folders import StepFolder
 from jobs.train import train
+from jobs.training import launch
 from jobs.training.checkpoints import WorkspaceCheckpoints
 from jobs.training.launch import Launch, run_ranks
 from jobs.training.spec import WorkerSpec
-from schemas.errors import DataError, MachineError
+from schemas.errors import DataError, MachineError, StorageError
 
 RANDOM = sequences_of(random_histories(60, 30))
 SMALL: dict[str, Any] = {"recipe": "aws-hrnn", "hyperparameters": {"hidden_dimension": "32", "bptt": "8"}}
@@ -63,7 +68,8 @@ class _Ended:
     def __init__(self, status: int) -> None:
         self.status = status
 
-    def __call__(self, *_: Any, **__: Any) -> _Ended:
+    def __call__(self, *_: Any, env: dict[str, str], **__: Any) -> _Ended:
+        self.environment = env
         return self
 
     def wait(self) -> int:
@@ -97,6 +103,42 @@ def test_ranks_that_die_without_a_word_make_one_clear_message(tmp_path: Path, mo
     monkeypatch.setattr(subprocess, "Popen", _Ended(-9))
     with pytest.raises(MachineError, match="torchrun ended with status -9"):
         run_ranks(Launch(), spec_in(tmp_path), tmp_path / "spec.json")
+
+
+def test_ranks_take_no_other_launcher_s_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in OF_ANOTHER_LAUNCHER.items():
+        monkeypatch.setenv(name, value)
+    ended = _Ended(0)
+    monkeypatch.setattr(subprocess, "Popen", ended)
+    run_ranks(Launch(), spec_in(tmp_path), tmp_path / "spec.json")
+    assert OF_ANOTHER_LAUNCHER.keys().isdisjoint(ended.environment)
+    assert (ended.environment["PYTHONSAFEPATH"], ended.environment["TMPDIR"]) == ("1", str(run_folder()))
+
+
+def test_nodes_that_never_come_are_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_port: int
+) -> None:
+    monkeypatch.setattr(launch, "MEETING_SECONDS", 2)
+    nodes = Launch(nnodes=2, rdzv_endpoint=f"127.0.0.1:{free_port}")
+    with pytest.raises(MachineError, match=rf"the nodes did not meet in time: .*--rdzv-endpoint=127\.0\.0\.1:{free_port}"):
+        run_ranks(nodes, spec_in(tmp_path), tmp_path / "spec.json")
+
+
+def test_a_rank_that_finds_the_disk_full_is_told_by_its_folder(no_space: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_in(no_space)
+
+    def full(*_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    for name in ("end_with_parent", "_catch_sigterm"):  # this process is no rank
+        monkeypatch.setattr(train_worker, name, list)
+    monkeypatch.setattr(train_worker, "work", full)
+    monkeypatch.setattr(sys, "argv", ["train_worker", "--spec", str(no_space / "spec.json")])
+    spec.save(no_space / "spec.json")
+    status = train_worker.main()
+    monkeypatch.setattr(subprocess, "Popen", _Ended(status))
+    with pytest.raises(StorageError, match=rf"^{no_space}: no space is left on the disk"):
+        run_ranks(Launch(), spec, no_space / "spec.json")
 
 
 @pytest.mark.slow
