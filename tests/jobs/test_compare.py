@@ -14,7 +14,8 @@ from jobs.comparison import matching, reading
 from schemas.errors import ConfigError, DataError, StorageError
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "personalize_samples" / "batch"
-needs_samples = pytest.mark.skipif(not SAMPLES.is_dir(), reason="the samples beside the project are not there")
+OWN = Path(__file__).parents[1] / "samples"  # made up in the shapes of what the service writes
+needs_samples = pytest.mark.skipif(not SAMPLES.is_dir(), reason="the samples beside the project are not there; OWN has copies")
 REAL = SAMPLES / "real_user_personalization_num_results_10.json.out"
 REAL_SEGMENTS = SAMPLES / "real_segment_item_attribute_affinity_num_results_10.json.out"
 
@@ -30,36 +31,42 @@ def put(path: Path, *lines: str) -> str:
     return str(path)
 
 
-@needs_samples
-def test_real_output_equals_itself_in_any_order_and_notation(tmp_path: Path) -> None:
-    lines = REAL.read_text().splitlines()
+@pytest.mark.parametrize(
+    ("real", "count"), [(OWN / "lists.json.out", 12), pytest.param(REAL, 15, marks=needs_samples, id="the service's")]
+)
+def test_real_output_equals_itself_in_any_order_and_notation(real: Path, count: int, tmp_path: Path) -> None:
+    lines = real.read_text().splitlines()
     # Some users stand there several times, with the lists of several solution versions: these stay in their order.
     documents = sorted(map(json.loads, lines), key=lambda document: str(document["input"]["userId"]))
     for document in documents:
         document["input"]["userId"] = int(document["input"]["userId"])
         del document["error"]  # older outputs have none
     other = put(tmp_path / "b.out", *(json.dumps(document, indent=None) for document in documents))
-    found = compare(old_uri=str(REAL), new_uri=other)
-    assert found["lines"]["compared"] == len(lines) == 15
+    found = compare(old_uri=str(real), new_uri=other)
+    assert found["lines"]["compared"] == len(lines) == count
     assert found["overlap"] == {"5": 1.0, "10": 1.0}
     assert (found["rank_biased_overlap"]["mean"], found["same_first"], found["identical_lists"]) == (1.0, 1.0, 1.0)
     assert found["score_correlation"] == 1.0
     assert found["differ_most"] == []
 
 
-@needs_samples
-def test_real_segments_hold_users_and_each_query_twice() -> None:
-    found = compare(old_uri=str(REAL_SEGMENTS), new_uri=str(REAL_SEGMENTS))
+@pytest.mark.parametrize(
+    "real", [OWN / "segments.json.out", pytest.param(REAL_SEGMENTS, marks=needs_samples, id="the service's")]
+)
+def test_real_segments_hold_users_and_each_query_twice(real: Path) -> None:
+    found = compare(old_uri=str(real), new_uri=str(real))
     assert found["lines"] | {"matched": 10, "compared": 10, "only_in_old": 0} == found["lines"]
     assert found["listed"]["what"] == "users"
     assert found["identical_lists"] == 1.0  # the second answer of a query met the second
-    lines = REAL_SEGMENTS.read_text().splitlines()
+    lines = real.read_text().splitlines()
     assert len({json.dumps(json.loads(line)["input"]) for line in lines}) == 5
 
 
-@needs_samples
-def test_every_documented_output_is_read() -> None:
-    for path in sorted(SAMPLES.glob("*.out")):
+@pytest.mark.parametrize("folder", [OWN, pytest.param(SAMPLES, marks=needs_samples, id="the guide's")])
+def test_every_documented_output_is_read(folder: Path) -> None:
+    paths = sorted(folder.glob("*.out"))
+    assert len(paths) >= 6
+    for path in paths:
         found = compare(old_uri=str(path), new_uri=str(path))
         assert found["identical_lists"] == 1.0, path
         assert found["lines"]["only_in_old"] == 0

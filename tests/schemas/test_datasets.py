@@ -14,6 +14,7 @@ from schemas.datasets import parse_schema, parse_schema_document, require_comple
 from schemas.errors import SchemaError
 from schemas.quotas import Quotas
 
+OWN = Path(__file__).parents[1] / "samples" / "schemas.jsonl"
 SAMPLES = Path(__file__).parents[3] / "shared" / "personalize_samples" / "schemas"
 
 
@@ -110,10 +111,34 @@ def test_optional_keywords_may_be_null(name: str) -> None:
     assert field.nullable
 
 
+def test_every_shape_that_samples_have_is_taken() -> None:
+    """tests/samples/schemas.jsonl is made up; every form of AWS's samples occurs in it."""
+    documents = [json.loads(line) for line in OWN.read_text().splitlines()]
+    taken = [parse_schema_document(document, strict=True) for document in documents]
+    assert [schema.dataset_type for schema in taken] == [document["name"].capitalize() for document in documents]
+    assert [document["fields"][-1]["name"] for document, schema in zip(documents, taken, strict=True) if schema.missing] == [
+        "EVENT_TYPE"  # the one without TIMESTAMP
+    ]
+    lower = [
+        document["name"]
+        for document, schema in zip(documents, taken, strict=True)
+        if "was taken as" in " ".join(schema.warnings)
+    ]
+    assert lower == ["interactions", "items", "users"]
+    fields = [field for document in documents for field in document["fields"]]
+    forms = {json.dumps(field["type"]) for field in fields}
+    assert forms == {
+        *('"string"', '"long"', '"int"', '"float"', '"double"', '["string"]', '["null", "string"]', '["string", "null"]'),
+        *('["null", "float"]', '["float", "null"]'),
+    }
+    assert {document.get("version") for document in documents} == {"1.0", "1.1", 1, None}
+    assert {key for field in fields for key in field} == {"name", "type", "categorical", "textual"}
+
+
 @pytest.mark.data
 def test_every_sample_schema_is_taken() -> None:
     if not SAMPLES.is_dir():
-        pytest.skip("the sample schemas are not beside the project")
+        pytest.skip("the sample schemas are not beside the project; tests/samples has their shapes")
     paths = sorted(SAMPLES.glob("[0-9]*.json"))
     taken = {path.stem: parse_schema(path.read_text(), path.name) for path in paths}
     assert len(taken) == 42
