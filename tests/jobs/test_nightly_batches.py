@@ -1,4 +1,7 @@
-"""A night of several recipes with filters and a segment, on real purchases; its answers are read with nothing but `json`."""
+"""A night of several recipes with filters and a segment, on purchases; its answers are read with nothing but `json`.
+
+The purchases are made up, and, where the working data lie beside the project, real ones too.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,15 @@ import json
 import os
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small_purchases import write_purchases
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
-pytestmark = [pytest.mark.data, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 CONFIG = """
 [dataset_group]
@@ -60,19 +64,25 @@ filter = 'INCLUDE UserID WHERE Users.COUNTRY IN ($COUNTRY)'
 """
 
 
-@pytest.fixture(scope="module")
-def purchases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["own", pytest.param("real", marks=pytest.mark.data)])
+def purchases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the data, the batch inputs, and what a night made of them."""
-    if not DATA.is_dir():
-        pytest.skip("the working data are not beside the project")
     folder = tmp_path_factory.mktemp("purchases")
-    subprocess.run([sys.executable, DATA / "unpack", "online_retail", "--to", folder], check=True, capture_output=True)
     data = folder / "online_retail"
+    if request.param == "own":
+        write_purchases(data)
+    elif not DATA.is_dir():
+        pytest.skip("the working data are not beside the project; the own ones have their shape")
+    else:
+        subprocess.run([sys.executable, DATA / "unpack", "online_retail", "--to", folder], check=True, capture_output=True)
     users, items = [row["USER_ID"] for row in rows(data / "users.csv")], [row["ITEM_ID"] for row in rows(data / "items.csv")]
+    germans = sorted(row["USER_ID"] for row in rows(data / "users.csv") if row["COUNTRY"] == "Germany")
+    bought = Counter(row["ITEM_ID"] for row in rows(data / "interactions.csv") if row["USER_ID"] in set(germans))
+    liked = [item for item, _ in bought.most_common(2)]
     asked: dict[str, list[Any]] = {
         "users": [{"userId": user, "filterValues": {"MOST": "2.5"}} for user in users[:500]],
         "items": [{"itemId": item} for item in [*items[:200], "nobody's"]],
-        "fans": [{"itemId": item, "filterValues": {"COUNTRY": '"Germany"'}} for item in ("85123A", "22423")],
+        "fans": [{"itemId": item, "filterValues": {"COUNTRY": '"Germany"'}} for item in liked],
     }
     asked["users"] += [{"userId": "a stranger", "filterValues": {"MOST": '"2.5"'}}, {"userId": users[0]}, "no object"]
     asked["fans"] += [{"itemId": "nobody's", "filterValues": {"COUNTRY": '"Germany"'}}]
