@@ -13,6 +13,8 @@ from hrnn.scoring import OwnItems, Scorer
 
 Rows = npt.NDArray[np.int64]
 
+POPULARITY = "scoring.popularity"  # parameter float32 [N] of a solution with event rules: events that count, for who is unknown
+
 
 class Related(Protocol):
     """Finds related items among N."""
@@ -65,13 +67,15 @@ class NearestVectors:
     """Related items by the cosine of their vectors; equal ones in order of item row.
 
     Args:
-        item_vectors: float32 [N, D]; items are in falling order of popularity.
+        item_vectors: float32 [N, D].
+        popular: int64 [N], all items in falling order of popularity; None: they lie in it.
     """
 
-    def __init__(self, item_vectors: torch.Tensor) -> None:
+    def __init__(self, item_vectors: torch.Tensor, popular: Rows | None = None) -> None:
         self._directions = torch.nn.functional.normalize(item_vectors.detach(), dim=1)
         self._scorer = Scorer(self._directions, torch.zeros(len(item_vectors)))
-        self._popular = TableOfNeighbours(np.zeros(len(item_vectors) + 1, np.int64), _NONE, np.arange(len(item_vectors)))
+        popular = np.arange(len(item_vectors)) if popular is None else popular
+        self._popular = TableOfNeighbours(np.zeros(len(item_vectors) + 1, np.int64), _NONE, popular)
 
     def of(self, item_rows: Rows, num_results: int, allowed: Allowed | None) -> Rows:
         """See Related."""

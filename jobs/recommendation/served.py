@@ -23,7 +23,7 @@ from hrnn.allowed import Allowed
 from hrnn.exploration import NOISE_DEPTH, Noise, bonus, new_items, stand_ins
 from hrnn.filters import Asked, ItemFilter
 from hrnn.hashing import hash64
-from hrnn.neighbours import NearestVectors, Related, TableOfNeighbours
+from hrnn.neighbours import POPULARITY, NearestVectors, Related, TableOfNeighbours
 from hrnn.ranking import allowed_in, listed_scores, rank
 from hrnn.scoring import OwnItems, Scorer
 from jobs.recommendation.answers import Answers, Items
@@ -131,6 +131,8 @@ class Served:
         vectors, bias = tensors["scoring.item_vectors"], tensors["scoring.item_bias"]
         if vectors.shape != (len(self._counts), solution.dimension) or len(bias) != len(self._counts):
             raise IntegrityError(f"{solution.uri}: the model doesn't fit its catalogue; train it again.")
+        # What is popular with those whom nobody knows: by the events that count, where the solution has event rules.
+        self._popularity = tensors[POPULARITY].numpy() if POPULARITY in tensors else self._counts
         self._item_ids = catalogue[columns.ITEM_ID].combine_chunks()
         self._new = self._new_items(catalogue)
         self._rows = np.flatnonzero((self._counts > 0) | self._new)  # of the items that users may get
@@ -160,7 +162,7 @@ class Served:
         self._item_ids = self._item_ids.take(pa.array(rows))
         self._scorer = Scorer(vectors[torch.from_numpy(rows)], bias[torch.from_numpy(rows)])
         self._popular_scorer = self._scorer
-        shown = self._counts[rows]
+        shown = self._popularity[rows]
         if self._solution.dimension and self._filter is not None:
             by_events = torch.from_numpy(np.log(np.maximum(shown, 0.5)).astype(np.float32))
             self._popular_scorer = Scorer(torch.zeros(len(rows), 0), by_events)
@@ -305,7 +307,7 @@ class Served:
         item_rows = np.where(known, batch.listed, 0)
         scored = known & (self._counts[item_rows] > 0)
         if users is None or places is None:
-            scores = np.log(np.maximum(self._counts[item_rows], 0.5))
+            scores = np.log(np.maximum(self._popularity[item_rows], 0.5))
         else:
             queries, own = users.states(places)
             scores = listed_scores(queries.numpy(), own, self._vectors, self._bias, offsets, item_rows)
@@ -323,13 +325,14 @@ class Served:
         if self._solution.dimension == 0:
             top = self._scorer.top(torch.zeros(1, 0), OwnItems.none(1), self.num_results)
             return top.item_rows.astype(np.int32), _units(top.shares)
-        return np.arange(self.num_results, dtype=np.int32)[None, :], _units(self._event_shares[: self.num_results])[None, :]
+        order = np.argsort(-self._event_shares, kind="stable")[: self.num_results]
+        return order.astype(np.int32)[None, :], _units(self._event_shares[order])[None, :]
 
     def _related_items(self, tensors: Mapping[str, torch.Tensor], vectors: torch.Tensor, bias: torch.Tensor) -> Related:
         if "related.offsets" in tensors:
             popular = np.argsort(-bias[: self._ranked].numpy(), kind="stable")
             return TableOfNeighbours(tensors["related.offsets"].numpy(), tensors["related.item_rows"].numpy(), popular)
-        return NearestVectors(vectors[: self._ranked])
+        return NearestVectors(vectors[: self._ranked], np.argsort(-self._popularity[: self._ranked], kind="stable"))
 
     def _item_filter(self, catalogue: pa.Table) -> ItemFilter | None:
         """The filter beside the items that lines may get, or list."""

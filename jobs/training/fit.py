@@ -18,6 +18,7 @@ from hrnn.blending import fit_weights
 from hrnn.counted import Counted
 from hrnn.models import model_for
 from hrnn.models.hrnn import Hrnn, Variant
+from hrnn.neighbours import POPULARITY
 from hrnn.peers import Fit
 from hrnn.peers.shuffled_gru import ShuffledGru
 from hrnn.preparation import Prepared, shape_of
@@ -116,10 +117,19 @@ def fit(
     trained = train_ranks(order, arrays, launch, scratch)
     if trained is None:
         return None
+    event_weights = weights_in(arrays, order)
+    trained = replace(trained, parameters=trained.parameters | _popularity(sequences, event_weights))
     if asks_by_item(order):
         views = similar_items(order, sequences, trained), similar_items(order, sequences, trained)  # stored as two tensors
         return FittedRecipe(*views, trained.parameters, trained.curve, _outcome(order, sequences, trained))
-    return weigh(order, sequences, prepared, trained, weights_in(arrays, order))
+    return weigh(order, sequences, prepared, trained, event_weights)
+
+
+def _popularity(sequences: Sequences, event_weights: npt.NDArray[np.float32] | None) -> dict[str, Tensor]:
+    """How many events of each item count, for users and items that nobody knows; nothing where all do."""
+    if event_weights is None:
+        return {}
+    return {POPULARITY: torch.from_numpy(sequences.only(np.asarray(event_weights > 0)).item_counts().astype(np.float32))}
 
 
 def counted_recipe(order: FitOrder, part: Sequences, arrays: Path) -> ScoringModel:
