@@ -60,7 +60,7 @@ def compare(*, old_uri: str, new_uri: str, output_uri: str | None = None) -> dic
     versions = [f"{name} {file.size} {file.version}" for side in pairs for name, file in side]
     identity = fingerprint("compare", {"version": _VERSION, "alone": alone}, versions)
     done = folder.manifest() if folder else None
-    if folder and done and done.fingerprint == identity:
+    if folder and done and done.fingerprint == identity and folder.is_whole(done):
         document: dict[str, Any] = json.loads(folder.read(done.file("compare.json")))
         return _summary(document, folder, began, skipped=True)
     document, page = _compared(pairs, alone, old_uri, new_uri)

@@ -31,7 +31,7 @@ from schemas.batch import SEGMENTS
 from schemas.errors import DataError
 from schemas.manifest import Manifest, fingerprint
 
-_VERSION = 3  # of what is made of the same solution version
+MEASURING_VERSION = 3  # of what is made of the same solution version
 _HEADLINE = "normalized_discounted_cumulative_gain_at_25"
 
 _NAMES = {
@@ -67,10 +67,10 @@ def evaluate(*, solution_uri: str, sequences_uri: str | None = None, output_uri:
     began = time.monotonic()
     source = StepFolder(solution_uri)
     solution = source.require("solution_version")
-    identity = fingerprint("evaluate", {"version": _VERSION}, [solution.fingerprint])
+    identity = fingerprint("evaluate", {"version": MEASURING_VERSION}, [solution.fingerprint])
     folder = StepFolder(output_uri) if output_uri else None
     done = folder.manifest() if folder else None
-    if folder and done and done.fingerprint == identity and not sequences_uri:
+    if folder and done and done.fingerprint == identity and folder.is_whole(done) and not sequences_uri:
         return _summary(done.facts["metrics"], began, output=folder.uri, skipped=True)
     with (folder or source).made_of(source.reference(solution)), scratch_folder("evaluate") as scratch_path:
         scratch = Path(scratch_path)
@@ -83,7 +83,7 @@ def evaluate(*, solution_uri: str, sequences_uri: str | None = None, output_uri:
         document = _measured(source, solution, held_out, scratch).to_document()
     if folder:
         metrics = folder.put(folder.own("metrics.json"), (json.dumps(document, indent=1) + "\n").encode())
-        config = {"version": _VERSION}
+        config = {"version": MEASURING_VERSION}
         folder.publish("evaluation", identity, config, [source.reference(solution)], [metrics], facts={"metrics": document})
     return _summary(document, began, output=folder.uri if folder else None, skipped=False)
 

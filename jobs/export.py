@@ -69,7 +69,7 @@ def export(*, dataset_uri: str, output_uri: str, ingestion_mode: str = "BULK", m
     config = {"version": _VERSION, "bulk": bulk}
     identity = fingerprint("export", config, [dataset.fingerprint])
     manifest = folder.manifest()
-    skipped = manifest is not None and manifest.kind == "export" and manifest.fingerprint == identity
+    skipped = manifest is not None and manifest.fingerprint == identity and folder.is_whole(manifest)
     if manifest is None or not skipped:
         schema = parse_schema_document(dataset.facts["schema"], f"{source.uri}/manifest.json")
         work = Work(dataset_uri=source.uri, output_uri=folder.uri, schema=schema, fingerprint=identity)

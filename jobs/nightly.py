@@ -12,8 +12,9 @@ import typer
 from hrnn.models import model_for
 from jobs.cli import job_main
 from jobs.night.configs import load_config
+from jobs.night.decisions import decide
 from jobs.night.generations import Generation, last_summary, read_summary
-from jobs.night.plan import NightPlan, Step, plan_night, reasons
+from jobs.night.plan import NightPlan, Step, plan_night
 from jobs.night.report import night_page
 from jobs.night.running import Means, one_spark, run_step
 from jobs.night.wording import night_lines, terminal_table
@@ -53,6 +54,7 @@ def nightly(*, config: NightlyConfig, means: Means, notes: tuple[str, ...] = ())
     for uri, schema in plan.documents.items():
         store_for(uri).write(uri, schema)
     last = _records_of(last_summary(plan.workspace))
+    planned = _to_do(plan, last)
     records: list[dict[str, Any]] = []
     step: Step | None = None
     try:
@@ -60,9 +62,10 @@ def nightly(*, config: NightlyConfig, means: Means, notes: tuple[str, ...] = ())
             for step in (step for step in plan.steps if step.job not in PUBLISHING):
                 records.append(run_step(step, means, generation, last.get((step.job, step.name))))
             step = None
-            generation.claim(began)
+            planned |= _to_do(plan, last)  # what is still to be done is known now, whatever was thought before
+            generation = generation.claim(began, anew=bool(planned) or not all(record["skipped"] for record in records))
             for step in plan.of(*PUBLISHING):
-                records.append(run_step(step, means, generation))
+                records.append(run_step(step, means, generation, anew=step.label in planned))
     except Exception as error:
         failure = {"step": None if step is None else step.label, "error": str(error), "kind": type(error).__name__}
         document = _document(config, plan, generation, began, start, records) | {"state": "failed", **failure}
@@ -72,6 +75,11 @@ def nightly(*, config: NightlyConfig, means: Means, notes: tuple[str, ...] = ())
         raise
     document = _document(config, plan, generation, began, start, records) | {"state": "finished", "notes": list(notes)}
     return _finish(config, plan, generation, document)
+
+
+def _to_do(plan: NightPlan, last: dict[tuple[str, str], dict[str, Any]]) -> set[str]:
+    """Labels of the steps that write lists."""
+    return {each.step.label for each in decide(plan, last) if each.runs and each.step.job in PUBLISHING}
 
 
 def _document(
@@ -97,7 +105,7 @@ def _document(
 def _finish(config: NightlyConfig, plan: NightPlan, generation: Generation, document: dict[str, Any]) -> dict[str, Any]:
     """Write summary and page, the summary last; a night that has one keeps it."""
     store = store_for(generation.folder)
-    if store.stat(generation.summary_uri) is not None and all(record["skipped"] for record in document["steps"]):
+    if store.stat(generation.summary_uri) is not None:
         return read_summary(generation.summary_uri) | {"skipped": True, "seconds": document["seconds"]}
     document["solutions"] = {step.name: _measured(step) for step in plan.of("evaluate")}
     document["report"] = join(generation.folder, "report.html")
@@ -142,16 +150,10 @@ def _record_failure(workspace: str, document: dict[str, Any]) -> None:
 def plan_document(config: NightlyConfig) -> dict[str, Any]:
     """What `--plan` says: every step, whether it would run, and why. Nothing is written, Spark is not started."""
     plan = plan_night(config)
-    before = _records_of(last_summary(plan.workspace))
-    again: set[str] = set()
-    steps = []
-    for step in plan.steps:
-        record = before.get((step.job, step.name))
-        finished = step.finished(record)
-        why = [] if finished else list(reasons(step, record, again)) or ["not finished"]
-        if not finished:
-            again.add(step.label)
-        steps.append({"job": step.job, "name": step.name, "runs": not finished, "why": why, "folder": step.folder})
+    steps = [
+        {"job": each.step.job, "name": each.step.name, "runs": each.runs, "why": list(each.why), "folder": each.step.folder}
+        for each in decide(plan, _records_of(last_summary(plan.workspace)))
+    ]
     return {"job": "nightly", "plan": True, "night": plan.fingerprint, "workspace": plan.workspace, "steps": steps}
 
 
@@ -169,11 +171,13 @@ def follow(*, config: NightlyConfig, means: Means) -> dict[str, Any]:
     plan = plan_night(config)
     failure = _failure_uri(plan.workspace)
     before = store_for(failure).stat(failure)
-    while not plan.of("sessionize")[0].finished():
+    last = _records_of(last_summary(plan.workspace))
+    while any(each.runs for each in decide(plan, last) if each.step.job == "sessionize"):
         if store_for(failure).stat(failure) != before:
             raise MachineError("the night failed on node 0", where=failure, remedy="Mend that, then start all nodes again.")
         time.sleep(FOLLOW_SECONDS)
-    shared = [step for step in plan.of("train") if model_for(step.settings["recipe"]).fit is None and not step.finished()]
+    to_do = [each.step for each in decide(plan, last) if each.runs and each.step.job == "train"]
+    shared = [step for step in to_do if model_for(step.settings["recipe"]).fit is None]
     records = [run_step(step, means, None) for step in shared]
     return {"job": "nightly", "output": plan.workspace, "followed": [record["name"] for record in records]}
 

@@ -34,6 +34,7 @@ def recommend(
     explain: bool = False,
     master: str | None = None,
     before_publication: Callable[[], None] | None = None,
+    anew: bool = False,
 ) -> dict[str, Any]:
     """Write `<output>/<input file name>.out` for every input file, and `_CHECK` when all are there.
 
@@ -55,6 +56,7 @@ def recommend(
         explain: Each good line says why its items are listed (docs/batch.md); for recipes of users and of lists to be ranked.
         master: Spark master; None: what spark-submit set, else this machine's cores.
         before_publication: Called when all answers are ready and none is visible; what it raises keeps them so.
+        anew: Answer also where the same was answered already.
 
     Returns:
         The summary: files, lines, errors, unknown_users, seconds, whether it was skipped.
@@ -75,7 +77,7 @@ def recommend(
         sources = Sources.of(manifest) if options.explain and manifest.facts["dimension"] else None
         return _answered(files, Solution.of(folder, manifest), options, sources, parts_uri, token, master)
 
-    return run_batch("recommend", folder, manifest, options.config(), input_uri, output_uri, answered, before_publication)
+    return run_batch("recommend", folder, manifest, options.config(), input_uri, output_uri, answered, before_publication, anew)
 
 
 def _answered(

@@ -45,6 +45,7 @@ def segment(
     most_lines: int | None = None,
     master: str | None = None,
     before_publication: Callable[[], None] | None = None,
+    anew: bool = False,
 ) -> dict[str, Any]:
     """Write `<output>/<input file name>.out` for every input file, and `_CHECK` when all are there.
 
@@ -63,6 +64,7 @@ def segment(
         most_lines: Of all input files together; None: Personalize's limit, 500 lines of items or 10 of attributes.
         master: Spark master; None: what spark-submit set, else this machine's cores.
         before_publication: Called when all answers are ready and none is visible; what it raises keeps them so.
+        anew: Answer also where the same was answered already.
 
     Returns:
         The summary: files, lines, errors, seconds, whether it was skipped.
@@ -75,14 +77,37 @@ def segment(
     """
     folder = StepFolder(solution_uri)
     manifest = folder.require("solution_version")
-    _check(manifest, num_results)
-    wanted = None if filter_expression is None else read_filter(filter_expression, extended_filters, filter_events, manifest)
-    config = {"num_results": num_results, "filter": None if wanted is None else asdict(wanted)}
+    config, wanted = segment_options(
+        manifest,
+        num_results=num_results,
+        filter_expression=filter_expression,
+        extended_filters=extended_filters,
+        filter_events=filter_events,
+    )
 
     def answered(files: list[StoredFile], parts_uri: str, token: str) -> list[list[Part]]:
         return _answered(files, Solution.of(folder, manifest), num_results, wanted, most_lines, parts_uri, token, master)
 
-    return run_batch("segment", folder, manifest, config, input_uri, output_uri, answered, before_publication)
+    return run_batch("segment", folder, manifest, config, input_uri, output_uri, answered, before_publication, anew)
+
+
+def segment_options(
+    manifest: Manifest,
+    *,
+    num_results: int,
+    filter_expression: str | None = None,
+    extended_filters: bool = False,
+    filter_events: int = PUBLISHED.past_events,
+) -> tuple[dict[str, Any], FilterOptions | None]:
+    """What of the options of `segment` decides about the answers, and the filter, both checked.
+
+    Raises:
+        ConfigError: An option is out of range, or the recipe makes no segments.
+        FilterError: The filter is wrong.
+    """
+    _check(manifest, num_results)
+    wanted = None if filter_expression is None else read_filter(filter_expression, extended_filters, filter_events, manifest)
+    return {"num_results": num_results, "filter": None if wanted is None else asdict(wanted)}, wanted
 
 
 def _check(manifest: Manifest, num_results: int) -> None:

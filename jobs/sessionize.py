@@ -20,7 +20,7 @@ from schemas.errors import ConfigError, DataError
 from schemas.manifest import Manifest, fingerprint
 from schemas.uris import canonical
 
-_LAYOUT = 2  # of the files written here; a new one makes every older folder stale
+LAYOUT = 2  # of the files written here; a new one makes every older folder stale
 
 Source = tuple[StepFolder, Manifest]
 
@@ -67,7 +67,7 @@ def sessionize(
     sources = list(datasets.values())
     order = sources[0][1].facts.get("tie_order", "file") if tie_order == "auto" else tie_order
     config = {
-        "layout": _LAYOUT,
+        "layout": LAYOUT,
         "gap_seconds": gap_seconds,
         "tie_order": order,
         "num_shards": num_shards,
@@ -78,7 +78,7 @@ def sessionize(
     if canonical(folder.uri) in {canonical(source.uri) for source, _ in sources}:
         raise ConfigError("the output would replace an input", where="output", value=folder.uri, remedy="Name another folder.")
     published = folder.manifest()
-    skipped = published is not None and published.fingerprint == identity
+    skipped = published is not None and published.fingerprint == identity and folder.is_whole(published)
     if published is None or not skipped:
         plan = _plan(*sources[0], folder.uri, config)
         inputs = [source.reference(manifest) for source, manifest in sources]

@@ -121,7 +121,7 @@ def train(
     sequences_manifest = source.require("sequences")
     order = request.order(sequences_manifest, folder.uri)
     existing = folder.manifest()
-    if existing is not None and existing.fingerprint == order.identity:
+    if existing is not None and existing.fingerprint == order.identity and folder.is_whole(existing):
         if "counted" in existing.facts:
             check_minimums(CountedEvents(**existing.facts["counted"]), quotas, request.rules, strict=strict)
         return _summary(folder, existing, began, skipped=True)

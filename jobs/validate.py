@@ -100,7 +100,7 @@ def validate(
     folder = StepFolder(output_uri)
     identity = fingerprint("validate", config, [*references.versions, *(f"{file.size} {file.version}" for file in stored)])
     manifest = folder.manifest()
-    skipped = manifest is not None and _last_import(manifest) == identity
+    skipped = manifest is not None and _last_import(manifest) == identity and folder.is_whole(manifest)
     if manifest is None or not skipped:
         base = base_of(manifest, mode, schema, folder.uri)
         policy = Policy(

@@ -11,7 +11,10 @@ from typing import Any
 from jobs.night.wording import metric_table, verdict
 from jobs.pages.night import NightPage, Recommendation, SessionPart, SolutionPart, StepPart, UserPart
 from jobs.pages.plots import bar_plot, day_plot, line_plot
-from jobs.storage import join, list_input, normalise, store_for
+from jobs.recommendation.batch import run_batch
+from jobs.recommendation.options import read_options
+from jobs.recommendation.parts import Part, store_part
+from jobs.storage import StoredFile, list_input
 from jobs.storage.folders import StepFolder
 from schemas.errors import DataError
 from schemas.manifest import Kind, fingerprint
@@ -63,44 +66,63 @@ class Jobs:
 
     def validate(self, *, output_uri: str, data_uri: str, **rest: Any) -> dict[str, Any]:
         counts = {"rows_read": 10, "rows_accepted": 9, "rows_rejected": 1}
-        return self._step("validate", "dataset", output_uri, [file.version for file in list_input(data_uri)], counts)
+        return self._step("validate", "dataset", output_uri, [], [file.version for file in list_input(data_uri)], counts)
 
     def sessionize(self, *, output_uri: str, interactions_uri: str, **rest: Any) -> dict[str, Any]:
         counts = {"events": 9, "users": 3, "items": 4, "sessions": 5}
-        return self._step("sessionize", "sequences", output_uri, [self._version(interactions_uri)], counts)
+        return self._step("sessionize", "sequences", output_uri, [interactions_uri], [], counts)
 
     def train(self, *, output_uri: str, sequences_uri: str, recipe: str, **rest: Any) -> dict[str, Any]:
-        return self._step("train", "solution_version", output_uri, [self._version(sequences_uri)], {}, {"recipe": recipe})
+        facts = {"recipe": recipe, "event_types": []}
+        return self._step("train", "solution_version", output_uri, [sequences_uri], [], {}, facts)
 
     def evaluate(self, *, output_uri: str, solution_uri: str) -> dict[str, Any]:
-        return self._step("evaluate", "evaluation", output_uri, [self._version(solution_uri)], {}, {"metrics": measured()})
+        return self._step("evaluate", "evaluation", output_uri, [solution_uri], [], {}, {"metrics": measured()})
 
     def recommend(
-        self, *, output_uri: str, solution_uri: str, input_uri: str, before_publication: Callable[[], None], **rest: Any
+        self,
+        *,
+        output_uri: str,
+        solution_uri: str,
+        input_uri: str,
+        before_publication: Callable[[], None],
+        master: str | None = None,
+        anew: bool = False,
+        **asked: Any,
     ) -> dict[str, Any]:
-        before_publication()
-        name = join(output_uri, normalise(input_uri).rpartition("/")[2] + ".out")
-        store_for(name).write(name, self._version(solution_uri).encode())
-        store_for(name).write(join(output_uri, "_CHECK"), b"")
-        return self._step(
-            "recommend", "batch_inference", join(output_uri, "_hrnn"), [self._version(solution_uri)], {"lines": 3}
-        )
+        solution = StepFolder(solution_uri)
+        manifest = solution.require("solution_version")
 
-    @staticmethod
-    def _version(uri: str) -> str:
-        manifest = StepFolder(uri).manifest()
-        assert manifest is not None
-        return manifest.fingerprint
+        def answered(files: list[StoredFile], parts_uri: str, token: str) -> list[list[Part]]:
+            self.ran.append("recommend")
+            told: dict[str, Any] = {"num_lines": 3, "errors": 0, "unknown_users": 0}
+            line = manifest.fingerprint.encode() + b"\n"
+            return [[store_part([line], parts_uri, token, split=number, **told)] for number, _ in enumerate(files)]
+
+        config = read_options(manifest, **asked).config()
+        return run_batch("recommend", solution, manifest, config, input_uri, output_uri, answered, before_publication, anew)
 
     def _step(
-        self, job: str, kind: Kind, uri: str, versions: list[str], counts: dict[str, int], facts: dict[str, Any] | None = None
+        self,
+        job: str,
+        kind: Kind,
+        uri: str,
+        sources: list[str],
+        versions: list[str],
+        counts: dict[str, int],
+        facts: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        folder, identity = StepFolder(uri), fingerprint(job, {}, versions)
+        inputs = [folder.reference(manifest) for folder in map(StepFolder, sources) if (manifest := folder.manifest())]
+        assert len(inputs) == len(sources)
+        folder, identity = StepFolder(uri), fingerprint(job, {"facts": facts}, [*(each.version for each in inputs), *versions])
         found = folder.manifest()
-        skipped = found is not None and found.fingerprint == identity
+        made = None if found is None else found.facts["made"]  # as a dataset keeps it when users are deleted from it
+        is_same = made == identity if job == "validate" else found is not None and found.fingerprint == identity
+        skipped = found is not None and is_same and folder.is_whole(found)
         if not skipped:
             self.ran.append(job)
-            folder.publish(kind, identity, {}, [], [], counts, facts or {})
+            entry = folder.put(folder.own("data/part-0.parquet"), identity.encode())
+            folder.publish(kind, identity, {}, inputs, [entry], counts, {"made": identity, **(facts or {})})
         return {"job": job, "output": folder.uri, "skipped": skipped, "seconds": 0.0, **counts}
 
 

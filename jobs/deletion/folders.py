@@ -199,10 +199,10 @@ def _publish_again(
     users: Users,
     rows: int,
 ) -> None:
-    made = {"deletion": users.identity, "rows": rows}
+    made = {"deletion": users.identity, "rows": rows, "before": manifest.fingerprint}
     folder.publish(
         manifest.kind,
-        fingerprint("delete-users", made, [manifest.fingerprint]),
+        fingerprint("delete-users", {"deletion": users.identity, "rows": rows}, [manifest.fingerprint]),
         manifest.config,
         manifest.inputs,
         files,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jobs.storage import join, store_for
@@ -62,16 +62,19 @@ class Generation:
         """The summary; where it exists, the night was finished."""
         return join(self.folder, "summary.json")
 
-    def claim(self, began: str) -> None:
-        """Take the number, or see that nobody has a later one.
+    def claim(self, began: str, *, anew: bool) -> Generation:
+        """Take the number, or see that nobody has a later one; gives the generation to publish under.
 
         Args:
             began: When the run began, for people.
+            anew: Something was done, or is to be: a night that was finished before stays as it is, and this is another.
 
         Raises:
             CommitLost: Another night has published since this one began.
             CommitUnknown: The store won't say.
         """
+        if self.claimed and anew and store_for(self.summary_uri).stat(self.summary_uri) is not None:
+            return replace(self, number=self.number + 1, claimed=False).claim(began, anew=anew)
         if not self.claimed:
             document = {"generation": self.number, "night": self.night, "began": began, "software": VERSION}
             try:
@@ -79,6 +82,7 @@ class Generation:
             except CommitLost:
                 raise CommitLost(self._lost()) from None
         self.check()
+        return self
 
     def check(self) -> None:
         """See that nobody has claimed a later number; to be called right before anything is published.

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from jobs.evaluate import MEASURING_VERSION
 from jobs.recommendation.inputs import check_places, input_files
-from jobs.recommendation.publication import CHECK
+from jobs.sessionize import LAYOUT
 from jobs.storage import StoredFile, join, list_input, normalise, store_for
-from jobs.storage.folders import StepFolder
+from jobs.training.request import TRAINING_VERSION
 from schemas.batch_jobs import BatchInference, BatchSegment
 from schemas.config import Dataset, DatasetName, NightlyConfig
 from schemas.datasets import parse_schema
 from schemas.errors import ConfigError
 from schemas.filters import check_filter, check_group
-from schemas.manifest import MANIFEST_NAME, USERS_DELETED, fingerprint
+from schemas.manifest import fingerprint
 from schemas.minimums import MINIMUMS
-from schemas.nights import PUBLISHING, Job
+from schemas.nights import Job
 from schemas.recipes import parse_hyperparameters
 
 _COMPARED_WITH: dict[DatasetName, tuple[DatasetName, ...]] = {
@@ -60,26 +61,6 @@ class Step:
     def label(self) -> str:
         """`train for-you`."""
         return f"{self.job} {self.name}"
-
-    def finished(self, last: dict[str, Any] | None = None) -> bool:
-        """Whether it is done.
-
-        Args:
-            last: Its record of the last finished night. Lists go to the same folder every night, so only that tells.
-        """
-        if self.job in PUBLISHING and (last is None or last["fingerprint"] != self.fingerprint):
-            return False
-        sign = join(self.folder, CHECK if self.job in PUBLISHING else MANIFEST_NAME)
-        if store_for(sign).stat(sign) is None:
-            return False
-        # A solution version from which users were deleted serves on, but learnt from them: it is trained anew.
-        return self.job != "train" or not users_left(self.folder)
-
-
-def users_left(folder: str) -> bool:
-    """Whether users were deleted from a published folder since its step wrote it."""
-    manifest = StepFolder(folder).manifest()
-    return manifest is not None and USERS_DELETED in manifest.facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,10 +180,11 @@ def _check_type(schema: bytes, name: DatasetName) -> None:
 
 def _sessionize(workspace: str, config: NightlyConfig, validates: dict[Any, Step]) -> Step:
     sessions = config.sessions
-    settings = {"gap_seconds": sessions.gap, "tie_order": sessions.tie_order, "event_types": sessions.event_types}
+    asked = {"gap_seconds": sessions.gap, "tie_order": sessions.tie_order, "event_types": sessions.event_types}
+    settings = {**asked, "layout": LAYOUT}
     sources = [validates[name] for name in ("interactions", "items", "users") if name in validates]
     uris = {f"{source.name}_uri": source.folder for source in sources}
-    return _step(workspace, "sessionize", "sequences", settings, _after(*sources), **uris, **settings)
+    return _step(workspace, "sessionize", "sequences", settings, _after(*sources), **uris, **asked)
 
 
 def _train(workspace: str, config: NightlyConfig, name: str, sequences: Step) -> Step:
@@ -213,14 +195,14 @@ def _train(workspace: str, config: NightlyConfig, name: str, sequences: Step) ->
     searched = hpo | ({"auto_ml": True} if solution.auto_ml else {})
     quotas, strict = config.validation.quotas, config.training.minimums == "refuse"
     settings: dict[str, Any] = {"recipe": solution.recipe, "hyperparameters": parsed, "training": training, **searched}
-    settings |= {"minimums": quotas.model_dump(include=set(MINIMUMS)) if strict else None}
+    settings |= {"minimums": quotas.model_dump(include=set(MINIMUMS)) if strict else None, "version": TRAINING_VERSION}
     arguments = {"recipe": solution.recipe, "hyperparameters": dict(solution.hyperparameters), **training, **searched}
     arguments |= {"strict": strict, "quotas": quotas}
     return _step(workspace, "train", name, settings, _after(sequences), sequences_uri=sequences.folder, **arguments)
 
 
 def _evaluate(workspace: str, train: Step) -> Step:
-    return _step(workspace, "evaluate", train.name, {}, _after(train), solution_uri=train.folder)
+    return _step(workspace, "evaluate", train.name, {"version": MEASURING_VERSION}, _after(train), solution_uri=train.folder)
 
 
 def _batch(
@@ -266,7 +248,7 @@ def _name_below(folder: str, file: StoredFile) -> str:
     return file.uri.removeprefix(folder) if file.uri.startswith(folder) else file.name
 
 
-def reasons(step: Step, last: dict[str, Any] | None, again: set[str]) -> Iterator[str]:
+def reasons(step: Step, last: Mapping[str, Any] | None, again: set[str]) -> Iterator[str]:
     """Why a step runs, against its record of the last night.
 
     Args:

@@ -16,6 +16,7 @@ from jobs.night.generations import Generation
 from jobs.night.plan import Step
 from jobs.night.wording import counts_text
 from jobs.storage import join, store_for
+from jobs.storage.folders import StepFolder
 from schemas.manifest import MANIFEST_NAME
 from schemas.nights import PUBLISHING
 
@@ -38,7 +39,9 @@ class Means:
     launch: Any = field(default=None)
 
 
-def run_step(step: Step, means: Means, generation: Generation | None, last: dict[str, Any] | None = None) -> dict[str, Any]:
+def run_step(
+    step: Step, means: Means, generation: Generation | None, last: dict[str, Any] | None = None, *, anew: bool = False
+) -> dict[str, Any]:
     """Do a step, or find that it is done; says one line on stderr.
 
     Args:
@@ -46,9 +49,11 @@ def run_step(step: Step, means: Means, generation: Generation | None, last: dict
         means: What to run it on.
         generation: Of the night; None on a node that only helps to train.
         last: The step's record of the last finished night, if there was one.
+        anew: Lists are written again, though the same ones were there.
 
     Returns:
-        The step's record: job, name, folder, fingerprint, settings, inputs, seconds, skipped, and `result`, the job's summary.
+        The step's record: job, name, folder, fingerprint, settings, inputs, seconds, skipped, `result`, the job's summary,
+        and, of a folder of its own, `version` and `made_of`.
     """
     began = time.monotonic()
     print(f"{step.label} …", file=sys.stderr, flush=True)
@@ -58,7 +63,7 @@ def run_step(step: Step, means: Means, generation: Generation | None, last: dict
     if step.job == "validate" and last is not None and _is_published(last["folder"]):
         extra["previous_uri"] = last["folder"]
     if step.job in PUBLISHING and generation is not None:
-        extra["before_publication"] = generation.check
+        extra |= {"before_publication": generation.check, "anew": anew}
     result = job_function(step.job)(**step.arguments, output_uri=step.folder, **extra)
     seconds = round(time.monotonic() - began, 1)
     skipped = bool(result.get("skipped"))
@@ -74,7 +79,14 @@ def run_step(step: Step, means: Means, generation: Generation | None, last: dict
         "seconds": seconds,
         "skipped": skipped,
         "result": result,
+        **_made(step),
     }
+
+
+def _made(step: Step) -> dict[str, Any]:
+    """What now lies in the folder of a step, and of which versions it was made: so that a later plan knows, were it removed."""
+    manifest = None if step.job in PUBLISHING else StepFolder(step.folder).manifest()
+    return {} if manifest is None else {"version": manifest.fingerprint, "made_of": [each.version for each in manifest.inputs]}
 
 
 def _is_published(folder: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from jobs.recommendation.inputs import check_places, input_files
@@ -28,6 +28,7 @@ def run_batch(
     output_uri: str,
     answered: Callable[[list[StoredFile], str, str], list[list[Part]]],
     before_publication: Callable[[], None] | None,
+    anew: bool = False,
 ) -> dict[str, Any]:
     """Answer the files of an input, and publish `<output>/<input file name>.out` for each, and `_CHECK` when all are there.
 
@@ -38,6 +39,7 @@ def run_batch(
         input_uri, output_uri: As the job was given them.
         answered: (input files, folder for parts, the run's token) -> the stored parts of each file's answers, in order.
         before_publication: Called when all answers are ready and none is visible; what it raises keeps them so.
+        anew: Answer also where the same was answered already.
 
     Returns:
         The job's summary.
@@ -52,8 +54,7 @@ def run_batch(
     files = input_files(input_uri)
     output = normalise(output_uri).rstrip("/")
     check_places(files, input_uri, output)
-    versions = [f"{file.name}:{file.size}:{file.version}" for file in files]
-    identity = fingerprint(job, config, [manifest.fingerprint, *versions])
+    identity = batch_identity(job, config, manifest.fingerprint, files)
     reference = solution.reference(manifest)
     publication = Publication(output, _KINDS[job], identity)
 
@@ -78,9 +79,20 @@ def run_batch(
             facts={"outputs": outputs},
         )
 
-    done = publication.done()
+    done = None if anew else publication.done()
     skipped = done is not None
     if done is None:
         done = publication.publish(ready, record, before_publication)
     seconds = round(time.monotonic() - began, 1)
     return {"job": job, "output": output, "skipped": skipped, **done.counts, "seconds": seconds}
+
+
+def batch_identity(job: BatchJob, config: dict[str, Any], solution: str, files: Sequence[StoredFile]) -> str:
+    """What tells answers from others.
+
+    Args:
+        job, config: As `run_batch` takes them.
+        solution: Fingerprint of the solution version.
+        files: Of the input.
+    """
+    return fingerprint(job, config, [solution, *(f"{file.name}:{file.size}:{file.version}" for file in files)])

@@ -10,7 +10,7 @@ from typing import Any
 from schemas.datasets import parse_schema_document
 from schemas.documents import read_json
 from schemas.errors import ConfigError
-from schemas.filters import NO_LIMITS, Filter, check_filter, parse_filter
+from schemas.filters import NO_LIMITS, PUBLISHED, Filter, check_filter, parse_filter
 from schemas.filters.checks import check_recipe
 from schemas.filters.tree import Moment, all_conditions
 from schemas.manifest import Manifest
@@ -82,10 +82,10 @@ class Options:
 def read_options(
     manifest: Manifest,
     num_results: int,
-    filter_expression: str | None,
-    extended_filters: bool,
-    filter_events: int,
-    item_exploration_config: Mapping[str, Any] | None,
+    filter_expression: str | None = None,
+    extended_filters: bool = False,
+    filter_events: int = PUBLISHED.past_events,
+    item_exploration_config: Mapping[str, Any] | None = None,
     explain: bool = False,
 ) -> Options:
     """Check what `jobs.recommend.recommend` was told; see there.

@@ -89,14 +89,17 @@ class Publication:
         Raises:
             CommitLost: Another run publishes at this moment.
         """
-        if self._found is None:
+        if self._found is None or not self.is_done():
             return None
-        stored, record = self._found
-        outputs = record.facts.get("outputs", [])
-        if record.fingerprint != self._identity or not all(_at_once(self._is_there, outputs)):
-            return None
-        self._put_check_back(stored, record)
-        return record
+        self._put_check_back(*self._found)
+        return self._found[1]
+
+    def is_done(self) -> bool:
+        """Whether these answers are there already; nothing is written."""
+        record = None if self._found is None else self._found[1]
+        if record is None or record.fingerprint != self._identity:
+            return False
+        return all(_at_once(self._is_there, record.facts.get("outputs", [])))
 
     def publish(
         self,

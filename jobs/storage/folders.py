@@ -93,6 +93,10 @@ class StepFolder:
             raise StorageError("the folder holds something else", where=self.uri, value=manifest.kind, allowed=kind)
         return manifest
 
+    def is_whole(self, manifest: Manifest) -> bool:
+        """Whether every file that the manifest names is there, in its size: else there is something left to do."""
+        return next(self._missing(manifest, self._store.list(self.uri + "/")), None) is None
+
     def reference(self, manifest: Manifest) -> StepInput:
         """This folder as an input of the next step."""
         return StepInput(uri=self.uri, version=manifest.fingerprint)
@@ -223,15 +227,18 @@ class StepFolder:
         """
         see_unchanged(inputs)
         there = self._store.list(self.uri + "/")
-        sizes = {file.uri: file.size for file in there}
-        for entry in manifest.files:
-            if sizes.get(self.uri_of(entry.path)) != entry.size:
-                raise StorageError(
-                    "a file that the step wrote was removed before it was published",
-                    where=self.uri_of(entry.path),
-                    remedy="Nothing was published. Run it again when no delete-users or gc is at work there.",
-                )
+        for uri in self._missing(manifest, there):
+            raise StorageError(
+                "a file that the step wrote was removed before it was published",
+                where=uri,
+                remedy="Nothing was published. Run it again when no delete-users or gc is at work there.",
+            )
         return there
+
+    def _missing(self, manifest: Manifest, there: Iterable[StoredFile]) -> Iterator[str]:
+        """URIs of files that a manifest names and a listing has not, or in another size."""
+        sizes = {file.uri: file.size for file in there}
+        yield from (uri for entry in manifest.files if sizes.get(uri := self.uri_of(entry.path)) != entry.size)
 
     def _take_back(self, manifest: Manifest, former: bytes | None) -> None:
         """Undo a commit, unless another run has published since."""

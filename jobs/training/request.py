@@ -22,7 +22,7 @@ from schemas.manifest import Manifest, fingerprint
 from schemas.recipes import parse_hyperparameters, recipe_for
 from schemas.solutions import Hpo
 
-_VERSION = 4  # of what training makes of the same inputs; a higher one trains anew
+TRAINING_VERSION = 4  # of what training makes of the same inputs; a higher one trains anew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Request:
         return {
             "recipe": self.recipe,
             "hyperparameters": self.hyperparameters.model_dump(),
-            "version": _VERSION,
+            "version": TRAINING_VERSION,
             "variant": self.variant,
             "settings": settings,
             "events": None if self.rules is None else asdict(self.rules),

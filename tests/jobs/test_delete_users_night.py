@@ -81,16 +81,25 @@ def test_users_leave_a_night_and_the_next_night_learns_without_them(tmp_path: Pa
     assert hrnn("evaluate", "--solution", str(train))["test_users"] > 0
 
     # The files have not changed, so the next night imports nothing and learns from what is left.
-    planned = {(step["job"], step["name"]): step["runs"] for step in hrnn(*night, "--plan")["steps"]}
-    assert planned["validate", "interactions"] is False
-    assert planned["sessionize", "sequences"] is planned["train", "for-you"] is True
+    planned = {step["job"]: step["runs"] for step in hrnn(*night, "--plan")["steps"]}
+    assert planned == {"validate": False, "sessionize": True, "train": True, "evaluate": True, "recommend": True}
     second = hrnn(*night)
     steps = {step["job"]: step for step in second["steps"]}
-    assert [job for job, step in steps.items() if step["skipped"]] == ["validate"]
+    assert {job: not step["skipped"] for job, step in steps.items()} == planned
+    assert (first["generation"], second["generation"]) == (1, 2)
     assert steps["sessionize"]["users"] == {step["job"]: step for step in first["steps"]}["sessionize"]["users"] - 2
     assert len((out / "users.json.out").read_text().splitlines()) == 100  # the batch input still asks for them
     assert [path for path in files_that_name(workspace) if path.suffix == ".parquet"] == []
     assert hrnn(*night)["skipped"] is True
+
+    # What somebody removes or cuts is made again, and only that; the plan says so.
+    model = next((workspace / "train" / "for-you").glob("*/model*.safetensors"))
+    for broken, job in ((model, "train"), (out / "users.json.out", "recommend")):
+        broken.write_bytes(broken.read_bytes()[:-1])
+        planned = {step["job"]: step["runs"] for step in hrnn(*night, "--plan")["steps"]}
+        assert planned == dict.fromkeys(planned, False) | {job: True}
+        ran = {step["job"]: not step["skipped"] for step in hrnn(*night)["steps"]}
+        assert ran == planned
 
 
 @pytest.mark.timeout(600)

@@ -251,7 +251,11 @@ def test_the_plan_sees_lists_that_somebody_removed(jobs: Jobs, tmp_path: Path) -
     config = write_shop(tmp_path)
     night(config)
     (tmp_path / "out" / "_CHECK").unlink()
-    assert plan(config)["recommend"] == (True, "not finished")
+    assert plan(config)["recommend"] == (False, "")
+    night(config)
+    assert (tmp_path / "out" / "_CHECK").exists()
+    (tmp_path / "out" / "users.json.out").unlink()
+    assert plan(config)["recommend"] == (True, "lists are missing, or are not as they were written")
 
 
 @pytest.mark.parametrize("planted", ["gen-999999999999.json", "gen-999999999999/summary.json"])
