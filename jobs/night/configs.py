@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.storage import join, normalise, read_text, store_for
+from jobs.storage import input_below, join, normalise, read_text, store_for
 from schemas.automation import from_automation, is_automation_config
 from schemas.automation_batches import Places
 from schemas.config import NightlyConfig, build_config, parse_document
@@ -53,7 +53,6 @@ def _batch_folder(config_folder: str) -> str | None:
 def _first_there(*uris: str) -> str | None:
     """The first file that is there, or folder that is not empty."""
     for uri in uris:
-        store = store_for(uri)
-        if store.list(uri) if uri.endswith("/") else store.stat(uri):
+        if input_below(uri) if uri.endswith("/") else store_for(uri).stat(uri):
             return uri
     return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -14,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from jobs.storage import assembly, transfers
 from jobs.storage.local import local_errors
-from jobs.storage.s3_client import ATTEMPTS, BROKEN, NO_BUCKET, ask, client, error_code, http_status, s3_errors
+from jobs.storage.s3_client import BROKEN, NO_BUCKET, ask, client, error_code, http_status, may_pass, s3_errors
 from jobs.storage.store import Staged, StoredFile, is_left_out
 from schemas.errors import CommitLost, CommitUnknown, StorageError
 
@@ -106,21 +105,16 @@ class S3Store:
         request = {"Bucket": bucket, "Key": key, "UploadId": staged.id, "MultipartUpload": {"Parts": list(staged.parts)}}
         request |= {"IfNoneMatch": "*"} if seen is None else {"IfMatch": seen.version}
         with s3_errors(staged.uri):
-            for attempt in range(ATTEMPTS):
-                try:
-                    ask("complete_multipart_upload", **request)
+            try:
+                ask("complete_multipart_upload", **request)
+            except (ClientError, BotoCoreError, *BROKEN) as error:
+                # The answer may have got lost, or the repetition of a success been refused: the object's token tells.
+                head = self._head(staged.uri)
+                if head is not None and head["Metadata"].get(_TOKEN) == staged.token:
                     return
-                except (ClientError, BotoCoreError, *BROKEN) as error:
-                    # The answer may have got lost, or the repetition of a success been refused: the object's token tells.
-                    head = self._head(staged.uri)
-                    if head is not None and head["Metadata"].get(_TOKEN) == staged.token:
-                        return
-                    status = http_status(error) if isinstance(error, ClientError) else 0
-                    if status in {404, 412}:
-                        raise CommitLost(f"{staged.uri}: another run has published, or is about to.") from None
-                    if status != 409 or attempt + 1 == ATTEMPTS:  # 409: another writer is at it this moment
-                        raise
-                    time.sleep(0.1 * 2**attempt)
+                if isinstance(error, ClientError) and http_status(error) in {404, 412}:
+                    raise CommitLost(f"{staged.uri}: another run has published, or is about to.") from None
+                raise
 
     def withdraw(self, uri: str, claim: StoredFile) -> None:
         self.delete([uri])
@@ -193,30 +187,24 @@ class S3Store:
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         token = uuid.uuid4().hex
         refused = False
-        for attempt in range(ATTEMPTS):
+        with s3_errors(uri):
             try:
                 answer = ask("put_object", Bucket=bucket, Key=key, Body=data, Metadata={_TOKEN: token}, **condition)
                 return str(answer["ETag"])
             except (NoCredentialsError, ParamValidationError):
-                with s3_errors(uri):
-                    raise
+                raise
             except ClientError as error:
-                if http_status(error) == 409:  # another writer is at it this moment
-                    time.sleep(0.1 * 2**attempt)
-                    continue
                 refused = http_status(error) in {404, 412} and error_code(error) != "NoSuchBucket"
-                if http_status(error) < 500 and not refused:
-                    with s3_errors(uri):
-                        raise
-                break
+                if not refused and not may_pass(error):
+                    raise
             except (BotoCoreError, *BROKEN):
-                break
+                pass
         return self._settle(uri, token, version, refused)
 
     def _settle(self, uri: str, token: str, version: str | None, refused: bool) -> str:
         """Decide a commit that was refused or whose answer got lost: only the object itself tells who won.
 
-        A refusal alone does not: boto3 repeats a request whose answer is lost, and the repetition of a success is refused.
+        A refusal alone does not: a request whose answer is lost is repeated, and the repetition of a success is refused.
         """
         try:
             head = self._head(uri)

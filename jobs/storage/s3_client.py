@@ -70,8 +70,8 @@ BROKEN = (  # an answer that breaks off, comes too late, can't be parsed or fail
     ConnectionError,
     TimeoutError,
 )
-_PASSING_STATUS = frozenset({429, 500, 502, 503, 504})
-_PASSING_CODES = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "Throttling"})
+_PASSING_STATUS = frozenset({409, 429, 500, 502, 503, 504})  # 409: another writer is at it this moment
+_PASSING_CODES = frozenset({"RequestTimeout", "SlowDown", "Throttling"})  # of any status
 Result = TypeVar("Result")
 _lock = threading.Lock()  # boto3 can't make two sessions at once
 
@@ -151,7 +151,7 @@ def ask(operation: str, **request: Any) -> dict[str, Any]:
             return _attempt(operation, request, until)
         except (ClientError, BotoCoreError, *BROKEN) as error:
             wait = min(0.5 * 2 ** (attempt - 1), 8.0) * (0.5 + random.random() / 2)
-            if attempt == ATTEMPTS or not _may_pass(error) or time.monotonic() + wait >= until:
+            if attempt == ATTEMPTS or not may_pass(error) or time.monotonic() + wait >= until:
                 raise
         time.sleep(wait)
     raise AssertionError("the last attempt raises")
@@ -171,7 +171,7 @@ def _attempt(operation: str, request: dict[str, Any], until: float) -> dict[str,
             sent["Body"].close()  # a request that was given up sends no more
 
 
-def _may_pass(error: Exception) -> bool:
+def may_pass(error: Exception) -> bool:
     """Whether the same request may succeed later."""
     if isinstance(error, ClientError):
         return http_status(error) in _PASSING_STATUS or error_code(error) in _PASSING_CODES

@@ -389,6 +389,18 @@ def test_awss_config_runs_in_its_own_layout(jobs: Jobs, tmp_path: Path) -> None:
     assert summary["group"] == "shop"
 
 
+def test_a_folder_with_nothing_but_marks_holds_no_data(tmp_path: Path) -> None:
+    path = automation(tmp_path)
+    document = json.loads(path.read_text())
+    document["datasets"]["users"] = document["datasets"]["interactions"]
+    path.write_text(json.dumps(document))
+    (path.parent / "users").mkdir()
+    (path.parent / "users" / "_SUCCESS").write_text("")
+    config, warnings = load_config(str(path), workspace=str(tmp_path / "workspace"))
+    assert config.datasets.users is None
+    assert any("datasets.users" in warning and "no data were found" in warning for warning in warnings)
+
+
 def test_awss_config_needs_a_workspace(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--workspace"):
         load_config(str(automation(tmp_path)))

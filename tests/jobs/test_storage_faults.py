@@ -44,7 +44,6 @@ def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(assembly, "SMALLEST_PART", PART)
     monkeypatch.setattr(assembly, "SENT_PART", 2 * PART)
     monkeypatch.setattr(s3_client, "time", SimpleNamespace(sleep=lambda _: None, monotonic=time.monotonic))
-    monkeypatch.setattr("jobs.storage.s3.time", SimpleNamespace(sleep=lambda _: None))
     monkeypatch.setattr(s3_client, "READ_TIMEOUT_SECONDS", 1)
     return s3
 
@@ -365,6 +364,20 @@ def test_a_large_file_is_copied_in_parts_whatever_happens(
     store.download(uri, tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == data
     assert proxy.count(fault) >= 5
+
+
+def test_parts_of_any_name_are_put_together(bucket: str, truth: Any) -> None:
+    """The server copies what it finds under a key: the key's own spelling must reach it."""
+    store = store_for(bucket)
+    names = ["a b+c", "100%25&=", "ü/日本", "d//e", "#?.csv"]
+    for name in names:
+        store.write(f"{bucket}/parts/{name}", name.encode() * PART)
+    sources = [store.stat(f"{bucket}/parts/{name}") for name in names]
+    staged = store.stage([source for source in sources if source is not None], f"{bucket}/out ü+/d//whole")
+    claim = store.stat(f"{bucket}/parts/d//e")
+    assert claim is not None
+    store.reveal(staged, None, claim)
+    assert _content(truth, f"{bucket}/out ü+/d//whole") == b"".join(name.encode() * PART for name in names)
 
 
 def test_a_copy_in_parts_that_fails_leaves_nothing(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobs.compare import _files_of
+from jobs.deletion.users import read_users
 from jobs.gc import gc
 from jobs.recommendation.inputs import input_files
 from jobs.storage import StoredFile, join, list_input, read_text, store_for
@@ -99,6 +100,19 @@ def test_links_are_followed(folder: Path, tmp_path: Path) -> None:
     (folder / "part-3.csv").symlink_to(tmp_path / "elsewhere" / "part-2.csv")
     for listing in list_input, input_files:
         assert _below(str(folder), listing(str(folder))) == ["linked/part-2.csv", "part-1.csv", "part-3.csv"]
+
+
+def test_users_to_be_deleted_are_read_through_links(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "more.csv").write_text("USER_ID\nu2\n")
+    (folder / "part-1.csv").write_text("USER_ID\nu1\n")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "_left").mkdir()
+    (folder / "_left" / "part.csv").write_text("USER_ID\nu3\n")
+    assert read_users(str(folder)).ids == {"u1", "u2"}
+    (folder / "dangling.csv").symlink_to("gone.csv")
+    with pytest.raises(StorageError, match="this link leads nowhere"):
+        read_users(str(folder))
 
 
 def test_a_linked_folder_can_be_named_itself(folder: Path, tmp_path: Path) -> None:
