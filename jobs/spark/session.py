@@ -31,7 +31,7 @@ _SETTINGS = {
     "spark.speculation": "false",
     "spark.executorEnv.PYTHONSAFEPATH": "1",  # a task takes no module from the folder that it stands in
 }
-_END_SECONDS = 30.0  # in which Java ends by itself
+_END_SECONDS = 10.0  # in which Java ends by itself
 
 
 def spark_session(master: str | None = None) -> SparkSession:

@@ -14,9 +14,11 @@ from typed_datasets import publish_interactions, publish_items
 
 import jobs.export
 from jobs.export import export
+from jobs.exporting.rows import csv_blocks
 from jobs.storage import store_for
 from jobs.storage.folders import StepFolder
 from jobs.validate import validate
+from schemas.datasets import parse_schema_document
 from schemas.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
@@ -73,6 +75,15 @@ def test_importing_an_export_gives_the_same_typed_rows(tmp_path: Path) -> None:
     assert (summary["rows_rejected"], summary["rows_duplicate"]) == (0, 0)
     # As texts, since 0.0 == -0.0.
     assert list(map(repr, rows_of(str(tmp_path / "again")))) == list(map(repr, rows_of(source)))
+
+
+def test_a_user_with_very_many_events_is_written_in_blocks_as_all_are(tmp_path: Path) -> None:
+    source = StepFolder(publish_interactions(str(tmp_path), [("u1", "i1", time) for time in range(250_000)]))
+    dataset = source.require("dataset")
+    (part,) = dataset.files_below("data")
+    blocks = list(csv_blocks(source.fetch(part, tmp_path), parse_schema_document(dataset.facts["schema"])))
+    assert [block.count(b"\n") for block in blocks] == [100_000, 100_000, 50_000]
+    assert blocks[2].splitlines()[-1] == b"u1,i1,249999"
 
 
 def test_a_plain_reader_finds_header_and_cells(tmp_path: Path) -> None:
