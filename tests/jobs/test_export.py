@@ -77,13 +77,20 @@ def test_importing_an_export_gives_the_same_typed_rows(tmp_path: Path) -> None:
     assert list(map(repr, rows_of(str(tmp_path / "again")))) == list(map(repr, rows_of(source)))
 
 
+def _one_row_group(path: Path) -> Path:
+    """The file as a writer leaves it that knows no bound."""
+    pq.write_table(pq.read_table(path), path)
+    return path
+
+
 def test_a_user_with_very_many_events_is_written_in_blocks_as_all_are(tmp_path: Path) -> None:
     source = StepFolder(publish_interactions(str(tmp_path), [("u1", "i1", time) for time in range(250_000)]))
     dataset = source.require("dataset")
     (part,) = dataset.files_below("data")
-    blocks = list(csv_blocks(source.fetch(part, tmp_path), parse_schema_document(dataset.facts["schema"])))
-    assert [block.count(b"\n") for block in blocks] == [100_000, 100_000, 50_000]
-    assert blocks[2].splitlines()[-1] == b"u1,i1,249999"
+    blocks = list(csv_blocks(_one_row_group(source.fetch(part, tmp_path)), parse_schema_document(dataset.facts["schema"])))
+    assert max(block.count(b"\n") for block in blocks) <= 100_000
+    assert sum(block.count(b"\n") for block in blocks) == 250_000
+    assert blocks[-1].splitlines()[-1] == b"u1,i1,249999"
 
 
 def test_a_plain_reader_finds_header_and_cells(tmp_path: Path) -> None:
