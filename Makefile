@@ -35,8 +35,8 @@ bench-sessionize: setup  ## sessionize beside polars at 10 M rows
 bench-validate: setup  ## validate beside polars at 2 M and 10 M rows
 	@$(BIN)/python tests/benchmarks/bench_validate.py
 
-fuzz: setup  ## 100,000 damaged CSV files and schemas, 10,000 records, 10,000 configs and batch lines: nothing may crash, hang or get lost
-	@$(BIN)/python tests/fuzz_validate.py --inputs 100000 --seed 0
+fuzz: setup  ## 100,000 damaged CSV files, 10,000 schemas, 10,000 records, 10,000 configs and batch lines: nothing may crash, hang or get lost
+	@$(BIN)/python tests/fuzz_validate.py --inputs 111000 --seed 0
 	@$(BIN)/python tests/fuzz_records.py --inputs 10000 --seed 0
 	@$(BIN)/python tests/fuzz_configs.py --inputs 10000 --seed 0
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 from jobs.storage import list_input
-from jobs.validation.inputs import InputFile, open_inputs
+from jobs.validation.inputs import InputFile, Split, open_inputs
 from jobs.validation.reading import record_blocks
 from jobs.validation.rows import CheckedBlock, check_block
-from jobs.validation.splits import plan_splits, scan
+from jobs.validation.splits import plan_splits, quoting_of, scan
 from schemas.datasets import DatasetSchema
 
 
@@ -18,8 +19,14 @@ def checked_blocks(uri: str, schema: DatasetSchema, split_bytes: int) -> Iterato
     return blocks_of(open_inputs(list_input(uri), uri, schema), schema, split_bytes)
 
 
+def splits_of(files: list[InputFile], split_bytes: int) -> list[Split]:
+    """The splits of files, all with their way of quoting; between driver and workers goes plain JSON only."""
+    splits = plan_splits(files, split_bytes, lambda stretches: [json.loads(json.dumps(scan(each))) for each in stretches])
+    return [replace(split, quoting=split.quoting or quoting_of(split)) for split in splits]
+
+
 def blocks_of(files: list[InputFile], schema: DatasetSchema, split_bytes: int) -> Iterator[tuple[InputFile, CheckedBlock]]:
-    """All blocks of files whose headers were read; between driver and workers goes plain JSON only."""
-    for split in plan_splits(files, split_bytes, lambda stretches: [json.loads(json.dumps(scan(s))) for s in stretches]):
+    """All blocks of files whose headers were read."""
+    for split in splits_of(files, split_bytes):
         for block in record_blocks(split):
             yield split.file, check_block(block, split.file, schema)

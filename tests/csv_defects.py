@@ -203,6 +203,7 @@ class File:
     rows_read: int = 0
     rows_rejected: int = 0
     blank_lines: int = 0
+    lines_within_rows: int = 0
 
 
 @dataclass
@@ -273,7 +274,6 @@ class _FileWriter:
             if kind == "blank":
                 self.file.blank_lines += self._blank_lines()
                 continue
-            self.file.rows_read += 1
             {"right": self._right, "wrong": self._right, "header": self._right, "misfit": self._misfit}[kind](kind)
         body = self.text[body_starts:]
         if self.draw(st.booleans()) and (body.rstrip(b"\r\n") or not body) and not self.text.endswith(_BLANK_ENDS):
@@ -304,12 +304,14 @@ class _FileWriter:
             if cell.reason is not None
         ]
         if defects:
-            self.file.rows_rejected += 1
             self.case.defects += defects
         else:
             place = len(self.case.files) << FILE_SHIFT | self.line
             self.case.rows.append((*(cell.value for cell in chosen.values()), place))
-        self._add(self._row([chosen[name].raw if name else self.draw(st.sampled_from(_EXTRA_VALUES)) for name in self.order]))
+        self._add_row(
+            self._row([chosen[name].raw if name else self.draw(st.sampled_from(_EXTRA_VALUES)) for name in self.order]),
+            bool(defects),
+        )
 
     def _misfit(self, kind: str) -> None:
         """A row with too few or too many fields."""
@@ -317,11 +319,10 @@ class _FileWriter:
         row = self._row([self.draw(st.sampled_from(_EXTRA_VALUES)) for _ in range(num_fields)])
         row = row or b" "  # a single empty field would be a blank line
         reason = f"the row has {num_fields} fields, the header {len(self.order)}"
-        if b"\n" in row:
+        if b"\n" in row or b"\r" in row:
             reason += "; it spans several lines: is a quote left open?"
-        self.file.rows_rejected += 1
         self.case.defects.append((self.file.name, self.line, "", row.decode(errors="replace")[:SHOWN_CHARACTERS], reason))
-        self._add(row)
+        self._add_row(row, True)
 
     def _row(self, values: list[bytes]) -> bytes:
         styles = [self.draw(st.sampled_from(_STYLES)) for _ in values]
@@ -332,6 +333,15 @@ class _FileWriter:
         for _ in range(count):
             self._add(b"")
         return count
+
+    def _add_row(self, row: bytes, is_rejected: bool) -> None:
+        """A row that is rejected counts as many as it has lines."""
+        before = self.line
+        self._add(row)
+        lines = self.line - before
+        self.file.rows_read += lines if is_rejected else 1
+        self.file.rows_rejected += lines * is_rejected
+        self.file.lines_within_rows += 0 if is_rejected else lines - 1
 
     def _add(self, row: bytes) -> None:
         self.text += row + self.draw(st.sampled_from(self.ends))

@@ -49,6 +49,10 @@ _CELLS = [
     b'"\r\n"', b'5" nails', "\u00e9\u65e5".encode(), b"<p>x</p>", b"  ", b'""', b'"\\\\"', b"\\", b"true", b"ITEM_ID",
     b"1700000000000",
 ]  # fmt: skip
+_QUOTING = [  # a value that ends early or late, and what looks like one
+    b'"TV 42""', b'"Old, worn\\"', b'"Old\\"', b'"a\\",b"', b'"a"b', b'"a" ', b'"open', b'a"b', b' "x"', b'"""', b'",odd"',
+    b'5"', b'"\\', b'"say ""ok"""', b'"say \\"ok\\""', b'"x\\\\"', b'"two\nlines"x', b'"u1,i1,5\nu2,i2,6"', b'"a"""b"', b'""x',
+]  # fmt: skip
 _RIGHT = {
     b"USER_ID": [b"u1", b'"a,b"'],
     b"ITEM_ID": [b"i1", b'"say ""hi"""', b'"say \\"hi\\""', b'"two\nlines"', b'5" nails', b'"\\\\"', b"\\"],
@@ -85,6 +89,7 @@ class CsvInput:
     piece_bytes: int
     longest_record: int
     head_bytes: int
+    is_imported: bool
 
     def __repr__(self) -> str:
         return (
@@ -124,6 +129,7 @@ def csv_input(random: Random) -> CsvInput:
         piece_bytes=random.choice([5, 17, 64]) if is_cut else 1 << 23,
         longest_record=random.choice([40, 120]) if random.random() < 0.03 else UNLIMITED,
         head_bytes=random.choice([20, 60]) if random.random() < 0.03 else 1 << 20,
+        is_imported=random.random() < 1 / 32,
     )
 
 
@@ -157,10 +163,16 @@ def _valid(random: Random, schema: DatasetSchema) -> tuple[bytes, bytes]:
     header = _header(random, schema)
     end = header[-2:] if header.endswith(b"\r\n") else header[-1:]
     names = header.strip().split(b",")
+    faults = random.choice([0.0, 0.0, 0.05, 0.3])  # of the cells have odd quotes
     rows = []
     for _ in range(random.randrange(9)):
         is_right = random.random() < 0.5
-        rows.append(b",".join(random.choice(_RIGHT[name] if is_right and name in _RIGHT else _CELLS) for name in names))
+        rows.append(
+            b",".join(
+                random.choice(_QUOTING if random.random() < faults else _RIGHT[name] if is_right and name in _RIGHT else _CELLS)
+                for name in names
+            )
+        )
         rows += [b""] * (random.random() < 0.1)
     body = end.join(rows) + (end if random.random() < 0.7 else b"")
     return random.choice([b"", b"", b"", b"\xef\xbb\xbf", end]) + header, body

@@ -1,10 +1,12 @@
 """Damaged CSV files and schemas, by the thousand: no traceback, no hang, no lost row.
 
-    python tests/fuzz_validate.py --inputs 100000 --seed 0
+    python tests/fuzz_validate.py --inputs 111000 --seed 0
     python tests/fuzz_validate.py --seed 0 --only 4711      # one input again
 
-Every input follows from the seed and its number alone. A CSV file goes through headers, splits, blocks and rows as in Spark's
-tasks, and is compared with what a slow, plain reader finds in it (tests/plain_csv.py); a schema through `parse_schema`.
+Every input follows from the seed and its number alone; ten in eleven are CSV. A CSV file goes through headers, splits, blocks
+and rows as in Spark's tasks, and is compared with what a slow, plain reader finds in it (tests/plain_csv.py), quoting faults
+included; its line ends, counted byte by byte, must be accounted for, in every 32nd file also by a whole import with its
+duplicates. A schema goes through `parse_schema`.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import base64
 import faulthandler
 import gzip
 import json
+import shutil
 import signal
 import sys
 import tempfile
@@ -26,19 +29,26 @@ from random import Random
 from typing import Any
 
 import fuzz_inputs
-from check_files import blocks_of
+import plain_csv
+from check_files import splits_of
 from fuzz_inputs import CsvInput
 from plain_csv import Record, read_records
+from plain_exchange import plain_exchange
 
 from jobs.storage import list_input
-from jobs.validation import inputs, reading
-from jobs.validation.inputs import InputFile, open_inputs
-from jobs.validation.rows import typed_schema
+from jobs.validation import inputs, outcome, reading
+from jobs.validation.inputs import InputFile, Split, open_inputs
+from jobs.validation.plan import ImportPlan, gather
+from jobs.validation.quotes import Quoting
+from jobs.validation.reading import record_blocks
+from jobs.validation.rows import check_block, typed_schema
+from jobs.validation.splits import plan_splits, scan
 from schemas.columns import INPUT_ORDER, ITEM_ID
 from schemas.datasets import parse_schema, parse_schema_document
 from schemas.errors import DataError, SchemaError
 
 MOST_FAILURES = 10  # told before the run ends
+CSV_SHARE = 10 / 11  # of the inputs
 DEADLINE_SECONDS = 20.0  # of one input; most take a few thousandths
 
 _BOM = b"\xef\xbb\xbf"
@@ -51,12 +61,11 @@ class Failed(Exception):
 
 @dataclass
 class _Sight:
-    """What the code under test made of the rows of one file."""
+    """What the code under test made of the rows of one file; rejected ones by line, with the reason if wrong as a whole."""
 
     accepted_lines: list[int]
     accepted_items: list[str]
-    rejected_lines: set[int]
-    misfit_lines: list[int]
+    rejected: dict[int, str]
     counts: Counter[str]
 
 
@@ -71,7 +80,9 @@ def fuzz(num_inputs: int, seed: int, folder: Path, first: int = 0, deadline_seco
         deadline_seconds: Longest time for one input; 0 for no limit.
 
     Returns:
-        `inputs`, `csv`, `schemas`, `csv_refused`, `schemas_refused`, `rows`, `accepted`, `rejected`, `blank`.
+        `inputs`, `csv`, `schemas`, `csv_refused`, `schemas_refused`, `doubled` (files read with backslashes as characters),
+        `faulty` (rows whose quotes are wrong), `imported` (whole imports), `duplicates` found there; and `lines`, which are
+        those of `accepted`, `rejected`, `blank` and `header`.
 
     Raises:
         Failed: An input that was treated wrongly.
@@ -84,7 +95,7 @@ def fuzz(num_inputs: int, seed: int, folder: Path, first: int = 0, deadline_seco
 
 def _one(number: int, seed: int, folder: Path, deadline_seconds: float) -> Counter[str]:
     random = Random(f"{seed} {number}")
-    made = fuzz_inputs.csv_input(random) if random.random() < 0.5 else fuzz_inputs.schema_text(random)
+    made = fuzz_inputs.csv_input(random) if random.random() < CSV_SHARE else fuzz_inputs.schema_text(random)
 
     def hang(*_: Any) -> None:
         raise TimeoutError(f"no end after {deadline_seconds:g} s")
@@ -123,79 +134,124 @@ def _check_message(message: str) -> None:
 def _try_csv(made: CsvInput, folder: Path) -> Counter[str]:
     path = folder / "fuzz.csv"
     path.write_bytes(made.data)
-    reading.PIECE_BYTES, reading._EDGE_BYTES = made.piece_bytes, made.piece_bytes
+    reading.PIECE_BYTES, reading.EDGE_BYTES = made.piece_bytes, made.piece_bytes
     reading.LONGEST_RECORD, inputs.HEAD_BYTES = made.longest_record, made.head_bytes
     figures = Counter(inputs=1, csv=1)
     file: InputFile | None = None
     try:
         [file] = open_inputs(list_input(str(path)), str(path), made.schema)
-        sight = _sight(file, made)
+        splits = splits_of([file], made.split_bytes)
+        sight = _sight(file, splits, made)
     except DataError as error:
         _check_message(str(error))
         if file is not None:
             _check_refusal(made, file, str(error))
         return figures + Counter(csv_refused=1)
-    _check_rows(_unpacked(made.data), file, sight)
+    text = _unpacked(made.data)
+    _check_lines(text, file, sight.counts)
+    figures += _check_rows(text, file, made, sight, {split.quoting for split in splits})
+    if file.header and sight.counts["rows"] and made.is_imported:
+        figures += _import(file, made, folder / "import", sight.counts)
     return figures + sight.counts
 
 
-def _sight(file: InputFile, made: CsvInput) -> _Sight:
-    sight = _Sight([], [], set(), [], Counter())
-    for _, checked in blocks_of([file], made.schema, made.split_bytes):
-        sight.accepted_lines += [order & _LINE_BITS for order in checked.accepted.column(INPUT_ORDER).to_pylist()]
-        sight.accepted_items += checked.accepted.column(ITEM_ID).to_pylist()
-        lines, columns = (checked.rejected.column(name).to_pylist() for name in ("line", "column"))
-        sight.rejected_lines |= set(lines)
-        sight.misfit_lines += [line for line, column in zip(lines, columns, strict=True) if not column]
-        assert checked.rows_read == checked.accepted.num_rows + checked.rows_rejected
-        assert checked.rows_rejected == len(set(lines))
-        sight.counts += Counter(
-            rows=checked.rows_read,
-            accepted=checked.accepted.num_rows,
-            rejected=checked.rows_rejected,
-            blank=checked.blank_lines,
-        )
+def _sight(file: InputFile, splits: list[Split], made: CsvInput) -> _Sight:
+    sight = _Sight([], [], {}, Counter())
+    for split in splits:
+        for block in record_blocks(split):
+            checked = check_block(block, file, made.schema)
+            sight.accepted_lines += [order & _LINE_BITS for order in checked.accepted.column(INPUT_ORDER).to_pylist()]
+            sight.accepted_items += checked.accepted.column(ITEM_ID).to_pylist()
+            for row in checked.rejected.to_pylist():
+                sight.rejected[row["line"]] = "" if row["column"] else row["reason"]
+            sight.counts += Counter(
+                rows=checked.rows_read,
+                accepted=checked.accepted.num_rows + checked.lines_within_rows,
+                rejected=checked.rows_rejected,
+                blank=checked.blank_lines,
+            )
     return sight
 
 
-def _check_rows(text: bytes, file: InputFile, sight: _Sight) -> None:
+def _check_lines(text: bytes, file: InputFile, counts: Counter[str]) -> None:
+    """Every line end of a file must be accounted for."""
+    counts["lines"] = plain_csv.count_lines(text)
+    counts["header"] = plain_csv.count_lines(text[: file.body_start])
+    told = {name: counts[name] for name in ("header", "accepted", "rejected", "blank")}
+    assert counts["lines"] == sum(told.values()), (counts["lines"], told)
+
+
+def _check_rows(text: bytes, file: InputFile, made: CsvInput, sight: _Sight, quotings: set[Quoting | None]) -> Counter[str]:
     """Every record of a file that was read must be where it belongs."""
-    records, is_open = read_records(text.removeprefix(_BOM))
-    assert not is_open, "a quote is never closed, but the file was read"
     if not file.header:
-        assert not any(record.fields for record in records)
-        return
-    body = _body(records, text, file)
-    blank = [record for record in body if not record.fields]
-    rows = {record.line: record.fields for record in body if record.fields}
-    assert len(blank) == sight.counts["blank"], (len(blank), sight.counts)
-    assert len(rows) == sight.counts["rows"], (len(rows), sight.counts)
-    assert sight.misfit_lines == [line for line, fields in rows.items() if len(fields) != len(file.header)]
-    assert sorted(sight.rejected_lines) + sight.accepted_lines == sorted(rows.keys() & sight.rejected_lines) + [
-        line for line in rows if line not in sight.rejected_lines
-    ]
+        assert not text.removeprefix(_BOM).strip(b"\r\n")
+        return Counter()
+    _check_header(text, file)
+    body = text[file.body_start :]
+    is_doubled, records = _plainly(body, len(file.header), made.longest_record)
+    assert quotings <= {Quoting.DOUBLED if is_doubled else Quoting.BACKSLASH}
+    rows = {record.line + file.body_line - 1: record for record in records if body[record.start : record.stop].strip(b"\r\n")}
+    accepted = [line for line in rows if line not in sight.rejected]
+    assert sight.accepted_lines == accepted
+    assert sight.rejected.keys() <= rows.keys()
     item = file.header.index(ITEM_ID)
-    assert sight.accepted_items == [rows[line][item].decode() for line in sight.accepted_lines]
+    assert sight.accepted_items == [rows[line].fields[item].decode() for line in accepted]
+    assert sight.counts["accepted"] == sum(rows[line].lines for line in accepted)
+    for line, record in rows.items():
+        reason = sight.rejected.get(line, "")
+        assert (" quote " in reason and "fields" not in reason) == record.is_faulty
+        assert ("the row has" in reason) == (not record.is_faulty and len(record.fields) != len(file.header))
+    return Counter(doubled=is_doubled, faulty=sum(record.is_faulty for record in records))
 
 
-def _body(records: list[Record], text: bytes, file: InputFile) -> list[Record]:
-    """The records after the header; the header must be where the file says."""
+def _plainly(body: bytes, num_columns: int, longest: int) -> tuple[bool, list[Record]]:
+    """Whether a backslash is a character like any other, and the records then."""
+    read = [read_records(body, escapes, longest) for escapes in (True, False)]
+    wrong = [sum(_is_wrong(record, body, num_columns) for record in records) for records in read]
+    is_doubled = wrong[1] < wrong[0]
+    return is_doubled, read[is_doubled]
+
+
+def _is_wrong(record: Record, body: bytes, num_columns: int) -> bool:
+    """Whether a record speaks against the way in which it was read."""
+    is_right = not record.is_faulty and len(record.fields) == num_columns
+    return b'\\"' in body[record.start : record.stop] and not is_right
+
+
+def _check_header(text: bytes, file: InputFile) -> None:
+    """The header must be where the file says."""
     skipped = len(text) - len(text.removeprefix(_BOM))
-    header = next(place for place, record in enumerate(records) if text[skipped + record.start : skipped + record.stop].strip())
-    assert file.body_start == skipped + records[header].stop
-    assert file.body_line == (records[header + 1].line if header + 1 < len(records) else file.body_line)
-    return records[header + 1 :]
+    records = read_records(text[skipped:])
+    header = next(record for record in records if text[skipped + record.start : skipped + record.stop].strip())
+    assert file.body_start == skipped + header.stop
+    assert file.body_line == header.line + header.lines
+
+
+def _import(file: InputFile, made: CsvInput, output: Path, counts: Counter[str]) -> Counter[str]:
+    """A whole import, but for Spark; its counts must be the same, duplicates aside."""
+    outcome.exchange = plain_exchange
+    splits = plan_splits([file], made.split_bytes, lambda stretches: [scan(stretch) for stretch in stretches])
+    plan = ImportPlan(
+        schema=made.schema,
+        output_uri=str(output),
+        parts=tuple(gather(splits, made.split_bytes)),
+        references=(),
+        file_names=(file.name,),
+        gap_seconds=1800,
+    )
+    [found] = outcome.run_import(None, plan, [file], {}).counts  # type: ignore[arg-type]  # no Spark
+    shutil.rmtree(output)
+    assert found.rows_read == counts["rows"]
+    told = (found.rows_accepted, found.rows_duplicate, found.lines_within_rows, found.rows_rejected, found.blank_lines)
+    assert counts["lines"] == counts["header"] + sum(told), (counts, told)
+    return Counter(imported=1, duplicates=found.rows_duplicate)
 
 
 def _check_refusal(made: CsvInput, file: InputFile, message: str) -> None:
-    """A file whose header was read is refused for one of three reasons only."""
-    if file.gzipped and "gzip data" in message:
-        return
-    if "longer than" in message:
+    """A file whose header was read is refused for one of two reasons only."""
+    if not (file.gzipped and "gzip data" in message):
+        assert "a line is longer than" in message, message
         assert made.longest_record < fuzz_inputs.UNLIMITED
-        return
-    assert "is never closed" in message, message
-    assert read_records(_unpacked(made.data).removeprefix(_BOM))[1], "all quotes are closed, but the file was refused"
 
 
 def _unpacked(data: bytes) -> bytes:
@@ -205,7 +261,7 @@ def _unpacked(data: bytes) -> bytes:
 def main() -> int:
     """Fuzz; the last line tells the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=100_000, help="how many inputs")
+    parser.add_argument("--inputs", type=int, default=111_000, help="how many inputs")
     parser.add_argument("--seed", type=int, default=0, help="of all randomness")
     parser.add_argument("--only", type=int, default=None, help="number of the one input to try")
     options = parser.parse_args()
@@ -216,6 +272,8 @@ def main() -> int:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         for number in numbers:
+            if number % 10_000 == 0 and number:
+                print(told(figures, failures, options.seed, *_spent(began)), file=sys.stderr, flush=True)
             if number % 1000 == 0:
                 faulthandler.dump_traceback_later(1000 * DEADLINE_SECONDS, exit=True)
             try:
@@ -226,16 +284,23 @@ def main() -> int:
                 if failures == MOST_FAILURES:
                     break
     faulthandler.cancel_dump_traceback_later()
-    print(told(figures, failures, options.seed, time.monotonic() - began[0], time.process_time() - began[1]))
+    print(told(figures, failures, options.seed, *_spent(began)))
     return 1 if failures else 0
+
+
+def _spent(began: tuple[float, float]) -> tuple[float, float]:
+    """Seconds, and those of one core, since then."""
+    return time.monotonic() - began[0], time.process_time() - began[1]
 
 
 def told(figures: Counter[str], failures: int, seed: int, seconds: float, core_seconds: float) -> str:
     """The figures as one line."""
     return (
         f"fuzz: {figures['inputs']:,} inputs right, {failures} wrong; {figures['csv']:,} CSV files ({figures['csv_refused']:,} "
-        f"refused) with {figures['rows']:,} rows = {figures['accepted']:,} accepted + {figures['rejected']:,} rejected, and "
-        f"{figures['blank']:,} blank lines; {figures['schemas']:,} schemas ({figures['schemas_refused']:,} refused); "
+        f"refused, {figures['doubled']:,} read with backslashes as characters) with {figures['lines']:,} lines = "
+        f"{figures['accepted']:,} accepted + {figures['rejected']:,} rejected ({figures['faulty']:,} for their quotes) + "
+        f"{figures['header']:,} header + {figures['blank']:,} blank; {figures['imported']:,} whole imports with "
+        f"{figures['duplicates']:,} duplicates; {figures['schemas']:,} schemas ({figures['schemas_refused']:,} refused); "
         f"{seconds:.0f} s ({core_seconds:.0f} s of one core), seed {seed}"
     )
 

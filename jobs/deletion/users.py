@@ -6,7 +6,7 @@ import hashlib
 import html
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from jobs.storage import StoredFile, list_input, normalise
 from jobs.validation.inputs import SPLIT_BYTES, open_inputs
 from jobs.validation.reading import record_blocks
 from jobs.validation.rows import CheckedBlock, check_block
-from jobs.validation.splits import plan_splits, scan
+from jobs.validation.splits import plan_splits, quoting_of, scan
 from schemas.columns import USER_ID
 from schemas.datasets import DatasetSchema
 from schemas.errors import DataError
@@ -106,5 +106,5 @@ def rows_in_csv(files: Sequence[StoredFile], uri: str, users: Users) -> tuple[in
 def _blocks(files: Sequence[StoredFile], uri: str) -> Iterator[CheckedBlock]:
     opened = open_inputs(list(files), uri, _SCHEMA)
     for split in plan_splits(opened, SPLIT_BYTES, lambda stretches: [scan(stretch) for stretch in stretches]):
-        for block in record_blocks(split):
+        for block in record_blocks(replace(split, quoting=split.quoting or quoting_of(split))):
             yield check_block(block, split.file, _SCHEMA)

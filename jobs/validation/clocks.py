@@ -90,9 +90,10 @@ class Wrong:
     entry: FileEntry | None
 
 
-def day_letters(plan: ImportPlan, times: Int64s) -> Iterator[tuple[int, bytes]]:
-    """What a part tells every receiver of its events' times: on which days they lie, the future left out."""
-    counts = DayCounts.of(times[~in_future(times, plan.now)]).telling()
+def day_letters(plan: ImportPlan, times: Iterable[Int64s]) -> Iterator[tuple[int, bytes]]:
+    """What a part tells every receiver of its events' times, given in blocks: on which days they lie, the future left out."""
+    none = DayCounts.of(np.empty(0, np.int64))
+    counts = none.with_others([DayCounts.of(block[~in_future(block, plan.now)]) for block in times]).telling()
     letter = seal(DAYS, [pa.table({"day": counts.days, "events": counts.events})])
     for receiver in range(plan.num_receivers):
         yield receiver, letter

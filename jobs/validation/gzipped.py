@@ -9,6 +9,8 @@ from schemas.errors import DataError
 
 MAGIC = b"\x1f\x8b"
 PIECE_BYTES = 8 << 20  # unpacked bytes handed on at a time
+BOMB_BYTES = 256 << 20  # unpacked; from here on data is refused that was packed more than
+BOMB_RATIO = 200  # times smaller: rows of a dataset are 3 to 30 times smaller, never a hundred
 
 _GZIP = 31  # zlib's name for "gzip header, largest window"
 
@@ -23,11 +25,13 @@ def unpack(chunks: Iterable[bytes], where: str, piece_bytes: int = PIECE_BYTES, 
         may_end_early: The chunks are only the beginning of the data.
 
     Raises:
-        DataError: The data is damaged, or ends too early.
+        DataError: The data is damaged, ends too early, or is a bomb.
     """
     inflater = zlib.decompressobj(_GZIP)
+    packed = unpacked = 0
     for chunk in chunks:
         waiting = chunk
+        packed += len(chunk)
         while True:
             if inflater.eof:
                 waiting = (inflater.unused_data + waiting).lstrip(b"\0")  # tapes and some tools pad with zeros
@@ -39,6 +43,14 @@ def unpack(chunks: Iterable[bytes], where: str, piece_bytes: int = PIECE_BYTES, 
             except zlib.error as error:
                 raise DataError(f"the gzip data is damaged ({error})", where=where, remedy="Pack or upload it again.") from None
             waiting = inflater.unconsumed_tail
+            unpacked += len(piece)
+            if unpacked > max(BOMB_BYTES, BOMB_RATIO * (packed - len(waiting))):
+                raise DataError(
+                    "the gzip data unpacks to far more than rows would",
+                    where=where,
+                    allowed=f"{BOMB_RATIO} times its size, beyond {BOMB_BYTES >> 20} MiB",
+                    remedy="Unpack it, if it is right all the same.",
+                )
             if piece:
                 yield piece
             if not waiting and len(piece) < piece_bytes and not (inflater.eof and inflater.unused_data):

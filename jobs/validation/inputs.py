@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from jobs.storage import StoredFile, store_for
 from jobs.validation.gzipped import MAGIC, first_bytes
 from jobs.validation.header_remedies import header_remedy
-from jobs.validation.quotes import structure
+from jobs.validation.quotes import NOT_CLOSED, Quoting, structure
 from schemas.datasets import DatasetSchema
 from schemas.errors import DataError, UserError
 
@@ -18,6 +18,7 @@ HEAD_BYTES = 1 << 20  # a header must fit into it
 SPLIT_BYTES = 32 << 20  # bytes of a plain file that one task reads
 
 _BOM = b"\xef\xbb\xbf"
+_PACKED = 8  # times smaller than its text is a gzipped file of rows, about
 _FOREIGN = {
     b"PAR1": "a Parquet file",
     b"PK\x03\x04": "a ZIP archive",
@@ -67,17 +68,19 @@ class Split:
         start: First byte.
         end: Byte after the last; the whole rest of a gzipped file, whatever it says.
         first_line: Line number of the first byte.
+        quoting: How quotes are written within values of the file; None: not known yet, for a file that is one split.
     """
 
     file: InputFile
     start: int
     end: int
     first_line: int
+    quoting: Quoting | None = None
 
     @property
     def size(self) -> int:
-        """Bytes to fetch."""
-        return self.file.size if self.file.gzipped else self.end - self.start
+        """Bytes of text; of a gzipped file about as many."""
+        return _PACKED * self.file.size if self.file.gzipped else self.end - self.start
 
 
 def open_inputs(stored: Sequence[StoredFile], folder: str, schema: DatasetSchema) -> list[InputFile]:
@@ -169,17 +172,21 @@ def _header(head: bytes, is_whole: bool, where: str) -> tuple[tuple[str, ...], i
     for magic, kind in _FOREIGN.items():
         if head.startswith(magic):
             raise DataError(f"this is {kind}, not CSV text in UTF-8", where=where, remedy="Export it as CSV, plain or gzipped.")
-    found = structure(head)
-    stops = found.line_stops[found.ends_record]
-    for start, stop in zip(found.record_starts().tolist(), stops.tolist(), strict=True):
+    found = structure(head, at_end=is_whole)
+    found = found if found.settled is None else found.first(found.settled)
+    for start, stop, fault in zip(
+        *(each.tolist() for each in (found.record_starts, found.record_stops, found.record_faults)), strict=True
+    ):
         if stop == len(head) and not is_whole:
             break
         if row := head[start:stop].strip():
+            if fault == NOT_CLOSED:
+                raise _no_csv("the quotes of the header are not closed as they should be", head, where)
             names = _names(row)
             if names is None:
                 raise _no_csv("the header is not CSV text in UTF-8", head, where)
             return names, stop, int((found.line_stops <= stop).sum())
-    if not is_whole or found.inside_after:
+    if not is_whole:
         raise _no_csv("no header row was found", head, where)
     return (), len(head), found.num_lines
 

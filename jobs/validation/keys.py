@@ -7,13 +7,17 @@ to the receiver that its id's hash names.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from hrnn.hashing import Hashes, hash64, mix64
+from jobs.scratch import scratch_folder
 from jobs.spark.parcels import deal, narrow_table, pack
 from schemas.columns import INPUT_ORDER, TIMESTAMP, USER_ID
 from schemas.dataset_rules import DATASET_RULES
@@ -23,6 +27,8 @@ from schemas.datasets import DatasetSchema
 USER, ITEM, HASH, SECOND_HASH, ROW_HASH, ID = "user", "item", "hash", "second_hash", "row_hash", "id"
 
 Letter = Sequence[pa.Table]
+
+MOST_HELD = 192 << 20  # bytes of rows; a split of plain CSV has fewer, a gzipped file may have any number
 
 _KIND = b"kind"
 _NULL = np.uint64(0x6E756C6C)  # stands for null in the hash of a row; any number would do
@@ -60,7 +66,7 @@ def row_hashes(table: pa.Table, names: Sequence[str]) -> Hashes:
 
 
 class KeyCollector:
-    """Gathers a part's rows, a block at a time, then writes its letters.
+    """Gathers a part's rows, a block at a time, then writes its letters; what is more than MOST_HELD waits on the disk.
 
     Args:
         schema: Of the dataset.
@@ -71,6 +77,24 @@ class KeyCollector:
         named = {USER_ID, self._rules.target, TIMESTAMP}
         self._others = [entry.name for entry in schema.fields if entry.name not in named] if self._rules.target else []
         self._blocks: list[pa.Table] = []
+        self._scratch = ExitStack()
+        self._spilled: list[Path] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that the gathered rows take."""
+        return sum(block.nbytes for block in self._blocks)
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self._blocks, self._spilled = [], []
+        self._scratch.close()
 
     def add(self, table: pa.Table) -> None:
         """Take a block's accepted rows."""
@@ -78,25 +102,39 @@ class KeyCollector:
             return
         table = table.combine_chunks()
         if self._rules.key is not None:
-            self._blocks.append(table.select([self._rules.key, INPUT_ORDER]))
-            return
-        assert self._rules.target is not None
-        events = table.select([USER_ID, self._rules.target, TIMESTAMP, INPUT_ORDER])
-        if self._others:
-            events = events.append_column(ROW_HASH, pa.array(row_hashes(table, self._others)))
-        self._blocks.append(events)
+            rows = table.select([self._rules.key, INPUT_ORDER])
+        else:
+            assert self._rules.target is not None
+            rows = table.select([USER_ID, self._rules.target, TIMESTAMP, INPUT_ORDER])
+            if self._others:
+                rows = rows.append_column(ROW_HASH, pa.array(row_hashes(table, self._others)))
+        self._blocks.append(rows)
+        if self.held_bytes > MOST_HELD:
+            self._spill()
 
-    def times(self) -> NDArray[np.int64]:
-        """The times of the part's events, in their order."""
-        return np.concatenate([np.empty(0, np.int64), *(block.column(TIMESTAMP).to_numpy() for block in self._blocks)])
+    def times(self) -> Iterator[NDArray[np.int64]]:
+        """The times of the part's events, some at a time."""
+        for block in chain(map(_unspilled, self._spilled), self._blocks):
+            yield block.column(TIMESTAMP).to_numpy()
 
     def letters(self, num_receivers: int) -> Iterator[tuple[int, bytes]]:
-        """(receiver, letter) for every receiver that is told something."""
-        if not self._blocks:
-            return
+        """(receiver, letter) for every receiver that is told something; several for each, where rows wait on the disk."""
+        while self._blocks or self._spilled:
+            if not self._blocks:
+                self._blocks = [_unspilled(self._spilled.pop())]
+            rows = pa.concat_tables(self._blocks).unify_dictionaries().combine_chunks()
+            self._blocks = []
+            yield from self._keys(rows, num_receivers) if self._rules.key else self._events(rows, num_receivers)
+
+    def _spill(self) -> None:
+        """Write what is held to the disk."""
+        if not self._spilled:
+            self._folder = Path(self._scratch.enter_context(scratch_folder("keys")))
+        self._spilled.append(self._folder / f"{len(self._spilled)}.arrow")
         rows = pa.concat_tables(self._blocks).unify_dictionaries().combine_chunks()
+        with pa.ipc.new_file(self._spilled[-1], rows.schema) as writer:
+            writer.write_table(rows)
         self._blocks = []
-        yield from self._keys(rows, num_receivers) if self._rules.key else self._events(rows, num_receivers)
 
     def _events(self, rows: pa.Table, num_receivers: int) -> Iterator[tuple[int, bytes]]:
         assert self._rules.target is not None
@@ -125,6 +163,11 @@ class KeyCollector:
             codes = hand.present[hand.codes]
             told = {HASH: pa.array(hashes[codes]), SECOND_HASH: pa.array(second[codes])}
             yield hand.target, seal("keys", [narrow_table({INPUT_ORDER: order[hand.rows]}, told)])
+
+
+def _unspilled(path: Path) -> pa.Table:
+    with pa.ipc.open_file(path) as file:
+        return file.read_all()
 
 
 def _hashed(values: Any) -> Hashes:

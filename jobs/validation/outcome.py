@@ -158,6 +158,11 @@ def reconcile(rows: int, data: dict[int, FileEntry], files: Sequence[InputFile],
             raise IntegrityError(
                 f"{file.uri}: {count.rows_read} rows were read, {told[0]} accepted, {told[1]} rejected, {told[2]} duplicates."
             )
+        if count.lines != count.rows_read + count.blank_lines + count.lines_within_rows:
+            raise IntegrityError(
+                f"{file.uri}: {count.lines} lines were read, but {count.rows_read} of rows, {count.lines_within_rows} further "
+                f"ones within quotes, {count.blank_lines} blank ones."
+            )
     written = sum(entry.rows or 0 for entry in data.values())
     if written != rows:
         raise IntegrityError(f"{written} rows were written, but {rows} counted.")

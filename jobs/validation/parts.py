@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hrnn.hashing import hash64
@@ -20,19 +19,23 @@ from jobs.spark.parcels import deal
 from jobs.storage.folders import StepFolder
 from jobs.validation.clocks import day_letters
 from jobs.validation.duplicates import without
+from jobs.validation.inputs import Split
 from jobs.validation.keys import HASH, KeyCollector, owners_of, seal
 from jobs.validation.plan import ImportPlan, NewPart, OldPart, ReferencePart
+from jobs.validation.quotes import Quoting
 from jobs.validation.reading import record_blocks
 from jobs.validation.receiving import answer_letter
-from jobs.validation.rows import REJECTED, check_block, typed_schema
+from jobs.validation.rows import REJECTED, CheckedBlock, check_block, typed_schema
+from jobs.validation.splits import quoting_of
 from jobs.validation.statistics import Statistics
 from schemas import columns
 from schemas.datasets import DatasetSchema
 from schemas.manifest import FileEntry
 
-COUNTS = ("rows_read", "rows_accepted", "rows_rejected", "rows_duplicate", "blank_lines")  # of FileCounts
+COUNTS = (  # of FileCounts
+    "rows_read", "rows_accepted", "rows_rejected", "rows_duplicate", "blank_lines", "lines_within_rows", "lines",
+)  # fmt: skip
 EXAMPLES = 3  # shown of each reason
-ROWS_A_GROUP = 250_000  # of a part that is written again
 MOST_REASONS = 1000  # kept apart by one task; further ones are counted together
 
 _OTHER = ("", "other reasons; see the rejected rows")
@@ -40,7 +43,16 @@ _OTHER = ("", "other reasons; see the rejected rows")
 
 @dataclass
 class FileCounts:
-    """Rows of one file, or of the part of it that a task read."""
+    """Rows and lines of one file, or of the part of it that a task read, its header not among them.
+
+    Attributes:
+        number: Of the file.
+        rows_read: Accepted, rejected and duplicate rows.
+        rows_rejected: Each counted by its lines.
+        lines_within_rows: Lines of accepted rows after their first ones.
+        lines: All line ends, counted without regard to quotes.
+        quoting: How quotes are written within values.
+    """
 
     number: int
     rows_read: int = 0
@@ -48,11 +60,21 @@ class FileCounts:
     rows_rejected: int = 0
     rows_duplicate: int = 0
     blank_lines: int = 0
+    lines_within_rows: int = 0
+    lines: int = 0
+    quoting: str = Quoting.BACKSLASH
 
     def add(self, other: FileCounts) -> None:
         """Take in what another task read of the file."""
         for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.quoting = other.quoting
+
+    def add_block(self, checked: CheckedBlock) -> None:
+        """Take in the rows of a block."""
+        self.rows_accepted += checked.accepted.num_rows
+        for name in ("rows_read", "rows_rejected", "blank_lines", "lines_within_rows", "lines"):
+            setattr(self, name, getattr(self, name) + getattr(checked, name))
 
 
 @dataclass
@@ -69,17 +91,19 @@ class Tally:
 
     def add(self, rejected: pa.Table) -> None:
         """Count a block's rejected rows."""
-        counts = rejected.group_by(["column", "reason"], use_threads=False).aggregate([([], "count_all")])
-        for column, reason, rows in zip(
-            *(counts.column(name).to_pylist() for name in ("column", "reason", "count_all")), strict=True
-        ):
-            key = (column, reason)
+        named = [rejected.column(name).combine_chunks().dictionary_encode() for name in ("column", "reason")]
+        codes = named[0].indices.to_numpy().astype(np.int64) << 32 | named[1].indices.to_numpy()
+        order = np.argsort(codes, kind="stable")
+        kinds, firsts, counts = np.unique(codes[order], return_index=True, return_counts=True)
+        words = [each.dictionary.to_pylist() for each in named]
+        for kind, first, count in zip(kinds.tolist(), firsts.tolist(), counts.tolist(), strict=True):
+            key = (words[0][kind >> 32], words[1][kind & 0xFFFF_FFFF])
             key = key if key in self.rows or len(self.rows) < MOST_REASONS else _OTHER
-            self.rows[key] = self.rows.get(key, 0) + rows
+            self.rows[key] = self.rows.get(key, 0) + count
             shown = self.examples.setdefault(key, [])
             if len(shown) < EXAMPLES and key != _OTHER:
-                chosen = rejected.filter((pc.field("column") == column) & (pc.field("reason") == reason))
-                shown += chosen.slice(0, EXAMPLES - len(shown)).select(["file", "line", "value"]).to_pylist()
+                chosen = order[first : first + min(count, EXAMPLES - len(shown))]
+                shown += rejected.take(pa.array(chosen)).select(["file", "line", "value"]).to_pylist()
 
 
 def send_part(plan: ImportPlan, number: int) -> Iterator[tuple[int, bytes]]:
@@ -98,11 +122,11 @@ def send_part(plan: ImportPlan, number: int) -> Iterator[tuple[int, bytes]]:
         yield from _send_reference(plan, plan.references[number - len(plan.parts)])
         return
     part = plan.parts[number]
-    keys = KeyCollector(plan.schema)
-    answer = check_part(part, plan, keys) if isinstance(part, NewPart) else _read_again(part, plan, keys)
-    if plan.has_events:
-        yield from day_letters(plan, keys.times())
-    yield from keys.letters(plan.num_receivers)
+    with KeyCollector(plan.schema) as keys:
+        answer = check_part(part, plan, keys) if isinstance(part, NewPart) else _read_again(part, plan, keys)
+        if plan.has_events:
+            yield from day_letters(plan, keys.times())
+        yield from keys.letters(plan.num_receivers)
     yield plan.num_receivers, answer_letter({"part": number, **answer})
 
 
@@ -123,17 +147,19 @@ def rewrite_part(plan: ImportPlan, entries: dict[int, FileEntry], number: int, b
         return b""
     folder = StepFolder(plan.output_uri)
     with scratch_folder("validate") as scratch, ExitStack() as stack:
-        table = _typed_rows(folder.fetch(entries[number], Path(scratch)), plan.schema)
-        kept = without(table, np.concatenate(dropped))
         writer = _Writer(Path(scratch) / "accepted.parquet", typed_schema(plan.schema), stack)
-        for block in kept.to_batches(max_chunksize=ROWS_A_GROUP):
-            writer.write(pa.Table.from_batches([block]))
+        going, statistics, num_rows = np.concatenate(dropped), Statistics(), 0
+        for table in _typed_rows(folder.fetch(entries[number], Path(scratch)), plan.schema):
+            kept = without(table, going)
+            writer.write(kept)
+            statistics.add(Statistics.of(kept, plan.schema))
+            num_rows += table.num_rows
         stack.close()
         answer = {
             "part": number,
             "entries": [entry.model_dump() for entry in _put(folder, {"data": writer}, number)],
-            "statistics": Statistics.of(kept, plan.schema).to_json(),
-            "dropped": table.num_rows - kept.num_rows,
+            "statistics": statistics.to_json(),
+            "dropped": num_rows - writer.rows,
         }
     return json.dumps(answer).encode()
 
@@ -141,49 +167,76 @@ def rewrite_part(plan: ImportPlan, entries: dict[int, FileEntry], number: int, b
 def check_part(part: NewPart, plan: ImportPlan, keys: KeyCollector) -> dict[str, Any]:
     """Check a part's splits and write its rows.
 
+    A file that is one split is read with backslashes as escapes. Where lines are wrong then, and are not with backslashes as
+    characters, the part is read once more.
+
     Returns:
         Plain JSON: `files` (counts of each), `entries` (what was written), `reasons` (of rejection), `statistics`, `changed`.
     """
-    schema, tally, statistics = plan.schema, Tally(), Statistics()
-    counts: dict[int, FileCounts] = {}
-    changed: dict[str, tuple[int, int]] = {}
-    with scratch_folder("validate") as scratch, ExitStack() as stack:
-        accepted = _Writer(Path(scratch) / "accepted.parquet", typed_schema(schema), stack)
-        rejected = _Writer(Path(scratch) / "rejected.parquet", REJECTED, stack)
-        for split in part.splits:
-            count = counts.setdefault(split.file.number, FileCounts(split.file.number))
-            for block in record_blocks(split):
-                checked = check_block(block, split.file, schema)
-                accepted.write(checked.accepted)
-                rejected.write(checked.rejected)
-                keys.add(checked.accepted)
-                tally.add(checked.rejected)
-                statistics.add(Statistics.of(checked.accepted, schema))
-                count.rows_read += checked.rows_read
-                count.rows_accepted += checked.accepted.num_rows
-                count.rows_rejected += checked.rows_rejected
-                count.blank_lines += checked.blank_lines
-                for name, (cleaned, cut) in checked.changed.items():
-                    before = changed.get(name, (0, 0))
-                    changed[name] = (before[0] + cleaned, before[1] + cut)
-        stack.close()
-        entries = _put(StepFolder(plan.output_uri), {"data": accepted, "rejected": rejected}, part.number)
-    return {
-        "files": [vars(count) for count in counts.values()],
-        "entries": [entry.model_dump() for entry in entries],
-        "reasons": list(_reasons(tally)),
-        "statistics": statistics.to_json(),
-        "changed": changed,
-    }
+    splits = part.splits
+    while True:
+        with scratch_folder("validate") as scratch, ExitStack() as stack:
+            reader = _PartReader(plan, keys, Path(scratch), stack)
+            found = tuple(reader.read(split) for split in splits)
+            if found == splits:
+                return reader.answer(part.number)
+        splits = found
+        keys.clear()
+
+
+class _PartReader:
+    """Reads splits, and gathers what is said of them."""
+
+    def __init__(self, plan: ImportPlan, keys: KeyCollector, scratch: Path, stack: ExitStack) -> None:
+        self._plan, self._keys, self._stack = plan, keys, stack
+        self._accepted = _Writer(scratch / "accepted.parquet", typed_schema(plan.schema), stack)
+        self._rejected = _Writer(scratch / "rejected.parquet", REJECTED, stack)
+        self._tally, self._statistics = Tally(), Statistics()
+        self._counts: dict[int, FileCounts] = {}
+        self._changed: dict[str, tuple[int, int]] = {}
+
+    def read(self, split: Split) -> Split:
+        """Check a split's rows and write them; the split, or how it should have been read."""
+        count = self._counts.setdefault(split.file.number, FileCounts(split.file.number))
+        count.quoting = split.quoting or Quoting.BACKSLASH
+        is_doubtful = False
+        for block in record_blocks(split):
+            checked = check_block(block, split.file, self._plan.schema)
+            self._accepted.write(checked.accepted)
+            self._rejected.write(checked.rejected)
+            self._keys.add(checked.accepted)
+            self._tally.add(checked.rejected)
+            self._statistics.add(Statistics.of(checked.accepted, self._plan.schema))
+            count.add_block(checked)
+            is_doubtful |= checked.is_doubtful
+            for name, (cleaned, cut) in checked.changed.items():
+                before = self._changed.get(name, (0, 0))
+                self._changed[name] = (before[0] + cleaned, before[1] + cut)
+        if is_doubtful and split.quoting is None and quoting_of(split) is not Quoting.BACKSLASH:
+            return replace(split, quoting=Quoting.DOUBLED)
+        return split
+
+    def answer(self, number: int) -> dict[str, Any]:
+        """Put what was written into the folder; what `check_part` returns."""
+        self._stack.close()
+        written = {"data": self._accepted, "rejected": self._rejected}
+        entries = _put(StepFolder(self._plan.output_uri), written, number)
+        return {
+            "files": [vars(count) for count in self._counts.values()],
+            "entries": [entry.model_dump() for entry in entries],
+            "reasons": list(_reasons(self._tally)),
+            "statistics": self._statistics.to_json(),
+            "changed": self._changed,
+        }
 
 
 def _read_again(part: OldPart, plan: ImportPlan, keys: KeyCollector) -> dict[str, Any]:
     """Rows of an earlier import: they stay as they are, unless others replace or repeat them."""
     statistics = Statistics()
     with scratch_folder("validate") as scratch:
-        table = _typed_rows(StepFolder(plan.output_uri).fetch(part.entry, Path(scratch)), plan.schema)
-        statistics.add(Statistics.of(table, plan.schema))
-        keys.add(table)
+        for table in _typed_rows(StepFolder(plan.output_uri).fetch(part.entry, Path(scratch)), plan.schema):
+            statistics.add(Statistics.of(table, plan.schema))
+            keys.add(table)
     return {"entries": [part.entry.model_dump()], "statistics": statistics.to_json()}
 
 
@@ -200,11 +253,12 @@ def _send_reference(plan: ImportPlan, reference: ReferencePart) -> Iterator[tupl
         yield hand.target, seal("users", [table.take(pa.array(hand.rows))])
 
 
-def _typed_rows(local: Path, schema: DatasetSchema) -> pa.Table:
-    """The rows of a part file, strings as dictionaries."""
+def _typed_rows(local: Path, schema: DatasetSchema) -> Iterator[pa.Table]:
+    """The rows of a part file, a row group at a time, strings as dictionaries."""
     strings = [entry.name for entry in schema.fields if entry.type == "string"]
     with pq.ParquetFile(local, read_dictionary=strings, memory_map=True) as file:
-        return file.read(use_threads=False).unify_dictionaries().combine_chunks()
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number, use_threads=False).unify_dictionaries().combine_chunks()
 
 
 def _put(folder: StepFolder, writers: dict[str, _Writer], number: int) -> list[FileEntry]:

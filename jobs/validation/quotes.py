@@ -1,79 +1,180 @@
-r"""Where CSV records end: quoted line ends do not count, `""` and `\"` inside quotes are quotes of the value.
+r"""Where CSV records end: quoted line ends do not count, and a quote that goes wrong costs its own line only.
 
-A quote opens a quoted field only at the start of a field; elsewhere it is an ordinary character, as in `5" nails`. A
-backslash means something inside quotes only. Lines end in `\n`, `\r\n` or a `\r` of its own.
+A quote opens a quoted value only at the start of a field; elsewhere it is an ordinary character, as in `5" nails`. After the
+closing quote only a comma or a line end may follow. A record that breaks this, or whose quote no later line closes properly,
+is faulty: it is its first line alone, and reading goes on with the next one. Lines end in `\n`, `\r\n` or a `\r` of its own.
+
+    "a",b          a record
+    "a             a record of two lines,
+    c",b           since the second one closes the quote and goes on with a comma
+    "TV 42"",b     faulty, if the next quote stands in "x",y: what opens here would be closed before an x
+    "a"b,c         faulty
+
+So each line is run through alone twice, as if it began outside and inside of quotes; what records there are follows from that.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 _LF, _CR, _QUOTE, _COMMA, _BACKSLASH = b'\n\r",\\'
 
-# State after a quote: outside quotes, inside, or just closed (a quote right after it would be a doubled one).
-_OUTSIDE, _INSIDE, _CLOSED = 0, 1, 2
-# What a quote is: in the midst of a field, at the start of a field, right after another quote; or padding.
-_MIDST, _START, _ADJACENT, _PADDING = 0, 1, 2, 3
-_NEXT = np.array(
-    [
-        # from   outside    inside   closed
-        [_OUTSIDE, _CLOSED, _OUTSIDE],  # a quote in the midst of a field
-        [_INSIDE, _CLOSED, _INSIDE],  # at the start of a field
-        [_OUTSIDE, _CLOSED, _INSIDE],  # right after another quote
-        [_OUTSIDE, _INSIDE, _CLOSED],  # padding: nothing changes
-    ],
-    dtype=np.uint8,
+Places = NDArray[np.int64]
+
+
+class Quoting(StrEnum):
+    r"""How a quote is written within a quoted value."""
+
+    BACKSLASH = "backslash"  # `""` or `\"`, and a backslash as `\\` (Personalize)
+    DOUBLED = "doubled"  # `""` only; a backslash is a character like any other (RFC 4180)
+
+
+# Faults of a record.
+RIGHT, TEXT_AFTER_QUOTE, NOT_CLOSED = 0, 1, 2
+
+# State after a quote: outside quotes; inside; after the first of two that stand for one; after a closing one that text follows.
+_OUTSIDE, _INSIDE, _DOUBLING, _BROKEN = range(4)
+# What follows a quote, and what is added to it where the quote is at the start of a field.
+_END, _ANOTHER, _TEXT, _AT_START = 0, 1, 2, 3
+_STEP = [
+    [[_INSIDE if at_start else _OUTSIDE, inside, _INSIDE, _BROKEN] for inside in (_OUTSIDE, _DOUBLING, _BROKEN)]
+    for at_start in (False, True)
+]
+_PLAIN_STEPS = [*_STEP[0], *_STEP[1]]
+_KINDS = len(_PLAIN_STEPS)
+# A quote's kind, from each state; then the same for the first quote of a line that is taken to begin outside, or inside.
+_STEPS = np.array(
+    [*_PLAIN_STEPS, *([step[_OUTSIDE]] * 4 for step in _PLAIN_STEPS), *([step[_INSIDE]] * 4 for step in _PLAIN_STEPS)], np.uint8
 )
+_FIRST_FROM = {_OUTSIDE: _KINDS, _INSIDE: 2 * _KINDS}
+# A line's kind, from outside and inside of a record: 2 where it opens one that is closed later, 1 where it does not end one.
+_LINE_STEPS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.uint8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Structure:
-    """The lines and records of a block of whole lines.
+    """The lines and records of a block of whole lines that starts with a record.
 
     Attributes:
-        num_lines: Line ends; a last line without one counts too.
-        line_stops: int64, position after each line end.
-        ends_record: bool, parallel to line_stops: the line end is not quoted.
-        inside_after: The block ends within quotes.
+        block: Its bytes.
+        ends_record: bool, of each line; None where every line does.
+        faults: uint8, of each line: of the record that is this line alone; None where there are none.
+        settled: So many lines make whole records; None: all. Those after them depend on what comes after the block.
     """
 
-    num_lines: int
-    line_stops: NDArray[np.int64]
-    ends_record: NDArray[np.bool_]
-    inside_after: bool
+    block: bytes
+    ends_record: NDArray[np.bool_] | None = None
+    faults: NDArray[np.uint8] | None = None
+    settled: int | None = None
 
-    def record_starts(self) -> NDArray[np.int64]:
-        """Position of each record's first byte, in a block that starts with a record."""
-        stops = self.line_stops[self.ends_record]
-        return np.concatenate([np.zeros(1, np.int64), stops[:-1]]) if len(stops) else stops
+    @cached_property
+    def line_stops(self) -> Places:
+        """Position after each line end; a last line without one counts too."""
+        return line_stops(self.block)
 
-    def record_lines(self) -> NDArray[np.int64]:
-        """Line of each record's first byte, counted from 0, in a block that starts with a record."""
-        ends = np.flatnonzero(self.ends_record)
-        return np.concatenate([np.zeros(1, np.int64), ends[:-1] + 1]) if len(ends) else ends
+    @cached_property
+    def num_lines(self) -> int:
+        """How many lines there are."""
+        return count_lines(self.block) if "line_stops" not in vars(self) else len(self.line_stops)
+
+    @cached_property
+    def record_stops(self) -> Places:
+        """Position after each record."""
+        return self.line_stops if self.ends_record is None else self.line_stops[self.ends_record]
+
+    @cached_property
+    def record_starts(self) -> Places:
+        """Position of each record's first byte."""
+        return _shifted(self.record_stops)
+
+    @cached_property
+    def record_lines(self) -> Places:
+        """Line of each record's first byte, counted from 0."""
+        return np.arange(self.num_lines) if self.ends_record is None else _shifted(np.flatnonzero(self.ends_record) + 1)
+
+    @cached_property
+    def record_spans(self) -> Places:
+        """Lines of each record."""
+        return np.diff(self.record_lines, append=self.num_lines)
+
+    @cached_property
+    def record_faults(self) -> NDArray[np.uint8]:
+        """What is wrong with the quotes of each record."""
+        if self.faults is None:
+            return np.zeros(len(self.record_stops), np.uint8)
+        return self.faults if self.ends_record is None else self.faults[self.ends_record]
+
+    def first(self, num_lines: int) -> Structure:
+        """The first lines alone, the last of which ends a record."""
+        stop = int(self.line_stops[num_lines - 1]) if num_lines else 0
+        ends_record = None if self.ends_record is None else self.ends_record[:num_lines]
+        return Structure(self.block[:stop], ends_record, None if self.faults is None else self.faults[:num_lines])
 
 
-def structure(block: bytes, inside: bool = False) -> Structure:
-    """Lines and records of a block that starts at the start of a line.
+def structure(
+    block: bytes,
+    quoting: Quoting = Quoting.BACKSLASH,
+    *,
+    at_end: bool = True,
+    longest: int = 1 << 40,
+    most_lines: int = 1 << 40,
+) -> Structure:
+    """Lines and records of a block that starts with a record.
 
     Args:
-        block: Bytes; the last line may lack its line end.
-        inside: The block starts within quotes.
+        block: Whole lines; the last one may lack its line end.
+        quoting: How quotes are written within values.
+        at_end: Nothing comes after the block.
+        longest: Bytes of a record of several lines, at most; in one that is longer a quote was left open.
+        most_lines: Lines of a record, at most; likewise.
     """
-    stops = line_stops(block)
     if b'"' not in block:
-        return Structure(len(stops), stops, np.full(len(stops), not inside), inside)
-    data = np.frombuffer(block, np.uint8)
-    quotes, states = _quote_states(block, data, inside)
-    before = np.searchsorted(quotes, stops)
-    ends_record = ~_inside_after(states, before, inside)
-    return Structure(len(stops), stops, ends_record, bool(states[-1] == _INSIDE) if len(states) else inside)
+        return Structure(block)
+    stops = line_stops(block)
+    quotes, kinds = _quotes(block, quoting)
+    last = np.searchsorted(quotes, stops)  # of the quotes of each line, and one more
+    first = _shifted(last)
+    filled = np.flatnonzero(last > first)
+    first, last = first[filled], last[filled] - 1
+
+    def after_lines(state: int) -> NDArray[np.uint8]:
+        """State after each line that begins in this one."""
+        steps = kinds.copy()
+        steps[first] += _FIRST_FROM[state]
+        after = np.full(len(stops), state, np.uint8)
+        after[filled] = _run(steps, _STEPS)[last]
+        return after
+
+    alone = after_lines(_OUTSIDE)
+    opening = np.flatnonzero(alone == _INSIDE)
+    faults = np.where(alone == _BROKEN, np.uint8(TEXT_AFTER_QUOTE), np.uint8(RIGHT))
+    if not len(opening):
+        return _with_lines(Structure(block, None, faults if faults.any() else None), stops)
+    within = after_lines(_INSIDE)
+    starts = _shifted(stops)[opening]
+    closing = np.append(np.flatnonzero(within != _INSIDE), len(stops))
+    closer = closing[np.searchsorted(closing, opening + 1)]  # the line that decides whether each opening line is right
+    is_known = closer < len(stops)
+    known = np.minimum(closer, len(stops) - 1)
+    is_right = is_known & (within[known] == _OUTSIDE) & (stops[known] - starts <= longest) & (known - opening < most_lines)
+    is_open = ~is_known & (len(block) - starts < longest) & (len(stops) - opening < most_lines) & (not at_end)
+    line_kinds = (within == _INSIDE).astype(np.uint8)
+    line_kinds[opening[is_right | is_open]] += 2
+    after = _run(line_kinds, _LINE_STEPS).view(np.bool_)
+    begins_record = np.concatenate([[True], ~after[:-1]])
+    faults[opening[~is_right & ~is_open]] = NOT_CLOSED
+    faults[~begins_record] = RIGHT
+    waiting = opening[is_open & begins_record[opening]]
+    found = Structure(block, ~after, faults, int(waiting[0]) if len(waiting) else None)
+    return _with_lines(found, stops)
 
 
-def line_stops(block: bytes) -> NDArray[np.int64]:
+def line_stops(block: bytes) -> Places:
     """Position after each line end; the end of the block ends a line too, unless the block is empty."""
     data = np.frombuffer(block, np.uint8)
     ends = data == _LF
@@ -87,8 +188,9 @@ def line_stops(block: bytes) -> NDArray[np.int64]:
 
 def count_lines(block: bytes) -> int:
     """How many line ends `line_stops` would find, several times faster."""
-    lone_returns = block.count(b"\r") - block.count(b"\r\n")
-    return block.count(b"\n") + lone_returns + bool(block and not block.endswith((b"\n", b"\r")))
+    lone_returns = block.count(b"\r") - block.count(b"\r\n") if b"\r" in block else 0
+    newlines = int(np.count_nonzero(np.frombuffer(block, np.uint8) == _LF))
+    return newlines + lone_returns + bool(block and not block.endswith((b"\n", b"\r")))
 
 
 def first_line_stop(buffer: bytes, at_end: bool) -> int:
@@ -106,14 +208,21 @@ def last_line_stop(buffer: bytes) -> int:
     return max(newline, buffer.rfind(b"\r", newline + 1, max(newline + 1, len(buffer) - 1))) + 1
 
 
+def field_counts(block: bytes, record_stops: Places, quoting: Quoting) -> Places:
+    """Fields of each record of a block without faulty ones."""
+    commas = np.flatnonzero(np.frombuffer(block, np.uint8) == _COMMA)
+    if b'"' in block:
+        commas = commas[~_is_inside(commas, *_quotes(block, quoting))]
+    return np.diff(np.searchsorted(commas, record_stops), prepend=0) + 1
+
+
 def to_doubled_quotes(block: bytes) -> bytes:
-    r"""A block of whole records with `\"` and `\\` inside quotes written as `""` and `\`: what an RFC 4180 parser reads."""
+    r"""Whole records without faults, `\"` and `\\` inside quotes written as `""` and `\`: what an RFC 4180 parser reads."""
     if b"\\" not in block or b'"' not in block:
         return block
     data = np.frombuffer(block, np.uint8).copy()
-    quotes, states = _quote_states(block, data, False)
     slashes = np.flatnonzero(data == _BACKSLASH)
-    slashes = slashes[_inside_after(states, np.searchsorted(quotes, slashes), False)]
+    slashes = slashes[_is_inside(slashes, *_quotes(block, Quoting.BACKSLASH))]
     place, is_last = _place_in_run(slashes)
     second = place % 2 == 1
     single = slashes[is_last & ~second & (slashes + 1 < len(data))]
@@ -123,48 +232,66 @@ def to_doubled_quotes(block: bytes) -> bytes:
     return data[keep].tobytes()
 
 
-def _quote_states(block: bytes, data: NDArray[np.uint8], inside: bool) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Positions of the quotes that are not escaped, and the state after each."""
+def _with_lines(found: Structure, stops: Places) -> Structure:
+    vars(found)["line_stops"] = stops  # so that they are not sought again
+    return found
+
+
+def _shifted(ends: Places) -> Places:
+    """Where each stretch begins, from where each one ends."""
+    return np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if len(ends) else ends
+
+
+def _quotes(block: bytes, quoting: Quoting) -> tuple[Places, NDArray[np.uint8]]:
+    """Positions of the quotes that are not escaped, and the kind of each."""
+    data = np.frombuffer(block, np.uint8)
     quotes = np.flatnonzero(data == _QUOTE)
-    if b"\\" in block:
+    if quoting is Quoting.BACKSLASH and b"\\" in block:
         quotes = quotes[~_is_escaped(data, quotes)]
-    if not len(quotes):
-        return quotes, np.empty(0, np.uint8)
     before = np.where(quotes > 0, data[quotes - 1], _LF)
-    kinds = np.full(len(quotes), _MIDST, np.uint8)
-    kinds[(before == _COMMA) | (before == _LF) | (before == _CR)] = _START
-    kinds[1:][quotes[1:] - 1 == quotes[:-1]] = _ADJACENT
-    return quotes, _run(kinds, _INSIDE if inside else _OUTSIDE)
+    after = np.where(quotes < len(data) - 1, data[np.minimum(quotes + 1, len(data) - 1)], _LF)
+    kinds = np.full(len(quotes), _TEXT, np.uint8)
+    kinds[(after == _COMMA) | (after == _LF) | (after == _CR)] = _END
+    kinds[after == _QUOTE] = _ANOTHER
+    kinds[(before == _COMMA) | (before == _LF) | (before == _CR)] += _AT_START
+    return quotes, kinds
 
 
-def _run(kinds: NDArray[np.uint8], state: int) -> NDArray[np.uint8]:
-    """The state after each quote: about √n vector steps instead of n scalar ones.
+def _is_inside(positions: Places, quotes: Places, kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether each position of a block without faulty records lies within quotes."""
+    inside: NDArray[np.bool_] = np.concatenate([[False], _run(kinds, _STEPS) == _INSIDE])
+    return inside[np.searchsorted(quotes, positions)]
 
-    The quotes are cut into rows; all rows run at once from each of the three states, then the rows are joined.
+
+def _run(kinds: NDArray[np.uint8], steps: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The state after each of n steps, from state 0: about √n vector operations instead of n scalar ones.
+
+    The steps are cut into rows; all rows run at once from each state, then the rows are joined.
+
+    Args:
+        kinds: Of each step.
+        steps: kind, state -> next state.
     """
-    length = int(np.ceil(np.sqrt(len(kinds))))
+    num_states = steps.shape[1]
+    steps = np.vstack([steps, np.arange(num_states, dtype=np.uint8)])  # the last kind changes nothing: padding
+    length = max(1, int(np.ceil(np.sqrt(len(kinds)))))
     rows = -(-len(kinds) // length)
-    padded = np.full(rows * length, _PADDING, np.uint8)
+    padded = np.full(rows * length, len(steps) - 1, np.uint8)
     padded[: len(kinds)] = kinds
-    steps = padded.reshape(rows, length)
-    after = np.empty((length, rows, 3), np.uint8)
-    current = np.tile(np.arange(3, dtype=np.uint8), (rows, 1))
-    for step in range(length):
-        current = _NEXT[steps[:, step, None], current]
-        after[step] = current
-    starts = np.empty(rows, np.intp)
+    places = padded.reshape(rows, length)
+    after = np.empty((length, rows, num_states), np.uint8)
+    current = np.tile(np.arange(num_states, dtype=np.uint8), (rows, 1))
+    for place in range(length):
+        current = steps[places[:, place, None], current]
+        after[place] = current
+    starts, state = np.empty(rows, np.intp), 0
     for row in range(rows):
         starts[row] = state
         state = int(current[row, state])
     return after[:, np.arange(rows), starts].T.reshape(-1)[: len(kinds)]
 
 
-def _inside_after(states: NDArray[np.uint8], num_quotes: NDArray[np.intp], inside: bool) -> NDArray[np.bool_]:
-    """Whether one is within quotes after so many of them."""
-    return np.concatenate([[inside], states == _INSIDE])[num_quotes]
-
-
-def _is_escaped(data: NDArray[np.uint8], quotes: NDArray[np.intp]) -> NDArray[np.bool_]:
+def _is_escaped(data: NDArray[np.uint8], quotes: Places) -> NDArray[np.bool_]:
     """Whether an odd number of backslashes stands before each quote."""
     slashes = np.flatnonzero(data == _BACKSLASH)
     place, _ = _place_in_run(slashes)
@@ -174,7 +301,7 @@ def _is_escaped(data: NDArray[np.uint8], quotes: NDArray[np.intp]) -> NDArray[np
     return escaped
 
 
-def _place_in_run(positions: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+def _place_in_run(positions: Places) -> tuple[Places, NDArray[np.bool_]]:
     """Of rising positions: each one's place (from 0) in its run of neighbours, and whether it is the run's last."""
     breaks = np.diff(positions) != 1
     starts = np.concatenate([[True], breaks])[: len(positions)]

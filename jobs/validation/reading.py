@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from jobs.storage import store_for
 from jobs.validation.gzipped import unpack
 from jobs.validation.inputs import InputFile, Split
-from jobs.validation.quotes import Structure, first_line_stop, last_line_stop, structure
+from jobs.validation.quotes import Quoting, Structure, count_lines, first_line_stop, last_line_stop, structure
 from schemas.errors import DataError
 
 PIECE_BYTES = 8 << 20  # bytes read at a time
 LONGEST_RECORD = 16 << 20  # bytes; a text has at most 20,000 characters, so more is a quote that was never closed
+MOST_ROW_LINES = 1 << 16  # of one record; likewise
+MOST_LINES = 1 << 18  # of a block, whatever its bytes: each costs some hundred bytes on its way, be it empty
 
-_EDGE_BYTES = 64 << 10  # bytes read at a time to find the end of a line
+EDGE_BYTES = 64 << 10  # bytes read at a time to find the end of a line
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class RecordBlock:
     """Whole records, one after the other.
 
     Attributes:
-        data: Their bytes; the last one may lack its line end.
         first_line: Line number of the first byte.
-        structure: Where the records lie.
+        structure: Their bytes, and where the records lie.
+        quoting: How quotes are written within values.
     """
 
-    data: bytes
     first_line: int
     structure: Structure
+    quoting: Quoting
 
 
 def pieces(file: InputFile, start: int, end: int) -> Iterator[bytes]:
@@ -61,12 +61,12 @@ def line_start(file: InputFile, position: int) -> int:
     if position <= file.body_start:
         return file.body_start
     buffer = b""
-    for piece in pieces_of(file, position - 1, _EDGE_BYTES):
+    for piece in pieces_of(file, position - 1, EDGE_BYTES):
         buffer += piece
         at_end = position - 1 + len(buffer) >= file.size
         if stop := first_line_stop(buffer, at_end):
             return position - 1 + stop
-        _check_length(buffer, "a line is", file.uri)
+        _check_length(buffer, file.uri)
     return file.size
 
 
@@ -78,7 +78,7 @@ def pieces_of(file: InputFile, start: int, size: int) -> Iterator[bytes]:
 
 
 def line_blocks(source: Iterable[bytes], where: str) -> Iterator[bytes]:
-    """Pieces cut anew, so that each ends with a line; the last one may lack its line end.
+    """Pieces cut anew, so that each ends with a line and has at most MOST_LINES; the last one may lack its line end.
 
     Raises:
         DataError: A line is longer than LONGEST_RECORD.
@@ -88,44 +88,56 @@ def line_blocks(source: Iterable[bytes], where: str) -> Iterator[bytes]:
         buffer = carried + piece
         stop = last_line_stop(buffer)
         if stop:
-            yield buffer[:stop]
+            yield from _in_parts(buffer[:stop])
         carried = buffer[stop:]
-        _check_length(carried, "a line is", where)
+        _check_length(carried, where)
     if carried:
         yield carried
 
 
+def _in_parts(lines: bytes) -> Iterator[bytes]:
+    """Whole lines in parts of at most MOST_LINES."""
+    num_parts = -(-count_lines(lines) // MOST_LINES)
+    if num_parts < 2:
+        yield lines
+        return
+    start = 0
+    while start < len(lines):
+        middle = start + max(1, len(lines) // num_parts)
+        stop = start + last_line_stop(lines[start:middle]) if middle < len(lines) else len(lines)
+        if stop == start:  # one line is longer than that
+            stop = middle + first_line_stop(lines[middle:], at_end=True)
+        yield from _in_parts(lines[start:stop]) if stop - start < len(lines) else [lines[start:stop]]
+        start = stop
+
+
+def structured(blocks: Iterable[bytes], quoting: Quoting) -> Iterator[Structure]:
+    """Blocks of whole lines, from the start of a record on, as blocks of whole records."""
+    carried = b""
+    for lines in blocks:
+        found = structure(carried + lines, quoting, at_end=False, longest=LONGEST_RECORD, most_lines=MOST_ROW_LINES)
+        whole = found if found.settled is None else found.first(found.settled)
+        carried = found.block[len(whole.block) :]
+        if whole.block:
+            yield whole
+    if carried:
+        yield structure(carried, quoting, longest=LONGEST_RECORD, most_lines=MOST_ROW_LINES)
+
+
 def record_blocks(split: Split) -> Iterator[RecordBlock]:
-    """The records of a split, blanks among them, some megabytes at a time.
+    """The records of a split, blanks and faulty ones among them, some megabytes at a time.
 
     Raises:
-        DataError: A record is longer than LONGEST_RECORD, or a quote is never closed.
+        DataError: A line is longer than LONGEST_RECORD.
     """
-    where, line, carried = split.file.uri, split.first_line, b""
-    for lines in line_blocks(pieces(split.file, split.start, split.end), where):
-        block = carried + lines
-        found = structure(block)
-        ends = np.flatnonzero(found.ends_record)
-        num_lines = int(ends[-1]) + 1 if len(ends) else 0
-        stop = int(found.line_stops[num_lines - 1]) if num_lines else 0
-        if num_lines:
-            whole = Structure(num_lines, found.line_stops[:num_lines], found.ends_record[:num_lines], False)
-            yield RecordBlock(block[:stop], line, whole)
-        line += num_lines
-        carried = block[stop:]
-        _check_length(carried, f"the row that begins in line {line} is", where)
-    if carried:
-        raise DataError(
-            f"the quote that opens in the row of line {line} is never closed",
-            where=where,
-            remedy='Close it; write a quote inside a quoted value as "".',
-        )
+    line, quoting = split.first_line, split.quoting or Quoting.BACKSLASH
+    for found in structured(line_blocks(pieces(split.file, split.start, split.end), split.file.uri), quoting):
+        yield RecordBlock(line, found, quoting)
+        line += found.num_lines
 
 
-def _check_length(carried: bytes, what: str, where: str) -> None:
+def _check_length(carried: bytes, where: str) -> None:
     if len(carried) > LONGEST_RECORD:
         raise DataError(
-            f"{what} longer than {LONGEST_RECORD >> 20} MiB",
-            where=where,
-            remedy="Probably a quote opens there and is never closed.",
+            f"a line is longer than {LONGEST_RECORD >> 20} MiB", where=where, remedy="Give CSV text with one row a line."
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -15,6 +16,7 @@ from jobs.scratch import scratch_folder
 from jobs.storage.folders import StepFolder
 from jobs.validation.inputs import InputFile, extra_columns
 from jobs.validation.parts import COUNTS, EXAMPLES, FileCounts
+from jobs.validation.quotes import Quoting
 from jobs.validation.rows import REJECTED
 from schemas.datasets import DatasetSchema
 from schemas.manifest import FileEntry
@@ -23,6 +25,7 @@ MOST_CSV_ROWS = 10_000_000  # of rejected.csv; the Parquet files hold all
 SHOWN_REASONS = 100  # of report.json
 
 _BATCH_ROWS = 64_000
+_FORMULA = r"\A([=+\-@\t\r\n＝＋－＠])"
 
 
 def common_reasons(answers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -77,9 +80,21 @@ def put_rejected(folder: StepFolder, entries: Iterable[FileEntry], path: str) ->
                     break
                 with pq.ParquetFile(folder.fetch(entry, Path(scratch))) as file:
                     for batch in file.iter_batches(batch_size=min(left, _BATCH_ROWS)):
-                        writer.write_batch(batch.slice(0, left).cast(REJECTED))
+                        writer.write_batch(_without_formulas(batch.slice(0, left)))
                         left -= min(left, batch.num_rows)
         return folder.put_file(local, path, rows=MOST_CSV_ROWS - left)
+
+
+def _without_formulas(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows of REJECTED in which no text is a formula for a spreadsheet: an apostrophe stands before what may begin one.
+
+    Source: OWASP, CSV Injection.
+    """
+    cells = [
+        pc.replace_substring_regex(column, _FORMULA, r"'\1") if pa.types.is_string(column.type) else column
+        for column in batch.cast(REJECTED).columns
+    ]
+    return pa.RecordBatch.from_arrays(cells, schema=REJECTED)
 
 
 def _file_report(file: InputFile, count: FileCounts, schema: DatasetSchema) -> dict[str, Any]:
@@ -90,5 +105,12 @@ def _file_report(file: InputFile, count: FileCounts, schema: DatasetSchema) -> d
         warnings.append("The file holds a header but no rows.")
     if extra := extra_columns(file, schema):
         warnings.append(f"Columns that the schema does not name are ignored: {', '.join(extra)[:1000]}.")
-    shown = {name: getattr(count, name) for name in COUNTS}
+    if count.quoting == Quoting.DOUBLED:
+        warnings.append(
+            'A backslash is read as a character like any other, a quote within a value as "" only (RFC 4180): '
+            "as escapes, backslashes would leave more rows wrong."
+        )
+    if count.lines_within_rows:
+        warnings.append(f"{count.lines_within_rows:,} line ends lie within quoted values of accepted rows.")
+    shown = {name: getattr(count, name) for name in COUNTS} | {"quoting": count.quoting}
     return {"file": file.name, "uri": file.uri, "size": file.size, "version": file.version, **shown, "warnings": warnings}

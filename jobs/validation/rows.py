@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import sys
-from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
 from jobs.validation.cells import ARROW_TYPES, Column, parse_column
 from jobs.validation.inputs import InputFile
 from jobs.validation.plan import FILE_SHIFT
-from jobs.validation.quotes import Structure, to_doubled_quotes
+from jobs.validation.quotes import (
+    NOT_CLOSED,
+    TEXT_AFTER_QUOTE,
+    Quoting,
+    Structure,
+    count_lines,
+    field_counts,
+    to_doubled_quotes,
+)
 from jobs.validation.reading import RecordBlock
 from schemas import columns
 from schemas.datasets import DatasetSchema, SchemaField
@@ -35,6 +42,11 @@ REJECTED = pa.schema(
 
 Places = NDArray[np.int64]
 
+_FAULTS = {
+    TEXT_AFTER_QUOTE: "after the closing quote of a value only a comma or a line end may follow",
+    NOT_CLOSED: 'a quote opens in this line that is not closed as it should be; within a value, write a quote as ""',
+}
+_LONGEST_CHARACTER = 4  # bytes
 _LF, _CR = b"\n\r"
 _BOM = b"\xef\xbb\xbf"
 
@@ -46,18 +58,27 @@ class CheckedBlock:
     Attributes:
         accepted: Typed rows in order, with INPUT_ORDER.
         rejected: One row of REJECTED for every wrong cell or wrong row, by line, then by column in the schema's order.
-        rows_read: Records that are not blank; accepted and rejected rows together.
-        rows_rejected: Records with at least one row in `rejected`.
+        rows_rejected: Records with at least one row in `rejected`, each counted by its lines: it may have swallowed others.
+        lines: Of the block.
+        lines_within_rows: Lines of accepted rows after their first ones: line ends within quoted values.
         blank_lines: Records without any character.
+        is_doubtful: A row as a whole is wrong, and a backslash occurs: may quotes be written in the other way?
         changed: Column -> right cells that were cleaned, and those that were cut.
     """
 
     accepted: pa.Table
     rejected: pa.Table
-    rows_read: int
     rows_rejected: int
+    lines: int
+    lines_within_rows: int
     blank_lines: int
+    is_doubtful: bool
     changed: dict[str, tuple[int, int]]
+
+    @property
+    def rows_read(self) -> int:
+        """Accepted and rejected rows together."""
+        return int(self.accepted.num_rows) + self.rows_rejected
 
 
 def typed_schema(schema: DatasetSchema) -> Any:
@@ -78,11 +99,11 @@ def check_block(block: RecordBlock, file: InputFile, schema: DatasetSchema) -> C
         file: The file, for names and the header.
         schema: What the columns must hold.
     """
-    records = _records(block.data, block.structure)
+    records = _records(block.structure)
     lines = block.first_line + records.lines
-    cells, wrong = _cells(block.data, records, file.header, _read_types(schema))
+    cells, wrong = _cells(block.structure.block, records, block.quoting, file.header, _read_types(schema))
     assert cells.num_rows + len(wrong.rows) == len(lines), "the scanner and the parser see different records"
-    kept = np.delete(lines, wrong.rows)
+    kept, spans = np.delete(lines, wrong.rows), np.delete(records.spans, wrong.rows)
     parsed = [parse_column(cells.column(field.name).combine_chunks(), field) for field in schema.fields]
     bad = np.zeros(len(kept), np.bool_)
     for column in parsed:
@@ -90,13 +111,16 @@ def check_block(block: RecordBlock, file: InputFile, schema: DatasetSchema) -> C
             bad |= mask
     order = pa.array(file.number << FILE_SHIFT | kept, pa.int64())
     accepted = pa.table([*(column.values for column in parsed), order], schema=typed_schema(schema))
-    wrong_rows = _wrong_rows(wrong, lines, records, block.data, len(file.header))
+    shown = _texts(block.structure.block, records.starts[wrong.rows], records.stops[wrong.rows])
+    wrong_rows = (lines[wrong.rows], "", shown, wrong.reasons)
     return CheckedBlock(
         accepted=accepted.filter(pa.array(~bad)) if bad.any() else accepted,
         rejected=_rejected([wrong_rows, *_wrong_cells(parsed, cells, kept, schema)], file.name),
-        rows_read=len(lines),
-        rows_rejected=len(wrong.rows) + int(bad.sum()),
+        rows_rejected=int(records.spans[wrong.rows].sum() + spans[bad].sum()),
+        lines=count_lines(block.structure.block),
+        lines_within_rows=int((spans[~bad] - 1).sum()),
         blank_lines=records.num_blank,
+        is_doubtful=bool(len(wrong.rows)) and b"\\" in block.structure.block,
         changed={
             field.name: (column.cleaned, column.truncated)
             for field, column in zip(schema.fields, parsed, strict=True)
@@ -113,44 +137,75 @@ def _read_types(schema: DatasetSchema) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Records:
-    """The records of a block that are not blank: first byte, byte after the last, line counted from 0."""
+    """The records of a block that are not blank: first byte, byte after the last, line counted from 0, lines, fault."""
 
     starts: Places
     stops: Places
     lines: Places
+    spans: Places
+    faults: NDArray[np.uint8]
     num_blank: int
 
 
-def _records(data: bytes, found: Structure) -> _Records:
-    starts, stops, lines = found.record_starts(), found.line_stops[found.ends_record], found.record_lines()
-    text = np.frombuffer(data, np.uint8)
+def _records(found: Structure) -> _Records:
+    starts, stops, lines, spans = found.record_starts, found.record_stops, found.record_lines, found.record_spans
+    faults, text = found.record_faults, np.frombuffer(found.block, np.uint8)
     first, lengths = text[starts], stops - starts
     is_filled = (lengths > 2) | ((first != _CR) & (first != _LF)) | ((lengths == 2) & (text[stops - 1] != _LF))
     if is_filled.all():
-        return _Records(starts, stops, lines, 0)
-    return _Records(starts[is_filled], stops[is_filled], lines[is_filled], int((~is_filled).sum()))
+        return _Records(starts, stops, lines, spans, faults, 0)
+    num_blank = int((~is_filled).sum())
+    return _Records(starts[is_filled], stops[is_filled], lines[is_filled], spans[is_filled], faults[is_filled], num_blank)
 
 
 @dataclass(frozen=True)
-class _Misfits:
-    """Rows whose number of fields is not the header's: places among the rows that are not blank, and fields of each."""
+class _WrongRows:
+    """Records that are no rows: places among those that are not blank, rising, and the reason of each."""
 
     rows: Places
-    num_fields: Places
+    reasons: Any
 
 
-def _cells(data: bytes, records: _Records, header: tuple[str, ...], types: dict[str, Any]) -> tuple[Any, _Misfits]:
-    """Cells of the wanted columns as bytes, of all rows but the misfits."""
-    readable = to_doubled_quotes(data)
+def _cells(
+    data: bytes, records: _Records, quoting: Quoting, header: tuple[str, ...], types: dict[str, Any]
+) -> tuple[Any, _WrongRows]:
+    """Cells of the wanted columns as bytes, of all records but those that are no rows."""
+    is_row = records.faults == 0
+    num_fields = np.full(len(is_row), len(header))
     try:
-        return _read(readable, header, types), _Misfits(np.empty(0, np.int64), np.empty(0, np.int64))
+        cells = _read(_readable(data, records, is_row, quoting), header, types)
     except pa.ArrowInvalid:
-        misfits = _misfits(readable, header)
-        edges = np.zeros(len(data) + 1, np.int8)
-        edges[records.starts[misfits.rows]] += 1
-        edges[records.stops[misfits.rows]] -= 1
-        kept = np.frombuffer(data, np.uint8)[np.cumsum(edges[:-1], dtype=np.int8) == 0]
-        return _read(to_doubled_quotes(kept.tobytes()), header, types), misfits
+        starts, stops = records.starts[is_row], records.stops[is_row]
+        num_fields[is_row] = field_counts(_chosen(data, starts, stops, True), np.cumsum(stops - starts), quoting)
+        cells = _read(_readable(data, records, is_row & (num_fields == len(header)), quoting), header, types)
+    rows = np.flatnonzero(~is_row | (num_fields != len(header)))
+    kinds = np.stack([records.faults[rows], num_fields[rows], records.spans[rows] > 1])
+    kinds, codes = np.unique(kinds, axis=1, return_inverse=True)
+    reasons = [_reason(fault, found, bool(several), len(header)) for fault, found, several in kinds.T.tolist()]
+    return cells, _WrongRows(rows, pa.array(reasons, pa.string()).take(pa.array(codes)))
+
+
+def _reason(fault: int, num_fields: int, spans_lines: bool, num_columns: int) -> str:
+    if fault:
+        return _FAULTS[fault]
+    hint = "; it spans several lines: is a quote left open?" if spans_lines else ""
+    return f"the row has {num_fields} fields, the header {num_columns}{hint}"
+
+
+def _readable(data: bytes, records: _Records, wanted: NDArray[np.bool_], quoting: Quoting) -> bytes:
+    """The wanted records as an RFC 4180 parser reads them."""
+    text = data if wanted.all() else _chosen(data, records.starts[~wanted], records.stops[~wanted], False)
+    return to_doubled_quotes(text) if quoting is Quoting.BACKSLASH else text
+
+
+def _chosen(data: bytes, starts: Places, stops: Places, is_wanted: bool) -> bytes:
+    """The bytes of some stretches, rising and apart, one after the other; or all others."""
+    edges = np.zeros(len(data) + 1, np.int8)
+    edges[starts] += 1
+    edges[stops] -= 1
+    is_within = np.cumsum(edges[:-1], dtype=np.int8) == 1
+    found: bytes = np.frombuffer(data, np.uint8)[is_within == is_wanted].tobytes()
+    return found
 
 
 def _read(data: bytes, header: tuple[str, ...], types: dict[str, Any]) -> Any:
@@ -166,63 +221,54 @@ def _read(data: bytes, header: tuple[str, ...], types: dict[str, Any]) -> Any:
     ).combine_chunks()
 
 
-def _misfits(data: bytes, header: tuple[str, ...]) -> _Misfits:
-    """Find the rows with too few or too many fields."""
-    numbers, num_fields = array("q"), array("q")  # a block may hold millions of them
-
-    def skip(row: Any) -> str:
-        numbers.append(row.number)
-        num_fields.append(row.actual_columns)
-        return "skip"
-
-    # The parser hands wrong rows over as text, so that bytes which are none must go; fields do not change by it.
-    ascii_only = np.minimum(np.frombuffer(data, np.uint8), 0x7F).tobytes()
-    labels = [str(place) for place in range(len(header))]
-    pa.csv.read_csv(
-        pa.BufferReader(ascii_only),
-        pa.csv.ReadOptions(column_names=labels, use_threads=False, block_size=len(data) + 1),
-        pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
-        pa.csv.ConvertOptions(column_types={labels[0]: pa.binary()}, include_columns=labels[:1]),
-    )
-    return _Misfits(np.frombuffer(numbers, np.int64) - 1, np.frombuffer(num_fields, np.int64))
+def _texts(data: bytes, starts: Places, stops: Places) -> Any:
+    """What is shown of stretches of a block, without their line ends."""
+    text = np.frombuffer(data, np.uint8)
+    for _ in range(2):  # as in a carriage return and a line feed
+        stops = stops - ((stops > starts) & np.isin(text[stops - 1], (_LF, _CR)))
+    stops = np.minimum(stops, starts + SHOWN_CHARACTERS * _LONGEST_CHARACTER)
+    filled = stops > starts
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(stops - starts)]).astype(np.int32)
+    found = _chosen(data, starts[filled], stops[filled], True)
+    return _shown(pa.BinaryArray.from_buffers(pa.binary(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(found)]))
 
 
-def _wrong_rows(misfits: _Misfits, lines: Places, records: _Records, data: bytes, num_columns: int) -> Any:
-    """Rejected rows without a column: those whose number of fields is not the header's."""
-    shown, reasons = [], []
-    starts, stops = records.starts[misfits.rows].tolist(), records.stops[misfits.rows].tolist()
-    for start, stop, num_fields in zip(starts, stops, misfits.num_fields.tolist(), strict=True):
-        text = data[start:stop].rstrip(b"\r\n")
-        hint = "; it spans several lines: is a quote left open?" if b"\n" in text else ""
-        shown.append(text.decode(errors="replace")[:SHOWN_CHARACTERS])
-        reasons.append(sys.intern(f"the row has {num_fields} fields, the header {num_columns}{hint}"))
-    return lines[misfits.rows], "", shown, reasons
+def _shown(values: Any) -> Any:
+    """The first characters of binary values; what is not UTF-8 is replaced."""
+    if pa.types.is_dictionary(values.type):
+        return _shown(values.dictionary).take(values.indices)
+    try:
+        texts = values.cast(pa.string())
+    except pa.ArrowInvalid:
+        texts = pa.array([value.decode(errors="replace") for value in values.to_pylist()], pa.string())
+    return pc.utf8_slice_codeunits(texts, 0, SHOWN_CHARACTERS)
 
 
 def _wrong_cells(parsed: list[Column], cells: Any, lines: Places, schema: DatasetSchema) -> Iterable[Any]:
     """Rejected rows of every column, by reason."""
     for field, column in zip(schema.fields, parsed, strict=True):
         for reason, mask in column.wrong:
-            values = cells.column(field.name).filter(pa.array(mask)).to_pylist()
-            shown = [value.decode(errors="replace")[:SHOWN_CHARACTERS] for value in values]
-            yield lines[mask], field.name, shown, [reason] * len(shown)
+            values = cells.column(field.name).combine_chunks().filter(pa.array(mask))
+            yield lines[mask], field.name, _shown(values), _repeated(reason, len(values))
 
 
-def _rejected(groups: list[Any], file_name: str) -> pa.Table:
+def _repeated(text: str, times: int) -> Any:
+    return pa.array([text]).take(pa.array(np.zeros(times, np.int64)))
+
+
+def _rejected(groups: Sequence[Any], file_name: str) -> pa.Table:
     """Groups of (lines, column, values, reasons) as one table, by line, then in the order of the groups."""
     groups = [group for group in groups if len(group[0])]
     if not groups:
         return REJECTED.empty_table()
     lines = np.concatenate([group[0] for group in groups])
-    order = np.argsort(lines, kind="stable")
-    total = len(lines)
     table = pa.table(
         {
-            "file": pa.array([file_name]).take(pa.array(np.zeros(total, np.int64))),
+            "file": _repeated(file_name, len(lines)),
             "line": pa.array(lines, pa.int64()),
-            "column": pa.array([group[1] for group in groups for _ in group[2]], pa.string()),
-            "value": pa.array([value for group in groups for value in group[2]], pa.string()),
-            "reason": pa.array([reason for group in groups for reason in group[3]], pa.string()),
+            "column": pa.concat_arrays([_repeated(column, len(places)) for places, column, _, _ in groups]),
+            "value": pa.concat_arrays([values for _, _, values, _ in groups]),
+            "reason": pa.concat_arrays([reasons for _, _, _, reasons in groups]),
         }
-    ).take(pa.array(order))
-    return table.cast(REJECTED)
+    )
+    return table.take(pa.array(np.argsort(lines, kind="stable"))).cast(REJECTED)

@@ -260,7 +260,7 @@ class Import:
 
 def _scan_all(start_spark: Callable[[], SparkSession], stretches: Sequence[Stretch]) -> list[dict[str, Any]]:
     """Look for line ends: here, where that takes no longer than to start workers; on Spark, where there is more."""
-    if sum(end - start for _, start, end in stretches) > HERE_BYTES:
+    if sum(stretch.end - stretch.start for stretch in stretches) > HERE_BYTES:
         return run_tasks(start_spark(), scan, stretches, "find lines")
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(scan, stretches))

@@ -95,8 +95,8 @@ def test_a_user_with_very_many_events_is_written_in_blocks_as_all_are(tmp_path: 
 
 def test_a_plain_reader_finds_header_and_cells(tmp_path: Path) -> None:
     found = export(dataset_uri=publish_interactions(str(tmp_path / "typed"), ODD, MORE), output_uri=str(tmp_path / "export"))
-    records, is_open = read_records(exported(found)[0])
-    assert not is_open
+    records = read_records(exported(found)[0])
+    assert not any(record.is_faulty for record in records)
     assert records[0].fields == [b"USER_ID", b"ITEM_ID", b"TIMESTAMP", *(name.encode() for name in MORE)]
     assert records[1].fields == [b"u1", b"i1", b"10", b"a, b", b"drama|horror", b"0.1", b"0.1", b"7", b"true"]
     assert [record.fields[3].decode() for record in records[1:]] == [row[3] for row in ODD]
@@ -159,7 +159,7 @@ def test_of_several_descriptions_the_newest_and_of_equal_events_one_is_exported(
 def test_s3(s3: str) -> None:
     source = publish_interactions(f"{s3}/typed", ODD, MORE, parts=2)
     found = export(dataset_uri=source, output_uri=f"{s3}/export")
-    assert sum(len(read_records(text)[0]) - 1 for text in exported(found)) == len(ODD)
+    assert sum(len(read_records(text)) - 1 for text in exported(found)) == len(ODD)
 
 
 def test_wrong_arguments_are_told(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def outcome(case: Case, folder: Path, patch: pytest.MonkeyPatch) -> tuple[list[A
     defects: list[Any] = []
     counts: dict[str, Counter[str]] = {file.name: Counter() for file in case.files}
     patch.setattr(reading, "PIECE_BYTES", case.piece_bytes)
-    patch.setattr(reading, "_EDGE_BYTES", case.piece_bytes)
+    patch.setattr(reading, "EDGE_BYTES", case.piece_bytes)
     for file, checked in checked_blocks(str(folder), case.schema, case.split_bytes):
         table = checked.accepted.select([*case.schema.names, INPUT_ORDER])
         rows += zip(*(column.to_pylist() for column in table.columns), strict=True)
@@ -49,6 +49,7 @@ def outcome(case: Case, folder: Path, patch: pytest.MonkeyPatch) -> tuple[list[A
             accepted=checked.accepted.num_rows,
             rejected=checked.rows_rejected,
             blank=checked.blank_lines,
+            within=checked.lines_within_rows,
         )
     return rows, defects, counts
 
@@ -63,6 +64,7 @@ def test_exactly_the_defects_are_found_and_all_other_rows_arrive(tmp_path: Path,
     for file in case.files:
         found = counts[file.name]
         assert (found["read"], found["rejected"], found["blank"]) == (file.rows_read, file.rows_rejected, file.blank_lines)
+        assert found["within"] == file.lines_within_rows
         assert found["read"] == found["accepted"] + found["rejected"]
 
 

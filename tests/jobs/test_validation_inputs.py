@@ -86,7 +86,8 @@ def test_an_empty_file_has_no_header(tmp_path: Path, text: bytes) -> None:
         ("USER_ID,AGE,GRÖSSE\n".encode("latin-1"), "the header is not CSV text in UTF-8"),
         (b"USER_ID," + b"A" * 200_000 + b"\n", "the header is not CSV text in UTF-8"),
         (b"A" * 2_000_000, "no header row was found"),
-        (b'"USER_ID,AGE\na,1\n', "no header row was found"),
+        (b'"USER_ID,AGE\na,1\n', "the quotes of the header are not closed as they should be"),
+        (b'USER_ID,"AGE"x\na,1\n', "Input CSV is missing the following columns:[AGE]. The header has: USER_ID, AGEx."),
         (b"\x1f\x8b\x08\0rubbish that is no gzip", "the gzip data is damaged"),
     ],
 )  # fmt: skip

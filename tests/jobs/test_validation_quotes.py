@@ -5,63 +5,73 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import plain_csv
 import pyarrow as pa
 import pyarrow.csv
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_csv import read_records
 
-from jobs.validation.quotes import first_line_stop, last_line_stop, line_stops, structure, to_doubled_quotes
+from jobs.validation.quotes import (
+    Quoting,
+    Structure,
+    count_lines,
+    field_counts,
+    first_line_stop,
+    last_line_stop,
+    line_stops,
+    structure,
+    to_doubled_quotes,
+)
 
 csv_like = st.lists(
     st.sampled_from([b"a", b"b", b",", b'"', b'""', b"\\", b"\n", b"\r\n", b"\r", b',"', b'"\n']), max_size=60
 ).map(b"".join)
 
 
-def plain_structure(block: bytes, inside: bool) -> tuple[list[int], list[bool], bool]:
-    """The rules of the module, one byte after the other."""
-    state = "inside" if inside else "start"
-    stops, ends_record = [], []
-    position = 0
-    while position < len(block):
-        byte, following = block[position : position + 1], block[position + 1 : position + 2]
-        position += 1
-        if state == "inside":
-            if byte + following in (b'\\"', b"\\\\", b'""'):
-                position += 1
-            elif byte == b'"':
-                state = "field"
-        elif byte == b'"' and state == "start":
-            state = "inside"
-        else:
-            state = "start" if byte in b",\r\n" else "field"
-        if byte == b"\n" or (byte == b"\r" and following != b"\n"):
-            stops.append(position)
-            ends_record.append(state != "inside")
-    if block and (not stops or stops[-1] != len(block)):
-        stops.append(len(block))
-        ends_record.append(state != "inside")
-    return stops, ends_record, state == "inside"
+def seen(found: Structure) -> list[tuple[int, int, int, int, bool]]:
+    """First line, lines, first byte and end of each record, and whether it is faulty."""
+    each = (found.record_lines, found.record_spans, found.record_starts, found.record_stops, found.record_faults > 0)
+    return list(zip(*(values.tolist() for values in each), strict=True))
 
 
-@settings(max_examples=300, deadline=None)
-@given(csv_like, st.booleans())
-def test_structure_equals_a_loop_over_the_bytes(block: bytes, inside: bool) -> None:
-    found = structure(block, inside)
-    stops, ends_record, inside_after = plain_structure(block, inside)
-    assert found.line_stops.tolist() == stops
-    assert found.ends_record.tolist() == ends_record
-    assert found.inside_after == inside_after
+def plainly_seen(block: bytes, quoting: Quoting, longest: int = 1 << 60) -> list[tuple[int, int, int, int, bool]]:
+    records = read_records(block, quoting is Quoting.BACKSLASH, longest)
+    return [(record.line - 1, record.lines, record.start, record.stop, record.is_faulty) for record in records]
 
 
-@settings(max_examples=200, deadline=None)
-@given(csv_like)
-def test_arrow_sees_the_same_records(block: bytes) -> None:
-    found = structure(block)
-    if found.inside_after or not found.num_lines:
-        return
-    starts, stops = found.record_starts(), found.line_stops[found.ends_record]
-    filled = sum(bool(block[start:stop].strip(b"\r\n")) for start, stop in zip(starts, stops, strict=True))
+@settings(max_examples=400)
+@given(csv_like, st.sampled_from(Quoting), st.sampled_from([3, 9, 1 << 60]))
+def test_structure_equals_a_loop_over_the_bytes(block: bytes, quoting: Quoting, longest: int) -> None:
+    found = structure(block, quoting, longest=longest)
+    assert found.settled is None
+    assert seen(found) == plainly_seen(block, quoting, longest)
+    assert found.num_lines == len(line_stops(block)) == count_lines(block) == plain_csv.count_lines(block)
+
+
+@settings(max_examples=400)
+@given(csv_like, csv_like, st.sampled_from(Quoting), st.sampled_from([3, 9, 1 << 60]))
+def test_what_is_settled_in_a_block_stays_so_whatever_comes_after_it(
+    block: bytes, after: bytes, quoting: Quoting, longest: int
+) -> None:
+    block += b"\n"
+    found = structure(block, quoting, at_end=False, longest=longest)
+    settled = found if found.settled is None else found.first(found.settled)
+    wanted = plainly_seen(block + after, quoting, longest)[: len(settled.record_stops)]
+    assert seen(settled) == wanted
+
+
+@settings(max_examples=200)
+@given(csv_like, st.sampled_from(Quoting))
+def test_arrow_and_the_count_of_fields_see_the_same_records(block: bytes, quoting: Quoting) -> None:
+    found = structure(block, quoting)
+    records = [block[start:stop] for _, _, start, stop, is_faulty in seen(found) if not is_faulty]
+    records = [record for record in records if record.strip(b"\r\n")]
+    fields = [record.fields for record in read_records(block, quoting is Quoting.BACKSLASH) if record.fields]
+    text = b"".join(records)
+    stops = np.cumsum([len(record) for record in records], dtype=np.int64)
+    assert field_counts(text, stops, quoting).tolist() == [len(values) for values in fields]
     wrong: list[int] = []
 
     def skip(row: pa.csv.InvalidRow) -> str:
@@ -70,16 +80,19 @@ def test_arrow_sees_the_same_records(block: bytes) -> None:
 
     options = pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip)
     reading = pa.csv.ReadOptions(column_names=["first", "second"], use_threads=False)
-    rows = pa.csv.read_csv(io.BytesIO(to_doubled_quotes(block) + b"\nx,y\n"), reading, options).num_rows - 1
-    assert rows + len(wrong) == filled
-    assert wrong == sorted(set(wrong))
+    strings = pa.csv.ConvertOptions(column_types={"first": pa.binary(), "second": pa.binary()})
+    readable = to_doubled_quotes(text) if quoting is Quoting.BACKSLASH else text
+    table = pa.csv.read_csv(io.BytesIO(readable + b"\nx,y\n"), reading, options, strings).slice(0)
+    assert [number - 1 for number in wrong] == [place for place, values in enumerate(fields) if len(values) != 2]
+    got = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    assert got == [*(tuple(values) for values in fields if len(values) == 2), (b"x", b"y")]
 
 
 def test_records_know_their_first_byte_and_line() -> None:
     found = structure(b'a,"1\n2\n3",b\nc,d\n"\n",e')
     assert found.num_lines == 6
-    assert found.record_starts().tolist() == [0, 12, 16]
-    assert found.record_lines().tolist() == [0, 3, 4]
+    assert found.record_starts.tolist() == [0, 12, 16]
+    assert found.record_lines.tolist() == [0, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -120,5 +133,6 @@ def test_a_carriage_return_at_the_edge_is_not_yet_a_line_end(buffer: bytes, firs
 def test_a_million_quotes_take_far_less_than_a_loop_would() -> None:
     block = b'"a","b ""c"" d\n e"\n' * 100_000
     found = structure(block)
-    assert np.count_nonzero(found.ends_record) == 100_000
+    assert len(found.record_stops) == 100_000
     assert found.num_lines == len(line_stops(block)) == 200_000
+    assert not found.record_faults.any()
