@@ -57,8 +57,8 @@ def hide(
         sequences: All of them.
         segments: Whether events of every user are hidden, as for segments of users; the test users are some of them, and the
             older events of everybody are learnt from, since there is nobody else.
-        split: `personalize`: nothing of a test user is learnt from, as in Personalize; `all_users`: their older events are.
-            Where every user with two events is tested, too.
+        split: `personalize`: nothing of a test user is learnt from, as in Personalize; `all_users`: their older events are. So
+            are they where nobody else has two events.
     """
     lengths = sequences.history_lengths
     if segments:
