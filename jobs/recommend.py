@@ -32,6 +32,7 @@ def recommend(
     filter_events: int = 100,
     item_exploration_config: Mapping[str, Any] | None = None,
     explain: bool = False,
+    max_error_fraction: float = 1.0,
     master: str | None = None,
     before_publication: Callable[[], None] | None = None,
     anew: bool = False,
@@ -54,18 +55,20 @@ def recommend(
         item_exploration_config: Personalize's explorationWeight and explorationItemAgeCutOff, as numbers or texts, for
             aws-user-personalization; None: the solution's hyperparameters.
         explain: Each good line says why its items are listed (docs/batch.md); for recipes of users and of lists to be ranked.
+        max_error_fraction: Error lines that are still acceptable, as a fraction of all lines, from 0 to 1; where every line is
+            one, nothing is published whatever it is.
         master: Spark master; None: what spark-submit set, else this machine's cores.
         before_publication: Called when all answers are ready and none is visible; what it raises keeps them so.
         anew: Answer also where the same was answered already.
 
     Returns:
-        The summary: files, lines, errors, unknown_users, seconds, whether it was skipped.
+        The summary: files, seconds, whether it was skipped, and the counts of jobs/recommendation/tally.py.
 
     Raises:
         ConfigError: An option is out of range or does not go with the recipe, or the output lies where the input is.
         FilterError: The filter is wrong.
         StorageError: Something is missing, or changed while it was read.
-        DataError: Two input files have the same name.
+        DataError: Two input files have the same name, a file holds no JSON lines, too many lines can't be answered, or none.
     """
     folder = StepFolder(solution_uri)
     manifest = folder.require("solution_version")
@@ -77,7 +80,18 @@ def recommend(
         sources = Sources.of(manifest) if options.explain and manifest.facts["dimension"] else None
         return _answered(files, Solution.of(folder, manifest), options, sources, parts_uri, token, master)
 
-    return run_batch("recommend", folder, manifest, options.config(), input_uri, output_uri, answered, before_publication, anew)
+    return run_batch(
+        "recommend",
+        folder,
+        manifest,
+        options.config(),
+        input_uri,
+        output_uri,
+        answered,
+        before_publication,
+        max_error_fraction,
+        anew,
+    )
 
 
 def _answered(
@@ -126,6 +140,9 @@ def run(
     ] = None,
     mode: Annotated[str, typer.Option(help="Personalize's batchInferenceJobMode; THEME_GENERATION is refused.")] = LISTS,
     explain: Annotated[bool, typer.Option("--explain", help="Say why each item is listed; much slower.")] = False,
+    max_error_fraction: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Publish nothing if more of the lines are error lines.")
+    ] = 1.0,
     master: Annotated[str | None, typer.Option(help="Spark master, such as spark://host:7077, yarn or local[4].")] = None,
 ) -> dict[str, Any]:
     """Answer batch input lines in Personalize's format: <input file name>.out for each input file, and _CHECK."""
@@ -140,6 +157,7 @@ def run(
         filter_events=filter_events,
         item_exploration_config=None if item_exploration_config is None else parse_exploration(item_exploration_config),
         explain=explain,
+        max_error_fraction=max_error_fraction,
         master=master,
     )
 

@@ -43,6 +43,7 @@ def segment(
     extended_filters: bool = False,
     filter_events: int = PUBLISHED.past_events,
     most_lines: int | None = None,
+    max_error_fraction: float = 1.0,
     master: str | None = None,
     before_publication: Callable[[], None] | None = None,
     anew: bool = False,
@@ -62,12 +63,14 @@ def segment(
         extended_filters: Allow what Personalize has not in filters.
         filter_events: A user's newest events of each type that the filter looks at.
         most_lines: Of all input files together; None: Personalize's limit, 500 lines of items or 10 of attributes.
+        max_error_fraction: Error lines that are still acceptable, as a fraction of all lines, from 0 to 1; where every line is
+            one, nothing is published whatever it is.
         master: Spark master; None: what spark-submit set, else this machine's cores.
         before_publication: Called when all answers are ready and none is visible; what it raises keeps them so.
         anew: Answer also where the same was answered already.
 
     Returns:
-        The summary: files, lines, errors, seconds, whether it was skipped.
+        The summary: files, seconds, whether it was skipped, and the counts of jobs/recommendation/tally.py.
 
     Raises:
         ConfigError: An option is out of range, the recipe makes no segments, or the output lies where the input is.
@@ -88,7 +91,18 @@ def segment(
     def answered(files: list[StoredFile], parts_uri: str, token: str) -> list[list[Part]]:
         return _answered(files, Solution.of(folder, manifest), num_results, wanted, most_lines, parts_uri, token, master)
 
-    return run_batch("segment", folder, manifest, config, input_uri, output_uri, answered, before_publication, anew)
+    return run_batch(
+        "segment",
+        folder,
+        manifest,
+        config,
+        input_uri,
+        output_uri,
+        answered,
+        before_publication,
+        max_error_fraction,
+        anew,
+    )
 
 
 def segment_options(
@@ -182,6 +196,9 @@ def run(
     max_lines: Annotated[
         int | None, typer.Option(min=1, help="Lines of all files; default: Personalize's, 500 of items, 10 of attributes.")
     ] = None,
+    max_error_fraction: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Publish nothing if more of the lines are error lines.")
+    ] = 1.0,
     master: Annotated[str | None, typer.Option(help="Spark master, such as spark://host:7077, yarn or local[4].")] = None,
 ) -> dict[str, Any]:
     """Answer batch input lines with the users who are most likely to take an item, or items with attributes."""
@@ -194,6 +211,7 @@ def run(
         extended_filters=extended_filters,
         filter_events=filter_events,
         most_lines=max_lines,
+        max_error_fraction=max_error_fraction,
         master=master,
     )
 

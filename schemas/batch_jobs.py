@@ -64,6 +64,9 @@ class _BatchJob(Section):
     filter: _Filter | None = Field(
         default=None, description='a filter expression: EXCLUDE ItemID WHERE Interactions.EVENT_TYPE IN ("purchase")'
     )
+    max_error_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=1.0, description="0 to 1: if more of the lines are error lines, nothing is published and the night fails"
+    )
 
 
 class BatchInference(_BatchJob):

@@ -21,9 +21,10 @@ from memory_s3 import MemoryS3, conflict
 import jobs.storage.local
 import jobs.storage.s3
 import jobs.storage.s3_client
-from jobs.recommendation import publication
+from jobs.recommendation import plain, publication
 from jobs.recommendation.batch import run_batch
 from jobs.recommendation.parts import Part, store_part
+from jobs.recommendation.tally import Tally
 from jobs.storage import StoredFile, assembly, normalise
 from jobs.storage.folders import StepFolder
 from schemas.errors import CommitLost, CommitUnknown, StorageError
@@ -32,7 +33,9 @@ from schemas.manifest import Manifest
 FILES = ("a.json", "b.json", "c.json")
 FAULTS = ("lost answer", "lost request", "repeated", "conflict", "killed after")
 _CONDITIONAL = {"put_object", "complete_multipart_upload"}
-_SOLUTION = Manifest(kind="solution_version", fingerprint="f", software="1", config={}, inputs=(), files=())
+_SOLUTION = Manifest(
+    kind="solution_version", fingerprint="f", software="1", config={}, inputs=(), files=(), facts={"recipe": "aws-hrnn"}
+)
 
 
 def answers(identity: int, name: str) -> bytes:
@@ -83,9 +86,7 @@ class Shop:
             begun.token = token
             return [
                 [
-                    store_part(
-                        [_part(identity, file.name, n)], parts_uri, token, split=n, num_lines=1, errors=0, unknown_users=0
-                    )
+                    store_part([_part(identity, file.name, n)], parts_uri, token, n, Tally(lines=1))
                     for n in range(3 if file.name != "c.json" else 0)
                 ]
                 for file in files
@@ -201,7 +202,8 @@ def shop(kind: str) -> Iterator[Shop]:
         Path(place, "solution", "manifest.json").write_bytes(_SOLUTION.to_bytes())
         with ExitStack() as stack:
             patch = lambda *names, **values: stack.enter_context(mock.patch.object(*names, **values))  # noqa: E731
-            patch(publication, "_at_once", new=lambda function, given: [function(each) for each in given])
+            for module in (publication, plain):
+                patch(module, "at_once", new=lambda function, given: [function(each) for each in given])
             patch(jobs.storage.local.time, "sleep", new=sleeping)
             if kind == "s3":
                 memory = MemoryS3(_struck)

@@ -135,7 +135,8 @@ def _identity(step: Step, published: Manifest, version: str, record: Record | No
     if solution is None:  # it will be made again; what was asked of it the last night tells
         told = version != AS_IT_WAS and record is not None and record["fingerprint"] == step.fingerprint
         return published.fingerprint if told else None
-    asked = {name: value for name, value in step.arguments.items() if not name.endswith("_uri")}
+    bounds = {"max_error_fraction"}  # say what may be published, not what
+    asked = {name: value for name, value in step.arguments.items() if not name.endswith("_uri") and name not in bounds}
     config = read_options(solution, **asked).config() if step.job == "recommend" else segment_options(solution, **asked)[0]
     job: BatchJob = "recommend" if step.job == "recommend" else "segment"
     return batch_identity(job, config, version, input_files(step.arguments["input_uri"]))

@@ -217,6 +217,8 @@ def _batch(
         arguments["item_exploration_config"] = job.exploration.as_personalize()
     if isinstance(job, BatchInference) and job.explain:
         arguments["explain"] = True
+    if job.max_error_fraction < 1:
+        arguments["max_error_fraction"] = job.max_error_fraction
     train = trains[job.solution]
     files = input_files(source)
     check_places(files, source, output.rstrip("/"))

@@ -29,11 +29,18 @@ _NOUNS = {  # count of a job's summary -> what it counts; the first that are the
     "recommend": {"lines": "lists", "unknown_users": "for unknown users", "errors": "error lines"},
     "segment": {"lines": "segments", "errors": "error lines"},
 }
+_IF_ANY = {  # of batch jobs: what somebody should look at
+    "empty_lists": "empty",
+    "unused_filter_values": "with unused filter values",
+    "missing_filter_values": "without a filter value",
+}
 
 
 def counts_text(job: str, counts: dict[str, Any]) -> str:
     """`404,909 rows accepted, 0 rejected`."""
-    return ", ".join(f"{counts[key]:,} {noun}" for key, noun in _NOUNS.get(job, {}).items() if key in counts)
+    told = [f"{counts[key]:,} {noun}" for key, noun in _NOUNS.get(job, {}).items() if key in counts]
+    told += [f"{counts[key]:,} {noun}" for key, noun in _IF_ANY.items() if counts.get(key)]
+    return ", ".join(told)
 
 
 def metric_table(solutions: dict[str, dict[str, Any]]) -> tuple[tuple[str, ...], tuple[MetricRow, ...]]:

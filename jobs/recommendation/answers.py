@@ -66,6 +66,11 @@ class Answers:
         """The same answers, each place with the reason that popular items have."""
         return replace(self, reasons=np.tile(POPULAR, (len(self.entries), 1)))
 
+    def num_empty(self) -> int:
+        """How many lines have no entry."""
+        found = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.entries >= 0)])
+        return int(np.count_nonzero(np.diff(found[self.offsets]) == 0))
+
     def put(self, places: Rows, others: Answers) -> None:
         """Fill in the answers to some lines, of the same widths; reasons where both have them."""
         if self.reasons is not None and others.reasons is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
 from jobs.recommendation.answers import MOST_REASONS, POPULAR, REASON_UNITS, Answers
+from jobs.recommendation.tally import values_told
 from schemas.batch import (
     MOST_ID_CHARACTERS,
     MOST_LINE_BYTES,
@@ -45,6 +46,7 @@ class Requests:
         values_of: int64 [n], which of them are each good one's.
         given: What the good ones give back as `input`, as compact JSON.
         errors: Position -> complete output line of each bad one.
+        ignored: filterValues of the good ones where there is no filter, and how many lines have them.
     """
 
     num_lines: int
@@ -55,6 +57,17 @@ class Requests:
     values_of: npt.NDArray[np.int64]
     given: list[bytes]
     errors: dict[int, bytes]
+    ignored: Sequence[tuple[Mapping[str, str], int]] = ()
+
+    def values_told(self, placeholders: Sequence[str]) -> dict[str, Any]:
+        """What a Tally says of filterValues, by the placeholders of the filter."""
+        counts = np.bincount(self.values_of, minlength=len(self.filter_values)).tolist()
+        return values_told([*self.ignored, *zip(self.filter_values, counts, strict=False)], placeholders)
+
+
+def first_error(errors: Mapping[int, bytes]) -> str:
+    """What the first of some error lines says."""
+    return str(orjson.loads(errors[min(errors)])["error"]) if errors else ""
 
 
 def read_requests(lines: Iterable[bytes], kind: LineKind = "user", fault: FilterFault | None = None) -> Requests:
@@ -99,6 +112,7 @@ def read_requests(lines: Iterable[bytes], kind: LineKind = "user", fault: Filter
         np.array(values.of_lines if fault else [0] * len(subjects), dtype=np.int64),
         given,
         errors,
+        values.ignored,
     )
 
 
@@ -109,11 +123,14 @@ class _ValueSets:
         self.sets: list[Mapping[str, str]] = []
         self.of_lines: list[int] = []
         self._fault = fault
+        self.ignored: list[tuple[Mapping[str, str], int]] = []
         self._codes: dict[tuple[tuple[str, str], ...], int | str] = {}
 
     def add(self, given: Mapping[str, str]) -> str | None:
         """Note the values of the next good line, or say why it is none."""
         if self._fault is None:
+            if given:
+                self.ignored.append((dict.fromkeys(given, ""), 1))
             return None
         key = tuple(sorted(given.items()))
         code = self._codes.get(key)

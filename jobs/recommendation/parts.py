@@ -9,21 +9,19 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from jobs.recommendation.tally import Tally
 from jobs.scratch import scratch_folder
 from jobs.storage import StoredFile, join, store_for
 from schemas.errors import IntegrityError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """The answers to one split, stored.
+class Part(Tally):
+    """The answers to one split, stored, and what is counted of them.
 
     Attributes:
         split: Number of the split.
         uri, size, version, sha256: Where they are, and their bytes' digest.
-        lines: Output lines.
-        errors: Error lines among them.
-        unknown_users: Lines whose user has no state, and got popular items.
     """
 
     split: int
@@ -31,9 +29,6 @@ class Part:
     size: int
     version: str
     sha256: str
-    lines: int
-    errors: int
-    unknown_users: int
 
     @property
     def file(self) -> StoredFile:
@@ -45,16 +40,15 @@ class Part:
         return json.dumps(asdict(self))
 
 
-def store_part(
-    lines: Iterable[bytes], folder_uri: str, token: str, *, split: int, num_lines: int, errors: int, unknown_users: int
-) -> Part:
+def store_part(lines: Iterable[bytes], folder_uri: str, token: str, split: int, tally: Tally) -> Part:
     """Write lines under a name that no other attempt, and no other run, uses.
 
     Args:
         lines: With their line feeds.
         folder_uri: Where parts lie.
         token: Of this run: 12 hex digits.
-        split, num_lines, errors, unknown_users: What the part says of itself.
+        split: Number of the split.
+        tally: What is counted of the lines.
     """
     uri = join(folder_uri, f"part-{split:06d}-{uuid.uuid4().hex[:12]}-{token}.out")
     with scratch_folder("part") as folder:
@@ -65,16 +59,7 @@ def store_part(
                 digest.update(line)
         store_for(uri).upload(path, uri)
         stored = stored_whole(uri, path.stat().st_size)
-    return Part(
-        split=split,
-        uri=uri,
-        size=stored.size,
-        version=stored.version,
-        sha256=digest.hexdigest(),
-        lines=num_lines,
-        errors=errors,
-        unknown_users=unknown_users,
-    )
+    return Part(**asdict(tally), split=split, uri=uri, size=stored.size, version=stored.version, sha256=digest.hexdigest())
 
 
 def stored_whole(uri: str, size: int) -> StoredFile:

@@ -34,10 +34,11 @@ from jobs.recommendation.answers import REASON_NUMBERS, Answers
 from jobs.recommendation.asked import Batch
 from jobs.recommendation.explaining import Explainer, Sources
 from jobs.recommendation.inputs import Split, read_lines
-from jobs.recommendation.lines import Requests, read_requests
+from jobs.recommendation.lines import Requests, first_error, read_requests
 from jobs.recommendation.options import Options
 from jobs.recommendation.parts import Part, store_part
 from jobs.recommendation.served import Served, Solution, all_users, bytes_of_users, served
+from jobs.recommendation.tally import Tally
 from jobs.recommendation.users import UserTable
 from jobs.spark.errors import spark_errors
 from jobs.spark.following import following
@@ -244,10 +245,15 @@ def _write(work: Work, number: int, requests: Requests, answers: Answers, known:
         work.served().writer.output_lines(requests, answers),
         work.parts_uri,
         work.token,
-        split=number,
-        num_lines=requests.num_lines,
-        errors=len(requests.errors),
-        unknown_users=len(requests.subjects) - known,
+        number,
+        Tally(
+            lines=requests.num_lines,
+            errors=len(requests.errors),
+            unknown_users=len(requests.subjects) - known,
+            empty_lists=answers.num_empty(),
+            first_error=first_error(requests.errors),
+            **requests.values_told(() if work.options.filter is None else work.options.filter.parsed().parameters),
+        ),
     )
     return pa.record_batch([pa.array([part.to_json()])], schema=_PART)
 

@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from jobs.recommendation.parts import Part, stored_whole
+from jobs.recommendation.tally import total
 from jobs.storage import Staged, StoredFile, join, store_for
+from jobs.storage.at_once import at_once
 from jobs.storage.folders import StepFolder
 from schemas.errors import CommitLost, CommitUnknown, IntegrityError, StorageError
 from schemas.manifest import MANIFEST_NAME, Kind, Manifest, fingerprint
@@ -33,13 +34,9 @@ CHECK = "_CHECK"
 RECORD_FOLDER = "_hrnn"
 
 _LOG = logging.getLogger(__name__)
-_AT_ONCE = 16  # requests for different files
 _MOST_CLAIMS = 5  # where the record changes and still tells of the same run
 _EVER = datetime.max.replace(tzinfo=UTC)
 _NAME = re.compile(r"[0-9a-f]{12}")
-
-Given = TypeVar("Given")
-Got = TypeVar("Got")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +96,7 @@ class Publication:
         record = None if self._found is None else self._found[1]
         if record is None or record.fingerprint != self._identity:
             return False
-        return all(_at_once(self._is_there, record.facts.get("outputs", [])))
+        return all(at_once(self._is_there, record.facts.get("outputs", [])))
 
     def publish(
         self,
@@ -162,13 +159,13 @@ class Publication:
         staged: list[Staged] = []
         try:
             self._fence(fenced)
-            _at_once(lambda of_file: staged.append(self._staged(of_file.name, of_file.parts)), answered)
+            at_once(lambda of_file: staged.append(self._staged(of_file.name, of_file.parts)), answered)
             check = self._staged(CHECK, ())
             staged.append(check)
             self._write_record(self._claim_of(staged))
             self._take_check_away()
             of_uri = {each.uri: each for each in staged}
-            outputs = _at_once(lambda of_file: self._revealed(of_uri[join(self._output, of_file.name)], of_file), answered)
+            outputs = at_once(lambda of_file: self._revealed(of_uri[join(self._output, of_file.name)], of_file), answered)
             self._store.delete({file.uri for file in [*left, *self._own_parts()]})
             finished = record(outputs)
             finished = finished.model_copy(update={"facts": finished.facts | {"run": self.token, "check": check.id}})
@@ -222,12 +219,12 @@ class Publication:
         """See that runs which held the record before never reveal anything again, and take away what they left."""
         claims = [] if before is None else _claims_of(before)
         staged = [(name, staged_id) for claim in claims for name, staged_id in claim["staged"]]
-        _at_once(lambda each: self._store.drop(join(self._output, each[0]), each[1]), staged)
+        at_once(lambda each: self._store.drop(join(self._output, each[0]), each[1]), staged)
         # Whoever staged more than its claim names can't name it any more; what is there while we hold the claim is theirs.
         uploads = [file for file in self._store.uploads(self._output + "/", _EVER, sized=False) if self._is_own(file.uri)]
         if self._is_lost():
             self._lose()
-        _at_once(lambda file: self._store.drop(file.uri, file.version), uploads)
+        at_once(lambda file: self._store.drop(file.uri, file.version), uploads)
         for claim in claims:
             parts = self._store.list(self._parts_of(claim["answers"]) + "/")
             self._store.delete(file.uri for file in parts if f"-{claim['run']}." in file.name)
@@ -253,9 +250,7 @@ class Publication:
             "size": stored.size,
             "version": stored.version,
             "parts": [[part.size, part.sha256] for part in of_file.parts],
-            "lines": sum(part.lines for part in of_file.parts),
-            "errors": sum(part.errors for part in of_file.parts),
-            "unknown_users": sum(part.unknown_users for part in of_file.parts),
+            **total(of_file.parts).counts(),
         }
 
     def _take_check_away(self) -> None:
@@ -329,12 +324,6 @@ def _only_warning() -> Iterator[None]:
         yield
     except StorageError as error:
         _LOG.warning("leftovers of a run that failed could not be removed: %s", error)
-
-
-def _at_once(function: Callable[[Given], Got], given: Iterable[Given]) -> list[Got]:
-    """What a function gives for each, in order; several are at work at a time."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(function, given))
 
 
 def _state(found: tuple[StoredFile, Manifest] | None) -> tuple[str, ...]:

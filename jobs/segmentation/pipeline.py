@@ -20,12 +20,13 @@ from pyspark.sql import SparkSession
 from jobs.recommendation.options import FilterOptions
 from jobs.recommendation.parts import Part, store_part
 from jobs.recommendation.served import Solution
+from jobs.recommendation.tally import Tally, values_told
 from jobs.segmentation.best import SCHEMA, BestOfSet, BestOfShard
 from jobs.segmentation.lines import Block, Segments
 from jobs.segmentation.users import Shard, load_model
 from jobs.spark.errors import spark_errors
 from jobs.spark.following import following
-from schemas.batch import BadLine, LineKind, error_line, segment_line
+from schemas.batch import BadLine, LineKind, Request, error_line, segment_line
 
 _PARCEL = pa.schema([("target", pa.int32()), ("body", pa.binary())])
 _PARCEL_SQL = "target int, body binary"
@@ -93,10 +94,21 @@ def write_block(work: Work, number: int, best: dict[int, BestOfSet]) -> Part:
         _lines(work.kind, block, best),
         work.parts_uri,
         work.token,
-        split=number,
-        num_lines=len(block.lines),
-        errors=sum(of_line < 0 for of_line in block.sets),
-        unknown_users=0,
+        number,
+        _tally(work, block, best),
+    )
+
+
+def _tally(work: Work, block: Block, best: dict[int, BestOfSet]) -> Tally:
+    good = [(line, of) for line, of in zip(block.lines, block.sets, strict=True) if isinstance(line, Request)]
+    errors = [line.error for line in block.lines if isinstance(line, BadLine)]
+    placeholders = () if work.filter is None else work.filter.parsed().parameters
+    return Tally(
+        lines=len(block.lines),
+        errors=len(errors),
+        empty_lists=sum(of not in best or not best[of].user_ids() for _, of in good),
+        first_error=errors[0] if errors else "",
+        **values_told([(line.filter_values, 1) for line, _ in good], placeholders),
     )
 
 

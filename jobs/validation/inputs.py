@@ -19,7 +19,7 @@ SPLIT_BYTES = 32 << 20  # bytes of a plain file that one task reads
 
 _BOM = b"\xef\xbb\xbf"
 _PACKED = 8  # times smaller than its text is a gzipped file of rows, about
-_FOREIGN = {
+FOREIGN = {
     b"PAR1": "a Parquet file",
     b"PK\x03\x04": "a ZIP archive",
     b"BZh": "a bzip2 file",
@@ -169,7 +169,7 @@ def _open(number: int, stored: StoredFile, name: str) -> InputFile:
 
 def _header(head: bytes, is_whole: bool, where: str) -> tuple[tuple[str, ...], int, int]:
     """Column names, and the bytes and lines they and any blank lines before them take; no names where all is blank."""
-    for magic, kind in _FOREIGN.items():
+    for magic, kind in FOREIGN.items():
         if head.startswith(magic):
             raise DataError(f"this is {kind}, not CSV text in UTF-8", where=where, remedy="Export it as CSV, plain or gzipped.")
     found = structure(head, at_end=is_whole)
