@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from hrnn.models import model_for
 from jobs.cli import job_main
 from jobs.night.configs import load_config
 from jobs.night.decisions import decide
+from jobs.night.following import follow_night
 from jobs.night.generations import Generation, last_summary, read_summary
+from jobs.night.heartbeat import Heartbeat, Watch
 from jobs.night.plan import NightPlan, Step, plan_night
 from jobs.night.report import night_page
 from jobs.night.running import Means, one_spark, run_step
@@ -25,11 +27,9 @@ from jobs.storage.records import write_record
 from jobs.training.launch import Launch
 from jobs.training.options import Nnodes, NodeRank, NprocPerNode, RdzvBackend, RdzvEndpoint, RdzvId
 from schemas.config import NightlyConfig
-from schemas.errors import HrnnError, MachineError
+from schemas.errors import HrnnError
 from schemas.nights import PUBLISHING
 from schemas.version import VERSION
-
-FOLLOW_SECONDS = 2.0  # between two looks of a training node whether its turn has come
 
 
 def nightly(*, config: NightlyConfig, means: Means, notes: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -57,9 +57,12 @@ def nightly(*, config: NightlyConfig, means: Means, notes: tuple[str, ...] = ())
     planned = _to_do(plan, last)
     records: list[dict[str, Any]] = []
     step: Step | None = None
+    heart = Heartbeat(plan.workspace, plan.fingerprint)
     try:
-        with one_spark():
+        with one_spark(), heart.beating() if means.has_followers else nullcontext():
             for step in (step for step in plan.steps if step.job not in PUBLISHING):
+                if means.has_followers:
+                    heart.at(step.label)
                 records.append(run_step(step, means, generation, last.get((step.job, step.name))))
             step = None
             planned |= _to_do(plan, last)  # what is still to be done is known now, whatever was thought before
@@ -163,23 +166,14 @@ def _records_of(summary: dict[str, Any] | None) -> dict[tuple[str, str], dict[st
 
 
 def follow(*, config: NightlyConfig, means: Means) -> dict[str, Any]:
-    """Take part in the trainings of a night that node 0 leads: wait for the sequences, then join the ranks of each.
+    """Take part in the trainings of a night that node 0 leads: wait for each one's turn, then join its ranks.
 
     Raises:
-        MachineError: The night failed on node 0.
+        MachineError: The night failed on node 0, was interrupted there, or node 0 is silent.
     """
     plan = plan_night(config)
-    failure = _failure_uri(plan.workspace)
-    before = store_for(failure).stat(failure)
-    last = _records_of(last_summary(plan.workspace))
-    while any(each.runs for each in decide(plan, last) if each.step.job == "sessionize"):
-        if store_for(failure).stat(failure) != before:
-            raise MachineError("the night failed on node 0", where=failure, remedy="Mend that, then start all nodes again.")
-        time.sleep(FOLLOW_SECONDS)
-    to_do = [each.step for each in decide(plan, last) if each.runs and each.step.job == "train"]
-    shared = [step for step in to_do if model_for(step.settings["recipe"]).fit is None]
-    records = [run_step(step, means, None) for step in shared]
-    return {"job": "nightly", "output": plan.workspace, "followed": [record["name"] for record in records]}
+    followed = follow_night(plan, means, Watch(plan.workspace, plan.fingerprint))
+    return {"job": "nightly", "output": plan.workspace, "followed": followed}
 
 
 def run(

@@ -38,6 +38,11 @@ class Means:
     master: str | None = None
     launch: Any = field(default=None)
 
+    @property
+    def has_followers(self) -> bool:
+        """Whether other nodes wait for what this one does."""
+        return self.launch is not None and self.launch.nnodes > 1
+
 
 def run_step(
     step: Step, means: Means, generation: Generation | None, last: dict[str, Any] | None = None, *, anew: bool = False

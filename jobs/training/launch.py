@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,15 +97,13 @@ def run_ranks(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
     # Another launcher's variables would say where nodes meet, and how many there are; the options say it.
     environment = {name: value for name, value in os.environ.items() if not _OF_OTHERS.match(name)}
     environment |= {"OMP_NUM_THREADS": str(launch.threads)} | same_modules() | same_run()
-    process = subprocess.Popen(
-        launch.command(Path(spec.answers), spec_path), env=environment, stdout=sys.stderr, start_new_session=True
-    )
-    with _passing_on_sigterm(process) as asked_to_stop:
-        status = process.wait()
+    with stopping_on_sigterm() as stopping:
+        command = launch.command(Path(spec.answers), spec_path)
+        status = stopping.wait_for(subprocess.Popen(command, env=environment, stdout=sys.stderr, start_new_session=True))
     error = spec.told_error()
     if error is not None:
         raise error
-    if asked_to_stop:
+    if stopping.stopped:
         raise SystemExit(TERMINATED)
     if status == NO_SPACE:
         raise no_space(spec.answers)
@@ -117,22 +115,61 @@ def run_ranks(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
         )
 
 
+class Stopping:
+    """Whether this process was asked to end, and the torchruns that it must then end, whichever thread waits for them.
+
+    Attributes:
+        asked: The signals that came.
+        stopped: No torchrun is to run any more.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.stopped = False
+        self._processes: set[subprocess.Popen[Any]] = set()
+
+    def pass_on(self, number: int, _frame: Any) -> None:
+        """A handler of SIGTERM."""
+        self.asked.append(number)
+        self.stop()
+
+    def stop(self) -> None:
+        """End every torchrun, those that are started later too."""
+        self.stopped = True
+        for process in list(self._processes):
+            process.send_signal(signal.SIGTERM)
+
+    def wait_for(self, process: subprocess.Popen[Any]) -> int:
+        """The exit status of a torchrun; it never outlives this call."""
+        self._processes.add(process)
+        try:
+            if self.stopped:  # before it was known here
+                process.send_signal(signal.SIGTERM)
+            return process.wait()
+        finally:
+            self._processes.discard(process)
+            if process.poll() is None:
+                process.kill()
+
+
+_CURRENT: list[Stopping] = []  # of the block that catches signals now
+
+
 @contextmanager
-def _passing_on_sigterm(process: subprocess.Popen[Any]) -> Iterator[Sequence[int]]:
-    caught: list[int] = []
-
-    def pass_on(number: int, _frame: Any) -> None:
-        caught.append(number)
-        process.send_signal(signal.SIGTERM)
-
-    try:
-        before = signal.signal(signal.SIGTERM, pass_on)
-    except ValueError:  # not the main thread: a server that runs the job keeps its own handlers
-        yield caught
+def stopping_on_sigterm() -> Iterator[Stopping]:
+    """Pass SIGTERM on to every torchrun that is started inside, by whichever thread; blocks inside one another are one."""
+    if _CURRENT:
+        yield _CURRENT[0]
         return
+    stopping = Stopping()
     try:
-        yield caught
+        before = signal.signal(signal.SIGTERM, stopping.pass_on)
+    except ValueError:  # not the main thread: a server that runs the job keeps its own handlers
+        yield stopping
+        return
+    _CURRENT.append(stopping)
+    try:
+        yield stopping
     finally:
+        _CURRENT.clear()
         signal.signal(signal.SIGTERM, before)
-        if process.poll() is None:
-            process.kill()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from jobs.training.fit import (
     train_ranks,
     weights_in,
 )
-from jobs.training.launch import Launch
+from jobs.training.launch import Launch, stopping_on_sigterm
 from schemas.errors import DataError
 from schemas.manifest import fingerprint
 from schemas.recipes import RECIPE_ARN, RECIPES, hrnn_hyperparameters, parse_hyperparameters
@@ -135,11 +135,23 @@ def clear(wanted: Search) -> None:
 
 
 def _all(tried: Callable[[int], Trial], numbers: range) -> list[Trial]:
-    """Trials of one round; a single one in this thread, where signals are caught."""
+    """Trials of one round, each in a thread; what ends this one, or a trial, ends the ranks of all, with their checkpoints."""
     if len(numbers) == 1:
         return [tried(numbers[0])]
-    with ThreadPoolExecutor(len(numbers)) as pool:
-        return list(pool.map(tried, numbers))
+    with stopping_on_sigterm() as stopping, ThreadPoolExecutor(len(numbers)) as pool:
+        trials = [pool.submit(tried, number) for number in numbers]
+        try:
+            wait(trials, return_when=FIRST_EXCEPTION)
+        finally:
+            if any(not trial.done() for trial in trials):
+                stopping.stop()
+        for trial in sorted(trials, key=_was_stopped):  # why the others were stopped is told, not that they were
+            trial.result()
+        return [trial.result() for trial in trials]
+
+
+def _was_stopped(trial: Future[Trial]) -> bool:
+    return isinstance(trial.exception(), SystemExit)
 
 
 def _order(wanted: Search, order: FitOrder, number: int, finished: Sequence[Trial]) -> FitOrder:

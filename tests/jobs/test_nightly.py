@@ -10,9 +10,9 @@ from night_double import Jobs, sample_page, write_shop
 from jobs.night.configs import load_config
 from jobs.night.plan import plan_night
 from jobs.night.running import Means
-from jobs.nightly import brief, follow, nightly, plan_document
+from jobs.nightly import brief, nightly, plan_document
 from jobs.storage.records import write_record
-from schemas.errors import CommitLost, ConfigError, DataError, IntegrityError, MachineError, StorageError
+from schemas.errors import CommitLost, ConfigError, DataError, IntegrityError, StorageError
 
 ALL = ["validate", "sessionize", "train", "evaluate", "recommend"]
 
@@ -323,31 +323,6 @@ def test_the_same_on_s3(jobs: Jobs, tmp_path: Path, s3: str) -> None:
     assert night(config)["skipped"] is True
     (tmp_path / "raw" / "more.csv").write_text("x")
     assert night(config)["generation"] == 2
-
-
-def test_another_node_only_helps_to_train(jobs: Jobs, tmp_path: Path) -> None:
-    config = load_config(write_shop(tmp_path))[0]
-    jobs.failing = {"train"}
-    with pytest.raises(DataError):
-        nightly(config=config, means=Means())
-    jobs.failing = set()
-    jobs.ran.clear()
-    assert follow(config=config, means=Means())["followed"] == ["for-you"]
-    assert jobs.ran == ["train"]
-    assert follow(config=config, means=Means())["followed"] == []
-
-
-def test_another_node_ends_when_the_night_fails(jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = load_config(write_shop(tmp_path))[0]
-    jobs.failing = {"validate"}
-
-    def fail(_seconds: float) -> None:
-        with pytest.raises(DataError):
-            nightly(config=config, means=Means())
-
-    monkeypatch.setattr("time.sleep", fail)
-    with pytest.raises(MachineError, match="the night failed on node 0"):
-        follow(config=config, means=Means())
 
 
 def automation(folder: Path) -> Path:
