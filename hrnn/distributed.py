@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from schemas.errors import MachineError
+
 _SILENCE_LIMIT = timedelta(minutes=30)  # rank 0 may stage data or write a checkpoint meanwhile
 
 
@@ -31,7 +33,11 @@ class Ranks:
 
     @classmethod
     def join(cls) -> Ranks:
-        """Meet the ranks that torchrun started (its environment variables say how): NCCL between GPUs, gloo between CPUs."""
+        """Meet the ranks that torchrun started (its environment variables say how): NCCL between GPUs, gloo between CPUs.
+
+        Raises:
+            MachineError: There is no way to the first rank.
+        """
         world_size = int(os.environ.get("WORLD_SIZE", "1"))
         local_rank = int(os.environ.get("LOCAL_RANK", "0"))
         on_gpu = torch.cuda.is_available()
@@ -39,7 +45,7 @@ class Ranks:
         if on_gpu:
             torch.cuda.set_device(device)
         if world_size > 1:
-            dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_SILENCE_LIMIT, device_id=device if on_gpu else None)
+            _meet("nccl" if on_gpu else "gloo", device if on_gpu else None)
         return cls(int(os.environ.get("RANK", "0")), world_size, device)
 
     def add_up(self, values: Tensor) -> Tensor:
@@ -68,3 +74,14 @@ class Ranks:
             gc.collect()
             dist.barrier()
             dist.destroy_process_group()
+
+
+def _meet(backend: str, device: torch.device | None) -> None:
+    try:
+        dist.init_process_group(backend, timeout=_SILENCE_LIMIT, device_id=device)
+    except (dist.DistNetworkError, dist.DistStoreError):
+        place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise MachineError(
+            f"rank {os.environ.get('RANK')} found no way to the first rank, at {place}",
+            remedy="The first node's own name must mean its address on all nodes (`hrnn doctor`), with ports open among them.",
+        ) from None

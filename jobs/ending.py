@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
@@ -26,6 +27,17 @@ _AGAIN = "run the same command again to go on"
 _STOPPED = {INTERRUPTED: f"interrupted; {_AGAIN}", TERMINATED: f"ended by SIGTERM; {_AGAIN}"}
 
 
+@dataclass(frozen=True)
+class _End:
+    """How a command ended; without an error it has told its own."""
+
+    status: int
+    state: str = ""
+    kind: str = ""
+    error: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
 def run_to_end(job: str | None, work: Callable[[], None]) -> NoReturn:
     """Do the work, and end the process with its exit status.
 
@@ -33,8 +45,21 @@ def run_to_end(job: str | None, work: Callable[[], None]) -> NoReturn:
         job: The job's name, for the last line of a command that fails; None: there is none to speak of.
         work: Does it and tells its result; what it raises decides how the command ends. A SystemExit has told why already.
     """
-    began, shared = time.monotonic(), run_begun()
-    status, kind, problem, facts = 0, "", "", dict[str, Any]()
+    began = time.monotonic()
+    end = _end_of(work)
+    document = {"job": job, "state": end.state, "kind": end.kind, "error": end.error} | end.facts
+    with suppress(KeyboardInterrupt, StorageError):  # there is nothing more to interrupt; stdout may be what was spoken of
+        if end.error and job is not None:
+            tell(document | {"seconds": round(time.monotonic() - began, 1)})
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(StorageError):
+            _flush(stream)
+    sys.exit(end.status)
+
+
+def _end_of(work: Callable[[], None]) -> _End:
+    """Do the work, end what it started, and tell stderr what went wrong; gives how it ended."""
+    shared = run_begun()
     try:
         _open_closed_streams()
         with ending_on_sigterm():
@@ -44,28 +69,33 @@ def run_to_end(job: str | None, work: Callable[[], None]) -> NoReturn:
                 if not shared:
                     end_run()
         _flush(sys.stdout)
-    except SystemExit as ended:
-        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        kind, problem = ("usage", "wrong usage: see stderr") if status == USAGE else ("", "")
     except KeyboardInterrupt:
-        status = INTERRUPTED
-    except Exception as raised:
-        error = _users_own(raised)
-        status, kind, problem = _told(raised if error is None else error)
-        facts = getattr(error, "facts", facts)
-    with suppress(KeyboardInterrupt):  # a second one has nothing more to interrupt
+        return _stopped(INTERRUPTED)
+    except SystemExit as ended:  # Ctrl-C too: typer makes this of it
+        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         if status in _STOPPED:
-            say(f"hrnn: {_STOPPED[status]}")
-            kind, problem = "interrupted", _STOPPED[status]
-        if problem and job is not None:
-            state = "interrupted" if status in _STOPPED else "failed"
-            seconds = round(time.monotonic() - began, 1)
-            with suppress(StorageError):  # which may be what was said on stderr
-                tell({"job": job, "state": state, "kind": kind, "error": problem, "seconds": seconds} | facts)
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(StorageError):
-            _flush(stream)
-    sys.exit(status)
+            return _stopped(status)
+        return _End(status, "failed", "usage", "wrong usage: see stderr") if status == USAGE else _End(status)
+    except Exception as error:
+        return _failed(_users_own(error) or error)
+    return _End(0)
+
+
+def _stopped(status: int) -> _End:
+    say(f"hrnn: {_STOPPED[status]}")
+    return _End(status, "interrupted", "interrupted", _STOPPED[status])
+
+
+def _failed(error: Exception) -> _End:
+    if os.environ.get("HRNN_DEBUG"):
+        with suppress(OSError):
+            traceback.print_exception(error)
+    if isinstance(error, HrnnError):
+        say(f"hrnn: {error}")
+        return _End(1, "failed", type(error).__name__, str(error), error.facts)
+    reason = (str(error).strip().splitlines() or ["no message"])[0][:300]
+    say(f"hrnn: a fault of the platform: {type(error).__name__}: {reason}. HRNN_DEBUG=1 shows where.")
+    return _End(3, "failed", type(error).__name__, reason)
 
 
 def tell(document: dict[str, Any]) -> None:
@@ -117,19 +147,6 @@ def _open_closed_streams() -> None:
     if closed:
         sys.stdout = os.fdopen(1, "w")
         raise StorageError("it is closed", where="stdout", remedy="The result is its last line: name a file, or /dev/null.")
-
-
-def _told(error: Exception) -> tuple[int, str, str]:
-    """Say an error on stderr; its exit status, kind and text."""
-    if os.environ.get("HRNN_DEBUG"):
-        with suppress(OSError):
-            traceback.print_exception(error)
-    if isinstance(error, HrnnError):
-        say(f"hrnn: {error}")
-        return 1, type(error).__name__, str(error)
-    reason = (str(error).strip().splitlines() or ["no message"])[0][:300]
-    say(f"hrnn: a fault of the platform: {type(error).__name__}: {reason}. HRNN_DEBUG=1 shows where.")
-    return 3, type(error).__name__, reason
 
 
 def _users_own(error: Exception) -> HrnnError | None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from small_sequences import publish_sequences, random_histories, sequences_of
 
 from hrnn.checkpoints import checkpoint_names
+from hrnn.distributed import Ranks
 from jobs import train_worker
 from jobs.scratch import run_folder
 from jobs.storage.folders import StepFolder
@@ -122,6 +124,15 @@ def test_nodes_that_never_come_are_not_waited_for_without_end(
     nodes = Launch(nnodes=2, rdzv_endpoint=f"127.0.0.1:{free_port}")
     with pytest.raises(MachineError, match=rf"the nodes did not meet in time: .*--rdzv-endpoint=127\.0\.0\.1:{free_port}"):
         run_ranks(nodes, spec_in(tmp_path), tmp_path / "spec.json")
+
+
+def test_a_rank_that_finds_no_way_to_the_others_says_where_it_looked(monkeypatch: pytest.MonkeyPatch, free_port: int) -> None:
+    others = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port)}
+    for name, value in others.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("hrnn.distributed._SILENCE_LIMIT", timedelta(seconds=1))
+    with pytest.raises(MachineError, match=f"^rank 1 found no way to the first rank, at 127.0.0.1:{free_port}"):
+        Ranks.join()
 
 
 def test_a_rank_that_finds_the_disk_full_is_told_by_its_folder(no_space: Path, monkeypatch: pytest.MonkeyPatch) -> None:
