@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.scratch import at_end_of_run, run_folder, space_error
 from jobs.spark.java import java_home
-from jobs.spark.surroundings import NOBODY, java_surroundings, user_without_name
+from jobs.spark.surroundings import NOBODY, java_surroundings, own_spark_home, user_without_name
 from schemas.errors import HrnnError, MachineError
 
 if TYPE_CHECKING:
@@ -132,6 +132,6 @@ def _configured() -> bool:
     """Whether spark-submit, MASTER or spark-defaults.conf says where Spark runs."""
     if _submitted() or os.environ.get("MASTER"):
         return True
-    home = os.environ.get("SPARK_HOME", "")
+    home = own_spark_home() or ""
     defaults = Path(os.environ.get("SPARK_CONF_DIR") or Path(home, "conf"), "spark-defaults.conf")
     return defaults.is_file() and re.search(r"(?m)^\s*spark\.master[\s=]", defaults.read_text()) is not None

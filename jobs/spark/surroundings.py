@@ -57,12 +57,18 @@ def user_without_name() -> bool:
     return False
 
 
+def own_spark_home() -> str | None:
+    """SPARK_HOME where it holds the Spark that jobs run on; None where it is another's, or not set."""
+    home = os.environ.get("SPARK_HOME")
+    same = home is not None and list(Path(home, "jars").glob(f"spark-core_*-{version('pyspark')}.jar"))
+    return home if same else None
+
+
 def _foreign(local: bool) -> dict[str, str]:
     """Variables that another Spark left, and why they are not taken."""
     found = dict(_OF_OTHERS)
-    home, ours = os.environ.get("SPARK_HOME"), version("pyspark")
-    if home is not None and not list(Path(home, "jars").glob(f"spark-core_*-{ours}.jar")):
-        found["SPARK_HOME"] = f"jobs run on the Spark {ours} that comes with the package, and that is another"
+    if own_spark_home() is None:
+        found["SPARK_HOME"] = f"jobs run on the Spark {version('pyspark')} that comes with the package, and that is another"
     python = os.environ.get("PYSPARK_PYTHON")
     if local and python is not None and not _same_python(python):
         found["PYSPARK_PYTHON"] = f"tasks on this machine need {sys.executable}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,16 @@ def test_spark_defaults_may_name_the_master(
     assert not _configured()
     monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
     assert _configured() is configured
+
+
+def test_defaults_of_another_spark_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/spark-defaults.conf").write_text("spark.master yarn\n")
+    monkeypatch.setenv("SPARK_HOME", str(tmp_path))
+    assert not _configured()
+    (tmp_path / "jars").mkdir()
+    (tmp_path / f"jars/spark-core_2.13-{version('pyspark')}.jar").touch()
+    assert _configured()
 
 
 def test_the_environment_may_name_the_master(monkeypatch: pytest.MonkeyPatch) -> None:
