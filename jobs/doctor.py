@@ -26,7 +26,7 @@ from jobs.local_s3 import weed_path
 from jobs.scratch import scratch_place
 from jobs.spark.java import java_home, java_version
 from jobs.spark.surroundings import own_address
-from schemas.errors import HrnnError, MachineError
+from schemas.errors import HrnnError, MachineError, StorageError
 
 OLDEST_PYTHON = (3, 11)
 LEAST_MEMORY = 6 << 30  # bytes; Spark's driver takes 4 GiB, training about one
@@ -156,15 +156,18 @@ def check_host() -> Check:
 def check_s3() -> Check:
     """Endpoint and credentials as boto3's standard chain finds them, and whether the endpoint takes connections."""
     import botocore.session
-    from botocore.exceptions import BotoCoreError
+
+    from jobs.storage.aws_settings import checked
+
+    def look() -> tuple[Any, str]:
+        session = botocore.session.get_session()
+        client = session.create_client("s3", region_name=session.get_config_variable("region") or "us-east-1")
+        client.close()
+        return session.get_credentials(), client.meta.endpoint_url
 
     try:
-        session = botocore.session.get_session()
-        credentials = session.get_credentials()
-        client = session.create_client("s3", region_name=session.get_config_variable("region") or "us-east-1")
-        endpoint = client.meta.endpoint_url
-        client.close()
-    except (BotoCoreError, ValueError) as error:
+        credentials, endpoint = checked(look)
+    except StorageError as error:
         return Check(name="s3", state="warn", found=str(error), remedy="Mend the AWS settings; local paths need none.")
     if credentials is None:
         remedy = "Set AWS_PROFILE, AWS_ACCESS_KEY_ID or a role where s3:// is used; local paths need none."

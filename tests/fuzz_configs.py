@@ -20,6 +20,8 @@ from copy import deepcopy
 from random import Random
 from typing import Any
 
+from fuzz_inputs import nodes_of
+
 from jobs.recommendation.lines import read_requests
 from schemas.automation import from_automation, is_automation_config
 from schemas.automation_batches import Places
@@ -200,13 +202,7 @@ def _text(random: Random, kind: str) -> str:
 
 def _change(random: Random, document: Any) -> None:
     """Put a value, a key or nothing in the place of some node."""
-    nodes: list[tuple[Any, Any]] = []
-    waiting = [document]
-    while waiting:
-        node = waiting.pop()
-        keys = list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else []
-        nodes += [(node, key) for key in keys]
-        waiting += [node[key] for key in keys]
+    nodes = nodes_of(document)
     if not nodes:
         return
     node, key = random.choice(nodes)

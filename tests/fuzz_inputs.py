@@ -197,8 +197,8 @@ def _damage(random: Random, data: bytes) -> bytes:
     return data[:place] + random.choice(_PIECES) + data[place:]
 
 
-def _change(random: Random, document: Any) -> None:
-    """Put a value, a key or nothing in the place of some node of a JSON tree."""
+def nodes_of(document: Any) -> list[tuple[Any, Any]]:
+    """Every place of a JSON tree: the object or list that holds it, and its key there."""
     nodes: list[tuple[Any, Any]] = []
     waiting = [document]
     while waiting:
@@ -206,6 +206,12 @@ def _change(random: Random, document: Any) -> None:
         keys = node.keys() if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
         nodes += [(node, key) for key in keys]
         waiting += [node[key] for key in keys]
+    return nodes
+
+
+def _change(random: Random, document: Any) -> None:
+    """Put a value, a key or nothing in the place of some node of a JSON tree."""
+    nodes = nodes_of(document)
     if not nodes:
         return
     node, key = random.choice(nodes)

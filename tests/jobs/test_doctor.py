@@ -145,6 +145,7 @@ def test_a_profile_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("AWS_PROFILE", "nowhere")
     check = check_s3()
     assert (check.state, "nowhere" in check.found) == ("warn", True)
+    assert check.found.startswith("AWS_PROFILE: ")
 
 
 def test_a_folder_is_tried_and_left_clean(tmp_path: Path) -> None:
