@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test check format lock bench-sessionize bench-validate bench-train bench-scale bench-quality bench-recommend fuzz chaos chaos-recommend doctor
+.PHONY: help setup demo test check format lock bench-sessionize bench-validate bench-train bench-scale bench-quality bench-recommend fuzz chaos chaos-recommend interleavings doctor
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -57,3 +57,6 @@ chaos: setup  ## SIGKILL a night at random moments, and compare
 
 chaos-recommend: setup  ## SIGKILL batch inference and segments at random moments, on one machine and a cluster
 	@$(BIN)/python tests/recommend_kills.py
+
+interleavings: setup  ## batch jobs that publish to one folder, in thousands of orders of their steps
+	@$(BIN)/pytest -q -m slow tests/jobs/test_interleavings.py

@@ -28,12 +28,12 @@ _HERE_BYTES = 64 << 20  # of Parquet that is exported in this process; more is s
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What every task must know; the fingerprint stands in the names of the files, whose bytes it determines."""
+    """What every task must know; the run's token stands in the names of the files."""
 
     dataset_uri: str
     output_uri: str
     schema: DatasetSchema
-    fingerprint: str
+    token: str
 
 
 def export(*, dataset_uri: str, output_uri: str, ingestion_mode: str = "BULK", master: str | None = None) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def export(*, dataset_uri: str, output_uri: str, ingestion_mode: str = "BULK", m
     skipped = manifest is not None and manifest.fingerprint == identity and folder.is_whole(manifest)
     if manifest is None or not skipped:
         schema = parse_schema_document(dataset.facts["schema"], f"{source.uri}/manifest.json")
-        work = Work(dataset_uri=source.uri, output_uri=folder.uri, schema=schema, fingerprint=identity)
+        work = Work(dataset_uri=source.uri, output_uri=folder.uri, schema=schema, token=folder.token)
         used = source.reference(dataset)
         with folder.made_of(used):
             files = _written(work, _parts(dataset) if bulk else [], master)
@@ -136,8 +136,8 @@ def _export_part(work: Work, part: tuple[int, FileEntry]) -> dict[str, Any]:
 
 
 def _path(work: Work, number: int) -> str:
-    """`data/part-00000-<fingerprint>.csv`: like names of one attempt, so that what another export left is removed."""
-    return f"data/part-{number:05}-{work.fingerprint[:12]}.csv"
+    """`data/part-00000-<token>.csv`: a name of this run, so that no other run, late as it may be, takes it for a leftover."""
+    return f"data/part-{number:05}-{work.token}.csv"
 
 
 def run(

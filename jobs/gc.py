@@ -206,7 +206,7 @@ def _output(output: str, before: datetime) -> Iterator[Garbage]:
     for file in files:
         if file.uri not in named and _OWN_NAME.search(file.name) and all_old([file], before):
             yield Garbage("part", output, (file,))
-    yield from _uploads(output, re.compile(rf"[^/]+\.out$|{RECORD_FOLDER}/"), before)
+    yield from _uploads(output, re.compile(rf"[^/]+\.out$|_CHECK$|{RECORD_FOLDER}/"), before)
 
 
 def _uploads(folder: str, ours: re.Pattern[str], before: datetime) -> Iterator[Garbage]:

@@ -23,6 +23,7 @@ from jobs.scratch import scratch_folder
 from jobs.storage import StoredFile, join, store_for
 from jobs.storage.folders import StepFolder
 from schemas.columns import USER_ID, USER_ROW
+from schemas.errors import StorageError
 from schemas.manifest import MANIFEST_NAME, USERS_DELETED, FileEntry, Kind, Manifest, fingerprint
 
 _REWRITTEN: frozenset[Kind] = frozenset({"dataset", "solution_version"})
@@ -134,8 +135,20 @@ def look_at_output(uri: str, users: Users) -> Found:
 
 
 def clean_output(found: Found, users: Users) -> None:
-    """Take lines that answer the users, and the users themselves in lists, out of `.out` objects; each changes at once."""
+    """Take lines that answer the users, and the users themselves in lists, out of `.out` objects; each changes at once.
+
+    Raises:
+        StorageError: A batch job is publishing there, or was killed while it did.
+    """
     store = store_for(found.uri)
+    record = StepFolder(join(found.uri, RECORD_FOLDER))
+    manifest = record.manifest()
+    if manifest is not None and "publishing" in manifest.facts:
+        raise StorageError(
+            "a batch job is publishing here, or was killed while it did",
+            where=found.uri,
+            remedy="Wait for its end, or run it again; then run delete-users again.",
+        )
     changed: dict[str, tuple[StoredFile, int]] = {}
     with scratch_folder("delete") as scratch:
         for file in _outputs(found.uri):
@@ -148,8 +161,6 @@ def clean_output(found: Found, users: Users) -> None:
             written = store.stat(file.uri)
             assert written is not None
             changed[file.name] = (written, lines)
-    record = StepFolder(join(found.uri, RECORD_FOLDER))
-    manifest = record.manifest()
     if changed and manifest is not None:
         outputs = [_described(output, changed) for output in manifest.facts.get("outputs", [])]
         _publish_again(record, manifest, manifest.files, manifest.facts | {"outputs": outputs}, manifest.counts, users, 0)
@@ -161,7 +172,8 @@ def _described(output: dict[str, Any], changed: dict[str, tuple[StoredFile, int]
     if output["name"] not in changed:
         return output
     written, lines = changed[output["name"]]
-    return output | {"size": written.size, "version": written.version, "lines": lines}
+    kept = {name: value for name, value in output.items() if name != "parts"}  # digests of what it was made of
+    return kept | {"size": written.size, "version": written.version, "lines": lines}
 
 
 def _rewrite(folder: StepFolder, manifest: Manifest, found: Found, users: Users) -> None:

@@ -206,6 +206,7 @@ class StepFolder:
         except CommitLost:
             published = self.manifest()
             if published is None or published.fingerprint != fingerprint:
+                self._store.delete(file.uri for file in present if f"-{self.token}." in file.name)
                 raise
             manifest = published
             present = [file for file in present if f"-{self.token}." in file.name]

@@ -13,8 +13,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from interleaved import Run
 from publishing_runs import FAULTS, Begun, Shop, answers, shop
 
+from jobs.deletion.folders import Found, clean_output
+from jobs.deletion.users import Users
 from jobs.recommendation.publication import Publication
+from jobs.storage import store_for
+from jobs.storage.folders import StepFolder
 from jobs.storage.local import LocalStore
+from schemas.errors import CommitLost, StorageError
+from schemas.manifest import Manifest
 
 PLACES = ("s3", "local")
 MOST_RUNS = 3
@@ -134,6 +140,48 @@ def stop_everywhere(place: str) -> int:
 @pytest.mark.parametrize("place", PLACES)
 def test_a_run_that_stops_anywhere_while_another_publishes_does_no_harm(place: str) -> None:
     assert stop_everywhere(place) > 50
+
+
+def _step(folder_uri: str, content: bytes) -> Manifest:
+    folder = StepFolder(folder_uri)
+    entry = folder.put(folder.own("data/part-0.parquet"), content)
+    return folder.publish("dataset", content.decode(), {}, [], [entry])
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_step_that_stops_anywhere_while_another_publishes_does_no_harm(place: str) -> None:
+    """The same of folders with a manifest, whose files have names of their own."""
+    for stop in itertools.count():
+        with shop(place) as here:
+            _step(here.output, b"yesterday")
+            late = Run(lambda output=here.output: _step(output, b"late"))  # type: ignore[misc]
+            late.advance(stop)
+            if late.ended:
+                break
+            other = Run(lambda output=here.output: _step(output, b"other"))  # type: ignore[misc]
+            other.finish()
+            late.finish()
+            folder = StepFolder(here.output)
+            manifest = folder.require("dataset")
+            assert folder.read(manifest.files[0]) == manifest.fingerprint.encode()
+            told = {each.fingerprint: run.error for each, run in [(run.result, run) for run in (late, other) if run.result]}
+            assert manifest.fingerprint in told, "who is there was told that it lost"
+            assert all(isinstance(run.error, CommitLost | StorageError | None) for run in (late, other))
+            there = [file.name for file in store_for(here.output).list(here.output + "/data/")]
+            if not isinstance(other.error, StorageError):  # the first one held the lock; what the other left goes another day
+                assert there == [manifest.files[0].path.removeprefix("data/")]
+    assert stop > 5
+
+
+def test_users_are_not_deleted_from_answers_that_are_being_published() -> None:
+    with shop("local") as here:
+        killed = here.begin(0).run
+        killed.advance_to("replace", 40)
+        while here.record() is None:
+            killed.advance(1)
+        killed.kill()
+        with pytest.raises(StorageError, match=r"a batch job is publishing here, or was killed .*Wait for its end"):
+            clean_output(Found(here.output, "batch output"), Users.of(["1"]))
 
 
 @pytest.mark.parametrize("place", PLACES)
