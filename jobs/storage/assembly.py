@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 SMALLEST_PART = 5 << 20  # bytes; S3's rule for every part but the last
-LARGEST_COPY = 1 << 30  # bytes; S3 copies at most 5 GiB a part, smaller parts are retried sooner
+LARGEST_COPY = 256 << 20  # bytes; S3 copies at most 5 GiB a part, but a request has half a minute for its first byte
 SENT_PART = 8 << 20  # bytes read and sent together where sources are too small to be copied
 MOST_PARTS = 10_000
 

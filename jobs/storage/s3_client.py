@@ -175,7 +175,7 @@ def may_pass(error: Exception) -> bool:
     """Whether the same request may succeed later."""
     if isinstance(error, ClientError):
         return http_status(error) in _PASSING_STATUS or error_code(error) in _PASSING_CODES
-    return isinstance(error, (HTTPClientError, Unreachable, *BROKEN)) and not isinstance(error, SSLError)
+    return isinstance(error, (Unreachable, *BROKEN)) and not isinstance(error, SSLError)
 
 
 def _within(until: float, work: Callable[[], Result]) -> Result:
@@ -196,7 +196,7 @@ def _within(until: float, work: Callable[[], Result]) -> Result:
     try:
         result, error = outcome.get(timeout=max(0.0, until - time.monotonic()))
     except queue.Empty:
-        raise TimeoutError(f"the store did not finish its answer within {BUDGET_SECONDS:.0f} seconds") from None
+        raise TimeoutError("the store did not finish its answer in time") from None
     if error is not None:
         raise error
     return cast("Result", result)
