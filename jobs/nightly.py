@@ -54,11 +54,11 @@ def nightly(*, config: NightlyConfig, means: Means, notes: tuple[str, ...] = ())
     for uri, schema in plan.documents.items():
         store_for(uri).write(uri, schema)
     last = _records_of(last_summary(plan.workspace))
-    planned = _to_do(plan, last)
     records: list[dict[str, Any]] = []
     step: Step | None = None
     heart = Heartbeat(plan.workspace, plan.fingerprint)
     try:
+        planned = _to_do(plan, last)
         with one_spark(), heart.beating() if means.has_followers else nullcontext():
             for step in (step for step in plan.steps if step.job not in PUBLISHING):
                 if means.has_followers:

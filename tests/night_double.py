@@ -14,6 +14,7 @@ from jobs.pages.plots import bar_plot, day_plot, line_plot
 from jobs.recommendation.batch import run_batch
 from jobs.recommendation.options import read_options
 from jobs.recommendation.parts import Part, store_part
+from jobs.recommendation.tally import Tally
 from jobs.storage import StoredFile, list_input
 from jobs.storage.folders import StepFolder
 from schemas.errors import DataError
@@ -87,6 +88,7 @@ class Jobs:
         input_uri: str,
         before_publication: Callable[[], None],
         master: str | None = None,
+        max_error_fraction: float = 1.0,
         anew: bool = False,
         **asked: Any,
     ) -> dict[str, Any]:
@@ -95,12 +97,22 @@ class Jobs:
 
         def answered(files: list[StoredFile], parts_uri: str, token: str) -> list[list[Part]]:
             self.ran.append("recommend")
-            told: dict[str, Any] = {"num_lines": 3, "errors": 0, "unknown_users": 0}
             line = manifest.fingerprint.encode() + b"\n"
-            return [[store_part([line], parts_uri, token, split=number, **told)] for number, _ in enumerate(files)]
+            return [[store_part([line], parts_uri, token, number, Tally(lines=3))] for number, _ in enumerate(files)]
 
         config = read_options(manifest, **asked).config()
-        return run_batch("recommend", solution, manifest, config, input_uri, output_uri, answered, before_publication, anew)
+        return run_batch(
+            "recommend",
+            solution,
+            manifest,
+            config,
+            input_uri,
+            output_uri,
+            answered,
+            before_publication,
+            max_error_fraction,
+            anew=anew,
+        )
 
     def _step(
         self,

@@ -86,28 +86,29 @@ def _about_folder(step: Step, record: Record | None, known: _Known) -> Iterator[
     """Why a step with a folder of its own runs."""
     folder = StepFolder(step.folder)
     manifest = folder.manifest()
-    inputs = _inputs_of(step, known)
-    known.versions[folder.uri] = version = _version(step, manifest, record, inputs, known)
-    if manifest is not None and USERS_DELETED in manifest.facts:
+    users_left = manifest is not None and USERS_DELETED in manifest.facts
+    is_whole = manifest is not None and folder.is_whole(manifest)
+    as_it_is = is_whole and (step.job == "validate" or not users_left)  # datasets are not imported again without users
+    version = _version(step, manifest, record, _inputs_of(step, known), known)
+    if users_left and manifest is not None:
         known.changed.add(manifest.fingerprint)
+        if version is not None and not as_it_is:
+            version = manifest.facts[USERS_DELETED][0]["before"]  # a run makes it as it was before they left
+    known.versions[folder.uri] = version
     if manifest is None:
         yield NOT_FINISHED
     elif version is None:
         yield from _changes(step, known)
-    elif step.job != "validate" and USERS_DELETED in manifest.facts:
-        yield "users were deleted from it"
-    elif not folder.is_whole(manifest):
-        yield "a file of it is missing"
+    elif not as_it_is:
+        yield "a file of it is missing" if not is_whole else "users were deleted from it"
 
 
 def _version(
     step: Step, manifest: Manifest | None, record: Record | None, inputs: set[str | None], known: _Known
 ) -> str | None:
-    """Fingerprint that a step's folder has, or will have; None where it was made of something else."""
+    """Fingerprint that a step's folder has, or would have; None where it was made of something else."""
     if manifest is not None:
         made_of, version = {each.version for each in manifest.inputs}, manifest.fingerprint
-        if step.job != "validate" and USERS_DELETED in manifest.facts:
-            version = manifest.facts[USERS_DELETED][0]["before"]  # a run makes it as it was
     elif record is not None and record["fingerprint"] == step.fingerprint and "version" in record:
         made_of, version = set(record["made_of"]), record["version"]
     else:

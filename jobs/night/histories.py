@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hrnn.hashing import hash64
+from jobs.comparison.reading import read_answer
 from jobs.pages.axes import day_of
 from jobs.pages.night import Recommendation, SessionPart, UserPart
 from jobs.storage import store_for
@@ -155,9 +155,9 @@ def _lists(out_uri: str) -> Iterator[tuple[str, list[str]]]:
     if stored is None or stored.size == 0:  # S3 refuses to read a range of nothing
         return
     for line in store.read(out_uri, 0, _HEAD_BYTES).split(b"\n")[:-1]:
-        answer = json.loads(line)
-        if answer["error"] is None and "userId" in answer["input"]:
-            yield str(answer["input"]["userId"]), answer["output"]["recommendedItems"]
+        answer = read_answer(line, out_uri)
+        if answer.kind == "items" and isinstance(answer.asked, dict) and "userId" in answer.asked:
+            yield answer.asked["userId"], answer.listed
 
 
 def _user(histories: Histories, user: str, listed: list[str], rows: dict[str, int], whole_history: bool) -> UserPart:

@@ -163,6 +163,14 @@ STATES: dict[str, tuple[Callable[[Shop], None], str]] = {  # -> jobs that run, i
     "all that nights said is gone": (lambda shop: shutil.rmtree(shop.folder / "workspace" / "nights"), ""),
     "users have left": (users_leave, "sessionize train evaluate recommend"),
     "users have left the solution version only": (lambda shop: shop.rewrite("train"), "train"),
+    "users have left, and a file of the import is gone": (  # which brings them back, and all is as it was
+        lambda shop: both(users_leave, lose("validate"))(shop),
+        "validate sessionize train",
+    ),
+    "users have left, it was trained since, and a file of the import is gone": (
+        lambda shop: both(users_leave, lambda shop: shop.night() and None, lose("validate"))(shop),  # type: ignore[func-returns-value]
+        "validate sessionize train evaluate recommend",
+    ),
     "users have left, and it was trained since": (both(users_leave, lambda shop: shop.night() and None), ""),  # type: ignore[func-returns-value]
     "new data": (add("raw/more.csv", "USER_ID\n"), "validate sessionize train evaluate recommend"),
     "others are asked for": (add("users.json", '{"userId": "2"}\n'), "recommend"),
