@@ -60,9 +60,9 @@ def spark_session(master: str | None = None) -> SparkSession:
     except HrnnError:
         raise
     except Exception as error:
-        reason = str(error).strip().splitlines()[-1][:300] if str(error).strip() else type(error).__name__
+        reason = str(error).strip().splitlines()[-1][:300].rstrip(".") if str(error).strip() else type(error).__name__
         raise space_error(error, str(run_folder())) or MachineError(
-            f"Spark did not start: {reason}", remedy="Check --master, and Java with `hrnn doctor`."
+            f"Spark did not start: {reason}", remedy="Check --master, and Java and this host's name with `hrnn doctor`."
         ) from None
     spark.sparkContext.setLogLevel("ERROR")
     return spark
