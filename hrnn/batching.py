@@ -24,7 +24,7 @@ class Window:
 
     Attributes:
         positions: int64 [T, B], events in the sequences' arrays; 0 where not `alive`.
-        items: int64 [T, B], item rows.
+        items: int64 [T, B], item rows; 0 where not `alive`.
         session_starts: bool [T, B], first event of a session.
         user_starts: bool [T, B], first event of a user; implies a session start.
         alive: bool [T, B], False after the end of a lane.
@@ -49,18 +49,21 @@ class Window:
 class LanePlan:
     """Which users stand in which lane, for one epoch of one rank.
 
-    Users are shuffled, dealt to ranks and then to lanes, always to the one with the fewest events so far where
-    histories are long, so that all
-    lanes end at nearly the same step. The plan of every rank is a function of (seed, epoch) alone.
+    Users are shuffled and dealt to lanes, always to the one with the fewest events so far where histories are long, so that
+    all lanes end at nearly the same step: a function of (seed, epoch) alone. Lanes go round the ranks, so that a window holds
+    the same events however many there are; where they don't come out even, some ranks have a lane that stays empty.
 
     Args:
         sequences: Histories; truncated ones keep their oldest events.
         user_rows: int64, users to learn from.
-        num_lanes: B of this rank.
+        num_lanes: Of all ranks together.
         num_steps: T.
         seed: Of the shuffle.
         epoch: Another epoch shuffles anew.
-        rank, world_size: This rank's part of the users.
+        rank, world_size: This rank has lanes `rank`, `rank + world_size`, …
+
+    Attributes:
+        num_lanes: B of this rank, the same for all.
     """
 
     def __init__(
@@ -76,11 +79,11 @@ class LanePlan:
         world_size: int = 1,
     ) -> None:
         self._sequences = sequences
-        self.num_lanes, self.num_steps = num_lanes, num_steps
+        self.num_lanes, self.num_steps = lanes_a_rank(num_lanes, world_size), num_steps
         lengths = sequences.history_lengths[user_rows]
         shuffled = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(np.flatnonzero(lengths > 0))
-        lane = deal(lengths[shuffled], num_lanes * world_size)
-        lane_events = np.bincount(lane, weights=lengths[shuffled], minlength=num_lanes * world_size).astype(np.int64)
+        lane = deal(lengths[shuffled], num_lanes)
+        lane_events = np.bincount(lane, weights=lengths[shuffled], minlength=self.num_lanes * world_size).astype(np.int64)
         self.num_windows = max(1, -(-int(lane_events.max(initial=0)) // num_steps))
         mine = (lane % world_size) == rank
         order = np.argsort(lane[mine] // world_size, kind="stable")
@@ -103,11 +106,16 @@ class LanePlan:
         positions = np.where(alive, self._first_event[user] + stream - self._user_begin[user], 0)
         return Window(
             positions,
-            self._sequences.item_rows[positions].astype(np.int64),
+            np.where(alive, self._sequences.item_rows[positions], 0).astype(np.int64),
             self._sequences.session_starts[positions] & alive,
             (stream == self._user_begin[user]) & alive,
             alive,
         )
+
+
+def lanes_a_rank(num_lanes: int, world_size: int) -> int:
+    """Lanes that every rank holds, so that all lanes of a training have a place."""
+    return -(-num_lanes // world_size)
 
 
 def deal(lengths: Rows, num_lanes: int) -> Rows:

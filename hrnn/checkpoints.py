@@ -1,8 +1,9 @@
 """Checkpoints of a training: whole or absent, checked when read, and never unpickled.
 
-A checkpoint is one safetensors file whose metadata holds a JSON document. Its name carries the windows done, so that
-names sort by age, and
-twelve hex digits of its SHA-256. A file whose bytes don't match its name is passed over, loudly, for the one before it.
+A checkpoint is one safetensors file whose metadata holds a JSON document. Its name carries twelve hex digits of what the
+training is of, the windows done, so that one training's names sort by age, and twelve hex digits of its SHA-256. A file whose
+bytes don't match its name is passed over, loudly, for the one before it. Checkpoints of other trainings in the same folder are
+neither read, counted nor removed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
-_NAME = re.compile(r"^checkpoint-(\d{12})-([0-9a-f]{12})\.safetensors$")
+_NAME = re.compile(r"^checkpoint-([0-9a-f]{12})-(\d{12})-([0-9a-f]{12})\.safetensors$")
 _KEPT = 2
 
 
@@ -58,25 +59,26 @@ class Checkpoint:
         }
 
 
-def save_checkpoint(store: CheckpointStore, number: int, checkpoint: Checkpoint) -> str:
-    """Write a checkpoint after `number` windows, then remove all but the newest two; returns its name."""
+def save_checkpoint(store: CheckpointStore, identity: str, number: int, checkpoint: Checkpoint) -> str:
+    """Write a checkpoint after `number` windows, then remove all but the training's newest two; returns its name."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     data = save(tensors, metadata={"document": json.dumps(checkpoint.document)})
-    name = f"checkpoint-{number:012d}-{hashlib.sha256(data).hexdigest()[:12]}.safetensors"
+    name = f"checkpoint-{_digits(identity.encode())}-{number:012d}-{_digits(data)}.safetensors"
     store.write(name, data)
-    for old in checkpoint_names(store)[_KEPT:]:
+    for old in checkpoint_names(store, identity)[_KEPT:]:
         store.delete(old)
     return name
 
 
-def checkpoint_names(store: CheckpointStore) -> list[str]:
-    """Names of checkpoints, newest first."""
-    return sorted((name for name in store.names() if _NAME.match(name)), reverse=True)
+def checkpoint_names(store: CheckpointStore, identity: str) -> list[str]:
+    """Names of a training's checkpoints, newest first."""
+    owner = _digits(identity.encode())
+    return sorted((name for name in store.names() if (match := _NAME.match(name)) and match[1] == owner), reverse=True)
 
 
-def newest_checkpoint(store: CheckpointStore) -> Checkpoint | None:
-    """The newest checkpoint that is whole, or None where there is none."""
-    for name in checkpoint_names(store):
+def newest_checkpoint(store: CheckpointStore, identity: str) -> Checkpoint | None:
+    """A training's newest checkpoint that is whole, or None where there is none."""
+    for name in checkpoint_names(store, identity):
         checkpoint = _read(store, name)
         if checkpoint is not None:
             return checkpoint
@@ -86,10 +88,20 @@ def newest_checkpoint(store: CheckpointStore) -> Checkpoint | None:
     return None
 
 
+def remove_checkpoints(store: CheckpointStore, identity: str) -> None:
+    """Remove all of a training's checkpoints, and no other's."""
+    for name in checkpoint_names(store, identity):
+        store.delete(name)
+
+
+def _digits(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]
+
+
 def _read(store: CheckpointStore, name: str) -> Checkpoint | None:
     data = store.read(name)
     match = _NAME.match(name)
-    if match is None or hashlib.sha256(data).hexdigest()[:12] != match[2]:
+    if match is None or _digits(data) != match[3]:
         return None
     header_size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + header_size])

@@ -7,6 +7,7 @@ bitwise equal on all ranks.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hrnn.batching import LanePlan, Rows, Window
+from hrnn.batching import LanePlan, Rows, Window, lanes_a_rank
 from hrnn.checkpoints import Checkpoint, CheckpointStore, newest_checkpoint, save_checkpoint
 from hrnn.distributed import Ranks
 from hrnn.negatives import NegativeSampler
@@ -27,7 +28,9 @@ from hrnn.sequences import Sequences
 from hrnn.training_settings import CurvePoint, TrainingSettings
 from hrnn.training_state import Best, Cursor, Flags
 from hrnn.window_loss import Lanes, TrainableModel, window_loss
-from schemas.errors import ConfigError, DataError
+from schemas.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 Model = TypeVar("Model", bound=TrainableModel)
 
@@ -46,14 +49,13 @@ class Trainer(Generic[Model]):
         settings: How.
         ranks: This process among the others.
         store: Where checkpoints go; None for none.
-        identity: What the training is of; a checkpoint of something else is ignored.
+        identity: What the training is of; checkpoints of something else are left alone.
         event_weights: float32 [E], how much each stored event counts as a target; None: all alike.
         validate: Called on rank 0 after each epoch, gives what held-out events cost, for the curve and to stop by.
         progress: Called with (events done since the last call on all ranks, text).
         should_stop: Asked once a window; True ends the training with a checkpoint (SIGTERM).
 
     Raises:
-        ConfigError: The lanes can't be shared out among the ranks.
         DataError: There are fewer than two items to learn from.
     """
 
@@ -78,18 +80,13 @@ class Trainer(Generic[Model]):
         self._store, self._identity = store, identity
         self._event_weights, self._validate = event_weights, validate
         self._progress, self._should_stop = progress, should_stop
-        if settings.num_lanes % self.ranks.world_size:
-            allowed = f"a multiple of the {self.ranks.world_size} ranks"
-            raise ConfigError(
-                "the lanes can't be shared out evenly", where="num_lanes", value=settings.num_lanes, allowed=allowed
-            )
         self._sampler = _sampler(sequences, settings)
         self._optimisers = {
             "item_table": Adagrad(self.model.item_table, settings.item_rate, settings.momentum),
             "dense": Adagrad(self.model.dense, settings.dense_rate, settings.momentum),
         }
         self._cursor, self._best = Cursor(), Best()
-        self._lanes = Lanes(settings.num_lanes // self.ranks.world_size, self.model.item_table)
+        self._lanes = Lanes(lanes_a_rank(settings.num_lanes, self.ranks.world_size), self.model.item_table)
         self._began = self._saved = time.monotonic()
         self._resumed = False
 
@@ -121,7 +118,7 @@ class Trainer(Generic[Model]):
         plan = LanePlan(
             self._sequences,
             self._user_rows,
-            settings.num_lanes // self.ranks.world_size,
+            settings.num_lanes,
             settings.num_steps,
             seed=settings.seed,
             epoch=cursor.epoch,
@@ -151,11 +148,11 @@ class Trainer(Generic[Model]):
         """One window: loss, gradients, exchange, update."""
         cursor, settings, device = self._cursor, self.settings, self.ranks.device
         window = self._window(plan)
-        items = self.ranks.gather(torch.from_numpy(window.items.reshape(-1)).to(device)).view(-1)
-        negatives = self._sampler.draw(
-            cursor.epoch, cursor.window, items.cpu().numpy() if settings.in_batch_negatives else None
-        )
-        rows: Tensor = torch.unique(torch.cat([items, torch.from_numpy(negatives.item_rows).to(device)]))
+        mine = np.where(window.alive, window.items, -1).reshape(-1)
+        items = self.ranks.gather(torch.from_numpy(mine).to(device)).view(-1)
+        targets_of_all = items[items >= 0].cpu().numpy() if settings.in_batch_negatives else None
+        negatives = self._sampler.draw(cursor.epoch, cursor.window, targets_of_all)
+        rows: Tensor = torch.unique(torch.cat([items.clamp(min=0), torch.from_numpy(negatives.item_rows).to(device)]))
         table = self.model.item_table.index_select(0, rows).requires_grad_()
         self.model.dense.requires_grad_(True)
         dropout = (settings.seed, cursor.step, self.ranks.rank)
@@ -237,21 +234,23 @@ class Trainer(Generic[Model]):
         self._saved = time.monotonic()
         if self._store is None:
             return
-        carried = self.ranks.gather(torch.stack([self._lanes.session, self._lanes.user]))
+        carried = self.ranks.gather(torch.stack([self._lanes.session, self._lanes.user], dim=1))
         if self.ranks.rank != 0:
             return
         self._cursor.seconds = time.monotonic() - self._began
-        tensors = self._parameters() | {"carried": carried}
+        tensors = self._parameters() | {"carried": carried.transpose(0, 1).flatten(0, 1)[: self.settings.num_lanes]}
         tensors |= {f"best.{name}": value for name, value in self._best.tensors.items()}
         for name, optimiser in self._optimisers.items():
             tensors |= {f"{name}.{key}": value for key, value in optimiser.state().items()}
-        document = {"identity": self._identity, "world_size": self.ranks.world_size, "cursor": asdict(self._cursor)}
-        save_checkpoint(self._store, self._cursor.step, Checkpoint(tensors, document))
+        document = {"world_size": self.ranks.world_size, "cursor": asdict(self._cursor)}
+        save_checkpoint(self._store, self._identity, self._cursor.step, Checkpoint(tensors, document))
 
     def resume(self) -> int:
-        """Take up the newest checkpoint of the same training on as many ranks, the same one on every rank.
+        """Take up the newest checkpoint of the same training, the same one on every rank.
 
-        All ranks call it, and `run` does where nobody has.
+        It may be of another number of ranks: parameters, optimisers, the place in the epoch and the lanes' states go on; only
+        the bits will not be those of an uninterrupted training, and a warning says so. All ranks call it, and `run` does where
+        nobody has.
 
         Returns:
             Events met before.
@@ -267,12 +266,7 @@ class Trainer(Generic[Model]):
     def _take_up(self) -> None:
         if self._store is None:
             return
-        found = newest_checkpoint(self._store)
-        if found is not None and (found.document["identity"], found.document["world_size"]) != (
-            self._identity,
-            self.ranks.world_size,
-        ):
-            found = None
+        found = newest_checkpoint(self._store, self._identity)
         step = found.document["cursor"]["step"] if found is not None else -1
         agreed = int(self.ranks.from_first(torch.tensor([step], device=self.ranks.device))[0])
         if agreed < 0:
@@ -286,10 +280,17 @@ class Trainer(Generic[Model]):
         for name, optimiser in self._optimisers.items():
             optimiser.load_state(found.under(name))
         self._best.keep(found.under("best"))
-        session, user = found.tensors["carried"][self.ranks.rank]
-        self._lanes.session.copy_(session)
-        self._lanes.user.copy_(user)
+        mine = found.tensors["carried"][self.ranks.rank :: self.ranks.world_size]
+        self._lanes.session[: len(mine)].copy_(mine[:, 0])
+        self._lanes.user[: len(mine)].copy_(mine[:, 1])
         self._cursor = Cursor(**found.document["cursor"])
+        before, now = found.document["world_size"], self.ranks.world_size
+        if before != now and self.ranks.rank == 0:
+            logger.warning(
+                "going on with %d ranks after window %d, which %d had trained: nothing learnt is lost, but the result will not "
+                "be that of either number alone, bit for bit",
+                *(now, step, before),
+            )
 
 
 def _sampler(sequences: Sequences, settings: TrainingSettings) -> NegativeSampler:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import torch
 import typer
 
+from hrnn.checkpoints import remove_checkpoints
 from hrnn.cold_items import FEWEST, MOST, cold_items
 from hrnn.evaluation import Evaluation
 from hrnn.preparation import prepare
@@ -211,7 +212,7 @@ def _fit_and_publish(
     )
     if wanted is not None:
         clear(wanted)
-    WorkspaceCheckpoints(order.checkpoints_uri).clear()
+    remove_checkpoints(WorkspaceCheckpoints(order.checkpoints_uri), order.identity)
     return manifest
 
 

@@ -43,7 +43,7 @@ def test_marks_and_items_are_those_of_the_events() -> None:
 
 
 def test_ranks_share_out_whole_users_and_take_part_in_equally_many_windows() -> None:
-    plans = [LanePlan(SEQUENCES, EVERYBODY, 3, 4, seed=1, epoch=2, rank=rank, world_size=3) for rank in range(3)]
+    plans = [LanePlan(SEQUENCES, EVERYBODY, 9, 4, seed=1, epoch=2, rank=rank, world_size=3) for rank in range(3)]
     assert len({plan.num_windows for plan in plans}) == 1
     events = [{int(position) for number in range(plan.num_windows) for position in _alive(plan, number)} for plan in plans]
     assert sum(map(len, events)) == len(set().union(*events)) == SEQUENCES.num_events

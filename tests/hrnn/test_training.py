@@ -19,7 +19,7 @@ from hrnn.negatives import NegativeSampler
 from hrnn.sequences import Sequences
 from hrnn.training import Stopped, Trainer
 from hrnn.training_settings import CurvePoint, TrainingSettings
-from schemas.errors import ConfigError, DataError
+from schemas.errors import DataError
 from schemas.event_rules import EventRule, EventRules
 
 SEQUENCES = sequences_of(random_histories(20, 25))
@@ -180,7 +180,7 @@ def test_a_training_stopped_and_resumed_ends_with_the_bits_of_an_uninterrupted_o
     store, whole = Folder(tmp_path / "c"), trained(settings=settings)
     with pytest.raises(Stopped):
         trained(store, stop_after, settings)
-    assert checkpoint_names(store)
+    assert checkpoint_names(store, "x")
     resumed = trained(store, settings=settings)
     assert torch.equal(resumed.item_table, whole.item_table)
     assert torch.equal(resumed.dense, whole.dense)
@@ -208,7 +208,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(tmp_path: Path, cap
     for windows in (2, 3):
         with pytest.raises(Stopped):
             trained(store, windows)
-    newest = store.path / checkpoint_names(store)[0]
+    newest = store.path / checkpoint_names(store, "x")[0]
     newest.write_bytes(newest.read_bytes()[:-7] + b"damaged")
     assert torch.equal(trained(store).dense, whole.dense)
     assert "is damaged" in caplog.text
@@ -283,13 +283,6 @@ def test_one_item_is_too_little_to_learn_from() -> None:
 def test_one_user_and_equal_times_are_enough_to_train() -> None:
     alone = sequences_of([[[0, 1, 2, 1, 0]]], day_of_session=False)
     assert Trainer(fresh_model(alone), alone, np.arange(1), SETTINGS).run()[-1].events == 10
-
-
-def test_lanes_that_ranks_can_t_share_are_refused() -> None:
-    from hrnn.distributed import Ranks
-
-    with pytest.raises(ConfigError, match="multiple of the 3 ranks"):
-        Trainer(fresh_model(), SEQUENCES, USERS, SETTINGS, ranks=Ranks(0, 3, torch.device("cpu")))
 
 
 def trained_by(costs: list[float | None], **changed: object) -> tuple[Trainer[Hrnn], list[CurvePoint], list[Tensor]]:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,8 @@ import torch
 from hostile_surroundings import OF_ANOTHER_LAUNCHER
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from small_sequences import publish_sequences, random_histories, sequences_of
+from small_sequences import circular_histories, publish_sequences, random_histories, sequences_of
 
-from hrnn.checkpoints import checkpoint_names
 from hrnn.distributed import Ranks
 from jobs import train_worker
 from jobs.scratch import run_folder
@@ -29,7 +29,9 @@ from jobs.training.launch import Launch, run_ranks
 from jobs.training.spec import WorkerSpec
 from schemas.errors import DataError, MachineError, StorageError
 
-RANDOM = sequences_of(random_histories(60, 30))
+CIRCLE = sequences_of(circular_histories(2_000, 40))
+NOISE = np.random.default_rng(0).random(len(CIRCLE.item_rows)) < 0.4
+NOISY = replace(CIRCLE, item_rows=np.where(NOISE, np.random.default_rng(1).permutation(CIRCLE.item_rows), CIRCLE.item_rows))
 SMALL: dict[str, Any] = {"recipe": "aws-hrnn", "hyperparameters": {"hidden_dimension": "32", "bptt": "8"}}
 
 
@@ -153,19 +155,21 @@ def test_a_rank_that_finds_the_disk_full_is_told_by_its_folder(no_space: Path, m
 
 
 @pytest.mark.slow
-def test_two_ranks_learn_what_one_learns(tmp_path: Path) -> None:
-    uri = publish_sequences(RANDOM, str(tmp_path / "sequences"), tmp_path)
-    found = []
-    for name, ranks in (("one", 1), ("two", 2), ("two-again", 2)):
+def test_one_two_and_three_ranks_have_metrics_within_each_other_s_intervals(tmp_path: Path) -> None:
+    uri = publish_sequences(NOISY, str(tmp_path / "sequences"), tmp_path)
+    found, told = [], []
+    for name, ranks in (("one", 1), ("two", 2), ("three", 3), ("three-again", 3)):
         output = str(tmp_path / name)
-        train(sequences_uri=uri, output_uri=output, epochs=3, launch=Launch(nproc_per_node=ranks), **SMALL)
+        train(sequences_uri=uri, output_uri=output, epochs=3, gru_baseline=False, launch=Launch(nproc_per_node=ranks), **SMALL)
         found.append(parameters_of(output, tmp_path))
-    one, two, again = found
-    assert torch.equal(two["item_table"], again["item_table"])
-    assert torch.equal(two["dense"], again["dense"])
-    scores = [model["item_table"][:, :-1] @ model["item_table"][:, :-1].t() for model in (one, two)]
-    alike = np.corrcoef(scores[0].numpy().ravel(), scores[1].numpy().ravel())[0, 1]
-    assert alike > 0.5
+        told.append(StepFolder(output).require("solution_version").facts["evaluation"])
+    assert torch.equal(found[3]["item_table"], found[2]["item_table"])
+    assert torch.equal(found[3]["dense"], found[2]["dense"])
+    assert not torch.equal(found[1]["dense"], found[0]["dense"])
+    for one in told:
+        for metric, (low, high) in one["intervals"]["model"].items():
+            assert 0 < high - low < 0.15
+            assert all(low <= other["metrics"][metric] <= high for other in told), metric
 
 
 @pytest.mark.slow
@@ -185,7 +189,7 @@ def test_sigterm_leaves_a_checkpoint_and_the_next_run_ends_with_the_same_bits(tm
     assert process.returncode == 143, said
     assert "run the same command again to go on" in said
     assert "Traceback" not in said
-    assert checkpoint_names(checkpoints)
+    assert checkpoints.names()
     subprocess.run([*arguments, cut], check=True)
     subprocess.run([*arguments, whole], check=True)
     assert not checkpoints.names()
