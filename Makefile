@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test check format lock bench-sessionize bench-validate bench-train bench-scale bench-quality bench-recommend fuzz chaos chaos-recommend interleavings doctor
+.PHONY: help setup demo test check format lock bench-sessionize bench-validate bench-train bench-scale bench-quality bench-recommend fuzz chaos chaos-recommend interleavings doctor gpu-check
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -45,6 +45,9 @@ bench-train: setup  ## training steps beside a plain PyTorch loop
 
 bench-scale: setup  ## a hundred million mapped events; growth with items, units, lanes and ranks
 	@$(BIN)/python tests/benchmarks/bench_scale.py
+
+gpu-check:  ## proofs, a whole training and speeds on this machine's GPUs; needs PyTorch and pytest, no Spark; writes gpu-report.json
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) tests/gpu/check.py
 
 bench-recommend: setup  ## lists of 25 beside the plain way; `hrnn recommend` at a million lines
 	@$(BIN)/python tests/benchmarks/bench_recommend.py --spark

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from plain_loop import double, plain_training
 from small_sequences import circular_histories, random_histories, sequences_of
 from torch import Tensor
 
-from hrnn.batching import LanePlan
 from hrnn.checkpoints import checkpoint_names
 from hrnn.event_weights import event_weights
 from hrnn.models.hrnn import Hrnn, HrnnShape, Variant
-from hrnn.negatives import NegativeSampler
 from hrnn.sequences import Sequences
 from hrnn.training import Stopped, Trainer
 from hrnn.training_settings import CurvePoint, TrainingSettings
@@ -61,108 +60,18 @@ def fresh_model(
     return Hrnn.initial(shape, sequences.item_counts(), seed=0)
 
 
-def double(model: Hrnn) -> Hrnn:
-    return Hrnn(model.shape, model.item_table.double(), model.dense.double())
-
-
 @pytest.mark.parametrize(
     ("variant", "gap_buckets", "event_types"), [("init", 0, 0), ("all", 0, 0), ("all", 26, 3), ("init", 0, 3)]
 )
 def test_training_in_lanes_equals_a_plain_loop_over_single_events(variant: Variant, gap_buckets: int, event_types: int) -> None:
     lanes, plain = (double(fresh_model(SEQUENCES, variant, 6, gap_buckets, event_types)) for _ in range(2))
     curve = Trainer(lanes, SEQUENCES, USERS, SETTINGS).run()
-    losses = plain_training(plain, SETTINGS)
+    losses = plain_training(plain, SEQUENCES, USERS, SETTINGS)
     assert [point.loss for point in curve] == pytest.approx(losses, abs=1e-9)
     torch.testing.assert_close(lanes.item_table, plain.item_table, atol=1e-5, rtol=0)
     torch.testing.assert_close(lanes.dense, plain.dense, atol=1e-5, rtol=0)
     table = lanes.context_table()
     assert table is None or bool(table.any())
-
-
-def plain_training(model: Hrnn, settings: TrainingSettings) -> list[float]:
-    """One lane, one event at a time; the item table is dense, every item is scored; returns the mean loss of each epoch."""
-    width = model.shape.hidden_dimension
-    sampler = NegativeSampler(
-        SEQUENCES.item_counts(), alpha=settings.alpha, num_samples=settings.num_negatives, seed=settings.seed
-    )
-    accumulated = [torch.zeros_like(model.item_table), torch.zeros_like(model.dense)]
-    losses = []
-    for epoch in range(settings.epochs):
-        plan = LanePlan(SEQUENCES, USERS, settings.num_lanes, settings.num_steps, seed=settings.seed, epoch=epoch)
-        sessions = [torch.zeros(width, dtype=torch.float64) for _ in range(settings.num_lanes)]
-        users = [torch.zeros(width, dtype=torch.float64) for _ in range(settings.num_lanes)]
-        total = 0.0
-        for number in range(plan.num_windows):
-            window, negatives = plan.window(number), sampler.draw(epoch, number)
-            correction = torch.full((SEQUENCES.num_items,), -torch.inf, dtype=torch.float64)
-            correction[negatives.item_rows] = torch.from_numpy(negatives.log_weight).double()
-            table, dense = model.item_table.clone().requires_grad_(), model.dense.clone().requires_grad_()
-            parameters = Hrnn(model.shape, table, dense)
-            loss = torch.zeros((), dtype=torch.float64)
-            codes = model.context.codes(SEQUENCES, window.positions, window.user_starts)
-            for lane in range(settings.num_lanes):
-                session, user = sessions[lane].detach(), users[lane].detach()
-                for step in range(settings.num_steps):
-                    if window.alive[step, lane]:
-                        new_session, new_user = bool(window.session_starts[step, lane]), bool(window.user_starts[step, lane])
-                        item = int(window.items[step, lane])
-                        code = None if codes is None else int(codes[step, lane])
-                        cost, session, user = plain_event(
-                            parameters, session, user, item, new_session, new_user, correction, code
-                        )
-                        loss = loss + cost
-                sessions[lane], users[lane] = session, user
-            grads = torch.autograd.grad(loss, [table, dense])
-            rate = 1.0 - (epoch + number / plan.num_windows) / settings.epochs
-            scale = 1.0 / (settings.num_lanes * settings.num_steps)
-            for parameter, grad, seen, learning_rate in zip(
-                (model.item_table, model.dense), grads, accumulated, (settings.item_rate, settings.dense_rate), strict=True
-            ):
-                seen += (grad * scale) ** 2
-                parameter -= learning_rate * rate * grad * scale / torch.sqrt(seen + 1e-6)
-            total += loss.item()
-        losses.append(total / SEQUENCES.num_events)
-    return losses
-
-
-def plain_event(
-    model: Hrnn,
-    session: Tensor,
-    user: Tensor,
-    item: int,
-    new_session: bool,
-    new_user: bool,
-    correction: Tensor,
-    code: int | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What one event costs, and the states after it."""
-    input_weight, input_bias, weights = model.weights()
-    width = model.shape.hidden_dimension
-    if new_session:
-        user = (
-            torch.zeros_like(user)
-            if new_user
-            else gru(session @ weights.user_input + weights.user_bias, user, weights.user_hidden)
-        )
-        session = torch.tanh(user @ weights.initial_weight + weights.initial_bias)
-    scores = model.item_table[:, :width] @ session + model.item_table[:, width]
-    compared = scores + correction
-    compared[item] = scores[item]
-    cost = torch.logsumexp(compared, dim=0) - scores[item]
-    entering = model.item_table[item, :width] @ input_weight + input_bias
-    if weights.user_to_session is not None:
-        entering = entering + user @ weights.user_to_session
-    table = model.context_table()
-    if table is not None and code is not None:
-        entering = entering + table[code]
-    return cost, gru(entering, session, weights.session_hidden), user
-
-
-def gru(entering: Tensor, hidden: Tensor, weight: Tensor) -> Tensor:
-    entering_gates, hidden_gates = entering.chunk(3), (hidden @ weight).chunk(3)
-    reset = torch.sigmoid(entering_gates[0] + hidden_gates[0])
-    update = torch.sigmoid(entering_gates[1] + hidden_gates[1])
-    return (1 - update) * hidden + update * torch.tanh(entering_gates[2] + reset * hidden_gates[2])
 
 
 def trained(store: Folder | None = None, stop_after: int | None = None, settings: TrainingSettings = SETTINGS) -> Hrnn:
@@ -250,7 +159,7 @@ def test_within_sessions_only_first_events_are_no_targets() -> None:
 def test_a_training_in_single_precision_stays_close_to_the_plain_loop() -> None:
     model, plain = fresh_model(), double(fresh_model())
     curve = Trainer(model, SEQUENCES, USERS, SETTINGS).run()
-    assert [point.loss for point in curve] == pytest.approx(plain_training(plain, SETTINGS), rel=0.01)
+    assert [point.loss for point in curve] == pytest.approx(plain_training(plain, SEQUENCES, USERS, SETTINGS), rel=0.01)
     assert float((model.dense - plain.dense).norm() / plain.dense.norm()) < 0.05
 
 

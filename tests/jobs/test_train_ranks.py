@@ -169,7 +169,7 @@ def test_one_two_and_three_ranks_have_metrics_within_each_other_s_intervals(tmp_
     for one in told:
         for metric, (low, high) in one["intervals"]["model"].items():
             assert 0 < high - low < 0.15
-            assert all(low <= other["metrics"][metric] <= high for other in told), metric
+            assert all(low <= other["table"]["model"][metric] <= high for other in told), metric
 
 
 @pytest.mark.slow
