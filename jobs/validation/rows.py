@@ -179,9 +179,9 @@ def _cells(
         num_fields[is_row] = field_counts(_chosen(data, starts, stops, True), np.cumsum(stops - starts), quoting)
         cells = _read(_readable(data, records, is_row & (num_fields == len(header)), quoting), header, types)
     rows = np.flatnonzero(~is_row | (num_fields != len(header)))
-    kinds = np.stack([records.faults[rows], num_fields[rows], records.spans[rows] > 1])
-    kinds, codes = np.unique(kinds, axis=1, return_inverse=True)
-    reasons = [_reason(fault, found, bool(several), len(header)) for fault, found, several in kinds.T.tolist()]
+    # Number of fields, fault and whether there are several lines as one number each.
+    kinds, codes = np.unique((num_fields << 3 | records.faults << 1 | (records.spans > 1))[rows], return_inverse=True)
+    reasons = [_reason(kind >> 1 & 3, kind >> 3, bool(kind & 1), len(header)) for kind in kinds.tolist()]
     return cells, _WrongRows(rows, pa.array(reasons, pa.string()).take(pa.array(codes)))
 
 
