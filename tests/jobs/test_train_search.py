@@ -91,6 +91,13 @@ def test_an_interrupted_search_repeats_no_finished_trial(
     assert objectives[0] == objectives[1]
 
 
+def test_names_as_describe_solution_shows_them_are_searched(trained: list[WorkerSpec], uri: str, tmp_path: Path) -> None:
+    asked = {"recipe": "aws-hrnn", "hyperparameters": {"hidden_dimension": "32", "training.bptt": "8"}, "epochs": 1}
+    hpo = {"max_jobs": 1, "ranges": {"training.bptt": [2, 8], "data.recency_mask": ["true"]}}
+    summary = train(sequences_uri=uri, output_uri=str(tmp_path / "version"), hpo=hpo, gru_baseline=False, **asked)  # type: ignore[arg-type]
+    assert summary["tunedHPOParams"]["algorithmHyperParameters"]["bptt"] == "2"
+
+
 def test_the_objective_is_of_events_that_count() -> None:
     prepared = prepare(CIRCLE, 0)
     popularity = PopularityCount.fit(prepared.available)
