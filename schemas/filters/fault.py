@@ -71,11 +71,11 @@ def pointed(text: str, span: Span) -> str:
 
 def _plain(text: str) -> str:
     """Text with one blank for whatever would move or hide what follows."""
-    return "".join(" " if unicodedata.category(c) in ("Cc", "Zs", "Zl", "Zp") else c for c in text)
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _columns(text: str) -> int:
     """How many columns of a terminal a text takes."""
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
-    none = sum(unicodedata.category(c) in ("Mn", "Me", "Cf") for c in text)
+    none = sum(unicodedata.category(c) in ("Mn", "Me") for c in text)
     return len(text) + wide - none

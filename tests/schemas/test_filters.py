@@ -241,6 +241,13 @@ def test_the_caret_line_counts_columns_of_the_terminal() -> None:
     assert line.endswith("ND")
 
 
+@pytest.mark.parametrize("odd", ["\ufeff", "\u202e", "\x1b", "\u200b"])
+def test_a_character_that_would_move_what_follows_is_shown_as_a_blank(odd: str) -> None:
+    error = refused(f"EXCLUDE ItemID WHERE {odd}Items.A = 1")
+    assert str(error).replace("\n", "").isprintable()
+    assert marked(error) == " "
+
+
 def test_the_caret_line_of_a_long_or_broken_expression_shows_its_surroundings() -> None:
     error = refused("INCLUDE ItemID WHERE\n\tItems.GENRE IN (" + "'a', " * 80 + "'b') ND\n| EXCLUDE")
     _, line, _ = str(error).split("\n")
