@@ -72,7 +72,8 @@ def run_batch(
 
     def ready() -> list[Answered]:
         plain = plain_lines(files, RECIPES[manifest.facts["recipe"]].line_kind, publication.parts_uri, publication.token)
-        parts = answered(plain, publication.parts_uri, publication.token)
+        with solution.made_of(reference):
+            parts = answered(plain, publication.parts_uri, publication.token)
         tallies.extend(part for of_file in parts for part in of_file)
         total(tallies).check(max_error_fraction, input_uri)
         see_unchanged([reference])

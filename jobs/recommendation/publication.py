@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -167,7 +167,11 @@ class Publication:
             of_uri = {each.uri: each for each in staged}
             outputs = at_once(lambda of_file: self._revealed(of_uri[join(self._output, of_file.name)], of_file), answered)
             self._store.delete({file.uri for file in [*left, *self._own_parts()]})
-            finished = record(outputs)
+            try:
+                finished = record(outputs)
+            except StorageError:  # the solution version changed since: users have left it, who may be in the lists
+                self._withdraw(outputs)
+                raise
             finished = finished.model_copy(update={"facts": finished.facts | {"run": self.token, "check": check.id}})
             self._write_record(finished)
             self._reveal(check)
@@ -236,6 +240,13 @@ class Publication:
 
     def _staged(self, name: str, parts: Sequence[Part]) -> Staged:
         return self._store.stage([part.file for part in parts], join(self._output, name))
+
+    def _withdraw(self, outputs: Sequence[dict[str, Any]]) -> None:
+        """Take back what this run made visible, where no other has published since."""
+        assert self._held is not None
+        with suppress(CommitLost):
+            for each in outputs if not self._is_lost() else ():
+                self._store.withdraw(join(self._output, each["name"]), self._held)
 
     def _reveal(self, staged: Staged) -> None:
         assert self._held is not None

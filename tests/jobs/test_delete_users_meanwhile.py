@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from small_sequences import publish_sequences, random_histories, sequences_of
+from tiny_solution import publish_solution
 from tiny_workspace import write_workspace
 from typed_datasets import publish_interactions
 
@@ -23,6 +24,10 @@ from jobs.cli import main
 from jobs.delete_users import delete_users
 from jobs.deletion.folders import drop_unfinished
 from jobs.export import export
+from jobs.recommendation.batch import run_batch
+from jobs.recommendation.parts import Part, store_part
+from jobs.recommendation.publication import Publication
+from jobs.recommendation.tally import Tally
 from jobs.storage import StoredFile, join, store_for
 from jobs.storage.folders import StepFolder
 from jobs.storage.local import LocalStore
@@ -174,3 +179,27 @@ def test_an_unfinished_step_that_is_finished_meanwhile_is_whole_or_gone(
     manifest = StepFolder(run.uri).manifest()
     assert (manifest is not None) == (moment == "before")
     assert Path(run.uri_of(entry.path)).exists() == (moment == "before")
+
+
+@pytest.mark.parametrize("moment", ["_claim", "_take_check_away", "_revealed"])
+def test_lists_of_users_that_have_left_the_solution_version_are_not_published(
+    workspace: str, leaving: str, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solution = publish_solution(join(workspace, "train", "for-you", "b" * 12), num_users=9, num_items=5)
+    folder, output = StepFolder(solution.uri), join(workspace + "-apart", "out")
+    (tmp_path / "users.json").write_text('{"userId": "user 7"}\n')
+
+    def answered(files: list[StoredFile], parts_uri: str, token: str) -> list[list[Part]]:
+        line = b'{"input":{"userId":"user 7"},"output":{"recommendedItems":[]},"error":null}\n'
+        return [[store_part([line], parts_uri, token, 0, Tally(lines=1))]]
+
+    def deletion() -> dict[str, Any]:
+        """No night has published to the output yet, so that nothing tells of it."""
+        return delete_users(users_uri=leaving, workspace_uri=workspace, older_than=timedelta(0))
+
+    told = before(monkeypatch, Publication, moment, deletion)
+    given = (str(tmp_path / "users.json"), output)
+    with pytest.raises(StorageError, match="this input changed"):
+        run_batch("recommend", folder, folder.require("solution_version"), {}, *given, answered, None)
+    assert told[0]["status"] == "COMPLETED"
+    assert [file.name for file in store_for(output).list(output + "/") if file.name.endswith((".out", "_CHECK"))] == []
