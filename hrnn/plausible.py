@@ -1,12 +1,16 @@
 """Which moments can be true: one wrong clock, or a null written as a number, must not decide when "now" is, or "once".
 
     seconds 0 and 1     nulls written as numbers, where all other events lie a year later or more
-    a late few          what lies beyond a gap of whole UTC days that is longer than every gap before it, where these events
-                        are fewer than a thousandth of all and fewer than a tenth of an average day's: a wrong clock
+    a late few          events more than a day after the rest: on the UTC days after the last busy one and the next, where
 
-So old data are as good as new ones; of a shop that was closed, the first full day afterwards is its newest day; and of data
-with fewer than ten events a day, or a thousand in all, whose days are often empty, nothing is a late few. Compared are the
-newest KNOWN_DAYS days with events.
+                        * all events after the last busy day are fewer than a thousandth of all, and than a tenth of an
+                          average day's,
+                        * and these quiet days are more than were ever quiet in a row before. Quiet is a day with less than a
+                          tenth of an average one's events; the last day doesn't count, since it may be a part of one.
+
+So old data are as good as new ones; week-ends are usual; of a shop that was closed, the first day afterwards with a tenth of a
+day's events is its newest day; and of data with fewer than ten events a day, or a thousand in all, nothing is a late few.
+Compared are the newest KNOWN_DAYS days with events.
 """
 
 from __future__ import annotations
@@ -79,13 +83,15 @@ class DayCounts(NamedTuple):
             return Bounds(0, LAST_SECOND)
         earliest = earliest_beside(int(days[0]) * DAY)
         days, events = days[-KNOWN_DAYS:], events[-KNOWN_DAYS:]
-        gaps = np.diff(days) - 1
-        longest_before = np.maximum.accumulate(np.concatenate([np.zeros(1, np.int64), gaps]))[:-1]
-        before = np.cumsum(events)[:-1]
-        after = events.sum() - before
-        are_few = (after < _MOST_OF_ALL * events.sum()) & (after < _MOST_OF_A_DAY * before / np.arange(1, len(days)))
-        ends = np.flatnonzero(are_few & (gaps > longest_before))
-        return Bounds(earliest, int(days[ends[0]] + 1) * DAY - 1 if len(ends) else LAST_SECOND)
+        every = np.zeros(days[-1] - days[0] + 1, np.int64)
+        every[days - days[0]] = events
+        so_far = np.cumsum(every)
+        begin = int(np.argmax(so_far >= _few(events)))
+        end = int(np.argmax(so_far[-1] - so_far < _few(events)))  # the first day after which there are but a few
+        quiet_at_the_end = len(every) - 1 - end - 1  # the last day may be a part of one
+        if quiet_at_the_end <= _longest_run(every[begin : end + 1] < _MOST_OF_A_DAY * events.mean()):
+            return Bounds(earliest, LAST_SECOND)
+        return Bounds(earliest, int(days[0] + end + 2) * DAY - 1)
 
 
 def days_of(times: Int64s) -> Int64s:
@@ -101,11 +107,27 @@ def earliest_beside(other: int) -> int:
 def plausible_span(times: Int64s) -> tuple[int, int]:
     """The first and the last moment of events that can be true, UTC epoch seconds; (0, 0) of no events.
 
+    Of the first days, those that hold but a few events together are passed over: clocks that were set back.
+
     Args:
         times: UTC epoch seconds of all events, in any order, [E].
     """
     if not len(times):
         return 0, 0
-    earliest, latest = DayCounts.of(times).bounds()
-    true = times[(times >= earliest) & (times <= latest)]
-    return int(true.min()), int(true.max())
+    counts = DayCounts.of(times)
+    bounds = counts.bounds()
+    real = counts.days >= (0 if bounds.earliest > LATEST_NULL else NULL_DAY)
+    days, events = counts.days[real], counts.events[real]
+    begin = int(days[np.argmax(np.cumsum(events) >= _few(events[-KNOWN_DAYS:]))])
+    return int(times[times >= begin * DAY].min()), int(times[times <= bounds.latest].max())
+
+
+def _few(events: Int64s) -> float:
+    """How many events are more than a few, where days have so many."""
+    return float(min(_MOST_OF_ALL * events.sum(), _MOST_OF_A_DAY * events.mean()))
+
+
+def _longest_run(flags: NDArray[np.bool_]) -> int:
+    """The length of the longest run of true ones."""
+    false = np.flatnonzero(np.concatenate([[True], ~flags, [True]]))
+    return int(np.diff(false).max()) - 1

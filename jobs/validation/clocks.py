@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hrnn.histories import Int64s
-from hrnn.plausible import LAST_SECOND, DayCounts
+from hrnn.plausible import DAY, LAST_SECOND, DayCounts
 from jobs.scratch import scratch_folder
 from jobs.storage.folders import StepFolder
 from jobs.validation.figures import History
@@ -63,9 +63,8 @@ class Limits:
         is_future = in_future(times, self.now)
         if self.now is not None:
             yield f"after the time of the import, {_shown(self.now)}: a wrong clock, see --future", is_future
-        end = (
-            f"more than a day after all but a few events, which end on {_shown(self.latest)[:10]}: a wrong clock, see --future"
-        )
+        last = _shown(self.latest - DAY)[:10]
+        end = f"more than a day after all but a few events, which end on {last}: a wrong clock, see --future"
         yield end, (times > self.latest) & ~is_future
         yield "0 or 1 second after 1970 began: a null written as a number, see --future", times < self.earliest
 

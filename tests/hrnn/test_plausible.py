@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,6 +43,26 @@ def test_a_gap_that_is_no_longer_than_others_says_nothing() -> None:
     assert span([*weeks, monday + DAY]) == (weeks[0], weeks[-1])
 
 
+def test_a_ragged_end_of_strays_is_not_now() -> None:
+    busy = days_of(*range(30), events=900)
+    strays = [START + day * DAY + 7 for day in range(30, 50)]
+    assert span([*busy, *strays]) == (busy[0], strays[0])
+
+
+def test_quiet_days_that_are_usual_are_now() -> None:
+    weeks = [days_of(*range(7 * week, 7 * week + 5)) + days_of(7 * week + 5, 7 * week + 6, events=3) for week in range(8)]
+    times = [*itertools.chain(*weeks), START + 56 * DAY]
+    assert span(times) == (times[0], times[-1])
+
+
+def test_a_clock_that_was_set_back_is_not_once() -> None:
+    for odd in ([10 * 365 * DAY], [10 * 365 * DAY, 4_102_444_800]):
+        assert span([*odd, *MONTH]) == (MONTH[0], MONTH[-1])
+    assert DayCounts.of(np.asarray([10 * 365 * DAY, *MONTH])).bounds().earliest == 2  # it is old, not wrong
+    growing = [START - day * 40 * DAY for day in range(3)]
+    assert span([*growing, *days_of(*range(800), events=20)])[0] == growing[1]
+
+
 def test_of_few_events_nothing_is_too_few() -> None:
     assert span([START, START + 90 * DAY]) == (START, START + 90 * DAY)
     rare = days_of(*range(400), events=3)
@@ -50,7 +72,8 @@ def test_of_few_events_nothing_is_too_few() -> None:
 def test_zeros_and_ones_are_nulls_where_all_else_is_years_later() -> None:
     assert span([0, 1, 0, *MONTH]) == (MONTH[0], MONTH[-1])
     assert span([*([0] * 5_000), *MONTH]) == (MONTH[0], MONTH[-1])
-    assert span([2, *MONTH]) == (2, MONTH[-1])
+    assert DayCounts.of(np.asarray([0, *MONTH])).bounds().earliest == 2
+    assert DayCounts.of(np.asarray([2, *MONTH])).bounds().earliest == 0
 
 
 def test_times_that_count_from_a_start_begin_at_zero() -> None:

@@ -61,11 +61,11 @@ def test_baskets_in_the_order_of_their_ids_are_an_artefact(
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "rows", "duplicates", "pairs", "ascending", "tie_order"),
+    ("name", "rows", "rejected", "duplicates", "pairs", "ascending", "tie_order"),
     [
-        ("online_retail", 404_909, 5_222, None, 0.51, "file"),
-        ("kuairand_pure_late", 222_444, 0, 1_682, 1.0, "hash"),
-        ("globo_a35", 1_059_423, 0, 1_843, 919 / 1_843, "file"),
+        ("online_retail", 404_909, 0, 5_222, None, 0.51, "file"),
+        ("kuairand_pure_late", 222_444, 0, 0, 1_682, 1.0, "hash"),
+        ("globo_a35", 1_059_423, 207, 0, 1_843, 919 / 1_843, "file"),  # a few strays a day after the last full one
     ],
 )
 def test_what_is_known_of_the_working_data_is_found(
@@ -73,6 +73,7 @@ def test_what_is_known_of_the_working_data_is_found(
     tmp_path: Path,
     name: str,
     rows: int,
+    rejected: int,
     duplicates: int,
     pairs: int | None,
     ascending: float,
@@ -82,7 +83,7 @@ def test_what_is_known_of_the_working_data_is_found(
         pytest.skip("the working data are not beside the project; the baskets above have their shape")
     subprocess.run([sys.executable, DATA / "unpack", name, "--to", tmp_path], check=True, capture_output=True)
     report = report_of(tmp_path / name, tmp_path / "out")
-    assert (report["rows_read"], report["rows_rejected"], report["rows_duplicate"]) == (rows, 0, duplicates)
+    assert (report["rows_read"], report["rows_rejected"], report["rows_duplicate"]) == (rows, rejected, duplicates)
     ties = report["statistics"]["ties"]
     assert pairs is None or ties["pairs"] == pairs
     in_order = ties["numeric_ascending"] if ties["numeric_pairs"] == ties["pairs"] else ties["ascending"]
