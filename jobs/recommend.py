@@ -89,8 +89,8 @@ def recommend(
         output_uri,
         answered,
         before_publication,
-        max_error_fraction,
-        anew,
+        max_error_fraction=max_error_fraction,
+        anew=anew,
     )
 
 

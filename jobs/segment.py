@@ -100,8 +100,8 @@ def segment(
         output_uri,
         answered,
         before_publication,
-        max_error_fraction,
-        anew,
+        max_error_fraction=max_error_fraction,
+        anew=anew,
     )
 
 

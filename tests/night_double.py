@@ -110,7 +110,7 @@ class Jobs:
             output_uri,
             answered,
             before_publication,
-            max_error_fraction,
+            max_error_fraction=max_error_fraction,
             anew=anew,
         )
 

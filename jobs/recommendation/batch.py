@@ -34,6 +34,7 @@ def run_batch(
     output_uri: str,
     answered: Callable[[list[StoredFile], str, str], list[list[Part]]],
     before_publication: Callable[[], None] | None,
+    *,
     max_error_fraction: float = 1.0,
     anew: bool = False,
 ) -> dict[str, Any]:
