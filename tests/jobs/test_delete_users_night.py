@@ -92,15 +92,6 @@ def test_users_leave_a_night_and_the_next_night_learns_without_them(tmp_path: Pa
     assert [path for path in files_that_name(workspace) if path.suffix == ".parquet"] == []
     assert hrnn(*night)["skipped"] is True
 
-    # What somebody removes or cuts is made again, and only that; the plan says so.
-    model = next((workspace / "train" / "for-you").glob("*/model*.safetensors"))
-    for broken, job in ((model, "train"), (out / "users.json.out", "recommend")):
-        broken.write_bytes(broken.read_bytes()[:-1])
-        planned = {step["job"]: step["runs"] for step in hrnn(*night, "--plan")["steps"]}
-        assert planned == dict.fromkeys(planned, False) | {job: True}
-        ran = {step["job"]: not step["skipped"] for step in hrnn(*night)["steps"]}
-        assert ran == planned
-
 
 @pytest.mark.timeout(600)
 def test_a_run_that_is_killed_leaves_whole_folders_and_the_next_one_finishes(tmp_path: Path) -> None:

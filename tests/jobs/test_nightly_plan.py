@@ -11,11 +11,16 @@ from typing import Any
 
 import pytest
 from night_double import Jobs, sample_page, write_shop
+from small_sequences import publish_sequences, random_histories, sequences_of
+from typed_datasets import publish_interactions
 
+from jobs.evaluate import evaluate
+from jobs.export import export
 from jobs.night.configs import load_config
 from jobs.night.running import Means
 from jobs.nightly import nightly, plan_document
 from jobs.storage.folders import StepFolder
+from jobs.train import train
 from schemas.errors import DataError
 from schemas.manifest import MANIFEST_NAME, USERS_DELETED, fingerprint
 
@@ -249,3 +254,26 @@ def test_the_plan_says_why(shop: Shop, state: str, job: str, why: str) -> None:
     shop.night()
     STATES[state][0](shop)
     assert shop.planned()[job] == why
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-1])], ids=["gone", "cut"])
+def test_the_jobs_themselves_make_again_what_is_not_whole(tmp_path: Path, damage: Callable[[Path], Any]) -> None:
+    typed = publish_interactions(str(tmp_path / "typed"), [(f"user {n}", "i", n) for n in range(9)])
+    sequences = publish_sequences(sequences_of(random_histories(40, 12)), str(tmp_path / "sequences"), tmp_path)
+    model, measured, exported = (str(tmp_path / name) for name in ("model", "measured", "exported"))
+    jobs: list[tuple[str, Callable[[], dict[str, Any]]]] = [
+        (model, lambda: train(sequences_uri=sequences, recipe="aws-popularity-count", output_uri=model)),
+        (measured, lambda: evaluate(solution_uri=model, output_uri=measured)),
+        (exported, lambda: export(dataset_uri=typed, output_uri=exported)),
+    ]
+    for uri, job in jobs:
+        assert job()["skipped"] is False
+        assert job()["skipped"] is True
+        manifest = StepFolder(uri).manifest()
+        assert manifest is not None
+        damage(Path(uri, manifest.files[0].path))
+        assert job()["skipped"] is False
+        again = StepFolder(uri).manifest()
+        assert again is not None
+        assert again.fingerprint == manifest.fingerprint
+        assert StepFolder(uri).is_whole(again)
