@@ -9,7 +9,7 @@ from schemas.errors import DataError
 
 MAGIC = b"\x1f\x8b"
 PIECE_BYTES = 8 << 20  # unpacked bytes handed on at a time
-BOMB_BYTES = 256 << 20  # unpacked; from here on data is refused that was packed more than
+BOMB_BYTES = 64 << 20  # unpacked; from here on data is refused that was packed more than
 BOMB_RATIO = 200  # times smaller: rows of a dataset are 3 to 30 times smaller, never a hundred
 
 _GZIP = 31  # zlib's name for "gzip header, largest window"
