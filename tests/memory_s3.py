@@ -91,7 +91,8 @@ class MemoryS3:
     def _head_bucket(self, Bucket: str) -> Any:
         return {}
 
-    def _delete_object(self, Bucket: str, Key: str) -> Any:
+    def _delete_object(self, Bucket: str, Key: str, **conditions: str) -> Any:
+        self._check(Key, **conditions)
         self.objects.pop(Key, None)
         return {}
 

@@ -246,7 +246,7 @@ class Publication:
         assert self._held is not None
         with suppress(CommitLost):
             for each in outputs if not self._is_lost() else ():
-                self._store.withdraw(join(self._output, each["name"]), self._held)
+                self._store.withdraw(join(self._output, each["name"]), self._held, each["version"])
 
     def _reveal(self, staged: Staged) -> None:
         assert self._held is not None

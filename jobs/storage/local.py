@@ -131,9 +131,10 @@ class LocalStore:
                 raise CommitLost(f"{staged.uri}: another run has published, or is about to.") from None
             _sync(folder)
 
-    def withdraw(self, uri: str, claim: StoredFile) -> None:
+    def withdraw(self, uri: str, claim: StoredFile, version: str | None = None) -> None:
         with self._holding(claim):
-            self.delete([uri])
+            if version is None or ((stored := self.stat(uri)) is not None and stored.version == version):
+                self.delete([uri])
 
     def drop(self, uri: str, staged_id: str) -> None:
         if _TEMPORARY.fullmatch(staged_id):  # a record that was tampered with must not have other files removed

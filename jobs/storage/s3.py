@@ -116,8 +116,15 @@ class S3Store:
                     raise CommitLost(f"{staged.uri}: another run has published, or is about to.") from None
                 raise
 
-    def withdraw(self, uri: str, claim: StoredFile) -> None:
-        self.delete([uri])
+    def withdraw(self, uri: str, claim: StoredFile, version: str | None = None) -> None:
+        bucket, key = _split(uri)
+        condition = {} if version is None else {"IfMatch": version}
+        with s3_errors(uri):
+            try:
+                ask("delete_object", Bucket=bucket, Key=key, **condition)
+            except ClientError as error:
+                if http_status(error) not in {404, 412}:
+                    raise
         current = self.stat(claim.uri)
         if current is None or current.version != claim.version:
             raise CommitLost(f"{claim.uri}: another run has published, or is about to.")

@@ -106,8 +106,11 @@ class Store(Protocol):
         staged for it, and what was dropped can never be revealed.
         """
 
-    def withdraw(self, uri: str, claim: StoredFile) -> None:
-        """Remove a file if the file `claim` is of that version, else CommitLost; on S3 the file may be gone all the same."""
+    def withdraw(self, uri: str, claim: StoredFile, version: str | None = None) -> None:
+        """Remove a file if the file `claim` is of that version, else CommitLost; on S3 the file may be gone all the same.
+
+        With a version of its own, only the file of that version is removed.
+        """
 
     def drop(self, uri: str, staged_id: str) -> None:
         """Make sure that what was staged for `uri` is never revealed; what is gone already is no error."""

@@ -11,6 +11,7 @@ import pytest
 from staged_files import concatenate
 
 from jobs.storage import Store, assembly, join, list_input, normalise, read_text, store_for
+from jobs.storage.store import StoredFile
 from schemas.errors import CommitLost, StorageError
 
 
@@ -255,6 +256,21 @@ def test_sources_that_end_inside_a_part_concatenate(s3: str, monkeypatch: pytest
     monkeypatch.setattr(assembly, "LARGEST_COPY", 6 << 20)
     contents = [b"a" * (13 << 20), b"b" * 1000, b"c" * (5 << 20), b"d" * (12 << 20)]
     assert _concatenated(store_for(s3), s3, contents) == b"".join(contents)
+
+
+def test_only_the_version_that_was_meant_is_withdrawn(store: Store, place: str) -> None:
+    uri, beside = join(place, "file"), join(place, "_hrnn/claim")
+    store.write(uri, b"mine")
+    claim, mine = StoredFile(beside, 1, store.create(beside, b"1")), store.stat(uri)
+    assert mine is not None
+    store.write(uri, b"another's")
+    store.withdraw(uri, claim, mine.version)
+    assert store.read(uri) == b"another's"
+    store.withdraw(uri, claim)
+    assert store.stat(uri) is None
+    store.replace(beside, b"2", claim.version)
+    with pytest.raises(CommitLost):
+        store.withdraw(uri, claim)
 
 
 def test_deleting_twice_is_no_error(store: Store, place: str) -> None:
