@@ -36,7 +36,7 @@ MOST_REACH = 1e30  # of a score in powers of two; beyond, sums may leave float32
 _GROUPS = BLOCK_ITEMS // GROUP_ITEMS
 _PILOT_ITEMS = 256  # the most frequent ones: one of them is nearly always near a user's best
 _ONE_BLOCK_OF, _MOST_BLOCKS = 8, 8  # that are looked at for what all lack
-_HEAD = 9  # terms of a sum that are 2 ** -9 of it, and more, are large
+_HEAD = {torch.bfloat16: 9, torch.float32: 4}  # terms of a sum that are 2 ** -9 of it, and more, are large; or 2 ** -4
 _CELLS_IN_CACHE = 1 << 16
 _ITEMS_AT_ONCE = 1 << 16  # of a catalogue that is laid out
 _FAR_BELOW = -1e38  # the cell of an item whose score is -inf
@@ -199,10 +199,8 @@ class CoarseScores:
         torch.addmm(least[:, None], factors, self._bound, out=self.error)
 
     def large(self, totals: Doubles) -> Floats:
-        """float32 [B]: from which cell on a term of the sum is to be computed anew; infinite where nothing was rounded."""
-        if self.kind == torch.float32:
-            return np.full(len(totals), np.inf, dtype=np.float32)
-        large: Floats = (np.log2(totals) - _HEAD).astype(np.float32)
+        """float32 [B]: from which cell on a term of the sum is to be computed anew."""
+        large: Floats = (np.log2(totals) - _HEAD[self.kind]).astype(np.float32)
         return large
 
     def tail_factors(self, least: Floats) -> Doubles:
