@@ -50,8 +50,8 @@ def test_gzipped_lines_are_unpacked_whatever_the_name(place: str) -> None:
         ((PRETTY + "\n" + PRETTY).encode(), "this is JSON over several lines"),
         (b"\xef\xbb\xbf" + PRETTY.encode(), "this is JSON over several lines"),
         (b"PAR1....", "this is a Parquet file"),
-        (gzip.compress(ARRAY.encode()), "this is a JSON array"),
-        (gzip.compress(LINES)[:-9], "the gzip data ends too early"),
+        (gzip.compress(ARRAY.encode(), mtime=0), "this is a JSON array"),
+        (gzip.compress(LINES, mtime=0)[:-9], "the gzip data ends too early"),
     ],
 )
 def test_what_is_no_json_lines_is_refused_with_what_helps(tmp_path: Path, data: bytes, message: str) -> None:
