@@ -24,6 +24,7 @@ from schemas.recipes import RECIPE_ARN, RECIPES
 AVAILABLE = tuple(recipe.name for recipe in RECIPES.values() if recipe.available)
 AUTO_ML_RECIPE = "aws-hrnn"  # whose name a solution carries until one is chosen
 _DATASETS = get_args(DatasetName)
+_HYPERPARAMETERS = ("algorithmHyperParameters", "featureTransformationParameters")  # tables of a solution's settings
 _OTHER_NAMES = {"actioninteractions": "action_interactions"}
 _REASONS = {
     "campaigns": "there are batch lists only",
@@ -67,6 +68,8 @@ def from_automation(
     filters = _filters(document, where)
     refuse_twice(((path, service_of(solution).get("name")) for path, solution in _solutions(document, where)), where)
     for path, solution in _solutions(document, where):
+        refuse_twice(_parameters(path, solution), where)
+        refuse_twice(((at, entry.get("name")) for at, entry in _range_entries(path, _settings(solution))), where)
         _add_solution(ours, path, solution, places, recipes, filters, warnings)
     batches = [*ours["batch_inference"].values(), *ours["batch_segment"].values()]
     used = {job["filter"] for job in batches if "filter" in job}
@@ -177,19 +180,16 @@ def _add_solution(
             f"{path} ({name}): left out, the recipe {recipe or '(none)'} is not one of {', '.join(sorted(recipes))}"
         )
         return
-    settings = as_table(service.get("solutionConfig"))
+    settings = _settings(solution)
     ours["solutions"][name] = {
         "recipe": recipe,
-        "hyperparameters": {
-            **as_table(settings.get("algorithmHyperParameters")),
-            **as_table(settings.get("featureTransformationParameters")),
-        },
+        "hyperparameters": {name: value for kind in _HYPERPARAMETERS for name, value in as_table(settings.get(kind)).items()},
     }
     ours["solutions"][name] |= _searches_and_events(service, settings)
     warnings += [f"{path}.solutionConfig.hpoConfig.{why}" for why in _untaken_of_search(service, settings)]
     if auto_ml:
         _choose_recipe(ours["solutions"][name], path, warnings)
-    taken = {"algorithmHyperParameters", "featureTransformationParameters", "eventValueThreshold", "eventsConfig", "hpoConfig"}
+    taken = {*_HYPERPARAMETERS, "eventValueThreshold", "eventsConfig", "hpoConfig"}
     warnings += [f"{path}.solutionConfig.{key}: left out" for key in settings if key not in taken]
     known = {"name", "recipeArn", "solutionConfig", "eventType", "performHPO", "performAutoML", *SECTIONS}
     warnings += [f"{path}.{key}: left out" for key in extras(solution, known)]
@@ -214,7 +214,7 @@ def _searches_and_events(service: dict[str, Any], settings: dict[str, Any]) -> d
         resources = as_table(config.get("hpoResourceConfig"))
         bounds = {"max_jobs": "maxNumberOfTrainingJobs", "parallel_jobs": "maxParallelTrainingJobs"}
         found["hpo"] = {ours: _whole(resources[theirs]) for ours, theirs in bounds.items() if theirs in resources}
-        found["hpo"]["ranges"] = _ranges(as_table(config.get("algorithmHyperParameterRanges")))
+        found["hpo"]["ranges"] = _ranges(settings)
     return found
 
 
@@ -240,14 +240,32 @@ def _choose_recipe(solution: dict[str, Any], path: str, warnings: list[str]) -> 
             warnings.append(f"{path}.{theirs}: left out, performAutoML takes every recipe with its defaults")
 
 
-def _ranges(table: dict[str, Any]) -> dict[str, list[Any]]:
+def _settings(solution: dict[str, Any]) -> dict[str, Any]:
+    return as_table(service_of(solution).get("solutionConfig"))
+
+
+def _parameters(path: str, solution: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Key path and name of each hyperparameter of a solution."""
+    for kind in _HYPERPARAMETERS:
+        yield from ((f"{path}.solutionConfig.{kind}.{name}", name) for name in as_table(_settings(solution).get(kind)))
+
+
+def _range_entries(path: str, settings: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Key path and table of each range that a search may choose from."""
+    key = "algorithmHyperParameterRanges"
+    table = as_table(as_table(settings.get("hpoConfig")).get(key))
+    for kind in ("integerHyperParameterRanges", "continuousHyperParameterRanges", "categoricalHyperParameterRanges"):
+        for place, entry in enumerate(as_list(table.get(kind))):
+            yield f"{path}.solutionConfig.hpoConfig.{key}.{kind}.{place}", as_table(entry)
+
+
+def _ranges(settings: dict[str, Any]) -> dict[str, list[Any]]:
     """`ranges` of a search: [least, most], or the values of a categorical one."""
     found: dict[str, list[Any]] = {}
-    for kind in ("integerHyperParameterRanges", "continuousHyperParameterRanges", "categoricalHyperParameterRanges"):
-        for entry in map(as_table, as_list(table.get(kind))):
-            values = entry.get("values")
-            chosen = values if isinstance(values, list) else [entry.get("minValue"), entry.get("maxValue")]
-            found[str(entry.get("name"))] = chosen
+    for _, entry in _range_entries("", settings):
+        values = entry.get("values")
+        chosen = values if isinstance(values, list) else [entry.get("minValue"), entry.get("maxValue")]
+        found[str(entry.get("name"))] = chosen
     return found
 
 

@@ -59,6 +59,8 @@ def event_rules(
         ConfigError: A value is wrong, or the settings contradict one another.
     """
     if events_config is None:
+        if event_type == "":
+            raise _no_type(where)
         threshold = (
             None if event_value_threshold is None else _threshold(event_value_threshold, f"{where}.event_value_threshold")
         )
@@ -85,12 +87,15 @@ def event_rules(
 def _rule(entry: Mapping[str, Any], where: str) -> EventRule:
     snake = {personalize: ours for ours, personalize in _KEYS.items()}
     read = {snake.get(str(key), str(key)): value for key, value in entry.items()}
+    for key in entry:
+        if key in snake and snake[key] != key and snake[key] in entry:
+            raise ConfigError("the key is given twice, in two spellings", where=f"{where}.{snake[key]}", value=key)
     for key in read:
         if key not in _KEYS:
             raise ConfigError("this key is not known", where=where, value=key, allowed=", ".join(_KEYS))
     event_type = read.get("event_type")
     if not isinstance(event_type, str) or not event_type:
-        raise ConfigError("an event type is missing", where=f"{where}.event_type", allowed="an EVENT_TYPE of the interactions")
+        raise _no_type(where)
     given = read.get("event_value_threshold")
     threshold = None if given is None else _threshold(given, f"{where}.event_value_threshold")
     weight = _number(read.get("weight", 1.0))
@@ -99,6 +104,10 @@ def _rule(entry: Mapping[str, Any], where: str) -> EventRule:
             "this is no weight", where=f"{where}.weight", value=read.get("weight"), allowed="a number from 0 to 1"
         )
     return EventRule(event_type, threshold, weight)
+
+
+def _no_type(where: str) -> ConfigError:
+    return ConfigError("an event type is missing", where=f"{where}.event_type", allowed="an EVENT_TYPE of the interactions")
 
 
 def _threshold(value: Any, where: str) -> float:
@@ -114,6 +123,6 @@ def _number(value: Any) -> float | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None

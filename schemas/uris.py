@@ -38,7 +38,8 @@ def parse_uri(uri: str) -> str:
             allowed=ALLOWED,
             remedy=f"A path that begins so is written ./{uri[:80]}",
         )
-    return check_name(uri)
+    # POSIX leaves it open what two slashes at the beginning mean; here a root and a path were put together.
+    return check_name("/" + uri.lstrip("/") if uri.startswith("//") else uri)
 
 
 def _object(uri: str, slashes: str, rest: str) -> str:

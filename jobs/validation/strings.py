@@ -42,9 +42,11 @@ _BAR = ord("|")
 # Bytes that may be a separator or part of white space: all of ASCII's, and whatever is not ASCII.
 _SUSPECT = np.array([byte == _BAR or byte >= 0x80 or chr(byte).isspace() for byte in range(256)])
 
-_KEYWORD_SET = pa.array(sorted(KEYWORDS), pa.string())
-_KEYWORD_FIRSTS = np.isin(np.arange(256), [ord(keyword[0]) for keyword in KEYWORDS])
-_KEYWORD_LENGTHS = np.isin(np.arange(max(map(len, KEYWORDS)) + 2), [len(keyword) for keyword in KEYWORDS])
+# Behind a byte-order mark where files that begin with one were put together.
+_KEYWORDS = [spelling.encode() for keyword in sorted(KEYWORDS) for spelling in (keyword, f"\ufeff{keyword}")]
+_KEYWORD_SET = pa.array([spelling.decode() for spelling in _KEYWORDS], pa.string())
+_KEYWORD_FIRSTS = np.isin(np.arange(256), [spelling[0] for spelling in _KEYWORDS])
+_KEYWORD_LENGTHS = np.isin(np.arange(max(map(len, _KEYWORDS)) + 2), [len(spelling) for spelling in _KEYWORDS])
 
 # What programs write where there is no value, in small letters; as an id, each would be one busy user.
 _NULL_WORDS = pa.array(["nan", "none", "null", "\\n", "n/a", "na", "nil", "undefined", "<na>", "<null>", "(null)", "#n/a"])

@@ -179,8 +179,11 @@ def test_a_number_is_read_or_told_whatever_stands_beside_it(
 
 
 @pytest.mark.parametrize("keyword", sorted(KEYWORDS))
-def test_every_keyword_of_personalize_is_no_id(keyword: str) -> None:
-    assert outcome(parsed(["a", keyword], USER, as_dictionary=True)) == ["a", [strings.KEYWORD]]
+def test_every_keyword_of_personalize_is_no_id_also_behind_a_byte_order_mark(keyword: str) -> None:
+    """Such a mark stands where files that begin with one were put together."""
+    for spelling in (keyword, "\ufeff" + keyword):
+        assert outcome(parsed(["a", spelling], USER, as_dictionary=True)) == ["a", [strings.KEYWORD]]
+    assert outcome(parsed(["\ufeffa"], USER, as_dictionary=True)) == ["\ufeffa"]
 
 
 def test_an_id_that_is_right_at_one_row_is_right_at_all_and_unused_entries_are_of_no_account() -> None:

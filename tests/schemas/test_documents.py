@@ -69,6 +69,14 @@ def test_a_batch_line_with_a_key_twice_is_an_error_line(line: bytes, kind: Any) 
 SOLUTION = {"serviceConfig": {"name": "for-you", "recipeArn": "arn:aws:personalize:::recipe/aws-hrnn"}}
 FILTER = {"serviceConfig": {"name": "seen", "filterExpression": "EXCLUDE ItemID WHERE Interactions.EVENT_TYPE IN (*)"}}
 DATASET = {"dataset": {"serviceConfig": {"name": "d"}}, "schema": {"serviceConfig": {"name": "s", "schema": {}}}}
+RANGE = {"name": "bptt", "minValue": 2, "maxValue": 8}
+RANGES_AT = "solutions.0.solutionConfig.hpoConfig.algorithmHyperParameterRanges"
+
+
+def configured(settings: dict[str, Any]) -> dict[str, Any]:
+    return {"solutions": [{"serviceConfig": {**SOLUTION["serviceConfig"], "performHPO": True, "solutionConfig": settings}}]}
+
+
 PLACES = Places(workspace="w", data=lambda name: f"data/{name}.csv", batch=lambda _: None)
 
 
@@ -80,6 +88,16 @@ PLACES = Places(workspace="w", data=lambda name: f"data/{name}.csv", batch=lambd
         ({"filters": [FILTER, {"serviceConfig": {"name": "other"}}, FILTER]}, "filters.2", "filters.0"),
         ({"datasets": {"interactions": {"schema": {}}, "Interactions": {"schema": {}}}}, "datasets.Interactions", "datasets.i"),
         ({"datasets": {"interactions": DATASET, "users": DATASET}}, "datasets.users.dataset", "datasets.interactions.dataset"),
+        (
+            configured({"hpoConfig": {"algorithmHyperParameterRanges": {"integerHyperParameterRanges": [RANGE, RANGE]}}}),
+            f"{RANGES_AT}.integerHyperParameterRanges.1",
+            f"{RANGES_AT}.integerHyperParameterRanges.0",
+        ),
+        (
+            configured({"algorithmHyperParameters": {"bptt": "8"}, "featureTransformationParameters": {"bptt": "9"}}),
+            "solutions.0.solutionConfig.featureTransformationParameters.bptt",
+            "solutions.0.solutionConfig.algorithmHyperParameters.bptt",
+        ),
     ],
 )
 def test_two_of_one_name_in_a_config_of_aws_are_both_named(change: dict[str, Any], second: str, first: str) -> None:

@@ -53,9 +53,15 @@ def test_weights_are_ratios_and_types_that_are_not_listed_do_not_count() -> None
         (None, None, [{"event_type": "buy", "weight": True}], "this is no weight"),
         (None, None, [{"event_type": "buy"}, {"event_type": "buy"}], "named twice"),
         (None, None, [{"event_type": "buy", "weight": 0}], "every weight is 0"),
+        (None, 10**400, None, "no threshold"),
+        (None, None, [{"event_type": "buy", "weight": 10**400}], "this is no weight"),
+        (None, None, [{"eventType": "view", "event_type": "buy"}], "event_type: the key is given twice, in two spellings"),
+        ("", None, None, "an event type is missing"),
     ],
 )
-def test_what_makes_no_sense_is_refused(event_type: str | None, threshold: str | None, config: Any, message: str) -> None:
+def test_what_makes_no_sense_is_refused(
+    event_type: str | None, threshold: str | float | None, config: Any, message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         event_rules(event_type, threshold, config)
 

@@ -22,6 +22,8 @@ from schemas.uris import parse_uri
         ("FILE:///x", "/x"),
         ("file:///a%20b/%C3%BC%25+c", "/a b/ü%+c"),
         ("/a%20b", "/a%20b"),
+        ("//x/y", "/x/y"),
+        ("///x//y/", "/x//y/"),
         ("./s3:/bucket", "./s3:/bucket"),
         ("12:30.csv", "12:30.csv"),
         ("day:monday/x.csv", "day:monday/x.csv"),
