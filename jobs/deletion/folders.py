@@ -18,12 +18,13 @@ from typing import Any
 from jobs.deletion.lists import held_by_lines, write_lines_without
 from jobs.deletion.tables import Held, as_values, has_user_rows, held_by, write_without
 from jobs.deletion.users import Users, rows_in_csv
+from jobs.recommendation.parts import stored_whole
 from jobs.recommendation.publication import RECORD_FOLDER
 from jobs.scratch import scratch_folder
 from jobs.storage import StoredFile, join, store_for
 from jobs.storage.folders import StepFolder
 from schemas.columns import USER_ID, USER_ROW
-from schemas.errors import StorageError
+from schemas.errors import CommitLost, StorageError
 from schemas.manifest import MANIFEST_NAME, USERS_DELETED, FileEntry, Kind, Manifest, fingerprint
 
 _REWRITTEN: frozenset[Kind] = frozenset({"dataset", "solution_version"})
@@ -139,10 +140,11 @@ def clean_output(found: Found, users: Users) -> None:
 
     Raises:
         StorageError: A batch job is publishing there, or was killed while it did.
+        CommitLost: One has begun to, or has published, since the lists were read; its own stay as they are.
     """
     store = store_for(found.uri)
     record = StepFolder(join(found.uri, RECORD_FOLDER))
-    manifest = record.manifest()
+    claim, manifest = record.versioned() or (None, None)
     if manifest is not None and "publishing" in manifest.facts:
         raise StorageError(
             "a batch job is publishing here, or was killed while it did",
@@ -157,14 +159,38 @@ def clean_output(found: Found, users: Users) -> None:
                 continue
             target = Path(scratch) / "without"
             lines = write_lines_without(local, target, users)
-            store.upload(target, file.uri)
-            written = store.stat(file.uri)
-            assert written is not None
-            changed[file.name] = (written, lines)
+            changed[file.name] = (_replaced(file, target, record, claim), lines)
     if changed and manifest is not None:
         outputs = [_described(output, changed) for output in manifest.facts.get("outputs", [])]
         _publish_again(record, manifest, manifest.files, manifest.facts | {"outputs": outputs}, manifest.counts, users, 0)
     store.delete(found.leftovers)
+
+
+def _replaced(file: StoredFile, target: Path, record: StepFolder, claim: StoredFile | None) -> StoredFile:
+    """Put other bytes in the place of a list, unless a batch job has taken the record since it was read."""
+    store, uri = store_for(file.uri), record.uri_of(record.own(f"parts/{file.name}"))
+    if claim is None:  # of no batch job of ours
+        store.upload(target, file.uri)
+    else:
+        store.upload(target, uri)
+        try:
+            staged = store.stage([stored_whole(uri, target.stat().st_size)], file.uri)
+            try:
+                if store.stat(claim.uri) != claim:  # who claims it later drops what is staged before anything is revealed
+                    raise _overtaken(claim.uri)
+                store.reveal(staged, file, claim)
+            finally:
+                store.drop(staged.uri, staged.id)
+        finally:
+            store.delete([uri])
+    written = store.stat(file.uri)
+    if written is None or written.size != target.stat().st_size:
+        raise _overtaken(file.uri)
+    return written
+
+
+def _overtaken(uri: str) -> CommitLost:
+    return CommitLost(f"{uri}: a batch job has published meanwhile, or is about to; run delete-users again after it.")
 
 
 def _described(output: dict[str, Any], changed: dict[str, tuple[StoredFile, int]]) -> dict[str, Any]:

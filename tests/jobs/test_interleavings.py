@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 from interleaved import Run
-from publishing_runs import FAULTS, Begun, Shop, answers, shop
+from publishing_runs import FAULTS, Begun, Shop, answers, answers_without, shop
 
 from jobs.deletion.folders import Found, clean_output
 from jobs.deletion.users import Users
@@ -182,6 +182,37 @@ def test_users_are_not_deleted_from_answers_that_are_being_published() -> None:
         killed.kill()
         with pytest.raises(StorageError, match=r"a batch job is publishing here, or was killed .*Wait for its end"):
             clean_output(Found(here.output, "batch output"), Users.of(["1"]))
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("first", ["the deletion", "the batch job"])
+def test_a_deletion_of_users_and_a_batch_job_that_stop_anywhere_do_each_other_no_harm(place: str, first: str) -> None:
+    """A deletion that read yesterday's lists must not write them over today's."""
+    for stop in itertools.count():
+        with shop(place) as here:
+            here.begin(0).run.finish()
+            here.check()
+            here.leaving = Users.of(["1"])
+            found = Found(here.output, "batch output")
+
+            def deletion(found: Found = found, users: Users = here.leaving) -> Run:
+                return Run(lambda: clean_output(found, users))
+
+            late = deletion() if first == "the deletion" else here.begin(1).run
+            late.advance(stop)
+            if late.ended:
+                break
+            other = here.begin(1).run if first == "the deletion" else deletion()
+            other.finish()
+            here.check()
+            late.finish()
+            here.check()
+            job, cleaning = (other, late) if first == "the deletion" else (late, other)
+            assert isinstance(cleaning.error, CommitLost | StorageError | None), repr(cleaning.error)
+            if job.error is None:
+                assert here.visible()["a.json.out"] in (answers(1, "a.json"), answers_without(1, "a.json", here.leaving))
+            here.settle()
+    assert stop > 10
 
 
 @pytest.mark.parametrize("place", PLACES)
