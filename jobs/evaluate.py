@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import numpy as np
 import pyarrow.parquet as pq
 import typer
-from safetensors import safe_open
 
 from hrnn import evaluation
 from hrnn.evaluation import Evaluation
@@ -23,6 +22,7 @@ from jobs.cli import job_main
 from jobs.night.wording import metric_text
 from jobs.scratch import scratch_folder
 from jobs.storage.folders import StepFolder
+from jobs.training.model_files import read_tensors, tensor_file
 from jobs.training.publication import ITEM_BIAS, ITEM_VECTORS
 from jobs.training.segments import with_segments
 from jobs.training.staging import stage
@@ -167,8 +167,8 @@ def _measured(source: StepFolder, solution: Manifest, held_out: HeldOut, scratch
     kind = solution.facts.get("line_kind", "user")
     names = None if kind in SEGMENTS else [columns.NUM_EVENTS, columns.NUM_USERS]
     catalogue = pq.read_table(source.fetch(solution.file(solution.facts["catalogue"]), scratch), columns=names)
-    with safe_open(source.fetch(solution.file(solution.facts["model"]), scratch), "pt") as parameters:
-        vectors, bias = parameters.get_tensor(ITEM_VECTORS), parameters.get_tensor(ITEM_BIAS)
+    tensors = read_tensors(source.fetch(tensor_file(solution, "evaluation"), scratch), "evaluation")
+    vectors, bias = tensors[ITEM_VECTORS], tensors[ITEM_BIAS]
     num_events, num_users = (catalogue[name].to_numpy() for name in (columns.NUM_EVENTS, columns.NUM_USERS))
     found = evaluation.evaluate(held_out, vectors, bias, num_events, num_users)
     return with_segments(found, held_out, vectors, bias, catalogue, kind, solution.facts) if kind in SEGMENTS else found

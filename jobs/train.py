@@ -198,15 +198,16 @@ def _fit_and_publish(
         search=found.get("search"),
     )
     told = training_report(folder, inputs, fitted, sequences, prepared, staged)
-    paths = {"model": model.path, "training": curve.path, "metrics": measured[1].path, "catalogue": catalogue.path}
+    paths = {"training": curve.path, "metrics": measured[1].path, "catalogue": catalogue.path}
     paths["report"] = told[0].path
-    found |= paths | {"shards": shards, "attributes": [entry.path for entry in attributes]}
+    found |= paths | {"model": {purpose: entry.path for purpose, entry in model.items()}}
+    found |= {"shards": shards, "attributes": [entry.path for entry in attributes]}
     manifest = folder.publish(
         "solution_version",
         identity,
         config,
         [source.reference(staged.manifest)],
-        [model, curve, *measured, *states, *attributes, catalogue, *told],
+        [*model.values(), curve, *measured, *states, *attributes, catalogue, *told],
         counts=counts,
         facts=_facts(order, fitted, staged, evaluation, measured[0].path) | found,
     )

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file
 
 from hrnn.blending import FEATURES
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.sequences import Sequences
 from jobs.storage.folders import StepFolder
+from jobs.training.model_files import Purpose, tensor_file, write_tensors
 from schemas.manifest import InputRef
 
 WIDTH = 6
@@ -38,9 +39,9 @@ def publish_untrained(uri: str, sequences: Sequences, scratch: Path, metrics: di
     if not num_features:
         weights[FEATURES.index("own")] = 5.0  # so that past events matter
     local = scratch / "file"
-    save_file({"item_table": model.item_table, "dense": model.dense, "paths.now": weights, "paths.later": weights + 1}, local)
+    tensors = {"item_table": model.item_table, "dense": model.dense, "paths.now": weights, "paths.later": weights + 1}
     settings = {"num_lanes": 4096, "momentum": 0.5, "time_limit_seconds": None, "split": "personalize"}
-    stored = folder.put_file(local, folder.own("model.safetensors"))
+    stored = write_tensors(folder, scratch, tensors)
     pq.write_table(pa.table({"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "validation": [2.5, 2.0, None]}), local)
     curve = folder.put_file(local, folder.own("training.parquet"))
     measured = folder.put(folder.own("metrics.json"), json.dumps(metrics).encode())
@@ -53,15 +54,23 @@ def publish_untrained(uri: str, sequences: Sequences, scratch: Path, metrics: di
             "settings": settings,
         },
         [InputRef(uri="sequences", version="a" * 64)],
-        [stored, curve, measured],
+        [*stored.values(), curve, measured],
         counts={"users": sequences.num_users, "items": sequences.num_items, "events": sequences.num_events},
         facts={
             "recipe": "aws-hrnn",
             "hyperparameters": {"hidden_dimension": WIDTH, "recency_mask": True},
-            "model": stored.path,
+            "model": {purpose: entry.path for purpose, entry in stored.items()},
             "training": curve.path,
             "metrics": measured.path,
             "training_outcome": {"best_epoch": 2, "shape": asdict(model.shape)},
         },
     )
     return folder.uri
+
+
+def tensors_of(uri: str, scratch: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a published version, by name, from the files of every purpose."""
+    folder = StepFolder(uri)
+    manifest = folder.require("solution_version")
+    files = [folder.fetch(tensor_file(manifest, purpose), scratch) for purpose in get_args(Purpose)]
+    return {name: tensor for file in files for name, tensor in load_file(file).items()}

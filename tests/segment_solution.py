@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import save_file
 from small_shop import INTERACTIONS
 
 from hrnn.hashing import hash64
 from jobs.storage.folders import StepFolder
+from jobs.training.model_files import write_tensors
 from schemas import columns
 
 ITEMS = {
@@ -94,8 +94,8 @@ def publish_segments(uri: str, recipe: str = "aws-item-affinity", num_users: int
     folder = StepFolder(uri)
     with tempfile.TemporaryDirectory() as scratch:
         local = Path(scratch) / "file"
-        save_file({"scoring.item_vectors": torch.from_numpy(vectors), "scoring.item_bias": torch.from_numpy(bias)}, local)
-        model = folder.put_file(local, folder.own("model.safetensors"))
+        tensors = {"scoring.item_vectors": torch.from_numpy(vectors), "scoring.item_bias": torch.from_numpy(bias)}
+        model = write_tensors(folder, Path(scratch), tensors)
         num_events = np.where(np.arange(NUM_ITEMS) < NUM_RANKED, 100 - np.arange(NUM_ITEMS), 0)
         catalogue = {
             columns.ITEM_ID: [f"item {row}" for row in range(NUM_ITEMS)],
@@ -141,13 +141,13 @@ def publish_segments(uri: str, recipe: str = "aws-item-affinity", num_users: int
         "0" * 64,
         {},
         [],
-        [model, items, *states, *attributes],
+        [*model.values(), items, *states, *attributes],
         facts={
             "recipe": recipe,
             "dimension": DIMENSION,
             "shards": [{"states": entry.path} for entry in states],
             "attributes": [entry.path for entry in attributes],
-            "model": model.path,
+            "model": {purpose: entry.path for purpose, entry in model.items()},
             "catalogue": items.path,
             "hash_seed": 7,
             "event_types": EVENT_TYPES,

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import save_file
 
 from hrnn.hashing import hash64
 from jobs.storage.folders import StepFolder
+from jobs.training.model_files import write_tensors
 from schemas import columns
 from schemas.recipes import RECIPES
 
@@ -146,8 +146,7 @@ def publish_solution(
     folder = StepFolder(uri)
     with tempfile.TemporaryDirectory() as scratch:
         local = Path(scratch) / "file"
-        save_file(tensors, local)
-        model = folder.put_file(local, folder.own("model.safetensors"))
+        model = write_tensors(folder, Path(scratch), tensors)
         pq.write_table(pa.table(items), local)
         catalogue = folder.put_file(local, folder.own("catalogue.parquet"))
         states, attributes = [], []
@@ -178,7 +177,7 @@ def publish_solution(
         "0" * 64,
         {},
         [],
-        [model, catalogue, *states, *attributes],
+        [*model.values(), catalogue, *states, *attributes],
         facts={
             "recipe": recipe,
             "event_types": list(EVENT_TYPES),
@@ -186,7 +185,7 @@ def publish_solution(
             "attributes": [entry.path for entry in attributes],
             "dimension": dimension,
             "shards": [{"states": entry.path} for entry in states],
-            "model": model.path,
+            "model": {purpose: entry.path for purpose, entry in model.items()},
             "catalogue": catalogue.path,
             "hash_seed": 5,
             "scores": has_scores,

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors import safe_open
 from torch import Tensor
 
 from hrnn.batching import Rows
@@ -32,6 +31,7 @@ from jobs.scratch import scratch_folder
 from jobs.storage import join, store_for
 from jobs.storage.folders import StepFolder
 from jobs.training.fit import FittedRecipe
+from jobs.training.model_files import read_tensors, tensor_file
 from jobs.training.staging import Staged, stage
 from schemas.columns import ITEM_ID, USER_ID
 from schemas.errors import DataError
@@ -99,7 +99,7 @@ def solution_report(solution_uri: str, sequences_uri: str | None = None, output_
     explained = None
     with scratch_folder("report") as path:
         scratch = Path(path)
-        parameters = _parameters(folder.fetch(manifest.file(facts["model"]), scratch))
+        parameters = _parameters(folder.fetch(tensor_file(manifest, "parameters"), scratch))
         if sequences_uri is not None and parameters:
             source = StepFolder(sequences_uri)
             staged = stage(source, source.require("sequences"), scratch)
@@ -120,8 +120,8 @@ def solution_report(solution_uri: str, sequences_uri: str | None = None, output_
 def _parameters(path: Path) -> dict[str, Tensor]:
     """The sequence model's parameters and its paths' weights; empty where the recipe has none."""
     wanted = ("item_table", "dense", "paths.now", "paths.later")
-    with safe_open(path, "pt") as stored:
-        return {name: stored.get_tensor(name) for name in wanted} if set(wanted) <= set(stored.keys()) else {}
+    stored = read_tensors(path, "parameters")
+    return stored if set(wanted) <= set(stored) else {}
 
 
 def fitted_of(parameters: Mapping[str, Tensor], shape: Mapping[str, Any], known: Sequences) -> Fitted:

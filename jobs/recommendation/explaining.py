@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
-from safetensors import safe_open
 
 from hrnn.blending import FEATURES
 from hrnn.models.hrnn import Hrnn, HrnnShape
@@ -20,6 +19,7 @@ from jobs.recommendation.asked import Batch
 from jobs.recommendation.served import Served, Solution, fetch, newest_event
 from jobs.recommendation.users import UserTable
 from jobs.storage.folders import StepFolder
+from jobs.training.model_files import read_tensors, tensor_file
 from schemas import columns
 from schemas.errors import ConfigError, DataError, StorageError
 from schemas.manifest import FileEntry, Manifest
@@ -29,9 +29,10 @@ _PARAMETERS = ("item_table", "dense", "paths.now", "paths.later")
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """What explanations are made from, beside the solution version's files; small enough to travel with every task.
+    """What explanations are made from, beside what lines are answered with; small enough to travel with every task.
 
     Attributes:
+        parameters: The solution version's file of what was learnt.
         uri: Folder of the sequences that the solution version learnt from.
         events: Files of events, by shard; their users are those of the states' shards.
         first_user_rows, num_users, num_events: By shard.
@@ -39,6 +40,7 @@ class Sources:
         shape: JSON of the model's shape.
     """
 
+    parameters: FileEntry
     uri: str
     events: tuple[FileEntry, ...]
     first_user_rows: tuple[int, ...]
@@ -73,6 +75,7 @@ class Sources:
             )
         shards = sorted(manifest.facts["shards"], key=lambda shard: int(shard["first_user_row"]))  # as states are dealt
         return cls(
+            parameters=tensor_file(solution, "parameters"),
             uri=learnt_from.uri,
             events=tuple(manifest.file(shard["events"]) for shard in shards),
             first_user_rows=tuple(int(shard["first_user_row"]) for shard in shards),
@@ -148,8 +151,8 @@ class Explainer:
 def _nightly_reasons(served: Served, solution: Solution, sources: Sources) -> NightlyReasons:
     """What explains lists, loaded once in each worker process."""
     folder = StepFolder(solution.uri)
-    with safe_open(fetch(folder, solution.model), "pt") as stored:
-        table, dense, now, later = (stored.get_tensor(name) for name in _PARAMETERS)
+    stored = read_tensors(fetch(folder, sources.parameters), "parameters")
+    table, dense, now, later = (stored[name] for name in _PARAMETERS)
     if len(now) != len(FEATURES):
         raise DataError("the solution version is of a release whose paths had other features", remedy="Train it again.")
     catalogue = pq.read_table(fetch(folder, solution.catalogue), columns=[columns.LAST_TIME])

@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from pyspark import SparkFiles
-from safetensors import safe_open
 
 from hrnn.allowed import Allowed
 from hrnn.exploration import NOISE_DEPTH, Noise, bonus, new_items, stand_ins
@@ -32,6 +31,7 @@ from jobs.recommendation.lines import LineWriter, Requests
 from jobs.recommendation.options import Options
 from jobs.recommendation.users import UserTable
 from jobs.storage.folders import StepFolder
+from jobs.training.model_files import read_tensors, tensor_file
 from schemas import columns
 from schemas.batch import SCORE_UNITS, LineKind
 from schemas.dataset_rules import DatasetType
@@ -53,7 +53,7 @@ class Solution:
     Attributes:
         uri: Its folder.
         fingerprint: Of its manifest.
-        model, catalogue: Files that hold `scoring.*` and the items.
+        serving, catalogue: Files that hold what lines are answered with, and the items.
         states: Files of user states, by shard.
         attributes: Files of users' attributes, by shard; none without a Users dataset.
         dimension: Numbers of a query; where it is 0, no user has a state, and everybody gets the same list.
@@ -67,7 +67,7 @@ class Solution:
 
     uri: str
     fingerprint: str
-    model: FileEntry
+    serving: FileEntry
     catalogue: FileEntry
     states: tuple[FileEntry, ...]
     attributes: tuple[FileEntry, ...]
@@ -86,7 +86,7 @@ class Solution:
         return cls(
             uri=folder.uri,
             fingerprint=manifest.fingerprint,
-            model=manifest.file(manifest.facts["model"]),
+            serving=tensor_file(manifest, "serving"),
             catalogue=manifest.file(manifest.facts["catalogue"]),
             states=tuple(manifest.file(shard["states"]) for shard in shards),
             attributes=tuple(map(manifest.file, manifest.facts.get("attributes", []))),
@@ -127,7 +127,7 @@ class Served:
         catalogue = pq.read_table(fetch(self._folder, solution.catalogue), columns=names)
         self._counts: Rows = catalogue[columns.NUM_EVENTS].to_numpy()
         self._ranked = int(np.count_nonzero(self._counts))  # they come first: the catalogue is in falling order of events
-        tensors = _tensors(fetch(self._folder, solution.model))
+        tensors = read_tensors(fetch(self._folder, solution.serving), "serving")
         vectors, bias = tensors["scoring.item_vectors"], tensors["scoring.item_bias"]
         if vectors.shape != (len(self._counts), solution.dimension) or len(bias) != len(self._counts):
             raise IntegrityError(f"{solution.uri}: the model doesn't fit its catalogue; train it again.")
@@ -409,13 +409,6 @@ def bytes_of_users(solution: Solution, options: Options) -> int:
     states = solution.states if asks_states(solution, options) else ()
     attributes = solution.attributes if asks_attributes(solution, options) else ()
     return sum(entry.size for entry in (*states, *attributes))
-
-
-def _tensors(path: Path) -> dict[str, torch.Tensor]:
-    """What lines are answered with, of all parameters."""
-    with safe_open(path, "pt") as parameters:
-        names = [name for name in parameters.keys() if name.startswith(("scoring.", "related."))]  # noqa: SIM118
-        return {name: parameters.get_tensor(name) for name in names}
 
 
 def _units(shares: npt.NDArray[np.float64]) -> Items:

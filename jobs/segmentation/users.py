@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from safetensors import safe_open
 
 from hrnn.affinity import Affinity, ItemSets
 from hrnn.filters import Asked, UserFilter
@@ -18,6 +17,7 @@ from jobs.recommendation.options import FilterOptions
 from jobs.recommendation.served import Solution, fetch
 from jobs.recommendation.users import UserTable
 from jobs.storage.folders import StepFolder
+from jobs.training.model_files import read_tensors
 from schemas import columns
 from schemas.errors import IntegrityError
 from schemas.filters import FilterValues
@@ -109,8 +109,8 @@ def load_model(solution: Solution, sets: ItemSets, num_ranked: int) -> Affinity:
         num_ranked: How many items have events; the others are nobody's.
     """
     torch.set_num_threads(1)  # Spark runs a worker a core; and the last bits of a sum depend on how many threads share it
-    with safe_open(fetch(StepFolder(solution.uri), solution.model), "pt") as parameters:
-        vectors, bias = (parameters.get_tensor(f"scoring.item_{name}") for name in ("vectors", "bias"))
+    tensors = read_tensors(fetch(StepFolder(solution.uri), solution.serving), "serving")
+    vectors, bias = (tensors[f"scoring.item_{name}"] for name in ("vectors", "bias"))
     if vectors.shape != (len(bias), solution.dimension) or len(bias) < num_ranked:
         raise IntegrityError(f"{solution.uri}: the model doesn't fit its catalogue; train it again.")
     return Affinity(vectors[:num_ranked], bias[:num_ranked], sets)

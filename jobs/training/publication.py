@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors.torch import save_file
 from torch import Tensor
 
 from hrnn.evaluation import Evaluation, evaluate
@@ -22,6 +21,7 @@ from hrnn.preparation import Prepared
 from hrnn.sequences import Sequences
 from hrnn.session_model import ScoringModel, UserStates
 from jobs.storage.folders import StepFolder
+from jobs.training.model_files import Purpose, write_tensors
 from jobs.training.segments import with_segments
 from jobs.training.staging import Staged
 from schemas import columns
@@ -36,15 +36,13 @@ _USERS_AT_ONCE = 65_536
 
 def write_model(
     folder: StepFolder, scratch: Path, nightly: ScoringModel, evaluation: ScoringModel, parameters: dict[str, Tensor]
-) -> FileEntry:
-    """All parameters, and what `recommend` (`scoring.…`) and `evaluate` (`evaluation.…`) multiply, as one safetensors file."""
-    path = scratch / "model.safetensors"
+) -> dict[Purpose, FileEntry]:
+    """All parameters, and what `recommend` (`scoring.…`) and `evaluate` (`evaluation.…`) multiply, a file a purpose."""
     tensors = dict(parameters)
     for view, model in (("scoring", nightly), ("evaluation", evaluation)):
         tensors[f"{view}.item_vectors"] = model.item_vectors().contiguous()
         tensors[f"{view}.item_bias"] = model.item_bias().contiguous()
-    save_file(tensors, path)
-    return folder.put_file(path, folder.own("model.safetensors"), rows=len(tensors["scoring.item_bias"]))
+    return write_tensors(folder, scratch, tensors)
 
 
 def write_states(

@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from contenders import _tree
-from safetensors.torch import save_file
 
 from hrnn.hashing import hash64
 from hrnn.scoring import OwnItems, Scorer
 from jobs.storage.folders import StepFolder
+from jobs.training.model_files import write_tensors
 from schemas import columns
 
 NUM_ITEMS, NUM_USERS, WIDTH, OWN, NUM_SHARDS, HASH_SEED = 26_000, 100_000, 100, 20, 8, 5
@@ -77,8 +77,7 @@ def _publish(path: Path) -> float:
     own_rows = (random.integers(0, NUM_ITEMS, (NUM_USERS, 1)) + 7 * np.arange(OWN)) % NUM_ITEMS
     own_scores = random.normal(3, 1, (NUM_USERS, OWN)).astype(np.float32)
     folder, local = StepFolder(str(path)), path.parent / "file"
-    save_file({"scoring.item_vectors": vectors, "scoring.item_bias": bias}, local)
-    model = folder.put_file(local, folder.own("model.safetensors"))
+    model = write_tensors(folder, path.parent, {"scoring.item_vectors": vectors, "scoring.item_bias": bias})
     items = {
         columns.ITEM_ID: [f"item-{row}" for row in range(NUM_ITEMS)],
         columns.ITEM_ROW: np.arange(NUM_ITEMS),
@@ -102,12 +101,12 @@ def _publish(path: Path) -> float:
         "recipe": "aws-hrnn",
         "dimension": WIDTH,
         "shards": [{"states": entry.path} for entry in states],
-        "model": model.path,
+        "model": {purpose: entry.path for purpose, entry in model.items()},
         "catalogue": catalogue.path,
         "hash_seed": HASH_SEED,
         "scores": True,
     }
-    folder.publish("solution_version", "0" * 64, {}, [], [model, catalogue, *states], facts=facts)
+    folder.publish("solution_version", "0" * 64, {}, [], [*model.values(), catalogue, *states], facts=facts)
     scorer, few = Scorer(vectors, bias), 4096
     own = OwnItems(np.arange(few + 1) * OWN, own_rows[:few].reshape(-1), own_scores[:few].reshape(-1))
     scorer.top(torch.from_numpy(queries[:256]), own.part(0, 256), 25)

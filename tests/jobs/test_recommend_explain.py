@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from one_rank import one_rank_here
-from safetensors.torch import load_file
+from published_versions import tensors_of
 from small_sequences import publish_sequences, random_histories, sequences_of
 from tiny_solution import publish_solution
 
@@ -23,7 +23,6 @@ from hrnn.serving import Fitted, NightlyView
 from jobs.recommend import recommend
 from jobs.recommendation import pipeline
 from jobs.storage import join, store_for
-from jobs.storage.folders import StepFolder
 from jobs.train import train
 from schemas.errors import ConfigError, StorageError
 from schemas.sealed import seal, unseal
@@ -127,9 +126,7 @@ def test_the_same_run_gives_the_same_bytes_and_the_flag_is_part_of_what_it_is(
 @pytest.fixture(scope="module")
 def expected(versions: dict[str, str]) -> tuple[NightlyReasons, NightlyView, Fitted]:
     """What the sequences themselves say, with nothing read from the version but its parameters."""
-    version = StepFolder(versions["aws-personalized-ranking"])
-    manifest = version.require("solution_version")
-    stored = load_file(version.fetch(manifest.file(manifest.facts["model"]), Path("unused")))
+    stored = tensors_of(versions["aws-personalized-ranking"], Path("unused"))
     model = Hrnn(HrnnShape(num_items=NUM_ITEMS, hidden_dimension=32), stored["item_table"], stored["dense"])
     fitted = Fitted(model, stored["paths.now"].numpy(), stored["paths.later"].numpy(), Counted.of(SEQUENCES))
     view = NightlyView(fitted, NEWEST + 1, 1_800)

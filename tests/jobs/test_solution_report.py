@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from night_double import NDCG, measured
-from published_versions import publish_untrained
-from safetensors.torch import load_file
+from published_versions import publish_untrained, tensors_of
 from small_sequences import publish_sequences, random_histories, sequences_of
 from tiny_solution import publish_solution
 
@@ -191,7 +190,7 @@ def test_training_puts_the_files_under_its_own_names(tmp_path: Path) -> None:
     version = StepFolder(publish_untrained(str(tmp_path / "version"), SEQUENCES, tmp_path, measured()))
     facts = version.require("solution_version").facts
     view = PopularityCount.fit(SEQUENCES)
-    parameters = load_file(tmp_path / "version" / str(facts["model"]))
+    parameters = tensors_of(version.uri, tmp_path)
     prepared = prepare(SEQUENCES, 0)
     evaluation = EvaluationView(fitted_of(parameters, facts["training_outcome"]["shape"], prepared.available))
     fitted = FittedRecipe(view, evaluation, parameters, [], facts["training_outcome"])

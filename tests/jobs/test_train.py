@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from one_rank import one_rank_here
 from pretended_gpu import pretended_gpu
-from safetensors.torch import load_file
+from published_versions import tensors_of
 from small_sequences import circular_histories, publish_sequences, sequences_of
 
 import jobs.training.fit
@@ -51,7 +51,7 @@ def version(tmp_path_factory: pytest.TempPathFactory, _trained_here: None) -> St
 def test_a_solution_version_holds_what_recommend_and_evaluate_need(version: StepFolder, tmp_path: Path) -> None:
     manifest = version.require("solution_version")
     facts = manifest.facts
-    model = load_file(version.fetch(manifest.file(facts["model"]), tmp_path))
+    model = tensors_of(version.uri, tmp_path)
     assert model["scoring.item_vectors"].shape == (17, facts["dimension"])
     assert model["scoring.item_bias"].shape == (17,)
     assert model["evaluation.item_vectors"].shape == (17, facts["evaluation"]["dimension"])
@@ -154,7 +154,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
         train(sequences_uri=uri, output_uri=str(tmp_path / name), epochs=1, **SMALL)
         manifest = StepFolder(str(tmp_path / name)).require("solution_version")
         digests.append({shard["states"][:17]: manifest.file(shard["states"]).sha256 for shard in manifest.facts["shards"]})
-        digests.append({"model": manifest.file(manifest.facts["model"]).sha256})
+        digests.append({purpose: manifest.file(path).sha256 for purpose, path in manifest.facts["model"].items()})
     assert digests[:2] == digests[2:]
 
 
@@ -172,9 +172,7 @@ def test_variants_and_recency_can_be_chosen(tmp_path: Path, variant: str, recenc
         epochs=1,
     )
     assert summary["published"]
-    folder = StepFolder(output)
-    manifest = folder.require("solution_version")
-    model = load_file(folder.fetch(manifest.file(manifest.facts["model"]), tmp_path))
+    model = tensors_of(output, tmp_path)
     assert bool(model["paths.now"][3 : 3 + len(WINDOWS_DAYS)].any()) == (recency_mask == "true")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from one_rank import one_rank_here
-from safetensors.torch import load_file
+from published_versions import tensors_of
 from small_sequences import circular_histories, publish_sequences, sequences_of
 
 from hrnn.models import model_for
@@ -50,8 +50,7 @@ def trained(tmp_path: Path, recipe: str, **rules: Any) -> dict[str, torch.Tensor
     uri = publish_sequences(EVENTS, str(tmp_path / "sequences"), tmp_path, event_types=TYPES, values=VALUES)
     folder = StepFolder(str(tmp_path / recipe))
     train(sequences_uri=uri, output_uri=folder.uri, recipe=recipe, hyperparameters=HYPERPARAMETERS[recipe], **rules)
-    manifest = folder.require("solution_version")
-    return load_file(folder.fetch(manifest.file(manifest.facts["model"]), tmp_path))
+    return tensors_of(folder.uri, tmp_path)
 
 
 def of_counted_rows(part: Sequences, recipe: str, counted: list[bool]) -> torch.Tensor:

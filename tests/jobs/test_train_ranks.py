@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 from hostile_surroundings import OF_ANOTHER_LAUNCHER
+from published_versions import tensors_of
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from small_sequences import circular_histories, publish_sequences, random_histories, sequences_of
 
 from hrnn.distributed import Ranks
@@ -33,13 +33,6 @@ CIRCLE = sequences_of(circular_histories(2_000, 40))
 NOISE = np.random.default_rng(0).random(len(CIRCLE.item_rows)) < 0.4
 NOISY = replace(CIRCLE, item_rows=np.where(NOISE, np.random.default_rng(1).permutation(CIRCLE.item_rows), CIRCLE.item_rows))
 SMALL: dict[str, Any] = {"recipe": "aws-hrnn", "hyperparameters": {"hidden_dimension": "32", "bptt": "8"}}
-
-
-def parameters_of(uri: str, scratch: Path) -> dict[str, torch.Tensor]:
-    folder = StepFolder(uri)
-    manifest = folder.require("solution_version")
-    parameters: dict[str, torch.Tensor] = load_file(folder.fetch(manifest.file(manifest.facts["model"]), scratch))
-    return parameters
 
 
 def test_one_node_meets_itself_and_several_meet_at_an_endpoint() -> None:
@@ -161,7 +154,7 @@ def test_one_two_and_three_ranks_have_metrics_within_each_other_s_intervals(tmp_
     for name, ranks in (("one", 1), ("two", 2), ("three", 3), ("three-again", 3)):
         output = str(tmp_path / name)
         train(sequences_uri=uri, output_uri=output, epochs=3, gru_baseline=False, launch=Launch(nproc_per_node=ranks), **SMALL)
-        found.append(parameters_of(output, tmp_path))
+        found.append(tensors_of(output, tmp_path))
         told.append(StepFolder(output).require("solution_version").facts["evaluation"])
     assert torch.equal(found[3]["item_table"], found[2]["item_table"])
     assert torch.equal(found[3]["dense"], found[2]["dense"])
@@ -193,5 +186,5 @@ def test_sigterm_leaves_a_checkpoint_and_the_next_run_ends_with_the_same_bits(tm
     subprocess.run([*arguments, cut], check=True)
     subprocess.run([*arguments, whole], check=True)
     assert not checkpoints.names()
-    one, other = parameters_of(whole, tmp_path), parameters_of(cut, tmp_path)
+    one, other = tensors_of(whole, tmp_path), tensors_of(cut, tmp_path)
     assert all(torch.equal(one[name], other[name]) for name in one)

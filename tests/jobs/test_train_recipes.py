@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from one_rank import one_rank_here
-from safetensors.torch import load_file
+from published_versions import tensors_of
 from small_sequences import circular_histories, publish_sequences, sequences_of
 
 from hrnn.metrics import PERSONALIZE_METRICS
@@ -54,9 +54,7 @@ def trained(uri: str, tmp_path: Path, recipe: str, epochs: int = 1) -> tuple[dic
     hyperparameters = SMALL.get(recipe, {"hidden_dimension": "32"})
     output = str(tmp_path / recipe)
     train(sequences_uri=uri, output_uri=output, recipe=recipe, hyperparameters=hyperparameters, epochs=epochs)
-    folder = StepFolder(output)
-    manifest = folder.require("solution_version")
-    return manifest.facts, load_file(folder.fetch(manifest.file(manifest.facts["model"]), tmp_path))
+    return StepFolder(output).require("solution_version").facts, tensors_of(output, tmp_path)
 
 
 def test_segments_find_who_takes_an_item_next(uri: str, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from jobs.storage.folders import StepFolder
 from jobs.train import train
 from jobs.train_worker import work
 from jobs.training.launch import Launch
+from jobs.training.model_files import tensor_file
 from jobs.training.search import measured, measuring_examples
 from jobs.training.spec import WorkerSpec
 from schemas.errors import ConfigError, DataError, MachineError
@@ -86,7 +87,8 @@ def test_an_interrupted_search_repeats_no_finished_trial(
     assert len(trained) == 4
     train(sequences_uri=uri, output_uri=str(tmp_path / "whole"), hpo=HPO, **ASKED)
     cut, whole = (StepFolder(str(tmp_path / name)).require("solution_version") for name in ("cut", "whole"))
-    assert cut.file(cut.facts["model"]).sha256 == whole.file(whole.facts["model"]).sha256
+    for purpose in ("parameters", "serving", "evaluation"):
+        assert tensor_file(cut, purpose).sha256 == tensor_file(whole, purpose).sha256
     objectives = [[trial["objective"] for trial in version.facts["search"]["trials"]] for version in (cut, whole)]
     assert objectives[0] == objectives[1]
 
