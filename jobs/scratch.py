@@ -68,6 +68,15 @@ def run_folder() -> Path:
         return _run.folder
 
 
+def node_folder() -> Path:
+    """What a run's processes here share: the run's folder; on YARN the application's, on other clusters an executor's."""
+    here, of_executor = run_folder(), _executor_folders()
+    if str(here) not in of_executor:
+        return here
+    of_application = os.environ.get("LOCAL_DIRS") if "CONTAINER_ID" in os.environ else None
+    return Path(min(of_application.split(",") if of_application else of_executor))  # told in another order to each container
+
+
 def run_begun() -> bool:
     """Whether this process has a run with temporary files."""
     return _run is not None
@@ -210,7 +219,12 @@ def _unusable(error: OSError, root: Path) -> StorageError:
 
 def _of_executor() -> str | None:
     """In a task of Spark: a folder that Spark gave its executor."""
+    folders = _executor_folders()
+    return folders[os.getpid() % len(folders)] if folders else None
+
+
+def _executor_folders() -> list[str]:
+    """In a task of Spark: the folders that Spark gave its executor."""
     if "PYTHON_WORKER_FACTORY_SECRET" not in os.environ and "PYTHON_WORKER_FACTORY_SOCK_DIR" not in os.environ:
-        return None
-    folders = os.environ.get("SPARK_LOCAL_DIRS", "").split(",")
-    return folders[os.getpid() % len(folders)]
+        return []
+    return os.environ.get("SPARK_LOCAL_DIRS", "").split(",")

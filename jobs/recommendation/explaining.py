@@ -16,9 +16,10 @@ from hrnn.reasons import Lists, NightlyReasons
 from hrnn.sequences import load_shard
 from jobs.recommendation.answers import MOST_REASONS, REASON_UNITS, Answers
 from jobs.recommendation.asked import Batch
-from jobs.recommendation.served import Served, Solution, fetch, newest_event
+from jobs.recommendation.served import Served, Solution, newest_event
 from jobs.recommendation.users import UserTable
 from jobs.storage.folders import StepFolder
+from jobs.storage.node_files import fetch
 from jobs.training.model_files import read_tensors, tensor_file
 from schemas import columns
 from schemas.errors import ConfigError, DataError, StorageError

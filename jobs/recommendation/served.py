@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -16,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from pyspark import SparkFiles
 
 from hrnn.allowed import Allowed
 from hrnn.exploration import NOISE_DEPTH, Noise, bonus, new_items, stand_ins
@@ -31,6 +28,7 @@ from jobs.recommendation.lines import LineWriter, Requests
 from jobs.recommendation.options import Options
 from jobs.recommendation.users import UserTable
 from jobs.storage.folders import StepFolder
+from jobs.storage.node_files import fetch
 from jobs.training.model_files import read_tensors, tensor_file
 from schemas import columns
 from schemas.batch import SCORE_UNITS, LineKind
@@ -413,10 +411,3 @@ def bytes_of_users(solution: Solution, options: Options) -> int:
 
 def _units(shares: npt.NDArray[np.float64]) -> Items:
     return np.rint(shares * SCORE_UNITS).astype(np.int32)
-
-
-def fetch(folder: StepFolder, entry: FileEntry) -> Path:
-    """A local copy below Spark's own temporary folder, which goes with the Spark application."""
-    scratch = Path(SparkFiles.getRootDirectory()) / f"solution-{os.getpid()}"
-    scratch.mkdir(parents=True, exist_ok=True)
-    return folder.fetch(entry, scratch)

@@ -14,9 +14,10 @@ import torch
 from hrnn.affinity import Affinity, ItemSets
 from hrnn.filters import Asked, UserFilter
 from jobs.recommendation.options import FilterOptions
-from jobs.recommendation.served import Solution, fetch
+from jobs.recommendation.served import Solution
 from jobs.recommendation.users import UserTable
 from jobs.storage.folders import StepFolder
+from jobs.storage.node_files import fetch
 from jobs.training.model_files import read_tensors
 from schemas import columns
 from schemas.errors import IntegrityError

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hrnn.hashing import hash64
-from jobs.scratch import scratch_folder
 from jobs.sessionization.catalogue import ItemLookup
 from jobs.sessionization.plan import Plan
 from jobs.sessionization.source import MISSING, codes_and_values, numbers, read_task
 from jobs.spark.parcels import deal, narrow_table, pack
 from jobs.storage.folders import StepFolder
+from jobs.storage.node_files import fetch
 from schemas.columns import EVENT_TIME, EVENT_TYPE, EVENT_TYPE_CODE, INPUT_ORDER, ITEM_ID, ITEM_ROW, TIMESTAMP, USER_ID
 from schemas.manifest import FileEntry
 
@@ -85,5 +84,4 @@ def _integers(plan: Plan, encoding: Encoding, table: pa.Table) -> dict[str, NDAr
 
 @functools.lru_cache(maxsize=1)
 def _mapped(output_uri: str, entry: FileEntry) -> ItemLookup:
-    with scratch_folder("lookup") as scratch:  # a mapped file outlives its name
-        return ItemLookup.load(StepFolder(output_uri).fetch(entry, Path(scratch)))
+    return ItemLookup.load(fetch(StepFolder(output_uri), entry))

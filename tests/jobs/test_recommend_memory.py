@@ -16,7 +16,6 @@ from jobs.recommendation.options import Options
 from jobs.recommendation.served import Solution
 from jobs.storage import normalise
 from jobs.storage.folders import StepFolder
-from schemas.manifest import FileEntry
 
 SPLIT_BYTES = 8 << 10  # about 400 lines
 LINES = 1_500
@@ -26,12 +25,8 @@ LINES = 1_500
 def peaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, int]]:
     """How many times as long the input is -> the most bytes that answering it held at once."""
 
-    def fetched(folder: StepFolder, entry: FileEntry) -> Path:
-        return folder.fetch(entry, tmp_path)
-
     monkeypatch.setattr(inputs, "_LEAST_SPLIT_BYTES", SPLIT_BYTES)
     monkeypatch.setattr(inputs, "_MOST_SPLIT_BYTES", SPLIT_BYTES)
-    monkeypatch.setattr(served, "fetch", fetched)
     folder = StepFolder(publish_solution(str(tmp_path / "solution")).uri)
     solution = Solution.of(folder, folder.require("solution_version"))
     found = {}

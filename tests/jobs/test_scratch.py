@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import scratch
-from jobs.scratch import at_end_of_run, end_run, run_folder, scratch_folder, sweep
+from jobs.scratch import at_end_of_run, end_run, node_folder, run_folder, scratch_folder, sweep
 from schemas.errors import StorageError
 
 RUN = """
@@ -98,6 +98,23 @@ def test_a_task_on_a_cluster_writes_where_spark_lets_it(place: Path, monkeypatch
     monkeypatch.setenv("SPARK_LOCAL_DIRS", str(place / "blockmgr-1"))
     with scratch_folder("part") as folder:
         assert Path(folder).parent == place / "blockmgr-1"
+
+
+def test_tasks_of_an_executor_share_a_folder_and_on_yarn_those_of_the_application(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert node_folder() == run_folder()
+    for disk in ("1", "2"):
+        (place / disk / "blockmgr").mkdir(parents=True)
+    monkeypatch.setenv("PYTHON_WORKER_FACTORY_SECRET", "a secret")
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", f"{place}/2/blockmgr,{place}/1/blockmgr")
+    for process in (1, 2):
+        with monkeypatch.context() as of_process:
+            of_process.setattr(os, "getpid", lambda process=process: process)
+            assert node_folder() == place / "1" / "blockmgr"
+    monkeypatch.setenv("CONTAINER_ID", "container_1_0001_01_000002")
+    monkeypatch.setenv("LOCAL_DIRS", f"{place}/2,{place}/1")
+    assert node_folder() == place / "1"
 
 
 def test_a_full_disk_is_named_by_its_folder(no_space: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,10 +68,9 @@ def test_measuring_reads_nothing_but_what_is_measured(neighbours: str, tmp_path:
     assert evaluate(solution_uri=str(uri))["test_users"]
 
 
-def test_lines_are_answered_from_nothing_but_what_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_are_answered_from_nothing_but_what_is_served(tmp_path: Path) -> None:
     uri = publish_solution(str(tmp_path / "version")).uri
     keep_only(uri, "serving")
-    monkeypatch.setattr("jobs.recommendation.served.fetch", lambda folder, entry: folder.fetch(entry, tmp_path))
     assert Served(Solution.of(*published(uri)), Options(num_results=5)).num_results == 5
 
 
