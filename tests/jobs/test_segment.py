@@ -138,10 +138,10 @@ def test_a_bad_item_is_an_error_line_and_the_others_go_on(
         ('ITEMS.GENRES = "a" OR ITEMS.GENRES = "b"', "OR is not known here"),
     ],
 )
-def test_bad_attributes_are_an_error_line(of_attributes: SegmentSolution, tmp_path: Path, text: str, message: str) -> None:
-    (answer,) = answered(of_attributes, tmp_path, [{"itemAttributes": text}])  # Spark has nothing to do
-    assert answer["output"] is None
-    assert message in answer["error"]
+def test_bad_attributes_make_an_error_line(of_attributes: SegmentSolution, tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=r"every line is an error line") as told:  # Spark has nothing to do
+        answered(of_attributes, tmp_path, [{"itemAttributes": text}])
+    assert message in str(told.value)
 
 
 def test_a_filter_keeps_users_out(of_items: SegmentSolution, tmp_path: Path) -> None:
