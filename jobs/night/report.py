@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from jobs.night.histories import Histories, read_histories, three_users
-from jobs.night.wording import counts_text, metric_table, seconds_text, segment_sentences, verdict
+from jobs.night.wording import batch_note, counts_text, metric_table, seconds_text, segment_sentences, verdict
 from jobs.pages.night import NightPage, SolutionPart, StepPart
 from jobs.pages.plots import Plot, bar_plot, day_plot, line_plot
 from jobs.scratch import scratch_folder
@@ -96,6 +96,8 @@ def _notes(summary: dict[str, Any], steps: dict[tuple[str, str], dict[str, Any]]
     for (job, name), step in steps.items():
         if job == "validate" and step["result"].get("verdict", "pass") != "pass":
             notes.append(f"The import of {name} has findings that want a look: {step['result']['report']}")
+        if job in PUBLISHING and (note := batch_note(name, step["result"])):
+            notes.append(note)
     if steps["sessionize", "sequences"]["result"].get("tie_order") == "hash":
         notes.append(
             "Events of a user at the same second lie in hash order, since their order in the file is an artefact: "

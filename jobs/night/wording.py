@@ -39,8 +39,17 @@ _IF_ANY = {  # of batch jobs: what somebody should look at
 def counts_text(job: str, counts: dict[str, Any]) -> str:
     """`404,909 rows accepted, 0 rejected`."""
     told = [f"{counts[key]:,} {noun}" for key, noun in _NOUNS.get(job, {}).items() if key in counts]
-    told += [f"{counts[key]:,} {noun}" for key, noun in _IF_ANY.items() if counts.get(key)]
-    return ", ".join(told)
+    return ", ".join([*told, *_counted(counts, _IF_ANY)])
+
+
+def batch_note(name: str, counts: dict[str, Any]) -> str:
+    """A sentence about those of a batch job's lines that somebody should look at; empty where there are none."""
+    odd = _counted(counts, {"errors": "error lines", **_IF_ANY})
+    return f"Of the {counts['lines']:,} lines of {name} some want a look: {', '.join(odd)}." if odd else ""
+
+
+def _counted(counts: dict[str, Any], nouns: dict[str, str]) -> list[str]:
+    return [f"{counts[key]:,} {noun}" for key, noun in nouns.items() if counts.get(key)]
 
 
 def metric_table(solutions: dict[str, dict[str, Any]]) -> tuple[tuple[str, ...], tuple[MetricRow, ...]]:

@@ -15,8 +15,8 @@ from night_double import NDCG, measured, sample_page
 from published_versions import publish_untrained
 from small_sequences import sequences_of
 
-from jobs.night.report import _length_bars, page_link
-from jobs.night.wording import metric_table, metric_text, segment_sentences, terminal_table, verdict
+from jobs.night.report import _length_bars, _step_part, page_link
+from jobs.night.wording import batch_note, counts_text, metric_table, metric_text, segment_sentences, terminal_table, verdict
 from jobs.pages.axes import day_axis, linear_axis, log_axis, short_number
 from jobs.pages.night import night_html
 from jobs.pages.plots import MOST_POINTS, Plot, bar_plot, day_plot, line_plot
@@ -198,6 +198,31 @@ def test_what_nobody_was_measured_on_has_dashes_and_no_best() -> None:
     assert verdict(both).sentence.startswith("b ")
     assert ">–</td>" in night_html(replace(sample_page(), columns=columns, metrics=rows))
     assert metric_text(None) == "–"
+
+
+def test_a_nights_page_tells_of_lines_that_want_a_look() -> None:
+    result = {
+        "lines": 1_900,
+        "unknown_users": 0,
+        "errors": 1_500,
+        "empty_lists": 12,
+        "unused_filter_values": 7,
+        "missing_filter_values": 1,
+    }
+    step = {"job": "recommend", "name": "users", "seconds": 2.0, "skipped": False, "folder": "s3://b/out/", "result": result}
+    page = replace(sample_page(), notes=(batch_note("users", result),), steps=(_step_part(step),))
+    texts = Page(night_html(page)).texts
+    odd = "12 empty, 7 with unused filter values, 1 without a filter value"
+    note = f"Of the 1,900 lines of users some want a look: 1,500 error lines, {odd}."
+    counts = f"1,900 lists, 0 for unknown users, 1,500 error lines, {odd}"
+    assert texts.index(note) < texts.index("How good the lists are") < texts.index(counts)
+
+
+@pytest.mark.parametrize("job", ["recommend", "segment"])
+def test_what_is_well_is_not_told_of(job: str) -> None:
+    result = {"lines": 3, "errors": 0, "empty_lists": 0, "unused_filter_values": 0, "missing_filter_values": 0}
+    assert batch_note("users", result) == ""
+    assert "empty" not in counts_text(job, result)
 
 
 def test_a_terminal_table_lines_up() -> None:
