@@ -61,13 +61,14 @@ def compare(*, old_uri: str, new_uri: str, output_uri: str | None = None) -> dic
     identity = fingerprint("compare", {"version": _VERSION, "alone": alone}, versions)
     done = folder.manifest() if folder else None
     if folder and done and done.fingerprint == identity and folder.is_whole(done):
+        folder.show()
         document: dict[str, Any] = json.loads(folder.read(done.file("compare.json")))
         return _summary(document, folder, began, skipped=True)
     document, page = _compared(pairs, alone, old_uri, new_uri)
     if folder:
         files = [
-            folder.put("compare.json", (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()),
-            folder.put("report.html", page.encode()),
+            folder.put_page("compare.json", (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()),
+            folder.put_page("report.html", page.encode()),
         ]
         inputs = [InputRef(uri=file.uri, version=file.version) for side in pairs for _, file in side]
         folder.publish("comparison", identity, {"version": _VERSION}, inputs, files, document["lines"])

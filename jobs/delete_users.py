@@ -94,7 +94,9 @@ def delete_users(
     earlier = _told_before(folder, document)
     skipped = earlier is not None and earlier["inputs"] == inputs
     document = document if earlier is None else earlier | {"inputs": inputs}
-    if not skipped:
+    if skipped:
+        folder.show()
+    else:
         _tell(folder, users, document)
     if document["status"] != "COMPLETED":
         still = [found.uri for found in after if not found.is_clean]
@@ -213,8 +215,8 @@ def _told_before(folder: StepFolder, document: dict[str, Any]) -> dict[str, Any]
 def _tell(folder: StepFolder, users: Users, document: dict[str, Any]) -> None:
     """Publish document and page; they name no user."""
     files = [
-        folder.put("deletion.json", (json.dumps(document, indent=1) + "\n").encode()),
-        folder.put("report.html", deletion_html(deletion_page(document)).encode()),
+        folder.put_page("deletion.json", (json.dumps(document, indent=1) + "\n").encode()),
+        folder.put_page("report.html", deletion_html(deletion_page(document)).encode()),
     ]
     counts = {name: document[name] for name in ("users", "users_found", "numDeleted")}
     made = {"deletion": users.identity, "token": folder.token}  # each run tells what it found, though it be the same users

@@ -125,6 +125,7 @@ def train(
     if existing is not None and existing.fingerprint == order.identity and folder.is_whole(existing):
         if "counted" in existing.facts:
             check_minimums(CountedEvents(**existing.facts["counted"]), quotas, request.rules, strict=strict)
+        folder.show()
         return _summary(folder, existing, began, skipped=True)
     wanted = request.search(folder.uri)
     if wanted is not None and launch.nnodes > 1:

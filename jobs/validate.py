@@ -101,6 +101,8 @@ def validate(
     identity = fingerprint("validate", config, [*references.versions, *(f"{file.size} {file.version}" for file in stored)])
     manifest = folder.manifest()
     skipped = manifest is not None and _last_import(manifest) == identity and folder.is_whole(manifest)
+    if skipped:
+        folder.show()
     if manifest is None or not skipped:
         base = base_of(manifest, mode, schema, folder.uri)
         policy = Policy(

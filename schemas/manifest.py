@@ -38,6 +38,14 @@ class FileEntry(BaseModel):
     size: int = Field(ge=0, description="bytes")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="hex digest of the bytes")
     rows: int | None = Field(default=None, ge=0, description="rows or lines, where the file has any")
+    shown: Annotated[str, AfterValidator(below)] | None = Field(
+        default=None, description="where a copy for people lies, under the same name after every run"
+    )
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Paths at which its bytes lie."""
+        return (self.path,) if self.shown is None else (self.path, self.shown)
 
 
 class InputRef(BaseModel):
@@ -92,13 +100,13 @@ class Manifest(BaseModel):
         return tuple(sorted((f for f in self.files if f.path.startswith(prefix)), key=lambda f: f.path))
 
     def file(self, path: str) -> FileEntry:
-        """The entry of one path.
+        """The entry of one path, or of the file that is shown there.
 
         Raises:
             IntegrityError: The manifest does not name it.
         """
         for entry in self.files:
-            if entry.path == path:
+            if path in (entry.path, entry.shown):
                 return entry
         raise IntegrityError(f"a manifest of kind {self.kind} names no file {path!r}; {_REMEDY}.")
 

@@ -30,8 +30,10 @@ from schemas.manifest import MANIFEST_NAME, USERS_DELETED, FileEntry, Kind, Mani
 _REWRITTEN: frozenset[Kind] = frozenset({"dataset", "solution_version"})
 _REMOVED: frozenset[Kind] = frozenset({"sequences", "export", "comparison"})
 _OWN_NAME = re.compile(r"-[0-9a-f]{12}\.\w+$")
-_NAMING = re.compile(r"(?:report|compare|explanations(?:-[0-9a-f]{12})?)\.json$")  # besides pages
-_LEFTOVER = re.compile(r"^(?:failed|checkpoints|rejected|duplicates|data_docs|search)/|^report\.(?:html|json)$")
+_NAMING = re.compile(r"(?:report|compare|explanations)(?:-[0-9a-f]{12})?\.json$")  # besides pages
+_LEFTOVER = re.compile(
+    r"^(?:failed|checkpoints|rejected|duplicates|data_docs|search)/|^(?:report|compare|explanations)\.(?:html|json)$"
+)
 
 
 @dataclass
@@ -94,11 +96,11 @@ def clean(found: Found, users: Users) -> None:
     if manifest is not None and (found.held.rows_of_users or found.pages):
         if manifest.kind in _REMOVED:
             store_for(folder.uri).delete([folder.uri_of(MANIFEST_NAME)])
-            store_for(folder.uri).delete([folder.uri_of(entry.path) for entry in manifest.files])
+            store_for(folder.uri).delete([folder.uri_of(path) for entry in manifest.files for path in entry.places])
         else:
             _rewrite(folder, manifest, found, users)
     published = folder.manifest()  # as it is now, since a step may have finished since the scan
-    named = {folder.uri_of(entry.path) for entry in published.files} if published else set()
+    named = {folder.uri_of(path) for entry in published.files for path in entry.places} if published else set()
     store_for(folder.uri).delete(uri for uri in found.leftovers if uri not in named)
 
 
@@ -204,14 +206,14 @@ def _described(output: dict[str, Any], changed: dict[str, tuple[StoredFile, int]
 
 def _rewrite(folder: StepFolder, manifest: Manifest, found: Found, users: Users) -> None:
     renamed: dict[str, FileEntry] = {}
-    dropped: set[str] = set()
+    dropped: dict[str, FileEntry] = {}
     for entry in manifest.files:
         with scratch_folder("delete") as scratch:
             new = _rewritten(folder, manifest, entry, found, users, Path(scratch))
         if new is not None:
             renamed[entry.path] = new
         elif entry.path in found.pages:
-            dropped.add(entry.path)
+            dropped[entry.path] = entry
     facts = {name: value for name, value in manifest.facts.items() if not (isinstance(value, str) and value in dropped)}
     facts = _with_names(facts, {path: entry.path for path, entry in renamed.items()})
     rows = {entry.path: entry.rows for entry in renamed.values()}
@@ -225,7 +227,7 @@ def _rewrite(folder: StepFolder, manifest: Manifest, found: Found, users: Users)
     files = [renamed.get(entry.path, entry) for entry in manifest.files if entry.path not in dropped]
     _publish_again(folder, manifest, files, facts, counts, users, removed)
     # Names that bear a run's token were swept by the publication; the others go now.
-    store_for(folder.uri).delete([folder.uri_of(path) for path in dropped])
+    store_for(folder.uri).delete([folder.uri_of(path) for entry in dropped.values() for path in entry.places])
 
 
 def _publish_again(
@@ -325,7 +327,7 @@ def _with_names(value: Any, names: dict[str, str]) -> Any:
 
 def _leftovers(folder: StepFolder, manifest: Manifest | None) -> list[str]:
     """Files of the platform below a folder that its manifest does not name: of killed runs, checkpoints, failed imports."""
-    named = {entry.path for entry in manifest.files} if manifest else set()
+    named = {path for entry in manifest.files for path in entry.places} if manifest else set()
     paths = [file.uri.removeprefix(folder.uri + "/") for file in store_for(folder.uri).list(folder.uri + "/")]
     below = tuple(path.removesuffix(MANIFEST_NAME) for path in paths if path.endswith("/" + MANIFEST_NAME))
     mine = (path for path in paths if not (below and path.startswith(below)))

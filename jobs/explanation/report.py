@@ -61,7 +61,7 @@ def training_report(
     explained = None
     if isinstance(fitted.evaluation, EvaluationView):
         explained = explain_users(fitted.evaluation.fitted, sequences, prepared.kept, prepared.split.user_rows, staged)
-    return [folder.put(folder.own(name), data) for name, data in _files(inputs, explained, NO_PATHS).items()]
+    return [folder.put_page(name, data) for name, data in _files(inputs, explained, NO_PATHS).items()]
 
 
 def solution_report(solution_uri: str, sequences_uri: str | None = None, output_uri: str | None = None) -> list[str]:

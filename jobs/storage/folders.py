@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.storage import Store, StoredFile, join, normalise, store_for
+from jobs.storage.pages import show_pages
 from schemas.errors import CommitLost, IntegrityError, StorageError
 from schemas.manifest import MANIFEST_NAME, FileEntry, InputRef, Kind, Manifest
 from schemas.version import VERSION
@@ -29,7 +30,8 @@ class StepInput(InputRef):
 class StepFolder:
     """What one step writes and the next one reads.
 
-    Writers add files, then `publish`. Until then the folder, for everyone else, does not exist or holds its former content.
+    Writers add files under names of their own (`own`, `put_page`), then `publish`. Until then the folder, for everyone
+    else, does not exist or holds its former content.
     Readers ask for `manifest` (or `require`) and get every file checked against size and SHA-256.
     """
 
@@ -116,6 +118,16 @@ class StepFolder:
         entry = FileEntry(path=path, size=local.stat().st_size, sha256=sha256_of(local), rows=rows)
         self._store.upload(local, self.uri_of(path))
         return entry
+
+    def put_page(self, path: str, page: bytes | Path, rows: int | None = None) -> FileEntry:
+        """Write what people read, under a name of this attempt's own; `publish` shows a copy of it under `path`."""
+        own = self.own(path)
+        entry = self.put(own, page, rows) if isinstance(page, bytes) else self.put_file(page, own, rows)
+        return entry.model_copy(update={"shown": path})
+
+    def show(self) -> None:
+        """Have what people read lie under its plain names, whoever published it; a killed run may have left it undone."""
+        show_pages(self._store, self.uri, self.versioned)
 
     def fetch(self, entry: FileEntry, scratch: Path) -> Path:
         """A local path that holds a published file, checked: the file itself where it is local, else a copy in `scratch`.
@@ -218,6 +230,8 @@ class StepFolder:
                 self._drop(manifest, former)
                 raise
         self._sweep(manifest, present)
+        if any(entry.shown for entry in manifest.files):
+            self.show()
         return manifest
 
     def _check(self, manifest: Manifest, inputs: Iterable[InputRef]) -> list[StoredFile]:

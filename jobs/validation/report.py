@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +69,14 @@ def to_json(report: dict[str, Any]) -> bytes:
     return (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def put_rejected(folder: StepFolder, entries: Iterable[FileEntry], path: str) -> FileEntry:
-    """Write the rejected rows of all parts as one CSV file with a header; of more than MOST_CSV_ROWS the first."""
+def put_rejected(folder: StepFolder, entries: Iterable[FileEntry], put: Callable[[Path, int], FileEntry]) -> FileEntry:
+    """Write the rejected rows of all parts as one CSV file with a header; of more than MOST_CSV_ROWS the first.
+
+    Args:
+        folder: Where the parts lie.
+        entries: They, in order.
+        put: Stores the file, of which it gets the rows too.
+    """
     left = MOST_CSV_ROWS
     with scratch_folder("report") as scratch:
         local = Path(scratch) / "rejected.csv"
@@ -82,7 +88,7 @@ def put_rejected(folder: StepFolder, entries: Iterable[FileEntry], path: str) ->
                     for batch in file.iter_batches(batch_size=min(left, _BATCH_ROWS)):
                         writer.write_batch(_without_formulas(batch.slice(0, left)))
                         left -= min(left, batch.num_rows)
-        return folder.put_file(local, path, rows=MOST_CSV_ROWS - left)
+        return put(local, MOST_CSV_ROWS - left)
 
 
 def _without_formulas(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.pages.dataset import dataset_page
@@ -201,13 +202,14 @@ class Import:
         return self.folder.uri_of(FAILED + path)
 
     def _tell(self, outcome: Outcome, report: dict[str, Any], pages: dict[str, bytes], place: str) -> list[FileEntry]:
-        """Write what people read."""
+        """Write what people read: pages of what is about to be published, or, in a place apart, why it is not."""
+        put = self.folder.put_page if not place else partial(_put_apart, self.folder, place)
         return [
-            *(self.folder.put(place + path, page) for path, page in pages.items()),
-            put_rejected(self.folder, outcome.rejected, f"{place}rejected/rejected.csv"),
+            *(put(path, page) for path, page in pages.items()),
+            put_rejected(self.folder, outcome.rejected, partial(put, "rejected/rejected.csv")),
             self.folder.put(place + self.folder.own("statistics.json"), to_json(outcome.statistics)),
-            self.folder.put(f"{place}report.json", to_json(report)),
-            self.folder.put(f"{place}report.html", dataset_page(report)),
+            put("report.json", to_json(report)),
+            put("report.html", dataset_page(report)),
         ]
 
     def _drop(self, outcome: Outcome) -> None:
@@ -256,6 +258,11 @@ class Import:
         store = store_for(self.folder.uri)
         store.delete([file.uri for file in store.list(self.folder.uri_of(FAILED))])
         return manifest
+
+
+def _put_apart(folder: StepFolder, place: str, path: str, page: bytes | Path, rows: int | None = None) -> FileEntry:
+    """Write what no manifest will name."""
+    return folder.put(place + path, page, rows) if isinstance(page, bytes) else folder.put_file(page, place + path, rows)
 
 
 def _scan_all(start_spark: Callable[[], SparkSession], stretches: Sequence[Stretch]) -> list[dict[str, Any]]:

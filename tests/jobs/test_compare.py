@@ -11,6 +11,7 @@ import pytest
 
 from jobs.compare import compare
 from jobs.comparison import matching, reading
+from jobs.storage.folders import StepFolder
 from schemas.errors import ConfigError, DataError, StorageError
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "personalize_samples" / "batch"
@@ -130,6 +131,8 @@ def test_the_page_and_the_document_are_published_once(tmp_path: Path) -> None:
     assert "<script" not in page
     document = json.loads((output / "compare.json").read_text())
     assert {key: found[key] for key in document} == document
+    folder = StepFolder(str(output))
+    assert [entry.shown for entry in folder.require("comparison").files] == ["compare.json", "report.html"]
     before = (output / "report.html").stat().st_mtime_ns
     assert compare(old_uri=old, new_uri=new, output_uri=str(output))["skipped"] is True
     assert (output / "report.html").stat().st_mtime_ns == before

@@ -102,6 +102,8 @@ def test_the_report_proves_it_and_names_no_user(workspace: Path, users: str) -> 
     assert (places["validate"]["rows_before"], places["validate"]["rows_of_users"]) == (90, 7)
     assert (places["validate"]["rows_after"], places["validate"]["rows_of_users_after"]) == (83, 0)
     assert (places["out"]["rows_of_users"], places["out"]["rows_of_users_after"]) == (3, 0)
+    told = StepFolder(found["output"]).require("deletion")
+    assert [entry.shown for entry in told.files] == ["deletion.json", "report.html"]
     page = (Path(found["output"]) / "report.html").read_text()
     assert page.index("<b>Deleted.</b>") < page.index("before and after")
     for text in (page, json.dumps(document)):
@@ -217,9 +219,9 @@ def test_reports_that_name_a_user_go_and_statistics_lose_the_user(tmp_path: Path
     statistics = {"bots": {"worst": busiest}, "references": {"users": {"examples": ["user 8", "user 2"]}}, "rows": 2}
     told = [
         folder.put(folder.own("statistics.json"), json.dumps(statistics).encode()),
-        folder.put("report.json", b'{"busiest": "user 7 with 9 events a day"}'),
-        folder.put("report.html", b"<p>nobody is named</p>"),
-        folder.put("data_docs/own.html", b"<td>user 8</td>"),
+        folder.put_page("report.json", b'{"busiest": "user 7 with 9 events a day"}'),
+        folder.put_page("report.html", b"<p>nobody is named</p>"),
+        folder.put_page("data_docs/own.html", b"<td>user 8</td>"),
     ]
     facts = manifest.facts | {"statistics": told[0].path, "parts": [[manifest.files_below("data")[0].path, 0]]}
     folder.publish("dataset", "3" * 64, {}, [], [*manifest.files, *told], {"rows": 2}, facts)
@@ -227,12 +229,8 @@ def test_reports_that_name_a_user_go_and_statistics_lose_the_user(tmp_path: Path
     delete_users(users_uri=users, dataset_uris=[uri], output_uri=str(tmp_path / "deleted"))
     left = folder.require("dataset")
     there = {file.uri.removeprefix(uri + "/") for file in store_for(uri).list(uri + "/")}
-    assert there == {"manifest.json", *(entry.path for entry in left.files)}
-    assert {entry.path.rpartition("-")[0] or entry.path for entry in left.files} == {
-        "data/part-00000",
-        "report.html",
-        "statistics",
-    }
+    assert there == {"manifest.json", "report.html", *(entry.path for entry in left.files)}
+    assert {entry.path.rpartition("-")[0] for entry in left.files} == {"data/part-00000", "report", "statistics"}
     document = json.loads(folder.read(left.file(left.facts["statistics"])))
     assert [each["user"] for each in document["bots"]["worst"]] == ["user 1"]
     assert document["references"]["users"]["examples"] == ["user 2"]

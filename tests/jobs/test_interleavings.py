@@ -19,6 +19,7 @@ from jobs.recommendation.publication import Publication
 from jobs.storage import store_for
 from jobs.storage.folders import StepFolder
 from jobs.storage.local import LocalStore
+from jobs.storage.s3 import S3Store
 from schemas.errors import CommitLost, StorageError
 from schemas.manifest import Manifest
 
@@ -170,6 +171,79 @@ def test_a_step_that_stops_anywhere_while_another_publishes_does_no_harm(place: 
             there = [file.name for file in store_for(here.output).list(here.output + "/data/")]
             if not isinstance(other.error, StorageError):  # the first one held the lock; what the other left goes another day
                 assert there == [manifest.files[0].path.removeprefix("data/")]
+    assert stop > 5
+
+
+def _told(folder_uri: str, content: bytes) -> Manifest:
+    folder = StepFolder(folder_uri)
+    done = folder.manifest()
+    if done is not None and done.fingerprint == content.decode():
+        folder.show()
+        return done
+    return folder.publish("comparison", content.decode(), {}, [], [folder.put_page("report.html", content)])
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("place", PLACES)
+def test_the_page_is_that_of_the_run_that_published_wherever_another_stops(place: str, is_killed: bool) -> None:
+    """And where one is killed between its publication and its page, the next run shows it, though there is nothing to do."""
+    for stop in itertools.count():
+        with shop(place) as here:
+            _told(here.output, b"yesterday")
+            late = Run(lambda output=here.output: _told(output, b"late"))  # type: ignore[misc]
+            late.advance(stop)
+            if late.ended:
+                break
+            other = Run(lambda output=here.output: _told(output, b"other"))  # type: ignore[misc]
+            if is_killed:
+                late.kill()
+            other.finish()
+            late.finish()
+            assert all(run.is_killed or isinstance(run.error, CommitLost | StorageError | None) for run in (late, other))
+            folder = StepFolder(here.output)
+            manifest = folder.require("comparison")
+            assert folder.read(manifest.file("report.html")) == manifest.fingerprint.encode()
+            shown = f"{here.output}/report.html"
+            if is_killed:
+                _told(here.output, manifest.fingerprint.encode())
+            assert store_for(shown).read(shown) == manifest.fingerprint.encode()
+    assert stop > 5
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_run_that_is_killed_before_its_page_is_shown_has_it_shown_by_the_next(place: str) -> None:
+    with shop(place) as here:
+        _told(here.output, b"yesterday")
+        killed = Run(lambda: _told(here.output, b"killed"))
+        while StepFolder(here.output).require("comparison").fingerprint == "yesterday":
+            killed.advance(1)
+        killed.kill()
+        shown = f"{here.output}/report.html"
+        assert store_for(shown).read(shown) == b"yesterday"
+        _told(here.output, b"killed")
+        assert store_for(shown).read(shown) == b"killed"
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_page_that_leaves_while_it_is_shown_is_not_shown(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a deletion takes a user out of a folder, and a rerun that finds nothing to do stands somewhere in between."""
+    monkeypatch.setattr(S3Store, "abort_uploads", lambda *_: 0)  # it drops what was staged before the other run began, only
+    for stop in itertools.count():
+        with shop(place) as here:
+            _told(here.output, b"named")
+            shown = f"{here.output}/report.html"
+            store_for(shown).delete([shown])
+            late = Run(lambda output=here.output: StepFolder(output).show())  # type: ignore[misc]
+            late.advance(stop)
+            if late.ended:
+                break
+            other = Run(lambda output=here.output: StepFolder(output).publish("comparison", "without", {}, [], []))  # type: ignore[misc]
+            other.finish()
+            is_published = other.error is None
+            store_for(shown).delete([shown] if is_published else [])
+            late.finish()
+            assert late.error is None
+            assert (store_for(shown).stat(shown) is None) == is_published
     assert stop > 5
 
 

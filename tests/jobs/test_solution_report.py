@@ -199,6 +199,7 @@ def test_training_puts_the_files_under_its_own_names(tmp_path: Path) -> None:
     )
     entries = training_report(version, inputs, fitted, SEQUENCES, prepared, staged)
     assert [entry.path for entry in entries] == [version.own("report.html"), version.own("explanations.json")]
+    assert [entry.shown for entry in entries] == ["report.html", "explanations.json"]
     later = json.loads(Path(solution_report(version.uri, source.uri)[1]).read_text())
     assert json.loads((tmp_path / "version" / entries[1].path).read_text()) == later
     plain = replace(fitted, evaluation=view, parameters={})

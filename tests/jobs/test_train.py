@@ -133,7 +133,9 @@ def test_only_events_that_count_are_right_answers(tmp_path: Path) -> None:
 
 
 def test_nothing_but_the_version_is_left_behind(version: StepFolder) -> None:
-    named = {version.uri_of(file.path) for file in version.require("solution_version").files}
+    entries = version.require("solution_version").files
+    named = {version.uri_of(path) for entry in entries for path in (*entry.places, ".hrnn.lock")}
+    assert [entry.shown for entry in entries if entry.shown] == ["explanations.json", "report.html"]
     files = {str(path) for path in Path(version.uri).rglob("*") if path.is_file()}
     assert files == named | {version.uri_of("manifest.json")}
 

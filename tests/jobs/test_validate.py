@@ -89,7 +89,10 @@ def test_an_import_leaves_rows_rejects_report_and_data_docs(spark: SparkSession,
         {"uri": str(tmp_path / "in" / "1.csv"), "name": "1.csv", "size": len((HEADER + RIGHT + WRONG).encode()), "rows_read": 7}
     ]
     on_disk = {str(path.relative_to(folder.uri)) for path in Path(folder.uri).rglob("*") if path.is_file()}
-    assert on_disk == {entry.path for entry in manifest.files} | {"manifest.json"}
+    assert on_disk == {path for entry in manifest.files for path in entry.places} | {"manifest.json", ".hrnn.lock"}
+    shown = {entry.shown for entry in manifest.files if entry.shown}
+    assert shown == {"report.html", "report.json", "rejected/rejected.csv", "data_docs/index.html"}
+    assert all(re.search(r"-[0-9a-f]{12}\.\w+$", entry.path) for entry in manifest.files), "who loses writes over nothing"
 
     rejected = list(csv.DictReader(io.StringIO(folder.read(manifest.file("rejected/rejected.csv")).decode())))
     assert [(row["file"], int(row["line"]), row["column"], row["value"]) for row in rejected] == [
@@ -300,7 +303,7 @@ def test_rows_that_are_there_twice_are_left_out_and_recorded(spark: SparkSession
     told = [tuple(row.values()) for row in pq.read_table(folder.fetch(entry, tmp_path)).select(range(4)).to_pylist()]
     assert told == [("2.csv", line + 1, "1.csv", line) for line in (2, 3, 4, 6)]
     on_disk = {str(path.relative_to(folder.uri)) for path in Path(folder.uri).rglob("*") if path.is_file()}
-    assert on_disk == {entry.path for entry in manifest.files} | {"manifest.json"}
+    assert on_disk == {path for entry in manifest.files for path in entry.places} | {"manifest.json", ".hrnn.lock"}
 
 
 def test_incremental_imports_add_to_a_full_one(spark: SparkSession, tmp_path: Path) -> None:
@@ -410,7 +413,7 @@ def test_an_import_that_was_killed_while_it_told_people_does_not_block_the_next(
     folder = StepFolder(arguments["output_uri"])
     manifest = folder.require("dataset")
     on_disk = {str(path.relative_to(folder.uri)) for path in Path(folder.uri).rglob("*") if path.is_file()}
-    assert on_disk == {entry.path for entry in manifest.files} | {"manifest.json", ".hrnn.lock"}
+    assert on_disk == {path for entry in manifest.files for path in entry.places} | {"manifest.json", ".hrnn.lock"}
     assert all(folder.read(entry) for entry in manifest.files if entry.size)
 
 

@@ -8,6 +8,7 @@ import io
 import json
 from collections import Counter, defaultdict
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -245,7 +246,7 @@ def test_texts_that_a_spreadsheet_takes_for_formulas_are_disarmed_in_csv_and_raw
     write_csv(tmp_path / "in", EVENTS, [random_events(0, 30)])
     found = do_import(str(tmp_path / "in"), EVENTS, tmp_path / "out")
     folder = StepFolder(str(tmp_path / "out"))
-    entry = put_rejected(folder, found.rejected, "rejected/rejected.csv")
+    entry = put_rejected(folder, found.rejected, partial(folder.put_page, "rejected/rejected.csv"))
     told = list(csv.DictReader(io.StringIO(folder.read(entry).decode(), newline="")))
     assert [row["value"] for row in told] == [*(f"'{value}" for value in risky), *harmless]
     assert {row["file"] for row in told} == {"'=2/1.csv"}
