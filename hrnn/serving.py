@@ -110,6 +110,11 @@ class NightlyView:
         start = fitted.model.start_state().unsqueeze(0)
         self._unknown = self._queries(Replayed(start, start), np.asarray([gap_seconds is not None]))
 
+    @property
+    def parts(self) -> tuple[Fitted, int, int | None]:
+        """What it is made of, for another process."""
+        return self._fitted, self._cut, self._gap
+
     def item_vectors(self) -> Tensor:
         """float32 [N, H + 1 + windows]."""
         return self._vectors

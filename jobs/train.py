@@ -28,11 +28,12 @@ from jobs.training.fit import FitOrder, FittedRecipe, fit, trained_peers, weight
 from jobs.training.launch import Launch
 from jobs.training.minimums import check_minimums, counted_events
 from jobs.training.options import Nnodes, NodeRank, NprocPerNode, RdzvBackend, RdzvEndpoint, RdzvId
-from jobs.training.publication import copy_attributes, measure, write_curve, write_model, write_states
+from jobs.training.publication import copy_attributes, measure, write_curve, write_model
 from jobs.training.request import read_request
 from jobs.training.search import Search, clear, search
 from jobs.training.segments import attribute_columns, tell_of_attributes
 from jobs.training.staging import Staged, stage
+from jobs.training.states import write_states
 from schemas import columns
 from schemas.documents import read_json
 from schemas.errors import ConfigError
@@ -178,7 +179,7 @@ def _fit_and_publish(
         event_weights=event_weights,
         kind=recipe_for(order.recipe).line_kind,
     )
-    states, shards = write_states(folder, scratch, fitted.nightly, sequences, staged)
+    states, shards = write_states(folder, scratch, fitted.nightly, sequences, staged, launch.ranks_here)
     attributes = copy_attributes(folder, scratch, source, staged.manifest)
     catalogue = folder.put_file(staged.catalogue, folder.own("catalogue.parquet"), rows=sequences.num_items)
     counts = {

@@ -71,6 +71,10 @@ class UserError(HrnnError):
         self.where = where
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it comes from another process: its message as it is."""
+        return error_of, (type(self), str(self)), self.__dict__
+
 
 class ConfigError(UserError):
     """A config key, a command-line option or a hyperparameter is unknown or has a wrong value."""
@@ -102,3 +106,10 @@ class CommitLost(HrnnError):
 
 class CommitUnknown(HrnnError):
     """The store did not say whether a commit landed; nothing was deleted, and a rerun settles it."""
+
+
+def error_of(kind: type[HrnnError], message: str) -> HrnnError:
+    """An error that was raised elsewhere, with the message that it had there."""
+    error = kind.__new__(kind)
+    Exception.__init__(error, message)
+    return error

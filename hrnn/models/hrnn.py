@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +68,10 @@ class Hrnn:
 
     def __init__(self, shape: HrnnShape, item_table: Tensor, dense: Tensor) -> None:
         self.shape, self.item_table, self.dense = shape, item_table, dense
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it goes to another process: as arrays, for tensors would take shared memory, of which containers have little."""
+        return _of_arrays, (self.shape, self.item_table.numpy(), self.dense.numpy())
 
     @classmethod
     def initial(cls, shape: HrnnShape, item_counts: npt.NDArray[np.int64], seed: int) -> Hrnn:
@@ -174,3 +178,7 @@ def _dense_shapes(shape: HrnnShape) -> dict[str, tuple[int, int]]:
 def _uniform(rows: int, width: int, generator: torch.Generator, columns: int | None = None) -> Tensor:
     bound = math.sqrt(6.0 / (rows + width))
     return (torch.rand(rows, columns or width, generator=generator) * 2.0 - 1.0) * bound
+
+
+def _of_arrays(shape: HrnnShape, item_table: npt.NDArray[np.float32], dense: npt.NDArray[np.float32]) -> Hrnn:
+    return Hrnn(shape, torch.from_numpy(item_table), torch.from_numpy(dense))

@@ -6,10 +6,11 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import schemas.errors
 from jobs.scratch import run_folder, space_error
-from schemas.errors import HrnnError, MachineError
+from schemas.errors import HrnnError, MachineError, error_of
 
 _OURS = re.compile(r"schemas\.errors\.(\w+): (.+)")
 _PYTHON_ERROR = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Warning)\b.*)$", re.MULTILINE)
@@ -45,9 +46,7 @@ def _said_clearly(text: str) -> Exception:
     """The error that a long account of Spark's comes to."""
     match = _OURS.search(text)
     if match and issubclass(kind := getattr(schemas.errors, match[1], Exception), HrnnError):
-        raised: HrnnError = kind.__new__(kind)
-        Exception.__init__(raised, match[2].strip())
-        return raised
+        return error_of(cast(type[HrnnError], kind), match[2].strip())
     if (full := space_error(OSError(text), where=str(run_folder()))) is not None:
         return full
     if (found := _NO_PYTHON.search(text)) is not None:

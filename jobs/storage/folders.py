@@ -113,9 +113,9 @@ class StepFolder:
         self._store.write(self.uri_of(path), data)
         return FileEntry(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest(), rows=rows)
 
-    def put_file(self, local: Path, path: str, rows: int | None = None) -> FileEntry:
-        """Copy a local file in; not visible before `publish`."""
-        entry = FileEntry(path=path, size=local.stat().st_size, sha256=sha256_of(local), rows=rows)
+    def put_file(self, local: Path, path: str, rows: int | None = None, sha256: str | None = None) -> FileEntry:
+        """Copy a local file in; not visible before `publish`. `sha256` is the file's, where that is known already."""
+        entry = FileEntry(path=path, size=local.stat().st_size, sha256=sha256 or sha256_of(local), rows=rows)
         self._store.upload(local, self.uri_of(path))
         return entry
 

@@ -1,4 +1,4 @@
-"""Write a solution version: item vectors, user states, metrics and curves, and the manifest that makes them exist."""
+"""Write a solution version: item vectors, attributes of users, metrics and curves."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from torch import Tensor
 
 from hrnn.evaluation import Evaluation, evaluate
 from hrnn.held_out import hold_out
-from hrnn.past_events import PastEvents, past_events
 from hrnn.peers import Fit
 from hrnn.preparation import Prepared
 from hrnn.sequences import Sequences
-from hrnn.session_model import ScoringModel, UserStates
+from hrnn.session_model import ScoringModel
 from jobs.storage.folders import StepFolder
 from jobs.training.model_files import Purpose, write_tensors
 from jobs.training.segments import with_segments
@@ -31,7 +30,6 @@ from schemas.manifest import FileEntry, Manifest
 # What the held-out queries multiply; `recommend` takes `scoring.…`.
 ITEM_VECTORS = "evaluation.item_vectors"
 ITEM_BIAS = "evaluation.item_bias"
-_USERS_AT_ONCE = 65_536
 
 
 def write_model(
@@ -45,58 +43,16 @@ def write_model(
     return write_tensors(folder, scratch, tensors)
 
 
-def write_states(
-    folder: StepFolder, scratch: Path, model: ScoringModel, sequences: Sequences, staged: Staged
-) -> tuple[list[FileEntry], list[dict[str, Any]]]:
-    """States of every user after their last event, in the shards of the sequences; returns files and facts."""
-    entries, facts = [], []
-    for number, (shard, users_path) in enumerate(zip(staged.shards, staged.users, strict=True)):
-        path = scratch / f"states-{number}.parquet"
-        user_ids = pq.read_table(users_path, columns=[columns.USER_ID])[columns.USER_ID].combine_chunks()
-        first, count = int(shard["first_user_row"]), int(shard["num_users"])
-        writer: pq.ParquetWriter | None = None
-        for begin in range(0, max(count, 1), _USERS_AT_ONCE):
-            rows = np.arange(first + begin, first + min(begin + _USERS_AT_ONCE, count), dtype=np.int64)
-            states, past = model.user_states(sequences, rows), past_events(sequences, rows)
-            table = states_table(user_ids.slice(begin, len(rows)), rows, states, past)
-            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
-            writer.write_table(table)
-        assert writer is not None
-        writer.close()
-        entry = folder.put_file(path, folder.own(f"states/part-{number:05d}.parquet"), rows=count)
-        path.unlink()
-        entries.append(entry)
-        facts.append({"states": entry.path, "first_user_row": first, "num_users": count})
-    return entries, facts
-
-
-def states_table(
-    user_ids: pa.Array, user_rows: np.ndarray[Any, np.dtype[np.int64]], states: UserStates, past: PastEvents
-) -> pa.Table:
-    """One row a user, as `recommend` reads it."""
-    query = states.query.numpy()
-    width = query.shape[1]
-    return pa.table(
-        {
-            columns.USER_ID: user_ids,
-            columns.USER_ROW: pa.array(user_rows),
-            columns.QUERY: pa.FixedSizeListArray.from_arrays(pa.array(query.reshape(-1)), width)
-            if width
-            else pa.array([[]] * len(user_rows), pa.list_(pa.float32())),
-            columns.OWN_ITEM_ROWS: _lists(states.own_offsets, pa.array(states.own_item_rows, pa.int64())),
-            columns.OWN_ITEM_SCORES: _lists(states.own_offsets, pa.array(states.own_item_scores, pa.float32())),
-            columns.PAST_ITEM_ROWS: _lists(past.offsets, pa.array(past.item_rows)),
-            columns.PAST_EVENT_TYPES: _lists(past.offsets, pa.array(past.event_types)),
-            columns.PAST_RANKS: _lists(past.offsets, pa.array(past.ranks)),
-        }
-    )
-
-
 def copy_attributes(folder: StepFolder, scratch: Path, source: StepFolder, sequences: Manifest) -> list[FileEntry]:
     """What the Users dataset says of users, a file for each shard, as the sequences hold it; none without such a dataset."""
     entries = [sequences.file(path) for path in sequences.facts.get("attributes", [])]
     return [
-        folder.put_file(source.fetch(entry, scratch), folder.own(f"attributes/part-{shard:05d}.parquet"), rows=entry.rows)
+        folder.put_file(
+            source.fetch(entry, scratch),
+            folder.own(f"attributes/part-{shard:05d}.parquet"),
+            rows=entry.rows,
+            sha256=entry.sha256,
+        )
         for shard, entry in enumerate(entries)
     ]
 
@@ -163,7 +119,3 @@ def write_curve(folder: StepFolder, scratch: Path, points: list[dict[str, Any]])
     path = scratch / "training.parquet"
     pq.write_table(pa.Table.from_pylist(points, schema), path, compression="zstd")
     return folder.put_file(path, folder.own("training.parquet"), rows=len(points))
-
-
-def _lists(offsets: np.ndarray[Any, np.dtype[np.int64]], values: pa.Array) -> pa.Array:
-    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values)

@@ -10,7 +10,7 @@ from typing import Any
 
 import schemas.errors
 from hrnn.training_settings import TrainingSettings
-from schemas.errors import HrnnError, UserError
+from schemas.errors import HrnnError, UserError, error_of
 
 NO_SPACE = os.EX_IOERR  # exit status of a rank that found the disk full: it can't leave a word there
 
@@ -74,7 +74,5 @@ class WorkerSpec:
         for path in sorted(Path(self.answers).glob("error-*.json")):
             answer = json.loads(path.read_text())
             kind = getattr(schemas.errors, answer["kind"], UserError)
-            error: HrnnError = kind.__new__(kind)
-            Exception.__init__(error, answer["message"])
-            return error
+            return error_of(kind, answer["message"])
         return None
