@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from publishing_runs import FILES, shop
 
 from jobs.recommendation import inputs
 from jobs.recommendation.inputs import Split, check_places, cut, input_files, read_lines
@@ -184,3 +185,23 @@ def test_a_local_folder_is_no_prefix(tmp_path: Path) -> None:
     check_places(files, str(tmp_path / "in"), str(tmp_path / "in-out"))
     with pytest.raises(ConfigError):
         check_places(files, str(tmp_path / "in"), str(tmp_path / "in" / "out"))
+
+
+def _requests(files: int) -> list[str]:
+    """What a job of so many small files asks the store of its output."""
+    with shop("s3") as here:
+        for number in range(files):
+            Path(here.input, "in", f"{number}.json").write_bytes(b"{}\n")
+        for name in FILES:
+            Path(here.input, "in", name).unlink()
+        run = here.begin(0).run
+        run.finish(100_000)
+        assert run.error is None
+        return run.steps
+
+
+def test_requests_of_many_small_files_grow_as_the_files_do() -> None:
+    """Each file costs as much as any other, however many there are."""
+    few, more, many = (len(_requests(number)) for number in (10, 20, 40))
+    assert many - more == 2 * (more - few)
+    assert (more - few) / 10 <= 20, "requests a file"
