@@ -10,7 +10,7 @@ import typer
 
 from jobs.cli import job_main
 from jobs.spark.session import spark_session
-from jobs.storage import StoredFile, list_input, normalise, read_given, read_text
+from jobs.storage import StoredFile, folders_read, is_s3, list_input, normalise, read_given, read_text
 from jobs.storage.folders import StepFolder
 from jobs.validation.imports import base_of, check_future, check_long_categories, check_mode, references_of
 from jobs.validation.inputs import open_inputs
@@ -162,7 +162,8 @@ def _keep_apart(stored: list[StoredFile], data_uri: str, output_uri: str) -> Non
     Raises:
         ConfigError: One lies within the other.
     """
-    if any(lies_in(file.uri, output_uri) for file in stored) or lies_in(output_uri, data_uri):
+    read = [data_uri] if is_s3(data_uri) else folders_read(data_uri)
+    if any(lies_in(file.uri, output_uri) for file in stored) or any(lies_in(output_uri, each) for each in read):
         raise ConfigError(
             "data and output lie within each other",
             where="--output",

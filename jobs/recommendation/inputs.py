@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.storage import Store, StoredFile, input_below, is_s3, list_input, normalise, store_for
+from jobs.storage import Store, StoredFile, folders_read, input_below, is_s3, list_input, normalise, store_for
 from schemas.batch import MOST_LINE_BYTES
 from schemas.errors import ConfigError, DataError, StorageError
 from schemas.uris import canonical, lies_in
@@ -78,7 +77,7 @@ def check_places(files: Sequence[StoredFile], input_uri: str, output: str) -> No
     """
     given, target = normalise(input_uri), canonical(output)
     names_a_file = any(file.uri == given for file in files)
-    read = f"{target}/".startswith(given) if is_s3(given) else any(lies_in(target, each) for each in _folders_read(given))
+    read = f"{target}/".startswith(given) if is_s3(given) else any(lies_in(target, each) for each in folders_read(given))
     beside = any(canonical(file.uri).rpartition("/")[0] == target for file in files)
     if beside or (not names_a_file and read):
         raise ConfigError(
@@ -87,18 +86,6 @@ def check_places(files: Sequence[StoredFile], input_uri: str, output: str) -> No
             value=output,
             remedy="Name another folder, which the input's path does not include.",
         )
-
-
-def _folders_read(folder: str) -> set[str]:
-    """A local folder, and where links below it lead: whatever lies in one of them is input."""
-    found, ahead = set[str](), [canonical(folder)]
-    while ahead:
-        place = ahead.pop()
-        if place not in found:
-            linked = (os.path.join(root, name) for root, folders, _ in os.walk(place) for name in folders)
-            ahead += [os.path.realpath(path) for path in linked if os.path.islink(path)]
-            found.add(place)
-    return found
 
 
 def cut(files: Sequence[StoredFile], parallelism: int, *, smallest: bool = False) -> list[Split]:

@@ -14,12 +14,13 @@ from jobs.storage.local import LocalStore, local_errors
 from jobs.storage.s3 import S3Store
 from jobs.storage.store import Staged, Store, StoredFile
 from schemas.errors import StorageError
-from schemas.uris import parse_uri
+from schemas.uris import canonical, parse_uri
 
 __all__ = [
     "Staged",
     "Store",
     "StoredFile",
+    "folders_read",
     "input_below",
     "is_s3",
     "join",
@@ -89,6 +90,18 @@ def input_below(uri: str) -> list[StoredFile]:
     wrote about its data. A part that the user named is taken as it is.
     """
     return store_for(uri).list(uri, without=("_", "."))
+
+
+def folders_read(folder: str) -> set[str]:
+    """A local folder, and where links below it lead: whatever lies in one of them is input."""
+    found, ahead = set[str](), [canonical(folder)]
+    while ahead:
+        place = ahead.pop()
+        if place not in found:
+            linked = (os.path.join(root, name) for root, folders, _ in os.walk(place) for name in folders)
+            ahead += [os.path.realpath(path) for path in linked if os.path.islink(path)]
+            found.add(place)
+    return found
 
 
 def read_text(uri: str) -> str:

@@ -24,6 +24,8 @@ def header_remedy(header: Sequence[str], missing: Sequence[str], file_name: str)
                 "This is a manifest of Redshift's UNLOAD, not data: move it out of the folder, or leave MANIFEST out of UNLOAD."
             )
         return "This is JSON: export CSV."
+    if text.lower().startswith("sep="):
+        return "The first line tells a spreadsheet its separator: export without it."
     if renamed := _renamed(header, missing):
         return f"Rename {', '.join(renamed)}: case counts."
     for separator, name in _SEPARATORS.items():

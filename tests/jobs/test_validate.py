@@ -289,6 +289,14 @@ def test_a_users_mistake_is_one_message_before_spark_starts(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_output_where_a_link_of_the_data_leads_is_refused_too(tmp_path: Path) -> None:
+    arguments = write(tmp_path, DATA)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "in/link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="data and output lie within each other"):
+        validate(**arguments | {"output_uri": str(tmp_path / "elsewhere/out")})
+
+
 def test_rows_that_are_there_twice_are_left_out_and_recorded(spark: SparkSession, tmp_path: Path) -> None:
     arguments = write(tmp_path, {"1.csv": HEADER + RIGHT, "2.csv": HEADER + "u9,i9,9,,\n" + RIGHT + WRONG})
     summary = validate(**arguments)

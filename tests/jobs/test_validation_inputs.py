@@ -69,6 +69,7 @@ def test_an_empty_file_has_no_header(tmp_path: Path, text: bytes) -> None:
         (b'"USER_ID";"AGE"\na;1\n', "Columns are separated by semicolons here: export with commas."),
         (b"user_id\tage\tX\na\t1\t2\n", "Columns are separated by tabs here: export with commas."),
         (b"USER_ID|AGE\na|1\n", "Columns are separated by | here: export with commas."),
+        (b"sep=,\nUSER_ID,AGE\na,1\n", "The first line tells a spreadsheet its separator: export without it."),
         (b"u1,33\nu2,44\n", "The first row must name the columns; this looks like data: export with a header."),
         (b'{"USER_ID": "a", "AGE": 1}\n', "This is JSON: export CSV."),
         (b'[\n {"USER_ID": "a", "AGE": 1}]\n', "This is JSON: export CSV."),
