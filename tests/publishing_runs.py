@@ -245,6 +245,8 @@ def _struck(operation: str, request: Callable[[], Any]) -> Any:
     fault = None if run is None else run.step(operation)
     if run is None or fault is None:
         return request()
+    if fault == "interrupted":
+        raise KeyboardInterrupt
     if fault == "lost request":
         raise botocore.exceptions.ReadTimeoutError(endpoint_url="memory")
     if fault == "conflict" and operation in _CONDITIONAL:
@@ -267,6 +269,8 @@ def _gated(name: str, function: Callable[..., Any], place: str) -> Callable[...,
         run = current_run()
         if run is not None and (name == "flock" or any(str(each).startswith(place) for each in args)):
             fault = run.step(f"{name} {json.dumps([str(each)[-40:] for each in args])}")
+            if fault == "interrupted":
+                raise KeyboardInterrupt
             if fault == "killed after":
                 function(*args, **kwargs)
                 run.is_killed = True

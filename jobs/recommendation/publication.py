@@ -142,7 +142,7 @@ class Publication:
             return theirs
         except CommitUnknown:
             raise  # nothing is known, nothing is deleted
-        except Exception:
+        except BaseException:  # Ctrl-C and SIGTERM too
             self._clear_away_parts()
             raise
 

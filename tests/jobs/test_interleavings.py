@@ -259,6 +259,24 @@ def test_users_are_not_deleted_from_answers_that_are_being_published() -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
+def test_a_run_that_is_interrupted_anywhere_leaves_nothing(place: str) -> None:
+    """Ctrl-C and SIGTERM are no SIGKILL: parts and what was staged go, but for what it was just removing."""
+    for stop in itertools.count(1, 3):
+        with shop(place) as here:
+            here.begin(0).run.finish()
+            run = here.begin(1).run
+            run.advance(stop)
+            if run.ended:
+                break
+            run.fault, at = "interrupted", run.next
+            run.finish()
+            here.check()
+            assert isinstance(run.error, KeyboardInterrupt)
+            assert not here.leftovers() or at.startswith("unlink"), (at, here.leftovers())
+    assert stop > 50
+
+
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("first", ["the deletion", "the batch job"])
 def test_a_deletion_of_users_and_a_batch_job_that_stop_anywhere_do_each_other_no_harm(place: str, first: str) -> None:
     """A deletion that read yesterday's lists must not write them over today's."""
