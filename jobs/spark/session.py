@@ -7,7 +7,8 @@ import re
 import signal
 import subprocess
 import threading
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,12 +95,37 @@ def _start_java(settings: dict[str, str]) -> None:
 
     if _submitted() or SparkContext._gateway is not None:
         return
-    SparkContext._ensure_initialized(conf=SparkConf(loadDefaults=False).setAll(list(settings.items())))
+    with _ending_with_us():
+        SparkContext._ensure_initialized(conf=SparkConf(loadDefaults=False).setAll(list(settings.items())))
     gateway: Any = SparkContext._gateway
     at_end_of_run(partial(_end_java, gateway, signal.getsignal(signal.SIGINT)))
     if user_without_name():
         hadoop = gateway.jvm.org.apache.hadoop.security.UserGroupInformation
         hadoop.setLoginUser(hadoop.createRemoteUser(NOBODY))  # it would ask Java, which asks passwd, and fails
+
+
+@contextmanager
+def _ending_with_us() -> Iterator[None]:
+    """End Java where Ctrl-C or SIGTERM comes while it starts: it hears neither, and would wait for us for ever."""
+    from pyspark import java_gateway
+
+    module: Any = java_gateway
+    started: list[subprocess.Popen[Any]] = []
+
+    def start(*arguments: Any, **named: Any) -> subprocess.Popen[Any]:
+        started.append(subprocess.Popen(*arguments, **named))
+        return started[-1]
+
+    before, module.Popen = module.Popen, start
+    try:
+        yield
+    except BaseException:
+        for process in started:
+            process.kill()
+            process.wait()
+        raise
+    finally:
+        module.Popen = before
 
 
 def _end_java(gateway: Any, interrupt: Any) -> None:

@@ -68,3 +68,24 @@ def test_under_spark_submit_its_master_stands_unless_the_caller_names_another(
         [submit, "--master", "local[3]", script], env=environment, capture_output=True, text=True, check=False
     )
     assert f"master {expected}" in answer.stdout, answer.stderr[-2000:]
+
+
+def test_java_does_not_outlive_a_run_that_is_interrupted_while_it_starts() -> None:
+    """It would wait for ever: the place where it says its port is gone by then."""
+    script = """if True:
+        import os, types
+        from pyspark import java_gateway
+        from jobs.spark.session import spark_session
+        def interrupted(_seconds):
+            raise KeyboardInterrupt
+        java_gateway.time = types.SimpleNamespace(sleep=interrupted)
+        try:
+            spark_session("local[1]")
+        except KeyboardInterrupt:
+            left = open(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read().split()
+            print("left:", len(left))
+            for process in left:
+                os.kill(int(process), 9)
+    """
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.stdout == "left: 0\n", ended.stderr
