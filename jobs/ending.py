@@ -69,16 +69,29 @@ def _end_of(work: Callable[[], None]) -> _End:
                 if not shared:
                     end_run()
         _flush(sys.stdout)
+    except SystemExit as ended:
+        if (stopped := _asked_to_stop(ended)) is not None:
+            return _stopped(stopped)
+        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        return _End(status, "failed", "usage", "wrong usage: see stderr") if status == USAGE else _End(status)
     except KeyboardInterrupt:
         return _stopped(INTERRUPTED)
-    except SystemExit as ended:  # Ctrl-C too: typer makes this of it
-        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        if status in _STOPPED:
-            return _stopped(status)
-        return _End(status, "failed", "usage", "wrong usage: see stderr") if status == USAGE else _End(status)
     except Exception as error:
+        if (stopped := _asked_to_stop(error)) is not None:
+            return _stopped(stopped)
         return _failed(_users_own(error) or error)
     return _End(0)
+
+
+def _asked_to_stop(error: BaseException | None) -> int | None:
+    """The exit status of an interruption, also of one that another error came after: Spark's Java may have ended first."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return INTERRUPTED
+        if isinstance(error, SystemExit) and error.code in _STOPPED:  # of SIGTERM; typer makes it of Ctrl-C too
+            return int(error.code)
+        error = error.__context__
+    return None
 
 
 def _stopped(status: int) -> _End:

@@ -1,4 +1,4 @@
-"""Make answers visible: all `<input file name>.out` of one run, and `_CHECK`, or nothing of it (docs/adr/0012).
+"""Make answers visible: all `<input file name>.out` of one run, and `_CHECK`, or nothing of it (docs/adr/0014).
 
 The output folder holds what Personalize's does, and `_hrnn/`: parts while a run lasts, and a record, the manifest by which the
 next run sees that nothing is left to do. Whoever publishes takes the record first, on the condition that nobody has published

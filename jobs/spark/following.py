@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+
+from py4j.protocol import Py4JError
 
 from jobs.progress import Progress
 
@@ -28,6 +30,10 @@ def following(spark: SparkSession, num_tasks: int, label: str) -> Iterator[None]
     completed: dict[int, int] = {}  # by stage; a stage that is over is remembered as it was last seen
 
     def follow(progress: Progress) -> None:
+        with suppress(Py4JError, OSError):  # Java is gone: whoever waits for it says why
+            count(progress)
+
+    def count(progress: Progress) -> None:
         while not over.wait(_POLL_SECONDS):
             for stage in [tracker.getStageInfo(number) for number in {*completed, *tracker.getActiveStageIds()}]:
                 if stage is not None:

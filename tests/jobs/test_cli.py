@@ -75,6 +75,17 @@ def test_ctrl_c_and_sigterm_say_how_to_go_on(
     assert "run the same command again to go on" in complained
 
 
+def test_an_interruption_stays_one_where_ending_what_was_started_fails(end_of: Callable[[Run], Ended]) -> None:
+    def run() -> dict[str, Any]:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            raise ConnectionRefusedError("Java has ended before")
+
+    ended, document, complained = end_of(run)
+    assert (ended, document["state"], complained.count("\n")) == (143, "interrupted", 1)
+
+
 def test_wrong_usage_says_so_too(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["recipes", "--nonsense"])
