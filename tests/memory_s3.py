@@ -68,7 +68,7 @@ class MemoryS3:
         self, Bucket: str, Key: str, Body: BinaryIO, Metadata: dict[str, str] | None = None, **conditions: str
     ) -> Any:
         self._check(Key, **conditions)
-        data = Body.read()
+        data = _whole(Body)
         self.objects[Key] = _Object(data, _etag(data), Metadata or {})
         return {"ETag": self.objects[Key].etag}
 
@@ -110,7 +110,7 @@ class MemoryS3:
         return {"UploadId": upload}
 
     def _upload_part(self, Bucket: str, Key: str, UploadId: str, PartNumber: int, Body: BinaryIO) -> Any:
-        return self._keep_part(UploadId, Key, PartNumber, Body.read())
+        return self._keep_part(UploadId, Key, PartNumber, _whole(Body))
 
     def _keep_part(self, upload: str, key: str, number: int, data: bytes) -> dict[str, str]:
         self._upload(upload, key).parts[number] = _Object(data, _etag(data), {})
@@ -175,6 +175,12 @@ class MemoryS3:
             raise _error("PreconditionFailed", 412)
         if IfMatch is not None and self._existing(key).etag != IfMatch:
             raise _error("PreconditionFailed", 412)
+
+
+def _whole(body: BinaryIO) -> bytes:
+    """What is sent, from its start: a request that is repeated sends it again."""
+    body.seek(0)
+    return body.read()
 
 
 def _etag(data: bytes) -> str:
