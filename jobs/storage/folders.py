@@ -127,7 +127,7 @@ class StepFolder:
 
     def show(self) -> None:
         """Have what people read lie under its plain names, whoever published it; a killed run may have left it undone."""
-        show_pages(self._store, self.uri, self.versioned)
+        show_pages(self._store, self.uri, self.versioned, self._began)
 
     def fetch(self, entry: FileEntry, scratch: Path) -> Path:
         """A local path that holds a published file, checked: the file itself where it is local, else a copy in `scratch`.

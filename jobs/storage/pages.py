@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from datetime import datetime
 
 from jobs.storage.store import Store, StoredFile
 from schemas.errors import CommitLost, StorageError
@@ -17,19 +18,23 @@ _READ_BYTES = 16 << 20  # of a copy that is looked at whole; of a larger one the
 _MOST_TRIES = 10  # each but the first for a run that has published or shown something meanwhile
 
 
-def show_pages(store: Store, folder_uri: str, published: Callable[[], tuple[StoredFile, Manifest] | None]) -> None:
+def show_pages(
+    store: Store, folder_uri: str, published: Callable[[], tuple[StoredFile, Manifest] | None], began: datetime
+) -> None:
     """Have every page of a folder lie under its plain name, as the manifest of this moment says.
 
     Args:
         store: Of the folder.
         folder_uri: The folder, without a slash at its end.
         published: Gives its manifest, as a file and read.
+        began: Copies that were begun before are of killed runs, and dropped.
 
     Raises:
         StorageError: A page cannot be read or written.
         CommitLost: Others write there all the time.
     """
     touched: set[str] = set()
+    left = store.uploads(folder_uri + "/", began, sized=False)
     for tries_left in reversed(range(_MOST_TRIES)):
         found = published()
         entries = [] if found is None else [entry for entry in found[1].files if entry.shown]
@@ -38,6 +43,9 @@ def show_pages(store: Store, folder_uri: str, published: Callable[[], tuple[Stor
         if found is None:
             return
         stored, touched = found[0], touched | targets.keys()
+        for upload in left:
+            if upload.uri in targets:
+                store.drop(upload.uri, upload.version)
         try:
             for target, entry in targets.items():
                 _show(store, f"{folder_uri}/{entry.path}", target, entry, stored)
