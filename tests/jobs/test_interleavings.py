@@ -224,6 +224,23 @@ def test_a_run_that_is_killed_before_its_page_is_shown_has_it_shown_by_the_next(
         assert store_for(shown).read(shown) == b"killed"
 
 
+def test_a_copy_of_a_page_that_a_kill_cut_short_goes_with_the_next_run() -> None:
+    for stop in itertools.count():
+        with shop("s3") as here:
+            _told(here.output, b"yesterday")
+            killed = Run(lambda output=here.output: _told(output, b"killed"))  # type: ignore[misc]
+            while StepFolder(here.output).require("comparison").fingerprint == "yesterday":
+                killed.advance(1)
+            killed.advance(stop)
+            if killed.ended:
+                break
+            killed.kill()
+            _told(here.output, b"killed")
+            assert here.memory is not None
+            assert not here.memory.pending
+    assert stop > 2
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_page_that_leaves_while_it_is_shown_is_not_shown(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a deletion takes a user out of a folder, and a rerun that finds nothing to do stands somewhere in between."""
