@@ -62,4 +62,4 @@ chaos-recommend: setup  ## SIGKILL batch inference and segments at random moment
 	@$(BIN)/python tests/recommend_kills.py
 
 interleavings: setup  ## batch jobs that publish to one folder, in thousands of orders of their steps
-	@$(BIN)/pytest -q -m slow tests/jobs/test_interleavings.py
+	@$(BIN)/pytest -q -n logical --maxprocesses 2 --timeout 900 --schedules 1000 -k any_order tests/jobs/test_interleavings.py

@@ -29,6 +29,13 @@ settings.register_profile("any-machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any-machine")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make interleavings` asks for more schedules than `make test`."""
+    parser.addoption(
+        "--schedules", type=int, default=60, help="orders of steps that runs try which publish to one folder, a place"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """PySpark and boto3 leave sockets to the garbage collector; every other warning is an error."""
     config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")

@@ -66,6 +66,8 @@ class Rule:
         probability: Share of the matching requests.
         times: At most so often; None: no limit.
         share: How much of a truncated body gets through, from 0 to 1.
+        seen, done: How many requests matched, and how many of them it struck.
+        struck: Path of the request that it struck last.
     """
 
     fault: Fault
@@ -77,6 +79,7 @@ class Rule:
     share: float = 0.5
     seen: int = field(default=0, init=False)
     done: int = field(default=0, init=False)
+    struck: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         if self.fault not in get_args(Fault):
@@ -90,7 +93,7 @@ class Rule:
         strikes = dice.random() < self.probability if self.nth is None else self.seen == self.nth
         if not strikes or (self.times is not None and self.done >= self.times):
             return False
-        self.done += 1
+        self.done, self.struck = self.done + 1, path
         return True
 
 

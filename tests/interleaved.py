@@ -33,7 +33,9 @@ class Run:
         self.next = ""
         self.ended = False
         self.is_killed = False
-        self._go, self._still = threading.Semaphore(0), threading.Semaphore(0)
+        self._go, self._still = threading.Lock(), threading.Lock()  # not held: it may go on; it stands still, or has ended
+        self._go.acquire()
+        self._still.acquire()
         self._thread = threading.Thread(target=self._run, args=(function,), daemon=True)
         _RUNS[self._thread] = self
         self._thread.start()

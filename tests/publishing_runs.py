@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import tempfile
@@ -154,7 +153,9 @@ class Shop:
             self.check()
         for begun in self.begun:
             self._check_told(begun)
-        calm = all(each.faults == 0 and not each.run.is_killed for each in self.begun)
+        # A run that stands still inside the lock for longer than the others wait is as bad as a killed one: perhaps nobody
+        # publishes, and each is told so.
+        calm = all(each.faults == 0 and not each.run.is_killed and not _met_a_lock(each.run) for each in self.begun)
         if calm and self.begun:
             assert any(each.run.error is None for each in self.begun), "all runs lost"
             assert not self.leftovers(), self.leftovers()
@@ -183,8 +184,7 @@ class Shop:
             assert newest is None or newest.facts.get("run") != begun.token, "a run was told that it lost, and it had won"
         else:
             assert isinstance(run.error, StorageError | CommitUnknown), repr(run.error)
-            locked = "holds this folder" in str(run.error)
-            assert begun.faults or locked, f"without a fault: {run.error!r}"
+            assert begun.faults or _met_a_lock(run), f"without a fault: {run.error!r}"
 
     def leftovers(self) -> list[str]:
         """Parts, and whatever was staged."""
@@ -239,6 +239,11 @@ def shop(kind: str) -> Iterator[Shop]:
         shutil.rmtree(place)
 
 
+def _met_a_lock(run: Run) -> bool:
+    """Whether a run gave up since another held the lock of local files for too long."""
+    return isinstance(run.error, StorageError) and "holds this folder" in str(run.error)
+
+
 def _struck(operation: str, request: Callable[[], Any]) -> Any:
     """A request to the S3 in memory, or what becomes of it."""
     run = current_run()
@@ -268,7 +273,7 @@ def _gated(name: str, function: Callable[..., Any], place: str) -> Callable[...,
     def called(*args: Any, **kwargs: Any) -> Any:
         run = current_run()
         if run is not None and (name == "flock" or any(str(each).startswith(place) for each in args)):
-            fault = run.step(f"{name} {json.dumps([str(each)[-40:] for each in args])}")
+            fault = run.step(f"{name} {' '.join(str(each)[-40:] for each in args)}")
             if fault == "interrupted":
                 raise KeyboardInterrupt
             if fault == "killed after":

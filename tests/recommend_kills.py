@@ -243,7 +243,7 @@ def cluster_of_two(place: Place, rules: Sequence[Rule]) -> Iterator[tuple[Cluste
 
 
 def lost_executor(place: Place, calm: Batch) -> None:
-    """SIGKILL an executor while one of its tasks has stored its part and not said so yet."""
+    """SIGKILL an executor while one of its tasks has stored its part and not said so yet: in the third stage, a task a split."""
     rule = _straggling()
     with (
         cluster_of_two(place, [rule]) as (cluster, _),
@@ -251,12 +251,13 @@ def lost_executor(place: Place, calm: Batch) -> None:
     ):
         batch.whole = calm.outputs()
         batch.begin()
-        _wait_until(batch, lambda: rule.done == 1 and len(_running(cluster)) == 1, "a single task is left, and waits")
-        ((task, executor),) = _running(cluster).items()
+        _wait_until(batch, lambda: rule.done == 1, "a task has stored its part and waits")
+        task = f"{_split(rule.struck)}.0 in stage"
+        [executor] = [executor for running, executor in _running(cluster).items() if running.startswith(task)]
         [process] = [process for process, line in _executors(cluster).items() if f"--executor-id {executor} " in line]
         os.kill(process, signal.SIGKILL)
         seconds = batch.finish()
-        if not _attempts(cluster, f"{task.partition('.')[0]}.1"):
+        if not _attempts(cluster, f"{_split(rule.struck)}.1"):
             raise Broken(f"{batch.name}: task {task} was not done again")
         batch.compare(calm)
         print(f"{batch.name}: executor {executor} killed in task {task}; came to its end in {seconds:.1f} s more", flush=True)
@@ -272,13 +273,19 @@ def speculative_attempt(place: Place, calm: Batch) -> None:
         batch.whole = calm.outputs()
         batch.begin()
         seconds = batch.finish()
-        stored = [re.search(r"part-(\d+)-", seen.path) for seen in proxy.log if seen.method == "PUT" and _PARTS in seen.path]
-        splits = [int(match[1]) for match in stored if match]
+        splits = [_split(seen.path) for seen in proxy.log if seen.method == "PUT" and _PARTS in seen.path]
         twice = sorted({split for split in splits if splits.count(split) > 1})
         if len(twice) != 1 or not _attempts(cluster, f"{twice[0]}.1"):
             raise Broken(f"{batch.name}: one split should have been stored twice; stored: {sorted(splits)}")
         batch.compare(calm)
         print(f"{batch.name}: split {twice[0]} was done twice; came to its end in {seconds:.1f} s", flush=True)
+
+
+def _split(path: str) -> int:
+    """The split whose part a request is about."""
+    match = re.search(r"part-(\d+)-", path)
+    assert match is not None, path
+    return int(match[1])
 
 
 def _straggling() -> Rule:

@@ -325,15 +325,8 @@ def test_a_deletion_of_users_and_a_batch_job_that_stop_anywhere_do_each_other_no
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_of_runs_in_any_order_ones_answers_are_whole(place: str) -> None:
-    explore(place, 60)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("place", PLACES)
-def test_of_runs_in_thousands_of_orders_ones_answers_are_whole(place: str) -> None:
-    explore(place, 1200)
+def test_of_runs_in_any_order_ones_answers_are_whole(place: str, pytestconfig: pytest.Config) -> None:
+    explore(place, pytestconfig.getoption("schedules"))
 
 
 @contextmanager
