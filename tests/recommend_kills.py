@@ -243,7 +243,7 @@ def cluster_of_two(place: Place, rules: Sequence[Rule]) -> Iterator[tuple[Cluste
 
 
 def lost_executor(place: Place, calm: Batch) -> None:
-    """SIGKILL an executor while one of its tasks has stored its part and not said so yet: in the third stage, a task a split."""
+    """SIGKILL an executor while a task has stored its part and not said so yet: in the third stage, a task a split."""
     rule = _straggling()
     with (
         cluster_of_two(place, [rule]) as (cluster, _),
