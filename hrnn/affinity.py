@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hrnn.scoring import OwnItems
+from hrnn.best_items import OwnItems
 from schemas.errors import IntegrityError
 
 BLOCK_ITEMS = 4096

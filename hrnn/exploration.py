@@ -27,8 +27,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from hrnn.best_items import TopItems
 from hrnn.hashing import Hashes, mix64
-from hrnn.scoring import TopItems
 
 NOISE = 0.5  # in the units of scores: a factor of 1.65 in an item's share
 NOISE_DEPTH = 2

@@ -16,10 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from hrnn.best_items import OwnItems
 from hrnn.metrics import DEPTH
 from hrnn.peers import Fit
 from hrnn.peers.lists import PeerLists, peer_lists
-from hrnn.scoring import OwnItems
 from hrnn.sequences import Sequences
 from hrnn.session_model import UserStates
 from hrnn.splits import EvaluationSplit, ranges

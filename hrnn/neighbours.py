@@ -9,7 +9,8 @@ import numpy.typing as npt
 import torch
 
 from hrnn.allowed import Allowed, ItemLists
-from hrnn.scoring import OwnItems, Scorer
+from hrnn.best_items import OwnItems
+from hrnn.scoring import Scorer
 
 Rows = npt.NDArray[np.int64]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.allowed import Allowed
-from hrnn.scoring import OwnItems
+from hrnn.best_items import OwnItems
 from hrnn.splits import ranges
 
 Rows = npt.NDArray[np.int64]

@@ -40,10 +40,10 @@ import torch
 
 from hrnn.ablation import Group, ablations
 from hrnn.batching import Rows
+from hrnn.best_items import OwnItems
 from hrnn.blending import BESIDE_WEIGHTS, OWN_AGAIN_WEIGHTS
 from hrnn.models.hrnn import Hrnn
 from hrnn.pairs import Pairs
-from hrnn.scoring import OwnItems
 from hrnn.sequences import Sequences
 from hrnn.states import Replayed, replay
 from hrnn.successors import EVENTS

@@ -1,8 +1,9 @@
 """The best items of many users, exactly, by score(user, item) = query · item vector + item bias + own item's score.
 
-All items are scored coarsely, with a bound on the error (`coarse_scores`). K items surely reach some score; every item that may
-reach it is scored anew in float32, and the K best of those are the K best of all. The sum that shares need is that of coarse
-scores, but for its largest terms: a share is within a thousandth of what float64 gives.
+Of a small catalogue all items are scored in float32 (`direct_scores`). Of a larger one all are scored coarsely, with a bound on
+the error (`coarse_scores`). K items surely reach some score; every item that may reach it is scored anew in float32, and the K
+best of those are the K best of all. The sum that shares need is that of coarse scores, but for its largest terms: a share is
+within a thousandth of what float64 gives.
 
 Results do not depend on which users are asked together: the shapes of all matrix products are fixed by the catalogue alone
 (a short batch is filled up with zeros), each row of a product is computed alike wherever it stands, an exact score is always
@@ -14,7 +15,6 @@ Shapes: B users asked, N items, D numbers of a query, K returned, R users of one
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,9 @@ import numpy.typing as npt
 import torch
 
 from hrnn.allowed import Allowed
+from hrnn.best_items import OwnItems, TopItems, put_best
 from hrnn.coarse_scores import BLOCK_ITEMS, MOST_REACH, CoarseScores, Flags, Floats, Rows
+from hrnn.direct_scores import USERS, DirectScores
 from hrnn.pairs import AllowedCells, Pairs
 from hrnn.products import coarse_type
 from schemas.errors import IntegrityError
@@ -30,61 +32,10 @@ from schemas.errors import IntegrityError
 MOST_ROWS = 256  # R
 MOST_CELL_BYTES = 256 << 20  # of coarse scores held at once
 
+MOST_DIRECT_ITEMS = 16_000  # N; beyond, coarse numbers make products and sums so much cheaper that candidates pay
+
 _PAIRS_AT_ONCE = 1 << 14  # scored exactly
 _FEW_ARE_ONE_OF = 128  # items; scored exactly one by one for a user who may get no more
-_LOW_BITS = 0xFFFFFFFF
-
-
-@dataclass(frozen=True)
-class OwnItems:
-    """Items that B users have scores of their own for.
-
-    Attributes:
-        offsets: int64 [B + 1]; user b's items are [offsets[b], offsets[b + 1]) of the other two.
-        item_rows: int64; no item twice within a user.
-        scores: float32, added to what query and item vector say.
-    """
-
-    offsets: npt.NDArray[np.int64]
-    item_rows: npt.NDArray[np.int64]
-    scores: npt.NDArray[np.float32]
-
-    @classmethod
-    def none(cls, num_users: int) -> OwnItems:
-        """Own items of users that have none."""
-        return cls(np.zeros(num_users + 1, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
-
-    def part(self, start: int, end: int) -> OwnItems:
-        """Own items of users [start, end)."""
-        first, last = self.offsets[start], self.offsets[end]
-        return OwnItems(self.offsets[start : end + 1] - first, self.item_rows[first:last], self.scores[first:last])
-
-
-@dataclass(frozen=True)
-class TopItems:
-    """The K best items of B users, best first; K is smaller than asked where the catalogue is.
-
-    Behind the last item that a user may get stand -1, -inf and 0.
-
-    Attributes:
-        item_rows: int64 [B, K].
-        scores: float32 [B, K], falling; equal scores in order of item row.
-        shares: float64 [B, K], softmax of the scores over the whole catalogue, whatever a user may get.
-    """
-
-    item_rows: npt.NDArray[np.int64]
-    scores: npt.NDArray[np.float32]
-    shares: npt.NDArray[np.float64]
-
-    @classmethod
-    def none(cls, num_users: int, num_results: int) -> TopItems:
-        """No item for anybody."""
-        shape = num_users, num_results
-        return cls(np.full(shape, -1, dtype=np.int64), np.full(shape, -np.inf, dtype=np.float32), np.zeros(shape))
-
-    def part(self, start: int, end: int) -> TopItems:
-        """The best items of users [start, end), to be changed in place."""
-        return TopItems(self.item_rows[start:end], self.scores[start:end], self.shares[start:end])
 
 
 class Scorer:
@@ -93,7 +44,8 @@ class Scorer:
     Args:
         item_vectors: float32 [N, D]; D may be 0.
         item_bias: float32 [N].
-        kind: Number type of coarse products; None: what this processor multiplies fastest, float32 for one block of items.
+        kind: Number type of coarse products; None: what this processor multiplies fastest, and no coarse products where the
+            catalogue is small.
 
     Raises:
         IntegrityError: There is no item, or a parameter is not a finite number.
@@ -106,8 +58,12 @@ class Scorer:
         if not (bool(torch.isfinite(item_vectors).all()) and bool(torch.isfinite(item_bias).all())):
             raise IntegrityError("the model holds parameters that are not finite numbers; train it again.")
         vectors, bias = item_vectors.detach().float().contiguous(), item_bias.detach().float().contiguous()
+        self._direct = DirectScores(vectors, bias) if kind is None and self.num_items <= MOST_DIRECT_ITEMS else None
+        if self._direct is not None:
+            self.rows = USERS
+            return
         self._vectors, self._bias = vectors, bias.numpy()
-        kind = kind or (coarse_type(vectors) if self.num_items > BLOCK_ITEMS else torch.float32)
+        kind = kind or coarse_type(vectors)
         bytes_of_row = -(-self.num_items // BLOCK_ITEMS) * BLOCK_ITEMS * kind.itemsize
         self.rows = max(8, min(MOST_ROWS, MOST_CELL_BYTES // bytes_of_row // 8 * 8))
         self._coarse = CoarseScores(vectors, bias, self.rows, kind)
@@ -133,6 +89,9 @@ class Scorer:
 
     def _fill(self, found: TopItems, queries: torch.Tensor, own: OwnItems, allowed: Allowed | None) -> None:
         """The best items of at most R users."""
+        if self._direct is not None:
+            self._direct.fill(found, queries, own, allowed)
+            return
         coarse, exact = self._coarse, _ExactScores(self._vectors, self._bias, queries, own)
         quick = coarse.within_reach(queries)
         quick[exact.own.users[~(exact.own_scores < MOST_REACH / 2)]] = False
@@ -149,7 +108,7 @@ class Scorer:
         terms, large = np.exp2(coarse.in_powers(users, scores)), of_cells >= head[users]
         tails = totals - np.bincount(users[large], np.exp2(of_cells[large].astype(np.float64)), len(quick))
         sums = np.bincount(users[large], terms[large], len(quick)) + np.maximum(tails, 0.0) * coarse.tail_factors(head)
-        _put_best(found, users[near], item_rows[near], scores[near])
+        put_best(found, users[near], item_rows[near], scores[near])
         listed = np.exp2(coarse.in_powers(np.arange(len(quick))[:, None], found.scores))
         found.shares[:] = listed / np.maximum(sums, listed.sum(1))[:, None]  # a sum of coarse terms may fall a little short
         for user in np.flatnonzero(~quick).tolist():
@@ -233,37 +192,8 @@ class _ExactScores:
         total = np.exp(scores.astype(np.float64) - greatest).sum()
         if allowed is not None:
             item_rows, scores = item_rows[allowed], scores[allowed]
-        _put_best(found, np.zeros(len(item_rows), dtype=np.int64), item_rows, scores)
+        put_best(found, np.zeros(len(item_rows), dtype=np.int64), item_rows, scores)
         found.shares[:] = np.exp(found.scores.astype(np.float64) - greatest) / total
-
-
-def _put_best(found: TopItems, users: Rows, item_rows: Rows, scores: Floats) -> None:
-    """Write item rows and scores of each user's best pairs; pairs stand user by user."""
-    num_users, wanted = found.item_rows.shape
-    counts = np.bincount(users, minlength=num_users)
-    keys = np.full((num_users, max(wanted, int(counts.max(initial=0)))), np.iinfo(np.int64).min)
-    keys[users, np.arange(len(users)) - np.repeat(np.cumsum(counts) - counts, counts)] = _sortable(scores, item_rows)
-    keys.sort(axis=1)
-    best = keys[:, : -wanted - 1 : -1]
-    there = np.arange(wanted) < counts[:, None]
-    found.item_rows[there] = (_LOW_BITS - (best & _LOW_BITS))[there]
-    found.scores[there] = _score_of(best)[there]
-
-
-def _sortable(scores: Floats, item_rows: Rows) -> Rows:
-    """int64 keys whose rising order is that of rising scores, then of falling item rows.
-
-    A float's bits, read as an integer, are in its own order where it is positive, and in reverse where it is negative.
-    """
-    bits = (scores + np.float32(0.0)).view(np.int32)  # adding zero makes -0.0 equal to 0.0
-    ordered = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).astype(np.int64)
-    return np.asarray((ordered << 32) | (_LOW_BITS - item_rows))
-
-
-def _score_of(keys: Rows) -> Floats:
-    """The float32 scores in keys of `_sortable`."""
-    ordered = (keys >> 32).astype(np.int32)
-    return np.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered).astype(np.int32).view(np.float32)
 
 
 def softmax_of_counts(counts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

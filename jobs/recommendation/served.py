@@ -16,12 +16,13 @@ import pyarrow.parquet as pq
 import torch
 
 from hrnn.allowed import Allowed
+from hrnn.best_items import OwnItems
 from hrnn.exploration import NOISE_DEPTH, Noise, bonus, new_items, stand_ins
 from hrnn.filters import Asked, ItemFilter
 from hrnn.hashing import hash64
 from hrnn.neighbours import POPULARITY, NearestVectors, Related, TableOfNeighbours
 from hrnn.ranking import allowed_in, listed_scores, rank
-from hrnn.scoring import OwnItems, Scorer
+from hrnn.scoring import Scorer
 from jobs.recommendation.answers import Answers, Items
 from jobs.recommendation.asked import Batch
 from jobs.recommendation.lines import LineWriter, Requests

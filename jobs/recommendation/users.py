@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from hrnn.best_items import OwnItems
 from hrnn.past_events import PastEvents
-from hrnn.scoring import OwnItems
 from hrnn.splits import ranges
 from schemas import columns
 

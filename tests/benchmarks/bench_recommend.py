@@ -5,7 +5,7 @@
 
 Scoring: H = 100, all in turn in one process with one thread; medians over rounds of users a CPU second. Users have 20 own
 items; item vectors, biases and queries are made up so that the best item's share is 0.15 on average. Plain ways take 256 users
-at once, as ours does, and leave own items out:
+at once and leave own items out:
 
     topk              (queries @ item_vectors.T).topk(25), which is not all that is asked for
     topk + softmax    the same, and the shares of the whole catalogue
@@ -30,9 +30,10 @@ import torch
 from whole_steps import whole_steps
 
 from hrnn.allowed import Allowed, ItemLists
+from hrnn.best_items import OwnItems, TopItems
 from hrnn.coarse_scores import BLOCK_ITEMS
 from hrnn.products import coarse_type
-from hrnn.scoring import OwnItems, Scorer, TopItems
+from hrnn.scoring import Scorer
 
 WIDTH, NUM_RESULTS, OWN, AT_ONCE = 100, 25, 20, 256
 
@@ -155,10 +156,17 @@ def _print_stages(case: Case) -> None:
     profile = cProfile.Profile(time.process_time)
     profile.runcall(case.top)
     taken: dict[str, float] = {}
-    stages = {"mm": "product", "exp2": "sum of the softmax", "sum": "sum of the softmax", "topk": "top-k", "amax": "top-k"}
+    stages = {
+        "mm": "product",
+        "exp2": "sum of the softmax",
+        "exp_": "sum of the softmax",
+        "sum": "sum of the softmax",
+        "topk": "top-k",
+        "amax": "top-k",
+    }
     for (_, _, name), (_, _, own, _, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
         short = name.split(".")[-1].rstrip(">").split(" ")[0]
-        in_top_k = name in {"candidates", "pairs", "_put_best", "_near"}
+        in_top_k = name in {"candidates", "pairs", "put_best", "_near", "_largest", "partition", "flatnonzero"}
         stage = "top-k" if in_top_k else stages.get(short, "rounding, exact scores, the rest")
         taken[stage] = taken.get(stage, 0.0) + own
     print("\n| part of the CPU time | |\n|---|---|")
@@ -169,7 +177,7 @@ def _print_stages(case: Case) -> None:
 def main() -> None:
     """Print Markdown tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=int, nargs="*", default=[12_000, 50_000, 500_000])
+    parser.add_argument("--items", type=int, nargs="*", default=[1000, 3000, 12_000, 50_000, 500_000])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--spark", action="store_true", help="whole steps too")
     parser.add_argument("--lines", type=int, nargs="*", default=[100_000, 1_000_000])

@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 import torch
 from contenders import _tree
 
+from hrnn.best_items import OwnItems
 from hrnn.hashing import hash64
-from hrnn.scoring import OwnItems, Scorer
+from hrnn.scoring import Scorer
 from jobs.storage.folders import StepFolder
 from jobs.training.model_files import write_tensors
 from schemas import columns

@@ -8,7 +8,7 @@ import torch
 
 from hrnn import affinity
 from hrnn.affinity import Affinity, ItemSets
-from hrnn.scoring import OwnItems
+from hrnn.best_items import OwnItems
 from schemas.errors import IntegrityError
 
 

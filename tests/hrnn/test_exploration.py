@@ -4,9 +4,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from hrnn.best_items import OwnItems, TopItems
 from hrnn.exploration import NOISE, Noise, bonus, new_items, stand_ins
 from hrnn.hashing import hash64
-from hrnn.scoring import OwnItems, Scorer, TopItems
+from hrnn.scoring import Scorer
 
 DAY = 86_400
 

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from hrnn.best_items import OwnItems
 from hrnn.models.popularity import PopularityCount
-from hrnn.scoring import OwnItems, Scorer
+from hrnn.scoring import Scorer
 from hrnn.sequences import Sequences
 from hrnn.session_model import ScoringModel, UserStates
 

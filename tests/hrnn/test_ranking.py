@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 
 from hrnn.allowed import Allowed, ItemLists
+from hrnn.best_items import OwnItems
 from hrnn.ranking import allowed_in, listed_scores, rank
-from hrnn.scoring import OwnItems
 
 
 def test_scores_of_listed_items_are_those_of_a_full_product() -> None:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from small_sequences import DAY, sequences_of
 
+from hrnn.best_items import OwnItems
 from hrnn.blending import FEATURES, TREND_NAMES
 from hrnn.counted import Counted
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.reasons import MOST_PAST_ITEMS, Lists, NightlyReasons, Reasons
-from hrnn.scoring import OwnItems
 from hrnn.sequences import Sequences
 from hrnn.serving import Fitted, NightlyView
 from hrnn.states import replay

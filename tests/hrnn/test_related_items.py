@@ -5,8 +5,9 @@ import pytest
 import torch
 from small_sequences import sequences_of
 
+from hrnn.best_items import OwnItems
 from hrnn.related_items import SimilarItems
-from hrnn.scoring import OwnItems, Scorer
+from hrnn.scoring import Scorer
 from hrnn.session_model import ScoringModel
 
 

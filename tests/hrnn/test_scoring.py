@@ -7,13 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hrnn.allowed import Allowed, ItemLists
+from hrnn.best_items import OwnItems, TopItems
 from hrnn.coarse_scores import BLOCK_ITEMS
-from hrnn.scoring import OwnItems, Scorer, TopItems, softmax_of_counts
+from hrnn.scoring import Scorer, softmax_of_counts
 from schemas.errors import IntegrityError
 
 Case = tuple[Scorer, torch.Tensor, OwnItems, np.ndarray]
-KINDS = [torch.float32, torch.bfloat16]
-SHARES = {torch.float32: 2e-6, torch.bfloat16: 2e-2}  # whole numbers repeat, and all that are equal are rounded alike
+COARSE = [torch.float32, torch.bfloat16]
+KINDS = [None, *COARSE]  # None: small catalogues without coarse products
+SHARES = {
+    None: 2e-6,
+    torch.float32: 2e-6,
+    torch.bfloat16: 2e-2,
+}  # equal ones are rounded alike
 
 
 def random_case(num_users: int, num_items: int, dimension: int, seed: int = 0, kind: torch.dtype | None = None) -> Case:
@@ -44,14 +50,14 @@ def assert_is_top(
     assert np.array_equal(top.scores, np.where(there, np.take_along_axis(scores, expected, 1), -np.inf))
     exponentials = np.exp(scores.astype(np.float64))
     shares = np.take_along_axis(exponentials / exponentials.sum(1, keepdims=True), expected, 1)
-    np.testing.assert_allclose(top.shares, np.where(there, shares, 0.0), rtol=SHARES[kind or torch.bfloat16], atol=1e-30)
+    np.testing.assert_allclose(top.shares, np.where(there, shares, 0.0), rtol=SHARES[kind], atol=1e-30)
     assert (top.shares.sum(1) <= 1 + 1e-12).all()
 
 
 @pytest.mark.parametrize("num_items", [1, 2, 63, 64, 65, 1000, BLOCK_ITEMS, BLOCK_ITEMS + 1, 5 * BLOCK_ITEMS - 7])
 @pytest.mark.parametrize("num_results", [1, 25, 100])
 @pytest.mark.parametrize("kind", KINDS)
-def test_best_items_and_shares_agree_with_a_full_sort(num_items: int, num_results: int, kind: torch.dtype) -> None:
+def test_best_items_and_shares_agree_with_a_full_sort(num_items: int, num_results: int, kind: torch.dtype | None) -> None:
     scorer, queries, own, scores = random_case(7, num_items, 5, kind=kind)
     assert_is_top(scorer.top(queries, own, num_results), scores, num_results, kind)
 
@@ -66,7 +72,7 @@ def test_best_items_and_shares_agree_with_a_full_sort(num_items: int, num_result
     st.sampled_from(KINDS),
 )
 def test_any_small_catalogue_agrees_with_a_full_sort(
-    users: int, items: int, dimension: int, results: int, seed: int, kind: torch.dtype
+    users: int, items: int, dimension: int, results: int, seed: int, kind: torch.dtype | None
 ) -> None:
     scorer, queries, own, scores = random_case(users, items, dimension, seed, kind)
     assert_is_top(scorer.top(queries, own, results), scores, results, kind)
@@ -90,7 +96,7 @@ def random_lists(random: np.random.Generator, num_users: int, num_items: int, mo
     st.sampled_from(KINDS),
 )
 def test_the_best_of_what_is_allowed_agree_with_a_full_sort(
-    users: int, items: int, kept: float, masks: int, most: int, results: int, seed: int, kind: torch.dtype
+    users: int, items: int, kept: float, masks: int, most: int, results: int, seed: int, kind: torch.dtype | None
 ) -> None:
     scorer, queries, own, scores = random_case(users, items, 4, seed, kind)
     random = np.random.default_rng(seed)
@@ -140,11 +146,19 @@ def real_case(
 
 @pytest.mark.parametrize("dimension", [1, 7, 100])
 def test_coarse_products_change_neither_items_nor_scores(dimension: int) -> None:
-    fine, coarse = (real_case(300, 20_000, dimension, kind) for kind in KINDS)
+    fine, coarse = (real_case(300, 20_000, dimension, kind) for kind in COARSE)
     expected, top = (scorer.top(queries, own, 25) for scorer, queries, own in (fine, coarse))
     assert np.array_equal(top.item_rows, expected.item_rows)
     assert np.array_equal(top.scores, expected.scores)  # to the last bit
     np.testing.assert_allclose(top.shares, expected.shares, rtol=2e-3)
+
+
+def test_small_catalogues_get_what_coarse_products_find() -> None:
+    direct, coarse = (real_case(300, 20_000, 43, kind) for kind in (None, torch.float32))
+    expected, top = (scorer.top(queries, own, 25) for scorer, queries, own in (coarse, direct))
+    np.testing.assert_allclose(top.scores, expected.scores, rtol=0, atol=1e-5)  # summed in another order
+    np.testing.assert_allclose(top.shares, expected.shares, rtol=1e-4)
+    assert (top.item_rows == expected.item_rows).mean() > 0.99
 
 
 def test_items_closer_together_than_coarse_products_can_tell_stand_right() -> None:
@@ -160,7 +174,7 @@ def test_items_closer_together_than_coarse_products_can_tell_stand_right() -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_equal_items_stand_in_order_of_item_row_wherever_they_are(kind: torch.dtype) -> None:
+def test_equal_items_stand_in_order_of_item_row_wherever_they_are(kind: torch.dtype | None) -> None:
     random = np.random.default_rng(4)
     few = random.normal(0, 1, (5, 37)).astype(np.float32)
     queries = torch.from_numpy(random.normal(0, 1, (30, 37)).astype(np.float32))
@@ -180,7 +194,7 @@ def test_too_many_candidates_are_sorted_out_slowly_and_rightly() -> None:
     allowed = Allowed(mask, np.zeros(2, np.int64), ItemLists.none(2), ItemLists.none(2))
     for of_users in (None, allowed):
         expected = None if of_users is None else allowed.dense()
-        assert_is_top(scorer.top(torch.ones(2, 1), own, 3, of_users), scores, 3, None, expected)
+        assert_is_top(scorer.top(torch.ones(2, 1), own, 3, of_users), scores, 3, torch.bfloat16, expected)
 
 
 def test_more_users_than_one_product_takes() -> None:
@@ -221,7 +235,7 @@ def test_an_own_item_without_limit_is_never_best() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_results_do_not_depend_on_who_is_asked_together(kind: torch.dtype) -> None:
+def test_results_do_not_depend_on_who_is_asked_together(kind: torch.dtype | None) -> None:
     scorer, queries, own = real_case(600, 9000, 43, kind)
     random = np.random.default_rng(1)
     masks, mask_of = random.random((3, 9000)) < 0.5, random.integers(0, 3, 600)

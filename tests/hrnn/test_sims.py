@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from small_sequences import random_histories, sequences_of
 
+from hrnn.best_items import OwnItems
 from hrnn.models import sims
 from hrnn.models.sims import Sims
-from hrnn.scoring import OwnItems, Scorer
+from hrnn.scoring import Scorer
 from hrnn.sequences import Sequences
 from hrnn.session_model import ScoringModel
 from schemas.errors import DataError

@@ -14,11 +14,11 @@ from published_versions import tensors_of
 from small_sequences import publish_sequences, random_histories, sequences_of
 from tiny_solution import publish_solution
 
+from hrnn.best_items import OwnItems
 from hrnn.counted import Counted
 from hrnn.hashing import hash64
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.reasons import Lists, NightlyReasons
-from hrnn.scoring import OwnItems
 from hrnn.serving import Fitted, NightlyView
 from jobs.recommend import recommend
 from jobs.recommendation import pipeline
