@@ -18,6 +18,7 @@ from jobs.storage.folders import StepFolder
 from schemas.datasets import parse_schema_document
 from schemas.errors import ConfigError, DataError
 from schemas.manifest import Manifest, fingerprint
+from schemas.numbers import number_of
 from schemas.uris import canonical
 
 LAYOUT = 2  # of the files written here; a new one makes every older folder stale
@@ -149,12 +150,10 @@ def run(
 def _parse_gap(text: str) -> int | None:
     if text == "none":
         return None
-    try:
-        return int(text)
-    except ValueError:
-        raise ConfigError(
-            "this is no number of seconds", where="gap_seconds", value=text, allowed="1 or more, or none"
-        ) from None
+    number = number_of(text)
+    if number is None or not number.is_integer():
+        raise ConfigError("this is no number of seconds", where="gap_seconds", value=text, allowed="1 or more, or none")
+    return int(number)
 
 
 def _check_settings(gap_seconds: int | None, tie_order: str, num_shards: int | None, event_types: Sequence[str] | None) -> None:

@@ -8,12 +8,12 @@ Source: Amazon Personalize API reference, CreateSolution, SolutionConfig and Eve
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import ConfigError
+from schemas.numbers import number_of
 
 MOST_RULES = 10
 _KEYS = {"event_type": "eventType", "event_value_threshold": "eventValueThreshold", "weight": "weight"}
@@ -98,7 +98,7 @@ def _rule(entry: Mapping[str, Any], where: str) -> EventRule:
         raise _no_type(where)
     given = read.get("event_value_threshold")
     threshold = None if given is None else _threshold(given, f"{where}.event_value_threshold")
-    weight = _number(read.get("weight", 1.0))
+    weight = number_of(read.get("weight", 1.0))
     if weight is None or not 0.0 <= weight <= 1.0:
         raise ConfigError(
             "this is no weight", where=f"{where}.weight", value=read.get("weight"), allowed="a number from 0 to 1"
@@ -111,18 +111,7 @@ def _no_type(where: str) -> ConfigError:
 
 
 def _threshold(value: Any, where: str) -> float:
-    number = _number(value)
+    number = number_of(value)
     if number is None:
         raise ConfigError("this is no threshold", where=where, value=value, allowed='a number, or one in quotes: "0.5"')
     return number
-
-
-def _number(value: Any) -> float | None:
-    """A finite number, or None."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None

@@ -7,7 +7,6 @@ strings, as Personalize's API has them ("55", "true"), or numbers.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args, get_origin
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from schemas.errors import ConfigError
+from schemas.numbers import number_of
 
 Kind = Literal["integer", "continuous", "categorical"]
 Place = Literal["algorithm", "feature", "inference"]
@@ -79,7 +79,7 @@ class Parameter:
                 if text.lower() == choice.lower():
                     return text.lower() == "true" if isinstance(self.default, bool) else choice
             raise ConfigError("this is none of its values", where=where, value=value, allowed=self.allowed)
-        number = _number(text) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+        number = number_of(value)
         if number is None or (self.kind == "integer" and not number.is_integer()):
             raise ConfigError("this is no such number", where=where, value=value, allowed=self.allowed)
         too_low = (self.above is not None and number <= self.above) or (self.lowest is not None and number < self.lowest)
@@ -162,12 +162,3 @@ def _parameter(name: str, field: FieldInfo) -> Parameter:
         tunable=facts["tunable"],
         meaning=field.description or "",
     )
-
-
-def _number(text: str) -> float | None:
-    """A finite number, or None."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None

@@ -14,6 +14,7 @@ from schemas.filters import NO_LIMITS, PUBLISHED, Filter, check_filter, parse_fi
 from schemas.filters.checks import check_recipe
 from schemas.filters.tree import Moment, all_conditions
 from schemas.manifest import Manifest
+from schemas.numbers import number_of
 from schemas.recipes import RECIPES, Recipe, check_explained
 
 EXPLORING = "aws-user-personalization"  # the one recipe that explores
@@ -182,9 +183,7 @@ def parse_exploration(text: str) -> Mapping[str, Any]:
 
 
 def _number(value: Any, where: str) -> float:
-    try:
-        if not isinstance(value, bool):
-            return float(value)
-    except (TypeError, ValueError):
-        pass
-    raise ConfigError("this is no number", where=where, value=value, allowed='a number as text, "0.3"')
+    number = number_of(value)
+    if number is None:
+        raise ConfigError("this is no number", where=where, value=value, allowed='a number as text, "0.3"')
+    return number

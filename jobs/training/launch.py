@@ -38,7 +38,7 @@ class Launch:
         rdzv_id: The same on all nodes.
 
     Raises:
-        ConfigError: There are several nodes, and no place to meet.
+        ConfigError: There are several nodes and no place to meet, or more ranks than GPUs.
     """
 
     nproc_per_node: int | None = None
@@ -51,6 +51,15 @@ class Launch:
     def __post_init__(self) -> None:
         if self.nnodes > 1 and not self.rdzv_endpoint:
             raise ConfigError("several nodes need a place to meet", where="--rdzv-endpoint", allowed="host:port")
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if 0 < gpus < (self.nproc_per_node or 1):
+            raise ConfigError(
+                "more ranks than GPUs",
+                where="--nproc-per-node",
+                value=self.nproc_per_node,
+                allowed=f"at most {gpus}, the GPUs of this node",
+                remedy="Each rank needs a GPU of its own; with CUDA_VISIBLE_DEVICES= ranks run on this node's CPUs.",
+            )
 
     @property
     def ranks_here(self) -> int:

@@ -27,7 +27,7 @@ from jobs.training import launch
 from jobs.training.checkpoints import WorkspaceCheckpoints
 from jobs.training.launch import Launch, run_ranks
 from jobs.training.spec import WorkerSpec
-from schemas.errors import DataError, MachineError, StorageError
+from schemas.errors import ConfigError, DataError, MachineError, StorageError
 
 CIRCLE = sequences_of(circular_histories(2_000, 40))
 NOISE = np.random.default_rng(0).random(len(CIRCLE.item_rows)) < 0.4
@@ -55,8 +55,18 @@ def test_beside_gpus_ranks_share_the_cores_and_without_any_a_rank_has_one_thread
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert Launch(nproc_per_node=1).threads == 1
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4 * cores)
     assert Launch(nproc_per_node=1).threads == cores
     assert Launch(nproc_per_node=4 * cores).threads == 1
+
+
+def test_more_ranks_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert Launch(nproc_per_node=2).ranks_here == Launch().ranks_here == 2
+    with pytest.raises(ConfigError, match=r"more ranks than GPUs.*at most 2") as raised:
+        Launch(nproc_per_node=3)
+    assert "CUDA_VISIBLE_DEVICES" in str(raised.value)
 
 
 class _Ended:
