@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test check format lock bench-sessionize bench-validate bench-train bench-scale bench-quality bench-recommend fuzz chaos chaos-recommend interleavings doctor gpu-check
+.PHONY: help setup demo test lint check format lock bench-sessionize bench-validate bench-train bench-scale bench-quality bench-recommend fuzz chaos chaos-recommend interleavings doctor gpu-check
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -20,8 +20,11 @@ doctor: setup  ## what this machine has and lacks
 test: setup  ## every test, a cluster of processes included
 	@$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-check: setup  ## ruff, mypy, layers, unit tests: under a minute
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache > /dev/null && $(BIN)/pytest -q -m "not slow and not cluster and not chaos" tests/schemas tests/hrnn
+lint: setup  ## ruff, mypy, layers
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache > /dev/null
+
+check: lint  ## the same, and unit tests: under a minute
+	@$(BIN)/pytest -q -m "not slow and not cluster and not chaos" tests/schemas tests/hrnn
 
 format: setup  ## let ruff format and mend what it can
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
