@@ -68,7 +68,11 @@ def test_ctrl_c_and_sigterm_say_how_to_go_on(
         signal.raise_signal(number)
         raise AssertionError("the signal was not heard")
 
-    ended, document, complained = end_of(run)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    try:
+        ended, document, complained = end_of(run)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (ended, document["state"]) == (status, "interrupted")
     assert word in complained
     assert complained.count("\n") == 1
