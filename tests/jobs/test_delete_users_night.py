@@ -1,34 +1,27 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
+from commands import hrnn
 from small_shop import night_config, write_shop
 from tiny_workspace import write_workspace
 
 from jobs.delete_users import delete_users
 from jobs.storage.folders import StepFolder
 
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
 pytestmark = pytest.mark.slow
 
 GONE = ["user-3", "user-50"]
-
-
-def hrnn(*arguments: str) -> dict[str, Any]:
-    """Run a command; the last line of its stdout."""
-    command = [sys.executable, "-c", "from jobs.cli import main; main()", *arguments]
-    environment = os.environ | {"HRNN_DRIVER_MEMORY": "1g"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def files_that_name(folder: Path) -> list[Path]:
@@ -44,12 +37,12 @@ def files_that_name(folder: Path) -> list[Path]:
 
 
 @pytest.mark.timeout(900)
-def test_users_leave_a_night_and_the_next_night_learns_without_them(tmp_path: Path) -> None:
+def test_users_leave_a_night_and_the_next_night_learns_without_them(spark: SparkSession, tmp_path: Path) -> None:
     write_shop(tmp_path / "data", num_users=80, num_items=40, num_lines=100)
     config = tmp_path / "shop.toml"
     workspace, out = tmp_path / "workspace", tmp_path / "out"
     config.write_text(night_config(str(tmp_path / "data"), str(workspace), str(out), epochs=1))
-    night = ("nightly", "--config", str(config), "--master", "local[2]")
+    night = ("nightly", "--config", str(config))
     first = hrnn(*night)
     assert files_that_name(workspace)
     assert files_that_name(out)
@@ -75,7 +68,7 @@ def test_users_leave_a_night_and_the_next_night_learns_without_them(tmp_path: Pa
     (tmp_path / "one.json").write_text('{"userId":"user-1"}\n{"userId":"user-3"}\n')
     served = hrnn(
         *("recommend", "--solution", str(train), "--input", str(tmp_path / "one.json")),
-        *("--output", str(tmp_path / "served"), "--master", "local[1]"),
+        *("--output", str(tmp_path / "served")),
     )
     assert (served["lines"], served["unknown_users"]) == (2, 1)
     assert hrnn("evaluate", "--solution", str(train))["test_users"] > 0

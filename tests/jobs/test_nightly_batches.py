@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from commands import hrnn
 from small_purchases import write_purchases
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -65,7 +68,7 @@ filter = 'INCLUDE UserID WHERE Users.COUNTRY IN ($COUNTRY)'
 
 
 @pytest.fixture(scope="module", params=["own", pytest.param("real", marks=pytest.mark.data)])
-def purchases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def purchases(request: pytest.FixtureRequest, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the data, the batch inputs, and what a night made of them."""
     folder = tmp_path_factory.mktemp("purchases")
     data = folder / "online_retail"
@@ -90,9 +93,7 @@ def purchases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     for name, lines in asked.items():
         (folder / "batch" / f"{name}.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "night.toml").write_text(CONFIG.format(folder=folder, data=data))
-    command = [sys.executable, "-m", "jobs.nightly", "--config", str(folder / "night.toml"), "--master", "local[2]"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HRNN_DRIVER_MEMORY": "1g"}, check=False)
-    assert done.returncode == 0, done.stderr
+    hrnn("nightly", "--config", str(folder / "night.toml"))
     return folder
 
 

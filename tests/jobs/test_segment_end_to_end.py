@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
+from commands import hrnn
 from small_shop import write_shop
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 pytestmark = pytest.mark.slow
 
 
-def hrnn(*arguments: str) -> dict[str, Any]:
-    """Run a command; its last line on stdout."""
-    command = [sys.executable, "-c", "from jobs.cli import main; main()", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HRNN_DRIVER_MEMORY": "1g"}, check=False)
-    assert done.returncode == 0, done.stderr
-    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return summary
-
-
 @pytest.mark.timeout(900)
-def test_users_of_items_with_an_attribute(tmp_path: Path) -> None:
+def test_users_of_items_with_an_attribute(spark: SparkSession, tmp_path: Path) -> None:
     write_shop(tmp_path / "data")
     data = tmp_path / "data"
     for dataset, source in (("interactions", "raw/interactions"), ("items", "raw/items.csv")):
