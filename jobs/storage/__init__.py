@@ -11,7 +11,6 @@ import os
 from pathlib import Path
 
 from jobs.storage.local import LocalStore, local_errors
-from jobs.storage.s3 import S3Store
 from jobs.storage.store import Staged, Store, StoredFile
 from schemas.errors import StorageError
 from schemas.uris import canonical, parse_uri
@@ -62,7 +61,11 @@ def join(folder: str, *parts: str) -> str:
 
 def store_for(uri: str) -> Store:
     """The store that serves a normalised URI."""
-    return S3Store() if is_s3(uri) else LocalStore()
+    if not is_s3(uri):
+        return LocalStore()
+    from jobs.storage.s3 import S3Store  # boto3 loads slowly, and local files do without
+
+    return S3Store()
 
 
 def list_input(uri: str) -> list[StoredFile]:
