@@ -1,7 +1,7 @@
-"""The console script `hrnn`: one subcommand a job.
+"""The console script `hrnn`: one subcommand a job, whose options are those of `run` in its module of jobs/commands.
 
-jobs/ending.py has the exit statuses. Only the module of the job that was asked for is imported, so `hrnn --help` needs neither
-torch nor Spark.
+jobs/ending.py has the exit statuses. What runs a job is imported when it runs, so that help, completion and wrong usage need
+neither torch nor Spark.
 """
 
 from __future__ import annotations
@@ -48,25 +48,23 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     wanted = arguments[0] if arguments and arguments[0] in JOBS else None
 
     def work() -> None:
+        level = os.environ.get("HRNN_LOG_LEVEL", "").upper() or "WARNING"
+        if level not in _LEVELS:
+            raise ConfigError("this is no log level", where="HRNN_LOG_LEVEL", value=level, allowed=", ".join(_LEVELS))
+        logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         app = typer.Typer(name="hrnn", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
         app.callback()(_about)
-        for name, help_line in JOBS.items():
-            command = _telling(importlib.import_module(f"jobs.{name.replace('-', '_')}").run) if name == wanted else _stub
-            app.command(name, help=None if name == wanted else help_line, short_help=help_line)(command)
-        _run(app, arguments)
+        for name in JOBS if wanted is None else (wanted,):  # the list of commands, and completion, ask for all
+            run = importlib.import_module(f"jobs.commands.{name.replace('-', '_')}").run
+            app.command(name, short_help=JOBS[name])(_telling(run))
+        app(arguments, prog_name="hrnn")
 
     run_to_end(wanted, work)
 
 
-def job_main(name: str, run: Callable[..., Summary]) -> NoReturn:
+def job_main(name: str) -> NoReturn:
     """Run one job's module by itself: `python -m jobs.NAME`, or under spark-submit."""
-
-    def work() -> None:
-        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        app.command(name)(_telling(run))
-        _run(app, sys.argv[1:])
-
-    run_to_end(name, work)
+    main([name, *sys.argv[1:]])
 
 
 def _about() -> None:
@@ -76,20 +74,8 @@ def _about() -> None:
     """
 
 
-def _stub() -> None:
-    """Stands in the list of commands for a job that was not asked for."""
-
-
-def _run(app: typer.Typer, arguments: list[str]) -> None:
-    level = os.environ.get("HRNN_LOG_LEVEL", "").upper() or "WARNING"
-    if level not in _LEVELS:
-        raise ConfigError("this is no log level", where="HRNN_LOG_LEVEL", value=level, allowed=", ".join(_LEVELS))
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    app(arguments, prog_name="hrnn")
-
-
 def _telling(run: Callable[..., Summary]) -> Callable[..., None]:
-    """The job, with what it returns printed as one line of JSON, the last of stdout."""
+    """The command, with what it returns printed as one line of JSON, the last of stdout."""
 
     @functools.wraps(run)
     def command(*args: Any, **kwargs: Any) -> None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from jobs.cli import job_main
 from jobs.comparison.matching import deal_lines, matched, num_parts
 from jobs.comparison.measuring import Measured, Place
 from jobs.comparison.reading import Answer, input_text, read_answer
-from jobs.comparison.report import comparison_lines, comparison_page
+from jobs.comparison.report import comparison_page
 from jobs.pages.comparison import comparison_html
 from jobs.scratch import scratch_folder
 from jobs.storage import StoredFile, list_input, normalise, store_for
@@ -26,7 +23,7 @@ from schemas.uris import lies_in
 
 _VERSION = 1  # of what is made of the same files
 _ENTRIES = 100  # of a list that compare.json shows
-_DETAILS = ("differ_most", "lines_only_in", "distribution")  # too long for a line on the terminal
+DETAILS = ("differ_most", "lines_only_in", "distribution")  # too long for a line on the terminal
 
 Named = list[tuple[str, StoredFile]]
 
@@ -188,25 +185,5 @@ def _summary(document: dict[str, Any], folder: StepFolder | None, began: float, 
     }
 
 
-def run(
-    old: Annotated[
-        str, typer.Argument(help="A .out file, or a folder of them: s3://…, file://… or a path.", metavar="OLD.out")
-    ],
-    new: Annotated[str, typer.Argument(help="The other side; files of folders are matched by name.", metavar="NEW.out")],
-    output: Annotated[
-        str | None, typer.Option(help="Folder for compare.json and report.html; nothing is written without it.")
-    ] = None,
-) -> dict[str, Any]:
-    """Compare two batch outputs, of Personalize or of this platform: overlap, rank-biased overlap, who differs most.
-
-    Lines are matched by their input, whatever their order; error lines are counted and not compared.
-    """
-    summary = compare(old_uri=old, new_uri=new, output_uri=output)
-    print("\n".join(comparison_lines(summary)), file=sys.stderr)
-    if summary["report"]:
-        print(f"Page: {summary['report']}", file=sys.stderr)
-    return {key: value for key, value in summary.items() if key not in _DETAILS}
-
-
 if __name__ == "__main__":
-    job_main("compare", run)
+    job_main("compare")

@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from jobs.cli import job_main
 from jobs.demonstration.purchases import demo_files
@@ -60,15 +58,16 @@ def demo(*, folder: Path, master: str | None = None) -> tuple[dict[str, Any], Ni
     return summary, night_page(summary, lists)
 
 
-def run(
-    folder: Annotated[Path, typer.Option(help="Local folder for S3's data, the input, the lists and the page.")] = Path("demo"),
-    keep_serving: Annotated[bool, typer.Option("--keep-serving", help="Serve S3 on until Ctrl-C, to look around.")] = False,
-    master: Annotated[str | None, typer.Option(help="Spark master URL. [default: this machine]")] = None,
-) -> dict[str, Any]:
-    """Run a night on household purchases, on this machine, and show what came out.
+def demonstrate(*, folder: Path, keep_serving: bool = False, master: str | None = None) -> dict[str, Any]:
+    """Serve S3 on this machine, run the demo's night on it, and say on stderr what came out.
 
-    Starts a real S3 server on this machine, puts three months of purchases there as CSV files, and runs `hrnn nightly` on them.
-    Takes a few minutes; a second time it finds all done. Everything lies in one folder, and no server is left behind.
+    Args:
+        folder: Local folder for S3's data, the input, the lists and the page.
+        keep_serving: Serve on until Ctrl-C.
+        master: Spark master URL; None: this machine.
+
+    Returns:
+        The night's summary in brief, and `page`.
     """
     began = time.monotonic()
     folder = folder.absolute()
@@ -158,4 +157,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    job_main("demo", run)
+    job_main("demo")

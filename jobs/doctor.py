@@ -10,18 +10,14 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import typer
-
 from jobs.cli import job_main
-from jobs.ending import tell
 from jobs.local_s3 import weed_path
 from jobs.scratch import scratch_place
 from jobs.spark.java import java_home, java_version
@@ -33,13 +29,6 @@ LEAST_MEMORY = 6 << 30  # bytes; Spark's driver takes 4 GiB, training about one
 ANSWER_SECONDS = 5.0  # in which a name server or an endpoint must answer
 LEAST_DISK = 10 << 30  # bytes; Spark's shuffle of 10 million events takes about one
 State = Literal["ok", "warn", "missing"]
-
-
-class Output(StrEnum):
-    """How the answer is shown."""
-
-    text = "text"
-    json = "json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,26 +250,9 @@ def doctor(*, folder: str | None = None) -> dict[str, Any]:
     return {"job": "doctor", "ready": ready, "checks": [asdict(check) for check in checks]}
 
 
-def run(
-    output: Annotated[Output, typer.Option(help="text: lines on stderr besides the JSON; json: that alone.")] = Output.text,
-    folder: Annotated[str | None, typer.Option(help="A workspace to try as well: s3://bucket/path or a local folder.")] = None,
-) -> dict[str, Any]:
-    """Say what this machine has, what it lacks, and the remedy. Exit status 0 when a night can run here, else 1."""
-    summary = doctor(folder=folder)
-    if output is Output.text:
-        for check in summary["checks"]:
-            print(f"{check['state']:<8} {check['name']:<9} {check['found']}", file=sys.stderr)
-            if check["remedy"]:
-                print(f"{'':<18} → {check['remedy']}", file=sys.stderr)
-    if not summary["ready"]:
-        tell(summary)
-        raise typer.Exit(1)
-    return summary
-
-
 def _gigabytes(count: int) -> str:
     return f"{count / (1 << 30):.1f} GiB"
 
 
 if __name__ == "__main__":
-    job_main("doctor", run)
+    job_main("doctor")

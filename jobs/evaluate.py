@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import typer
 
 from hrnn import evaluation
 from hrnn.evaluation import Evaluation
@@ -26,12 +24,12 @@ from jobs.training.model_files import read_tensors, tensor_file
 from jobs.training.publication import ITEM_BIAS, ITEM_VECTORS
 from jobs.training.segments import with_segments
 from jobs.training.staging import stage
+from jobs.versions import MEASURING_VERSION
 from schemas import columns
 from schemas.batch import SEGMENTS
 from schemas.errors import DataError
 from schemas.manifest import Manifest, fingerprint
 
-MEASURING_VERSION = 3  # of what is made of the same solution version
 _HEADLINE = "normalized_discounted_cumulative_gain_at_25"
 
 _NAMES = {
@@ -178,18 +176,5 @@ def _summary(document: dict[str, Any], began: float, *, output: str | None, skip
     return {"job": "evaluate", "output": output, "skipped": skipped, **document, "seconds": round(time.monotonic() - began, 1)}
 
 
-def run(
-    solution: Annotated[str, typer.Option(help="Folder that `hrnn train` wrote: s3://…, file://… or a path.")],
-    sequences: Annotated[
-        str | None, typer.Option(help="Folder of its sequences: check that the hidden events are really theirs.")
-    ] = None,
-    output: Annotated[str | None, typer.Option(help="Folder for metrics.json; nothing is written without it.")] = None,
-) -> dict[str, Any]:
-    """Measure a solution version by Personalize's split and metrics, beside plain recommenders."""
-    summary = evaluate(solution_uri=solution, sequences_uri=sequences, output_uri=output)
-    print("\n".join(table_lines(summary)), file=sys.stderr)
-    return summary
-
-
 if __name__ == "__main__":
-    job_main("evaluate", run)
+    job_main("evaluate")

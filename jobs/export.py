@@ -6,14 +6,11 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
-
-import typer
+from typing import Any, Literal, get_args
 
 from jobs.cli import job_main
 from jobs.exporting.rows import csv_blocks, header
 from jobs.scratch import scratch_folder
-from jobs.storage import normalise
 from jobs.storage.folders import StepFolder
 from schemas.datasets import DatasetSchema, parse_schema_document
 from schemas.errors import ConfigError
@@ -140,20 +137,5 @@ def _path(work: Work, number: int) -> str:
     return f"data/part-{number:05}-{work.token}.csv"
 
 
-def run(
-    dataset: Annotated[str, typer.Option(help="Folder that `hrnn validate` wrote: s3://…, file://… or a path.")],
-    output: Annotated[str, typer.Option(help="Folder for the CSV files, which lie in data/ below it.")],
-    ingestion_mode: Annotated[
-        str, typer.Option(help="BULK: imported rows. PUT: rows put one by one, of which there are none here. ALL: both.")
-    ] = "BULK",
-    master: Annotated[str | None, typer.Option(help="Spark master URL; default: as configured, else this machine.")] = None,
-) -> dict[str, Any]:
-    """Write a validated dataset as CSV files with the schema's fields as header; importing them gives the same rows.
-
-    Every row stands there once; of several rows for one user, item or action the newest. A rerun does nothing.
-    """
-    return export(dataset_uri=normalise(dataset), output_uri=normalise(output), ingestion_mode=ingestion_mode, master=master)
-
-
 if __name__ == "__main__":
-    job_main("export", run)
+    job_main("export")

@@ -13,13 +13,11 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, get_args
-
-import typer
+from typing import Any, Literal, get_args
 
 from jobs.cli import job_main
 from jobs.night.generations import read_summary, summary_uris
-from jobs.night.steps import STEP, all_old, at_work, files_of_steps, parse_age
+from jobs.night.steps import STEP, all_old, at_work, files_of_steps
 from jobs.recommendation.publication import RECORD_FOLDER
 from jobs.scratch import sweep
 from jobs.storage import StoredFile, is_s3, join, normalise, store_for
@@ -229,27 +227,5 @@ def _remove(garbage: Garbage, before: datetime) -> None:
         store.delete(file.uri for file in garbage.files)
 
 
-def run(
-    workspace: Annotated[str, typer.Option(help="Workspace of a dataset group: s3://…, file://… or a path.", metavar="URI")],
-    output: Annotated[
-        list[str] | None,
-        typer.Option(help="A folder of .out files that no night of the workspace published; may be repeated.", metavar="URI"),
-    ] = None,
-    older_than: Annotated[str, typer.Option(help="What is younger stays: 12h, 7d, 2w; longer than any run.")] = "7d",
-    keep_nights: Annotated[
-        int | None, typer.Option(min=1, help="Also remove steps that none of so many newest nights is made of.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go, on stderr.")] = False,
-) -> dict[str, Any]:
-    """Remove what killed runs left: parts, unfinished uploads, files that no manifest names, steps that never finished."""
-    return gc(
-        workspace_uri=workspace,
-        output_uris=output or [],
-        older_than=parse_age(older_than),
-        keep_nights=keep_nights,
-        dry_run=dry_run,
-    )
-
-
 if __name__ == "__main__":
-    job_main("gc", run)
+    job_main("gc")

@@ -6,26 +6,20 @@ import sys
 import time
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from jobs.cli import job_main
-from jobs.night.configs import load_config
-from jobs.night.decisions import decide
+from jobs.night.decisions import decide, records_of
 from jobs.night.following import follow_night
 from jobs.night.generations import Generation, last_summary, read_summary
 from jobs.night.heartbeat import Heartbeat, Watch
 from jobs.night.plan import NightPlan, Step, plan_night
 from jobs.night.report import night_page
 from jobs.night.running import Means, one_spark, run_step
-from jobs.night.wording import night_lines, terminal_table
 from jobs.pages.night import night_html
 from jobs.storage import join, store_for
 from jobs.storage.folders import StepFolder
 from jobs.storage.records import write_record
-from jobs.training.launch import Launch
-from jobs.training.options import Nnodes, NodeRank, NprocPerNode, RdzvBackend, RdzvEndpoint, RdzvId
 from schemas.config import NightlyConfig
 from schemas.errors import HrnnError
 from schemas.nights import PUBLISHING
@@ -53,7 +47,7 @@ def nightly(*, config: NightlyConfig, means: Means, notes: tuple[str, ...] = ())
     generation = Generation.begin(plan.workspace, plan.fingerprint)
     for uri, schema in plan.documents.items():
         store_for(uri).write(uri, schema)
-    last = _records_of(last_summary(plan.workspace))
+    last = records_of(last_summary(plan.workspace))
     records: list[dict[str, Any]] = []
     step: Step | None = None
     heart = Heartbeat(plan.workspace, plan.fingerprint)
@@ -150,21 +144,6 @@ def _record_failure(workspace: str, document: dict[str, Any]) -> None:
         print(f"hrnn: the failure could not be recorded: {error}", file=sys.stderr)
 
 
-def plan_document(config: NightlyConfig) -> dict[str, Any]:
-    """What `--plan` says: every step, whether it would run, and why. Nothing is written, Spark is not started."""
-    plan = plan_night(config)
-    steps = [
-        {"job": each.step.job, "name": each.step.name, "runs": each.runs, "why": list(each.why), "folder": each.step.folder}
-        for each in decide(plan, _records_of(last_summary(plan.workspace)))
-    ]
-    return {"job": "nightly", "plan": True, "night": plan.fingerprint, "workspace": plan.workspace, "steps": steps}
-
-
-def _records_of(summary: dict[str, Any] | None) -> dict[tuple[str, str], dict[str, Any]]:
-    """The records of a night's steps, by job and name."""
-    return {(step["job"], step["name"]): step for step in (summary["steps"] if summary else [])}
-
-
 def follow(*, config: NightlyConfig, means: Means) -> dict[str, Any]:
     """Take part in the trainings of a night that node 0 leads: wait for each one's turn, then join its ranks.
 
@@ -174,60 +153,6 @@ def follow(*, config: NightlyConfig, means: Means) -> dict[str, Any]:
     plan = plan_night(config)
     followed = follow_night(plan, means, Watch(plan.workspace, plan.fingerprint))
     return {"job": "nightly", "output": plan.workspace, "followed": followed}
-
-
-def run(
-    config: Annotated[
-        str, typer.Option(help="TOML file, or JSON of AWS's Maintaining Personalized Experiences.", metavar="URI")
-    ],
-    plan: Annotated[bool, typer.Option("--plan", help="Only say what would run, and why.")] = False,
-    master: Annotated[str | None, typer.Option(help="Spark master URL. [default: spark-submit's, else local[*]]")] = None,
-    workspace: Annotated[
-        str | None, typer.Option(help="For AWS's JSON: folder for all that is written.", metavar="URI")
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="For AWS's JSON: folder of interactions.csv or interactions/, …", metavar="URI")
-    ] = None,
-    batch: Annotated[
-        str | None, typer.Option(help="For AWS's JSON: folder of SOLUTION/job_config.json.", metavar="URI")
-    ] = None,
-    nproc_per_node: NprocPerNode = None,
-    nnodes: Nnodes = 1,
-    node_rank: NodeRank = 0,
-    rdzv_endpoint: RdzvEndpoint = None,
-    rdzv_backend: RdzvBackend = "c10d",
-    rdzv_id: RdzvId = "hrnn",
-) -> dict[str, Any]:
-    """Run the whole night from one config file.
-
-    Validates every dataset, cuts sessions, trains and measures every solution, writes every batch's lists, and a page about it
-    all. Run it again after a failure or a kill: finished steps are not done twice, and training goes on from its checkpoint.
-    """
-    loaded, warnings = load_config(config, workspace=workspace, data=data, batch=batch)
-    for warning in warnings:
-        print(f"hrnn: {config}: {warning}", file=sys.stderr)
-    if plan:
-        document = plan_document(loaded)
-        rows = [("step", "", "why")]
-        rows += [
-            (f"{s['job']} {s['name']}", "runs" if s["runs"] else "is done", "; ".join(s["why"])) for s in document["steps"]
-        ]
-        print("\n".join(terminal_table(rows, set())), file=sys.stderr)
-        return document
-    launch = Launch(
-        nproc_per_node=nproc_per_node,
-        nnodes=nnodes,
-        node_rank=node_rank,
-        rdzv_endpoint=rdzv_endpoint,
-        rdzv_backend=rdzv_backend,
-        rdzv_id=rdzv_id,
-    )
-    means = Means(master=master, launch=launch)
-    if node_rank > 0:
-        return follow(config=loaded, means=means)
-    summary = nightly(config=loaded, means=means)
-    print("\n".join(night_lines(summary)), file=sys.stderr)
-    return brief(summary)
 
 
 def brief(summary: dict[str, Any]) -> dict[str, Any]:
@@ -247,4 +172,4 @@ def _now() -> str:
 
 
 if __name__ == "__main__":
-    job_main("nightly", run)
+    job_main("nightly")

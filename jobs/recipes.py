@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from enum import StrEnum
-from typing import Annotated, Any, TextIO
-
-import typer
+from typing import Any, TextIO
 
 from jobs.cli import job_main
 from schemas.batch import EXAMPLES
@@ -21,13 +17,6 @@ _PLACES = {
 }
 
 
-class Output(StrEnum):
-    """How the list is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
 def recipes() -> dict[str, Any]:
     """Every recipe as a document.
 
@@ -35,23 +24,6 @@ def recipes() -> dict[str, Any]:
         `recipes`: one dict a recipe: names, type, whether it is available, and its hyperparameters.
     """
     return {"job": "recipes", "recipes": [_document(recipe) for recipe in RECIPES.values()]}
-
-
-def run(
-    output: Annotated[
-        Output, typer.Option(help="`table`: for people, on stderr. `json`: all of it as the one line on stdout.")
-    ] = Output.TABLE,
-) -> dict[str, Any]:
-    """List every recipe with its hyperparameters, defaults and ranges.
-
-    Names, defaults and ranges are Personalize's. Values may be given as strings ("43") or as numbers, and names with or without
-    Personalize's prefixes (training.bptt). Recipes that run on another one's model say so;
-    those that can't be trained here are listed with the reason.
-    """
-    if output is Output.JSON:
-        return recipes()
-    write_table(sys.stderr)
-    return {"job": "recipes", "available": [recipe.name for recipe in RECIPES.values() if recipe.available]}
 
 
 def write_table(stream: TextIO) -> None:
@@ -113,4 +85,4 @@ def _parameter_document(parameter: Parameter) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    job_main("recipes", run)
+    job_main("recipes")

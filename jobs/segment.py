@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import typer
 
 from jobs.cli import job_main
 from jobs.recommendation.batch import run_batch
-from jobs.recommendation.options import FilterOptions, read_filter
+from jobs.recommendation.options import FilterOptions
 from jobs.recommendation.parts import Part
 from jobs.recommendation.served import Solution
 from jobs.scratch import scratch_folder
 from jobs.segmentation.lines import MOST_LINES, LineReader
+from jobs.segmentation.options import segment_options
 from jobs.segmentation.pipeline import Work, answer, write_block
 from jobs.segmentation.users import user_filter
 from jobs.spark.session import spark_session
 from jobs.storage import StoredFile
 from jobs.storage.folders import StepFolder
 from schemas import columns
-from schemas.batch_jobs import MOST_SEGMENT_USERS
-from schemas.errors import ConfigError
 from schemas.filters import PUBLISHED
-from schemas.manifest import Manifest
-from schemas.recipes import RECIPES
 
 _ENTRIES_AT_ONCE = 1 << 21  # users of all lines of a block
 
@@ -105,41 +100,6 @@ def segment(
     )
 
 
-def segment_options(
-    manifest: Manifest,
-    *,
-    num_results: int,
-    filter_expression: str | None = None,
-    extended_filters: bool = False,
-    filter_events: int = PUBLISHED.past_events,
-) -> tuple[dict[str, Any], FilterOptions | None]:
-    """What of the options of `segment` decides about the answers, and the filter, both checked.
-
-    Raises:
-        ConfigError: An option is out of range, or the recipe makes no segments.
-        FilterError: The filter is wrong.
-    """
-    _check(manifest, num_results)
-    wanted = None if filter_expression is None else read_filter(filter_expression, extended_filters, filter_events, manifest)
-    return {"num_results": num_results, "filter": None if wanted is None else asdict(wanted)}, wanted
-
-
-def _check(manifest: Manifest, num_results: int) -> None:
-    if not 1 <= num_results <= MOST_SEGMENT_USERS:
-        allowed = f"1 to {MOST_SEGMENT_USERS:,}"
-        raise ConfigError("this number of users is out of range", where="num_results", value=num_results, allowed=allowed)
-    recipe = RECIPES[manifest.facts["recipe"]]
-    if recipe.recipe_type != "USER_SEGMENTATION":
-        offered = ", ".join(name for name, known in RECIPES.items() if known.recipe_type == "USER_SEGMENTATION")
-        raise ConfigError(
-            "this solution version makes no segments of users",
-            where="solution",
-            value=recipe.name,
-            allowed=f"one of {offered}",
-            remedy="Run `hrnn recommend`, or train it with another recipe.",
-        )
-
-
 def _answered(
     files: list[StoredFile],
     solution: Solution,
@@ -183,38 +143,5 @@ def _answered(
     return parts
 
 
-def run(
-    solution: Annotated[str, typer.Option(help="Folder that `hrnn train` wrote: s3://…, file://… or a path.")],
-    input: Annotated[str, typer.Option(help='File of lines {"itemId": "…"} or {"itemAttributes": "…"}, or a folder of them.')],
-    output: Annotated[str, typer.Option(help="Folder for <input file name>.out and _CHECK; not the input's.")],
-    num_results: Annotated[int, typer.Option(min=1, max=MOST_SEGMENT_USERS, help="Users a line.")] = 25,
-    filter: Annotated[str | None, typer.Option(help='Such as: EXCLUDE UserID WHERE Users.COUNTRY IN ("Japan").')] = None,
-    extended_filters: Annotated[bool, typer.Option(help="Allow now() - 30d, booleans and parentheses in the filter.")] = False,
-    filter_events: Annotated[
-        int, typer.Option(min=1, max=1000, help="A user's newest events of each type that the filter looks at.")
-    ] = PUBLISHED.past_events,
-    max_lines: Annotated[
-        int | None, typer.Option(min=1, help="Lines of all files; default: Personalize's, 500 of items, 10 of attributes.")
-    ] = None,
-    max_error_fraction: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Publish nothing if more of the lines are error lines.")
-    ] = 1.0,
-    master: Annotated[str | None, typer.Option(help="Spark master, such as spark://host:7077, yarn or local[4].")] = None,
-) -> dict[str, Any]:
-    """Answer batch input lines with the users who are most likely to take an item, or items with attributes."""
-    return segment(
-        solution_uri=solution,
-        input_uri=input,
-        output_uri=output,
-        num_results=num_results,
-        filter_expression=filter,
-        extended_filters=extended_filters,
-        filter_events=filter_events,
-        most_lines=max_lines,
-        max_error_fraction=max_error_fraction,
-        master=master,
-    )
-
-
 if __name__ == "__main__":
-    job_main("segment", run)
+    job_main("segment")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any, get_args
-
-import typer
+from typing import Any, get_args
 
 from jobs.cli import Summary, job_main
 from jobs.sessionization.catalogue import read_items
@@ -15,13 +13,11 @@ from jobs.sessionization.passes import make_sequences, manifest_counts, manifest
 from jobs.sessionization.plan import EventColumns, Plan, TieOrder, cut_tasks, shards_for
 from jobs.spark.session import spark_session
 from jobs.storage.folders import StepFolder
+from jobs.versions import SEQUENCES_VERSION
 from schemas.datasets import parse_schema_document
 from schemas.errors import ConfigError, DataError
 from schemas.manifest import Manifest, fingerprint
-from schemas.numbers import number_of
 from schemas.uris import canonical
-
-LAYOUT = 2  # of the files written here; a new one makes every older folder stale
 
 Source = tuple[StepFolder, Manifest]
 
@@ -68,7 +64,7 @@ def sessionize(
     sources = list(datasets.values())
     order = sources[0][1].facts.get("tie_order", "file") if tie_order == "auto" else tie_order
     config = {
-        "layout": LAYOUT,
+        "layout": SEQUENCES_VERSION,
         "gap_seconds": gap_seconds,
         "tie_order": order,
         "num_shards": num_shards,
@@ -101,59 +97,6 @@ def sessionize(
         "tie_order": published.facts["tie_order"],
         "warnings": published.facts["warnings"],
     }
-
-
-def run(
-    interactions: Annotated[
-        str, typer.Option(help="Folder of the Interactions dataset that `hrnn validate` wrote.", metavar="URI")
-    ],
-    output: Annotated[str, typer.Option(help="Folder to write sequences, users and the catalogue to.", metavar="URI")],
-    items: Annotated[
-        str | None,
-        typer.Option(help="Folder of the validated Items dataset: metadata and items without events.", metavar="URI"),
-    ] = None,
-    users: Annotated[
-        str | None,
-        typer.Option(help="Folder of the validated Users dataset: attributes of users, for filters.", metavar="URI"),
-    ] = None,
-    gap_seconds: Annotated[
-        str, typer.Option(help="A session ends after more idle seconds than this; none: a user's history is one session.")
-    ] = "1800",
-    tie_order: Annotated[
-        str,
-        typer.Option(
-            help="Order of a user's events at one time: file keeps the input's, hash shuffles it, auto: as validate advises."
-        ),
-    ] = "auto",
-    shards: Annotated[
-        int | None, typer.Option(help="Shards that users are dealt to; by default as many as the events ask for.")
-    ] = None,
-    event_type: Annotated[list[str] | None, typer.Option(help="Keep events of this type only; may be repeated.")] = None,
-    master: Annotated[
-        str | None, typer.Option(help="Spark master URL; by default what spark-submit sets, else this machine.")
-    ] = None,
-) -> Summary:
-    """Cut validated interactions into sessions; write sequences and the catalogue."""
-    return sessionize(
-        interactions_uri=interactions,
-        output_uri=output,
-        items_uri=items,
-        users_uri=users,
-        gap_seconds=_parse_gap(gap_seconds),
-        tie_order=tie_order,
-        num_shards=shards,
-        event_types=event_type or None,
-        master=master,
-    )
-
-
-def _parse_gap(text: str) -> int | None:
-    if text == "none":
-        return None
-    number = number_of(text)
-    if number is None or not number.is_integer():
-        raise ConfigError("this is no number of seconds", where="gap_seconds", value=text, allowed="1 or more, or none")
-    return int(number)
 
 
 def _check_settings(gap_seconds: int | None, tie_order: str, num_shards: int | None, event_types: Sequence[str] | None) -> None:
@@ -198,4 +141,4 @@ def _plan(source: StepFolder, manifest: Manifest, output_uri: str, config: dict[
 
 
 if __name__ == "__main__":
-    job_main("sessionize", run)
+    job_main("sessionize")

@@ -11,14 +11,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs.night.plan import NightPlan, Step, reasons
-from jobs.recommendation.batch import BatchJob, batch_identity
+from jobs.night.generations import last_summary
+from jobs.night.plan import NightPlan, Step, plan_night, reasons
 from jobs.recommendation.inputs import input_files
 from jobs.recommendation.options import read_options
-from jobs.recommendation.publication import RECORD_FOLDER, Publication
-from jobs.segment import segment_options
+from jobs.recommendation.publication import RECORD_FOLDER, BatchJob, Publication, batch_identity
+from jobs.segmentation.options import segment_options
 from jobs.storage import join
 from jobs.storage.folders import StepFolder
+from schemas.config import NightlyConfig
 from schemas.manifest import USERS_DELETED, Manifest
 from schemas.nights import PUBLISHING
 
@@ -58,6 +59,21 @@ class _Known:
     versions: dict[str, str | None] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     again: set[str] = field(default_factory=set)
+
+
+def plan_document(config: NightlyConfig) -> dict[str, Any]:
+    """What `--plan` says: every step, whether it would run, and why. Nothing is written, Spark is not started."""
+    plan = plan_night(config)
+    steps = [
+        {"job": each.step.job, "name": each.step.name, "runs": each.runs, "why": list(each.why), "folder": each.step.folder}
+        for each in decide(plan, records_of(last_summary(plan.workspace)))
+    ]
+    return {"job": "nightly", "plan": True, "night": plan.fingerprint, "workspace": plan.workspace, "steps": steps}
+
+
+def records_of(summary: dict[str, Any] | None) -> dict[tuple[str, str], dict[str, Any]]:
+    """The records of a night's steps, by job and name."""
+    return {(step["job"], step["name"]): step for step in (summary["steps"] if summary else [])}
 
 
 def decide(plan: NightPlan, last: Mapping[tuple[str, str], Record]) -> list[Decision]:

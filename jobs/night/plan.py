@@ -12,11 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs.evaluate import MEASURING_VERSION
 from jobs.recommendation.inputs import check_places, input_files
-from jobs.sessionize import LAYOUT
 from jobs.storage import StoredFile, join, list_input, normalise, store_for
-from jobs.training.request import TRAINING_VERSION
+from jobs.versions import MEASURING_VERSION, SEQUENCES_VERSION, TRAINING_VERSION
 from schemas.batch_jobs import BatchInference, BatchSegment
 from schemas.config import Dataset, DatasetName, NightlyConfig
 from schemas.datasets import parse_schema
@@ -181,7 +179,7 @@ def _check_type(schema: bytes, name: DatasetName) -> None:
 def _sessionize(workspace: str, config: NightlyConfig, validates: dict[Any, Step]) -> Step:
     sessions = config.sessions
     asked = {"gap_seconds": sessions.gap, "tie_order": sessions.tie_order, "event_types": sessions.event_types}
-    settings = {**asked, "layout": LAYOUT}
+    settings = {**asked, "layout": SEQUENCES_VERSION}
     sources = [validates[name] for name in ("interactions", "items", "users") if name in validates]
     uris = {f"{source.name}_uri": source.folder for source in sources}
     return _step(workspace, "sessionize", "sequences", settings, _after(*sources), **uris, **asked)

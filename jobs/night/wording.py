@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+from jobs.night.terminal import terminal_table
 from jobs.pages.night import MetricRow, Verdict
 from schemas.recipes import RECIPES
 
@@ -125,19 +125,6 @@ def verdict(solutions: dict[str, dict[str, Any]]) -> Verdict:
     if difference < -margin:
         return Verdict(state="bad", word="Look first", sentence=f"{name} is behind {rival}.", detail=detail)
     return Verdict(state="even", word="No clear gain", sentence=f"{name} and {rival} cannot be told apart.", detail=detail)
-
-
-def terminal_table(rows: Sequence[tuple[str, ...]], numbers: set[int]) -> list[str]:
-    """Lines of a plain table; columns in `numbers` are set to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if at in numbers else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
 
 
 def night_lines(summary: dict[str, Any]) -> list[str]:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 from jobs.recommendation.inputs import check_places, input_files
 from jobs.recommendation.parts import Part
 from jobs.recommendation.plain import plain_lines
-from jobs.recommendation.publication import Answered, Publication
+from jobs.recommendation.publication import Answered, BatchJob, Publication, batch_identity
 from jobs.recommendation.tally import Tally, total
 from jobs.storage import StoredFile, normalise
 from jobs.storage.folders import StepFolder, see_unchanged
 from schemas.errors import ConfigError
-from schemas.manifest import InputRef, Kind, Manifest, fingerprint
+from schemas.manifest import InputRef, Kind, Manifest
 from schemas.recipes import RECIPES
 from schemas.version import VERSION
 
-BatchJob = Literal["recommend", "segment"]
 _KINDS: dict[BatchJob, Kind] = {"recommend": "batch_inference", "segment": "batch_segment"}
 _NOT_COUNTED: dict[BatchJob, frozenset[str]] = {"recommend": frozenset(), "segment": frozenset({"unknown_users"})}
 _LOG = logging.getLogger(__name__)
@@ -108,17 +107,6 @@ def run_batch(
         _LOG.warning("%s: %s", output, warning)
     seconds = round(time.monotonic() - began, 1)
     return {"job": job, "output": output, "skipped": skipped, **done.counts, "seconds": seconds}
-
-
-def batch_identity(job: BatchJob, config: dict[str, Any], solution: str, files: Sequence[StoredFile]) -> str:
-    """What tells answers from others.
-
-    Args:
-        job, config: As `run_batch` takes them.
-        solution: Fingerprint of the solution version.
-        files: Of the input.
-    """
-    return fingerprint(job, config, [solution, *(f"{file.name}:{file.size}:{file.version}" for file in files)])
 
 
 def _without(counts: dict[str, int], names: frozenset[str]) -> dict[str, int]:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from jobs.recommendation.parts import Part, stored_whole
 from jobs.recommendation.tally import total
@@ -30,6 +30,7 @@ from schemas.errors import CommitLost, CommitUnknown, IntegrityError, StorageErr
 from schemas.manifest import MANIFEST_NAME, Kind, Manifest, fingerprint
 from schemas.version import VERSION
 
+BatchJob = Literal["recommend", "segment"]
 CHECK = "_CHECK"
 RECORD_FOLDER = "_hrnn"
 
@@ -55,6 +56,17 @@ class Answered:
     def name(self) -> str:
         """Of the file that holds them."""
         return f"{self.file.name}.out"
+
+
+def batch_identity(job: BatchJob, config: dict[str, Any], solution: str, files: Sequence[StoredFile]) -> str:
+    """What tells answers from others.
+
+    Args:
+        job, config: As jobs.recommendation.batch.run_batch takes them.
+        solution: Fingerprint of the solution version.
+        files: Of the input.
+    """
+    return fingerprint(job, config, [solution, *(f"{file.name}:{file.size}:{file.version}" for file in files)])
 
 
 class Publication:

@@ -15,14 +15,13 @@ from hrnn.training_settings import LossName, TrainingSettings
 from jobs.storage import join
 from jobs.training.fit import FitOrder
 from jobs.training.search import Search, offered_recipes
+from jobs.versions import TRAINING_VERSION
 from schemas.errors import ConfigError
 from schemas.event_rules import EventRules, event_rules
 from schemas.hyperparameters import Hyperparameters, bare_name
 from schemas.manifest import Manifest, fingerprint
 from schemas.recipes import parse_hyperparameters, recipe_for
 from schemas.solutions import Hpo
-
-TRAINING_VERSION = 4  # of what training makes of the same inputs; a higher one trains anew
 
 
 @dataclass(frozen=True, kw_only=True)

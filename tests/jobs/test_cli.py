@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from jobs import recipes
 from jobs.cli import main
+from jobs.commands import recipes
 from schemas.errors import DataError
 
 Run = Callable[[], dict[str, Any]]

@@ -10,8 +10,8 @@ import pytest
 import typer
 
 from jobs import doctor as doctor_job
+from jobs.commands.doctor import Output, run
 from jobs.doctor import (
-    Output,
     check_disk,
     check_folder,
     check_host,
@@ -21,7 +21,6 @@ from jobs.doctor import (
     check_s3,
     check_torch,
     doctor,
-    run,
 )
 from schemas.errors import MachineError
 

@@ -15,7 +15,8 @@ import pytest
 
 from jobs import gc as job
 from jobs.cli import main
-from jobs.gc import gc, parse_age
+from jobs.gc import gc
+from jobs.night.steps import parse_age
 from jobs.storage import is_s3, join, store_for
 from jobs.storage.folders import StepFolder
 from jobs.storage.records import write_record

@@ -8,9 +8,10 @@ import pytest
 from night_double import Jobs, sample_page, write_shop
 
 from jobs.night.configs import load_config
+from jobs.night.decisions import plan_document
 from jobs.night.plan import plan_night
 from jobs.night.running import Means
-from jobs.nightly import brief, nightly, plan_document
+from jobs.nightly import brief, nightly
 from jobs.storage.records import write_record
 from schemas.errors import CommitLost, ConfigError, DataError, IntegrityError, StorageError
 

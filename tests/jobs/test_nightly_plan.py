@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import heavy_modules
 from night_double import Jobs, sample_page, write_shop
 from small_sequences import publish_sequences, random_histories, sequences_of
 from typed_datasets import publish_interactions
@@ -17,8 +18,9 @@ from typed_datasets import publish_interactions
 from jobs.evaluate import evaluate
 from jobs.export import export
 from jobs.night.configs import load_config
+from jobs.night.decisions import plan_document
 from jobs.night.running import Means
-from jobs.nightly import nightly, plan_document
+from jobs.nightly import nightly
 from jobs.storage.folders import StepFolder
 from jobs.train import train
 from schemas.errors import DataError
@@ -277,3 +279,8 @@ def test_the_jobs_themselves_make_again_what_is_not_whole(tmp_path: Path, damage
         assert again is not None
         assert again.fingerprint == manifest.fingerprint
         assert StepFolder(uri).is_whole(again)
+
+
+def test_a_plan_of_local_files_imports_nothing_heavy(shop: Shop) -> None:
+    shop.night()
+    assert heavy_modules(["nightly", "--config", str(shop.config), "--plan"]) == set()

@@ -16,7 +16,8 @@ from published_versions import publish_untrained
 from small_sequences import sequences_of
 
 from jobs.night.report import _length_bars, _step_part, page_link
-from jobs.night.wording import batch_note, counts_text, metric_table, metric_text, segment_sentences, terminal_table, verdict
+from jobs.night.terminal import terminal_table
+from jobs.night.wording import batch_note, counts_text, metric_table, metric_text, segment_sentences, verdict
 from jobs.pages.axes import day_axis, linear_axis, log_axis, short_number
 from jobs.pages.night import night_html
 from jobs.pages.plots import MOST_POINTS, Plot, bar_plot, day_plot, line_plot
