@@ -12,12 +12,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from jobs.ending import run_to_end, tell
 from schemas.errors import ConfigError
+from schemas.version import VERSION
 
 JOBS = {
     "nightly": "Run the whole night from one config file; a rerun goes on where it stopped.",
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if level not in _LEVELS:
             raise ConfigError("this is no log level", where="HRNN_LOG_LEVEL", value=level, allowed=", ".join(_LEVELS))
         logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        app = typer.Typer(name="hrnn", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+        app = typer.Typer(name="hrnn", no_args_is_help=True, pretty_exceptions_enable=False)
         app.callback()(_about)
         for name in JOBS if wanted is None else (wanted,):  # the list of commands, and completion, ask for all
             run = importlib.import_module(f"jobs.commands.{name.replace('-', '_')}").run
@@ -67,18 +68,29 @@ def job_main(name: str) -> NoReturn:
     main([name, *sys.argv[1:]])
 
 
-def _about() -> None:
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"hrnn-platform {VERSION}")
+        raise typer.Exit
+
+
+def _about(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_say_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Nightly recommendations that you run yourself, in Amazon Personalize's formats.
 
     Each command takes s3://, file:// and plain paths, and prints one line of JSON about what it made.
     """
 
 
-def _telling(run: Callable[..., Summary]) -> Callable[..., None]:
-    """The command, with what it returns printed as one line of JSON, the last of stdout."""
+def _telling(run: Callable[..., Summary | None]) -> Callable[..., None]:
+    """The command, with what it returns printed as one line of JSON, the last of stdout; None has told people already."""
 
     @functools.wraps(run)
     def command(*args: Any, **kwargs: Any) -> None:
-        tell(run(*args, **kwargs))
+        if (summary := run(*args, **kwargs)) is not None:
+            tell(summary)
 
     return command

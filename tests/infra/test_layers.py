@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from commands import heavy_modules
+from hostile_surroundings import misleading_folder
 
 from jobs.cli import JOBS
+from schemas.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,3 +50,10 @@ def test_a_package_that_is_called_as_ours_is_named_and_not_run(tmp_path: Path, n
     assert answer.stderr.startswith(f"hrnn: {error}")
     assert answer.stderr.count("\n") == 1
     assert json.loads(answer.stdout)["error"].startswith(error)
+
+
+def test_python_m_hrnn_is_the_command_wherever_one_stands(tmp_path: Path) -> None:
+    there = misleading_folder(tmp_path)
+    answer = subprocess.run([sys.executable, "-m", "hrnn", "--version"], cwd=there, capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, f"hrnn-platform {VERSION}\n", "")
+    assert not (there / "executed").exists()

@@ -15,6 +15,7 @@ import pytest
 from jobs.cli import main
 from jobs.commands import recipes
 from schemas.errors import DataError
+from schemas.version import VERSION
 
 Run = Callable[[], dict[str, Any]]
 Ended = tuple[int, dict[str, Any], str]
@@ -106,6 +107,38 @@ def test_a_log_level_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, end_
     monkeypatch.setenv("HRNN_LOG_LEVEL", "LOUD")
     status, _, complained = end_of(lambda: {})
     assert (status, "HRNN_LOG_LEVEL" in complained, "'LOUD'" in complained) == (1, True, True)
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_the_version_is_told(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([option])
+    assert capsys.readouterr() == (f"hrnn-platform {VERSION}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("hrnn rec", ["recommend", "recipes"]),
+        ("hrnn train --hpo-", ["--hpo-jobs", "--hpo-parallel-jobs", "--hpo-ranges"]),
+    ],
+)
+def test_the_shell_completes_jobs_options_and_values(
+    typed: str, offered: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"_HRNN_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match="0"):
+        main([])
+    assert capsys.readouterr() == ("\n".join(offered) + "\n", "")
+
+
+def test_completion_can_be_installed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("typer.completion._get_shell_name", lambda: "bash")
+    with pytest.raises(SystemExit, match="0"):
+        main(["--show-completion"])
+    assert "complete -o default -F _hrnn_completion hrnn" in capsys.readouterr().out
 
 
 PROGRAM = """
