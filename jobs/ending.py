@@ -1,7 +1,7 @@
 """How a command ends: what it says on stdout and stderr, and its exit status.
 
-The last line of stdout is JSON, whatever happened. Exit status: 0 success, 1 the user can mend it (one message, no traceback),
-2 wrong usage, 3 a fault of the platform, 130 Ctrl-C, 143 SIGTERM.
+The last line of stdout is JSON, whatever happened; only `hrnn recipes` may print a table for people instead. Exit status: 0
+success, 1 the user can mend it (one message, no traceback), 2 wrong usage, 3 a fault of the platform, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations

@@ -21,9 +21,11 @@ def recipes() -> dict[str, Any]:
     """Every recipe as a document.
 
     Returns:
-        `recipes`: one dict a recipe: names, type, whether it is available, and its hyperparameters.
+        `available`: names of those that can be trained; `recipes`: one dict a recipe: names, type, whether it is available, and
+        its hyperparameters.
     """
-    return {"job": "recipes", "recipes": [_document(recipe) for recipe in RECIPES.values()]}
+    available = [recipe.name for recipe in RECIPES.values() if recipe.available]
+    return {"job": "recipes", "available": available, "recipes": [_document(recipe) for recipe in RECIPES.values()]}
 
 
 def write_table(stream: TextIO) -> None:

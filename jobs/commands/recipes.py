@@ -10,17 +10,20 @@ import typer
 
 
 class Output(StrEnum):
-    """How the list is printed."""
+    """What is printed on stdout."""
 
-    TABLE = "table"
+    TEXT = "text"
     JSON = "json"
 
 
 def run(
     output: Annotated[
-        Output, typer.Option(help="`table`: for people, on stderr. `json`: all of it as the one line on stdout.")
-    ] = Output.TABLE,
-) -> dict[str, Any]:
+        Output | None,
+        typer.Option(
+            help="text: a table for people; json: one line for programs.", show_default="text on a terminal, else json"
+        ),
+    ] = None,
+) -> dict[str, Any] | None:
     """List every recipe with its hyperparameters, defaults and ranges.
 
     Names, defaults and ranges are Personalize's. Values may be given as strings ("43") or as numbers, and names with or without
@@ -29,8 +32,7 @@ def run(
     """
     from jobs.recipes import recipes, write_table
 
-    document = recipes()
-    if output is Output.JSON:
-        return document
-    write_table(sys.stderr)
-    return {"job": "recipes", "available": [recipe["name"] for recipe in document["recipes"] if recipe["available"]]}
+    if output is Output.TEXT or (output is None and sys.stdout.isatty()):
+        write_table(sys.stdout)
+        return None
+    return recipes()

@@ -121,6 +121,7 @@ def test_the_version_is_told(option: str, capsys: pytest.CaptureFixture[str]) ->
     [
         ("hrnn rec", ["recommend", "recipes"]),
         ("hrnn train --hpo-", ["--hpo-jobs", "--hpo-parallel-jobs", "--hpo-ranges"]),
+        ("hrnn recipes --output t", ["text"]),
     ],
 )
 def test_the_shell_completes_jobs_options_and_values(

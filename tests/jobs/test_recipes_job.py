@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -11,28 +11,41 @@ from jobs.recipes import recipes, write_table
 from schemas.recipes import RECIPES
 
 
-def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict[str, Any], str]:
-    with pytest.raises(SystemExit) as end:
-        main(["recipes", *arguments])
-    assert end.value.code == 0
-    streams = capsys.readouterr()
-    return json.loads(streams.out), streams.err
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Gives what `hrnn recipes ARGUMENTS…` prints on stdout, and it prints on nothing else."""
+
+    def run(*arguments: str) -> str:
+        with pytest.raises(SystemExit, match="0"):
+            main(["recipes", *arguments])
+        streams = capsys.readouterr()
+        assert streams.err == ""
+        return streams.out
+
+    return run
 
 
-def test_the_table_names_every_hyperparameter_of_what_can_be_trained(capsys: pytest.CaptureFixture[str]) -> None:
-    summary, table = printed(capsys)
-    assert summary == {"job": "recipes", "available": [name for name, recipe in RECIPES.items() if recipe.available]}
-    assert len(summary["available"]) == 13
+def test_the_table_names_every_hyperparameter_of_what_can_be_trained(printed: Callable[..., str]) -> None:
+    table = printed("--output", "text")
     assert "hidden_dimension                    43       a whole number from 32 to 256  yes" in table
     assert '  lines: {"userId": "…", "itemList": ["…", "…"]}\n  runs on aws-hrnn, until its own model is there\n' in table
     assert "own model is there; without effect so far: item_metadata_hidden_dim\n" in table
     assert "Not offered:\n  aws-semantic-similarity  this recipe needs a language model" in table
 
 
-def test_json_holds_all_recipes_and_nothing_else_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    document, table = printed(capsys, "--output", "json")
-    assert table == ""
-    assert document == recipes()
+def test_people_at_a_terminal_get_the_table_and_programs_json(
+    printed: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert json.loads(printed()) == json.loads(printed("--output", "json")) == recipes()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert printed() == printed("--output", "text")
+    assert json.loads(printed("--output", "json")) == recipes()
+
+
+def test_what_can_be_trained_is_named() -> None:
+    available = recipes()["available"]
+    assert available == [name for name, recipe in RECIPES.items() if recipe.available]
+    assert len(available) == 13
 
 
 def test_the_document_tells_ranges_and_where_a_value_is_given() -> None:
