@@ -21,7 +21,8 @@ def run(
         list[str] | None, typer.Option(help="A folder of .out files; may be repeated.", metavar="URI")
     ] = None,
     output: Annotated[
-        str | None, typer.Option(help="Folder for deletion.json and report.html. [default: below the workspace]", metavar="URI")
+        str | None,
+        typer.Option(help="Folder for deletion.json and report.html.", show_default="below the workspace", metavar="URI"),
     ] = None,
     older_than: Annotated[
         str, typer.Option(help="An unfinished step with a younger file is at work: nothing is done. 0m: none is, I know.")

@@ -24,7 +24,7 @@ def run(
     ] = None,
     previous: Annotated[
         str | None,
-        typer.Option(help="Folder of the last import, to see drift. [default: what the output holds]", metavar="URI"),
+        typer.Option(help="Folder of the last import, to see drift.", show_default="what the output holds", metavar="URI"),
     ] = None,
     expectations: Annotated[
         str | None, typer.Option(help="JSON file of your own Great Expectations, run on the accepted rows.", metavar="URI")

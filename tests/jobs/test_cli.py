@@ -109,6 +109,12 @@ def test_a_log_level_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, end_
     assert (status, "HRNN_LOG_LEVEL" in complained, "'LOUD'" in complained) == (1, True, True)
 
 
+def test_help_says_what_is_done_where_an_option_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["demo", "--help"])
+    assert "[default: (this machine)]" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("option", ["--version", "-V"])
 def test_the_version_is_told(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
