@@ -46,7 +46,9 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run `hrnn ARGUMENTS…` and exit with its status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    wanted = arguments[0] if arguments and arguments[0] in JOBS else None
+    first = next((word for word in arguments if not word.startswith("-")), None)
+    wanted = first if first in JOBS else None
+    completing = "_HRNN_COMPLETE" in os.environ  # what was typed is not among the arguments
 
     def work() -> None:
         level = os.environ.get("HRNN_LOG_LEVEL", "").upper() or "WARNING"
@@ -55,9 +57,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         app = typer.Typer(name="hrnn", no_args_is_help=True, pretty_exceptions_enable=False)
         app.callback()(_about)
-        for name in JOBS if wanted is None else (wanted,):  # the list of commands, and completion, ask for all
-            run = importlib.import_module(f"jobs.commands.{name.replace('-', '_')}").run
-            app.command(name, short_help=JOBS[name])(_telling(run))
+        for name, help_line in JOBS.items():
+            needed = completing or name == wanted
+            command = _telling(importlib.import_module(f"jobs.commands.{name.replace('-', '_')}").run) if needed else _stub
+            app.command(name, short_help=help_line)(command)
         app(arguments, prog_name="hrnn")
 
     run_to_end(wanted, work)
@@ -83,6 +86,10 @@ def _about(
 
     Each command takes s3://, file:// and plain paths, and prints one line of JSON about what it made.
     """
+
+
+def _stub() -> None:
+    """Stands in the list of commands for a job that was not asked for."""
 
 
 def _telling(run: Callable[..., Summary | None]) -> Callable[..., None]:

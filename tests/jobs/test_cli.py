@@ -47,6 +47,12 @@ def test_success_is_told_in_one_line_of_json(end_of: Callable[[Run], Ended]) -> 
     assert end_of(lambda: {"job": "recipes", "number": 3}) == (0, {"job": "recipes", "number": 3}, "")
 
 
+def test_a_job_behind_a_dash_is_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--", "recipes"])
+    assert json.loads(capsys.readouterr().out)["job"] == "recipes"
+
+
 def test_a_failed_command_says_so_in_its_last_line(end_of: Callable[[Run], Ended]) -> None:
     status, document, complained = end_of(raising(DataError("no row is right", where="a.csv")))
     assert status == 1
