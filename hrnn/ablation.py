@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from hrnn.batching import Rows
+from hrnn.data.arrays import Rows
 from hrnn.sequences import Sequences
 
 By = Literal["item", "session", "event"]

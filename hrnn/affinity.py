@@ -21,13 +21,11 @@ import numpy.typing as npt
 import torch
 
 from hrnn.best_items import OwnItems
+from hrnn.data.arrays import Doubles, Rows
 from schemas.errors import IntegrityError
 
 BLOCK_ITEMS = 4096
 MOST_ROWS = 128  # R
-
-Rows = npt.NDArray[np.int64]
-Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

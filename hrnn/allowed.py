@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Rows = npt.NDArray[np.int64]
+from hrnn.data.arrays import Rows
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from hrnn.data.arrays import Rows
 from hrnn.metrics import DEPTH
-
-Rows = npt.NDArray[np.int64]
 
 
 def most_popular(num_users: Rows, length: int) -> Rows:

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hrnn.data.arrays import Flags, Rows
 from hrnn.sequences import Sequences
-
-Rows = npt.NDArray[np.int64]
-Marks = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -34,9 +32,9 @@ class Window:
 
     positions: Rows
     items: Rows
-    session_starts: Marks
-    user_starts: Marks
-    alive: Marks
+    session_starts: Flags
+    user_starts: Flags
+    alive: Flags
     weights: npt.NDArray[np.float32] | None = None
     context: Rows | None = None
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Rows = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
+from hrnn.data.arrays import Floats, Rows
 
 _LOW_BITS = 0xFFFFFFFF
 

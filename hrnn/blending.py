@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from hrnn import counted, own_items, recency
-from hrnn.batching import Rows
 from hrnn.counted import Counted
+from hrnn.data.arrays import Rows
 from hrnn.models.hrnn import Hrnn
 from hrnn.negatives import NegativeSampler
 from hrnn.sequences import Sequences

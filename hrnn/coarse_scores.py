@@ -29,6 +29,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from hrnn.data.arrays import Doubles, Flags, Floats, Rows
+
 BLOCK_ITEMS = 2048  # C
 GROUP_ITEMS = 64
 MOST_REACH = 1e30  # of a score in powers of two; beyond, sums may leave float32
@@ -42,11 +44,6 @@ _ITEMS_AT_ONCE = 1 << 16  # of a catalogue that is laid out
 _FAR_BELOW = -1e38  # the cell of an item whose score is -inf
 _LEAST = -2e38  # only what is not there is below
 _LOG2_E = math.log2(math.e)
-
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 
 class Filter(Protocol):

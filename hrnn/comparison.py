@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from hrnn.data.arrays import Doubles, Rows
 from hrnn.hashing import Hashes, mix64
 
 PERSISTENCE = 0.9  # p: the first ten places hold 86 % of the weight
-
-Counts = npt.NDArray[np.int64]
-PerLine = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -25,12 +23,12 @@ class Lists:
         scores: float32 [E], NaN where there is none.
     """
 
-    offsets: Counts
+    offsets: Rows
     ids: Hashes
     scores: npt.NDArray[np.float32]
 
     @property
-    def lengths(self) -> Counts:
+    def lengths(self) -> Rows:
         """int64 [M], entries of each list."""
         return np.diff(self.offsets)
 
@@ -48,11 +46,11 @@ class Agreement:
         scores: Moments of the scores of all common entries that have one on both sides.
     """
 
-    rank_biased_overlap: PerLine
+    rank_biased_overlap: Doubles
     same_first: npt.NDArray[np.bool_]
     identical: npt.NDArray[np.bool_]
-    common: Counts
-    common_within: Counts
+    common: Rows
+    common_within: Rows
     scores: Moments
 
 
@@ -114,7 +112,7 @@ def agreement(old: Lists, new: Lists, depth: int, persistence: float = PERSISTEN
     )
 
 
-def overlap(common: Counts, old: Lists, new: Lists, depth: int | None = None) -> PerLine:
+def overlap(common: Rows, old: Lists, new: Lists, depth: int | None = None) -> Doubles:
     """Common entries as a share of `depth`, or of the longer list where both are shorter; 1 where both lists are empty.
 
     Args:
@@ -127,7 +125,7 @@ def overlap(common: Counts, old: Lists, new: Lists, depth: int | None = None) ->
     return np.where(places == 0, 1.0, common / np.maximum(places, 1))
 
 
-def gini(counts: Counts, num_items: int) -> float:
+def gini(counts: Rows, num_items: int) -> float:
     """Inequality of how often items are listed: 0 where all are alike, towards 1 where few fill all lists.
 
     Args:
@@ -141,7 +139,7 @@ def gini(counts: Counts, num_items: int) -> float:
     return float((2 * ranks - num_items - 1) @ np.sort(counts)) / (num_items * total)
 
 
-def _common(old: Lists, new: Lists) -> tuple[Counts, Counts, Counts]:
+def _common(old: Lists, new: Lists) -> tuple[Rows, Rows, Rows]:
     """Entries that both lists of a line hold: the line, and where they stand in `ids` of either side."""
     old_lines, new_lines = (np.repeat(np.arange(len(side.lengths)), side.lengths) for side in (old, new))
     keys = [mix64(side.ids ^ mix64(lines.astype(np.uint64))) for side, lines in ((old, old_lines), (new, new_lines))]
@@ -150,7 +148,7 @@ def _common(old: Lists, new: Lists) -> tuple[Counts, Counts, Counts]:
     return old_lines[at_old[true]], at_old[true], at_new[true]
 
 
-def _rank_biased_overlap(old: Counts, new: Counts, lines: Counts, deeper: Counts, p: float) -> PerLine:
+def _rank_biased_overlap(old: Rows, new: Rows, lines: Rows, deeper: Rows, p: float) -> Doubles:
     """Extrapolated rank-biased overlap of lists that may differ in length.
 
     Source: Webber, Moffat, Zobel, "A similarity measure for indefinite rankings", ACM TOIS 28(4), 2010, equation 32. With s and

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn import own_items, successors
-from hrnn.batching import Rows
+from hrnn.data.arrays import Rows
 from hrnn.own_items import UserItems, own_item_features, repeat_odds
 from hrnn.recency import Trends
 from hrnn.sequences import Sequences

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from hrnn.allowed import Allowed
-from hrnn.best_items import Floats, OwnItems, TopItems, put_best
+from hrnn.best_items import OwnItems, TopItems, put_best
+from hrnn.data.arrays import Floats
 from schemas.errors import IntegrityError
 
 USERS = 64  # R: their scores stay in a core's cache

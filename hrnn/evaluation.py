@@ -23,11 +23,10 @@ import torch
 
 from hrnn import figures, metrics
 from hrnn.baselines import personal_popularity, popularity
+from hrnn.data.arrays import Rows
 from hrnn.held_out import HeldOut
 from hrnn.metrics import DEPTH, PerUser
 from hrnn.scoring import Scorer
-
-Rows = npt.NDArray[np.int64]
 
 EVERY_EVENT = "every hidden event"
 SOME_EVENTS = "hidden events that the solution's event rules count"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hrnn.batching import Marks, Rows
+from hrnn.data.arrays import Flags, Rows
 from hrnn.sequences import Sequences
 
 GAP_BUCKETS = 26
@@ -34,7 +34,7 @@ class EventContext:
         num_types = int(sequences.event_types.max(initial=0)) + 1 if types else 0
         return cls(GAP_BUCKETS if gaps else 0, num_types if num_types > 1 else 0)
 
-    def codes(self, sequences: Sequences, positions: Rows, user_starts: Marks) -> Rows | None:
+    def codes(self, sequences: Sequences, positions: Rows, user_starts: Flags) -> Rows | None:
         """int64, one code an event, of the positions' shape; None where there is no context.
 
         Args:

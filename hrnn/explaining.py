@@ -19,12 +19,11 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from hrnn.ablation import By, Group, ablations
-from hrnn.batching import Rows
 from hrnn.blending import ALL_WEIGHTS, FEATURES, OWN_AGAIN_WEIGHTS, OWN_WEIGHTS, SUCCESSOR_WEIGHTS, TREND_NAMES, TREND_WEIGHTS
+from hrnn.data.arrays import Floats, Rows
 from hrnn.hashing import mix64
 from hrnn.sequences import Sequences
 from hrnn.serving import Fitted
@@ -41,8 +40,6 @@ _FEATURES_OF_ALL: dict[PathName, tuple[str, ...]] = {
 }
 _MOST_CELLS = 1 << 24  # scores held at once
 _MOST_CONTRIBUTIONS = 5  # of an item
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ import numpy.typing as npt
 import torch
 
 from hrnn.best_items import TopItems
+from hrnn.data.arrays import Flags, Rows
 from hrnn.hashing import Hashes, mix64
 
 NOISE = 0.5  # in the units of scores: a factor of 1.65 in an item's share
@@ -35,17 +36,14 @@ NOISE_DEPTH = 2
 _DAY = 86_400
 _RAREST = 100
 
-Rows = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 
-
-def new_items(created: Rows, newest_event: int, cut_off_days: float) -> Mask:
+def new_items(created: Rows, newest_event: int, cut_off_days: float) -> Flags:
     """bool [N]: items created less than `cut_off_days` before the newest event; times are UTC epoch seconds."""
-    new: Mask = newest_event - created < cut_off_days * _DAY
+    new: Flags = newest_event - created < cut_off_days * _DAY
     return new
 
 
-def bonus(num_events: Rows, new: Mask, weight: float) -> npt.NDArray[np.float32]:
+def bonus(num_events: Rows, new: Flags, weight: float) -> npt.NDArray[np.float32]:
     """float32 [N], what is added to each item's bias."""
     counts = num_events.astype(np.float64)
     typical = (counts * counts).sum() / max(counts.sum(), 1.0)
@@ -79,7 +77,7 @@ class Noise:
         weight: Of exploration.
     """
 
-    new: Mask
+    new: Flags
     item_hashes: Hashes
     weight: float
 

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn import metrics
+from hrnn.data.arrays import Rows
 from hrnn.metrics import PerUser
-
-Rows = npt.NDArray[np.int64]
 
 Intervals = dict[str, tuple[float, float]]
 

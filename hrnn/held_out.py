@@ -17,6 +17,7 @@ import pyarrow as pa
 import torch
 
 from hrnn.best_items import OwnItems
+from hrnn.data.arrays import Rows
 from hrnn.metrics import DEPTH
 from hrnn.peers import Fit
 from hrnn.peers.lists import PeerLists, peer_lists
@@ -24,8 +25,6 @@ from hrnn.sequences import Sequences
 from hrnn.session_model import UserStates
 from hrnn.splits import EvaluationSplit, ranges
 from schemas import columns
-
-Rows = npt.NDArray[np.int64]
 
 HISTORY_ITEM_ROWS = "history_item_rows"
 TRUTH_ITEM_ROWS = "truth_item_rows"

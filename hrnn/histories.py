@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Int64s = NDArray[np.int64]
+from hrnn.data.arrays import Rows
 
 _LARGEST_KEY = 2**63 - 1
 
 
-def event_order(users: Int64s, times: Int64s, tie_keys: Int64s | NDArray[np.uint64]) -> Int64s:
+def event_order(users: Rows, times: Rows, tie_keys: Rows | NDArray[np.uint64]) -> Rows:
     """The order of events by user, time and tie key.
 
     Args:
@@ -35,7 +35,7 @@ def event_order(users: Int64s, times: Int64s, tie_keys: Int64s | NDArray[np.uint
     return order if before is None else before[order]
 
 
-def session_starts(users: Int64s, times: Int64s, gap_seconds: int | None) -> NDArray[np.bool_]:
+def session_starts(users: Rows, times: Rows, gap_seconds: int | None) -> NDArray[np.bool_]:
     """Whether each of the sorted events begins a session: a user's first, and each after an idle gap above `gap_seconds`.
 
     Args:

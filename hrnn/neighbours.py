@@ -10,9 +10,8 @@ import torch
 
 from hrnn.allowed import Allowed, ItemLists
 from hrnn.best_items import OwnItems
+from hrnn.data.arrays import Rows
 from hrnn.scoring import Scorer
-
-Rows = npt.NDArray[np.int64]
 
 POPULARITY = "scoring.popularity"  # parameter float32 [N] of a solution with event rules: events that count, for who is unknown
 

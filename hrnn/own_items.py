@@ -11,7 +11,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 import numpy.typing as npt
 
-from hrnn.batching import Rows
+from hrnn.data.arrays import Rows
 from hrnn.sequences import Sequences
 
 _PLAIN = (

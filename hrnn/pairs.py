@@ -8,8 +8,7 @@ import torch
 
 from hrnn.allowed import Allowed
 from hrnn.coarse_scores import BLOCK_ITEMS, GROUP_ITEMS, CoarseScores, by_block
-
-Rows = npt.NDArray[np.int64]
+from hrnn.data.arrays import Rows
 
 
 class Pairs:

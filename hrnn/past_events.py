@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hrnn.data.arrays import Rows
 from hrnn.sequences import Sequences
-
-Rows = npt.NDArray[np.int64]
 
 MOST_RANK = 1000  # older events of a type are no filter's business
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Int64s = NDArray[np.int64]
+from hrnn.data.arrays import Rows
 
 DAY = 86_400  # seconds
 KNOWN_DAYS = 400
@@ -48,11 +48,11 @@ class DayCounts(NamedTuple):
         events: int64 [D].
     """
 
-    days: Int64s
-    events: Int64s
+    days: Rows
+    events: Rows
 
     @classmethod
-    def of(cls, times: Int64s) -> DayCounts:
+    def of(cls, times: Rows) -> DayCounts:
         """Those of events at some times, UTC epoch seconds [E]."""
         return cls(*np.unique(days_of(times), return_counts=True))
 
@@ -94,7 +94,7 @@ class DayCounts(NamedTuple):
         return Bounds(earliest, int(days[0] + end + 2) * DAY - 1)
 
 
-def days_of(times: Int64s) -> Int64s:
+def days_of(times: Rows) -> Rows:
     """The day since 1970 of each moment; NULL_DAY of seconds 0 and 1."""
     return np.where(times <= LATEST_NULL, NULL_DAY, times // DAY)
 
@@ -104,7 +104,7 @@ def earliest_beside(other: int) -> int:
     return LATEST_NULL + 1 if other >= _LEAST_DAYS_AFTER_NULLS * DAY else 0
 
 
-def plausible_span(times: Int64s) -> tuple[int, int]:
+def plausible_span(times: Rows) -> tuple[int, int]:
     """The first and the last moment of events that can be true, UTC epoch seconds; (0, 0) of no events.
 
     Of the first days, those that hold but a few events together are passed over: clocks that were set back.
@@ -122,7 +122,7 @@ def plausible_span(times: Int64s) -> tuple[int, int]:
     return int(times[times >= begin * DAY].min()), int(times[times <= bounds.latest].max())
 
 
-def _few(events: Int64s) -> float:
+def _few(events: Rows) -> float:
     """How many events are more than a few, where days have so many."""
     return float(min(_MOST_OF_ALL * events.sum(), _MOST_OF_A_DAY * events.mean()))
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hrnn.batching import Rows
 from hrnn.blending import Examples, draw_examples
+from hrnn.data.arrays import Rows
 from hrnn.event_context import EventContext
 from hrnn.models.hrnn import HrnnShape, Variant
 from hrnn.sequences import Sequences

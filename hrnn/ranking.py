@@ -9,10 +9,8 @@ import numpy.typing as npt
 
 from hrnn.allowed import Allowed
 from hrnn.best_items import OwnItems
+from hrnn.data.arrays import Doubles, Rows
 from hrnn.splits import ranges
-
-Rows = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 _PAIRS_AT_ONCE = 1 << 18
 
@@ -27,7 +25,7 @@ class Ranked:
     """
 
     places: Rows
-    shares: Floats
+    shares: Doubles
 
 
 def listed_scores(
@@ -37,7 +35,7 @@ def listed_scores(
     item_bias: npt.NDArray[np.float32],
     offsets: Rows,
     item_rows: Rows,
-) -> Floats:
+) -> Doubles:
     """Scores of listed items: query · item vector + item bias + own item's score, summed in float64.
 
     A pair's score does not depend on what else is asked.
@@ -69,7 +67,7 @@ def listed_scores(
     return scores
 
 
-def rank(offsets: Rows, scores: Floats, scored: npt.NDArray[np.bool_], kept: npt.NDArray[np.bool_]) -> Ranked:
+def rank(offsets: Rows, scores: Doubles, scored: npt.NDArray[np.bool_], kept: npt.NDArray[np.bool_]) -> Ranked:
     """Order lists by score; what has none comes after, in the order given, and what is not kept goes.
 
     Equal scores stay in the order given; an item that is listed twice counts twice.

@@ -39,9 +39,9 @@ import numpy.typing as npt
 import torch
 
 from hrnn.ablation import Group, ablations
-from hrnn.batching import Rows
 from hrnn.best_items import OwnItems
 from hrnn.blending import BESIDE_WEIGHTS, OWN_AGAIN_WEIGHTS
+from hrnn.data.arrays import Doubles, Flags, Rows
 from hrnn.models.hrnn import Hrnn
 from hrnn.pairs import Pairs
 from hrnn.sequences import Sequences
@@ -50,9 +50,6 @@ from hrnn.successors import EVENTS
 
 MOST_PAST_ITEMS = 20
 _MOST_EVENTS = 1 << 19  # of all versions of the histories that are run at once
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -84,9 +81,9 @@ class Reasons:
         shares: float64 [n, most], theirs, falling; with `popularity` and those that are not told they add up to 1.
     """
 
-    popularity: Floats
+    popularity: Doubles
     past_items: Rows
-    shares: Floats
+    shares: Doubles
 
 
 class NightlyReasons:
@@ -169,7 +166,7 @@ class NightlyReasons:
         later: Rows = ((idle >= self._gap) | (lengths == 0)).astype(np.int64)
         return later
 
-    def _popularity(self, lists: Lists, owners: Rows, centred: Floats, own: Floats, later: Rows, had: Flags) -> Floats:
+    def _popularity(self, lists: Lists, owners: Rows, centred: Doubles, own: Doubles, later: Rows, had: Flags) -> Doubles:
         """float64 [n], the share of popularity."""
         queries = lists.queries.astype(np.float64) + self._unknown
         lengths = np.diff(lists.own.offsets)
@@ -180,7 +177,7 @@ class NightlyReasons:
         again = self._weights[later][:, OWN_AGAIN_WEIGHTS][owners, 2:]
         popular += np.where(had, np.einsum("nd,nd->n", again, centred[:, beside]), 0.0)
         above, others = np.maximum(popular, 0.0), np.maximum(total - popular, 0.0)
-        shares: Floats = np.divide(above, above + others, out=np.zeros_like(above), where=above > 0)
+        shares: Doubles = np.divide(above, above + others, out=np.zeros_like(above), where=above > 0)
         return shares
 
     def _parcels(self, sequences: Sequences, asked: Rows) -> list[Rows]:
@@ -192,15 +189,15 @@ class NightlyReasons:
 
     def _contributions(
         self,
-        falls: tuple[Floats, Floats],
+        falls: tuple[Doubles, Doubles],
         groups: list[Group],
         latest: list[int],
         later: int,
         items: Rows,
-        centred: Floats,
-        own: Floats,
+        centred: Doubles,
+        own: Doubles,
         had: Flags,
-    ) -> Floats:
+    ) -> Doubles:
         """float64 [items, groups + 1]; the last column is an own item itself where none of the groups is its."""
         weights, (continuing, fresh) = self._weights[later], falls
         again = weights[OWN_AGAIN_WEIGHTS]
@@ -211,11 +208,11 @@ class NightlyReasons:
         fading = np.asarray([sum(1 / back for back, item in enumerate(latest, 1) if item == row) for row in past.tolist()])
         of_own = np.where(had[:, None], same, fading / sum(1 / back for back in range(1, len(latest) + 1))) * own[:, None]
         alone = np.where(had & ~same.any(axis=1), own, 0.0)
-        found: Floats = np.concatenate([of_state + of_own, alone[:, None]], axis=1)
+        found: Doubles = np.concatenate([of_state + of_own, alone[:, None]], axis=1)
         return found
 
 
-def _falls(replayed: Replayed, first: int, end: int) -> tuple[Floats, Floats]:
+def _falls(replayed: Replayed, first: int, end: int) -> tuple[Doubles, Doubles]:
     """[groups, H] each: the state after the whole history, which stands first, less that without each group."""
     continuing, fresh = (states[first:end].numpy().astype(np.float64) for states in (replayed.continuing, replayed.fresh))
     return continuing[0] - continuing[1:], fresh[0] - fresh[1:]
@@ -238,7 +235,7 @@ def _had(sequences: Sequences, users: Rows, owners: Rows, item_rows: Rows) -> Fl
     return found
 
 
-def _tell(found: Reasons, mine: slice, contributions: Floats, groups: list[Group], items: Rows) -> None:
+def _tell(found: Reasons, mine: slice, contributions: Doubles, groups: list[Group], items: Rows) -> None:
     """Write the strongest contributions to a list's places, as shares of what popularity leaves."""
     past = np.tile(np.append([group.item_row for group in groups], -1).astype(np.int64), (len(items), 1))
     past[:, -1] = items

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from hrnn.batching import Rows
+from hrnn.data.arrays import Rows
 from hrnn.plausible import plausible_span
 from hrnn.sequences import Sequences
 

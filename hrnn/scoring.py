@@ -23,7 +23,8 @@ import torch
 
 from hrnn.allowed import Allowed
 from hrnn.best_items import OwnItems, TopItems, put_best
-from hrnn.coarse_scores import BLOCK_ITEMS, MOST_REACH, CoarseScores, Flags, Floats, Rows
+from hrnn.coarse_scores import BLOCK_ITEMS, MOST_REACH, CoarseScores
+from hrnn.data.arrays import Flags, Floats, Rows
 from hrnn.direct_scores import USERS, DirectScores
 from hrnn.pairs import AllowedCells, Pairs
 from hrnn.products import coarse_type

@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from hrnn.data.arrays import Rows
 from schemas import columns
 from schemas.errors import DataError
-
-Rows = npt.NDArray[np.int64]
 
 _STORED = {
     "item_rows": (columns.ITEM_ROW, np.int32),

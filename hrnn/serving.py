@@ -13,9 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hrnn.batching import Rows
 from hrnn.blending import BESIDE_WEIGHTS, COUNTED_WEIGHTS, EVERY_TREND, OWN_AGAIN_WEIGHTS, TREND_WEIGHTS
 from hrnn.counted import Counted
+from hrnn.data.arrays import Rows
 from hrnn.models.hrnn import Hrnn
 from hrnn.recency import WINDOWS_DAYS, Trends
 from hrnn.sequences import Sequences

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hrnn.batching import Marks
+from hrnn.data.arrays import Flags
 from hrnn.products import weight_gradient
 
 
@@ -55,7 +55,7 @@ class Starts:
     known_lanes: Tensor
 
     @classmethod
-    def of(cls, session_starts: Marks, user_starts: Marks, like: Tensor) -> Starts:
+    def of(cls, session_starts: Flags, user_starts: Flags, like: Tensor) -> Starts:
         """The starts of a window's marks [T, B], on the device of `like`."""
         steps, lanes = np.nonzero(session_starts)
         new = user_starts[steps, lanes]

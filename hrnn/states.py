@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hrnn.batching import Rows
+from hrnn.data.arrays import Rows
 from hrnn.models.hrnn import Hrnn
 from hrnn.recurrence import Starts, begin_session
 from hrnn.sequences import Sequences

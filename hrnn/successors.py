@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hrnn.batching import Rows
+from hrnn.data.arrays import Rows
 from hrnn.own_items import UserItems
 from hrnn.sequences import Sequences
 from hrnn.splits import ranges

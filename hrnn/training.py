@@ -19,8 +19,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hrnn.batching import LanePlan, Rows, Window, lanes_a_rank
+from hrnn.batching import LanePlan, Window, lanes_a_rank
 from hrnn.checkpoints import Checkpoint, CheckpointStore, newest_checkpoint, save_checkpoint
+from hrnn.data.arrays import Rows
 from hrnn.distributed import Ranks
 from hrnn.negatives import NegativeSampler
 from hrnn.optimiser import Adagrad

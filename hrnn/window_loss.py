@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hrnn.batching import Rows, Window
+from hrnn.batching import Window
+from hrnn.data.arrays import Rows
 from hrnn.event_context import EventContext
 from hrnn.losses import sampled_loss
 from hrnn.negatives import Negatives

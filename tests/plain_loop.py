@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hrnn.batching import LanePlan, Rows
+from hrnn.batching import LanePlan
+from hrnn.data.arrays import Rows
 from hrnn.models.hrnn import Hrnn
 from hrnn.negatives import NegativeSampler
 from hrnn.sequences import Sequences

@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from hrnn.data.arrays import Rows
 from hrnn.past_events import PastEvents
 from hrnn.splits import ranges
 from schemas.filters import FilterValues
-
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from hrnn.filters.asked import Asked, Rows
-from hrnn.filters.columns import Column, Kind, Mask, Value
+from hrnn.data.arrays import Flags, Rows
+from hrnn.filters.asked import Asked
+from hrnn.filters.columns import Column, Kind, Value
 from schemas.errors import DataError
 from schemas.filters import FilterValues
 from schemas.filters.tokens import number_of
@@ -125,7 +126,7 @@ def bind_lines(expression: Expression, kinds: Kinds, now: int, asked: Asked, ite
     return Bound(numbers[of], bindings)
 
 
-def evaluate(node: Node, values: Iterator[_Values], leaf: Callable[[Condition, _Values], Mask]) -> Mask:
+def evaluate(node: Node, values: Iterator[_Values], leaf: Callable[[Condition, _Values], Flags]) -> Flags:
     """The mask of a tree from the masks of its conditions, whose values come in their order."""
     if isinstance(node, Condition):
         return leaf(node, next(values))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
-from hrnn.filters.columns import Mask
+from hrnn.data.arrays import Flags
 
 
 class MaskCache:
@@ -17,9 +17,9 @@ class MaskCache:
 
     def __init__(self, most_bytes: int) -> None:
         self._most, self.held_bytes = most_bytes, 0
-        self._masks: OrderedDict[Hashable, Mask] = OrderedDict()
+        self._masks: OrderedDict[Hashable, Flags] = OrderedDict()
 
-    def get(self, key: Hashable, make: Callable[[], Mask]) -> Mask:
+    def get(self, key: Hashable, make: Callable[[], Flags]) -> Flags:
         """The mask of a key, made where it is not there; callers don't change it."""
         if (mask := self._masks.get(key)) is not None:
             self._masks.move_to_end(key)

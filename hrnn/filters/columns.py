@@ -14,10 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hrnn.data.arrays import Flags, Rows
 from schemas.filters.tree import NEGATIONS, Operator
 
-Mask = npt.NDArray[np.bool_]
-Rows = npt.NDArray[np.int64]
 Value = str | int | float | bool
 Kind = Literal["text", "number", "truth"]
 
@@ -28,7 +27,7 @@ _ORDERS: dict[Operator, Callable[[Any, Any], Any]] = {"<": lt, "<=": le, ">": gt
 class Column(Protocol):
     """One column of n rows."""
 
-    def match(self, operator: Operator, values: tuple[Value, ...], rows: Rows | None = None) -> Mask:
+    def match(self, operator: Operator, values: tuple[Value, ...], rows: Rows | None = None) -> Flags:
         """Which rows meet a condition: bool [n], or [len(rows)] where rows are given.
 
         Args:
@@ -85,7 +84,7 @@ class TextColumn:
         self._has = np.zeros(len(distinct) + 1, np.bool_)  # the last one stands for null
         self._has[self._of] = True
 
-    def match(self, operator: Operator, values: tuple[Value, ...], rows: Rows | None = None) -> Mask:
+    def match(self, operator: Operator, values: tuple[Value, ...], rows: Rows | None = None) -> Flags:
         """See Column."""
         wanted = pa.array([value for value in values if isinstance(value, str)], pa.string())
         found = np.zeros(len(self._has), np.bool_)
@@ -93,7 +92,7 @@ class TextColumn:
             found[self._of[pc.is_in(self._categories, wanted).to_numpy(zero_copy_only=False)]] = True
             if operator in NEGATIONS:
                 found = self._has & ~found
-        met: Mask = found[self._codes if rows is None else self._codes[rows]]
+        met: Flags = found[self._codes if rows is None else self._codes[rows]]
         return met
 
     def distinct(self, rows: Rows) -> tuple[Rows, list[tuple[Value, ...]]]:
@@ -115,7 +114,7 @@ class NumberColumn:
         array = values.combine_chunks()
         if isinstance(array, pa.ChunkedArray):
             array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], values.type)
-        self._valid: Mask | None = None
+        self._valid: Flags | None = None
         if array.null_count:
             self._valid = array.is_valid().to_numpy(zero_copy_only=False)
             array = array.fill_null(False if pa.types.is_boolean(values.type) else 0)
@@ -123,7 +122,7 @@ class NumberColumn:
         if self._values.dtype.kind == "f" and (unknown := np.isnan(self._values)).any():
             self._valid = ~unknown if self._valid is None else self._valid & ~unknown
 
-    def match(self, operator: Operator, values: tuple[Value, ...], rows: Rows | None = None) -> Mask:
+    def match(self, operator: Operator, values: tuple[Value, ...], rows: Rows | None = None) -> Flags:
         """See Column."""
         of = self._values if rows is None else self._values[rows]
         if not values:
@@ -154,7 +153,7 @@ class NumberColumn:
         return stored
 
 
-def _compared(of: npt.NDArray[Any], operator: Operator, values: list[Value]) -> Mask:
+def _compared(of: npt.NDArray[Any], operator: Operator, values: list[Value]) -> Flags:
     """bool [n]: numpy compares whole numbers exactly, even with those that don't fit the column's type."""
     if operator in _ORDERS:
         return np.asarray(_ORDERS[operator](of, values[0]))

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from hrnn.allowed import Allowed, ItemLists
-from hrnn.filters.asked import Asked, Rows
+from hrnn.data.arrays import Flags, Rows
+from hrnn.filters.asked import Asked
 from hrnn.filters.binding import Binding, Bound, evaluate
 from hrnn.filters.cache import MaskCache
-from hrnn.filters.columns import Column, Mask, Value
+from hrnn.filters.columns import Column, Value
 from hrnn.filters.past import Past
 from hrnn.filters.tables import FilterTables
 from schemas.dataset_rules import DatasetType
@@ -34,7 +35,7 @@ class _Grouped:
     """
 
     bound: list[Bound]
-    applies: list[Mask]
+    applies: list[Flags]
     kept: Rows
     of: Rows
 
@@ -155,15 +156,15 @@ class ItemFilter:
         """Whether lines may have items beside their mask's."""
         return any(expression.verb == "INCLUDE" and expression.source != "Items" for expression in self._expressions)
 
-    def _mask(self, expression: Expression, binding: Binding) -> Mask:
+    def _mask(self, expression: Expression, binding: Binding) -> Flags:
         """bool [N]: the items that the conditions of an expression mean."""
 
-        def leaf(condition: Condition, values: tuple[Value, ...]) -> Mask:
+        def leaf(condition: Condition, values: tuple[Value, ...]) -> Flags:
             return self._columns[condition.field].match(condition.operator, values)
 
         return self._masks.get((expression, binding), lambda: evaluate(expression.where, iter(binding), leaf))
 
-    def _lists(self, asked: Asked, grouped: _Grouped, masks: Mask, barred: Mask) -> tuple[ItemLists, ItemLists]:
+    def _lists(self, asked: Asked, grouped: _Grouped, masks: Flags, barred: Flags) -> tuple[ItemLists, ItemLists]:
         """Items that lines may have beside their masks', and less."""
         if all(expression.source == "Items" for expression in self._expressions):
             return ItemLists.none(asked.num_lines), ItemLists.none(asked.num_lines)
@@ -188,11 +189,11 @@ class ItemFilter:
         )
 
 
-def past_matches(past: Past, expression: Expression, bound: Bound, event_types: Sequence[str]) -> Mask:
+def past_matches(past: Past, expression: Expression, bound: Bound, event_types: Sequence[str]) -> Flags:
     """bool [G]: which groups of events the conditions of an expression mean."""
     by_condition = [tuple(values) for values in zip(*bound.bindings, strict=True)]
 
-    def leaf(condition: Condition, values: tuple[tuple[Value, ...], ...]) -> Mask:
+    def leaf(condition: Condition, values: tuple[tuple[Value, ...], ...]) -> Flags:
         return past.match(condition, values, bound.of, event_types)
 
     if not bound.bindings:

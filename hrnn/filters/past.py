@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hrnn.data.arrays import Flags, Rows
 from hrnn.filters.binding import ANY_EVENT
-from hrnn.filters.columns import Mask, Rows, Value
+from hrnn.filters.columns import Value
 from hrnn.past_events import PastEvents
 from schemas.filters.tree import NEGATIONS, Condition
 
@@ -55,7 +56,7 @@ class Past:
         found, of = np.unique(owners * num_items + past.item_rows[kept], return_inverse=True)
         return cls(found // num_items, found % num_items, of, past.event_types[kept])
 
-    def match(self, condition: Condition, values: Sequence[tuple[Value, ...]], of: Rows, event_types: Sequence[str]) -> Mask:
+    def match(self, condition: Condition, values: Sequence[tuple[Value, ...]], of: Rows, event_types: Sequence[str]) -> Flags:
         """bool [G]: which groups meet a condition.
 
         Args:
@@ -77,10 +78,10 @@ class Past:
             met = self._any(self.event_types >= 0) & ~met
         return met & (bindings >= 0)
 
-    def lists(self, kept: Mask, num_lines: int) -> tuple[Rows, Rows]:
+    def lists(self, kept: Flags, num_lines: int) -> tuple[Rows, Rows]:
         """int64 [B + 1] offsets and the item rows of the groups that are kept, line by line."""
         owners = self.owners[kept]
         return np.searchsorted(owners, np.arange(num_lines + 1)).astype(np.int64), self.item_rows[kept]
 
-    def _any(self, of_events: Mask) -> Mask:
+    def _any(self, of_events: Flags) -> Flags:
         return np.bincount(self.event_groups[of_events], minlength=len(self.owners)) > 0

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
+from hrnn.data.arrays import Flags
 from hrnn.filters.asked import Asked
 from hrnn.filters.binding import Bound, bind, bind_lines, groups
-from hrnn.filters.columns import Column, Kind, Mask, Value, column_of
+from hrnn.filters.columns import Column, Kind, Value, column_of
 from schemas import columns
 from schemas.dataset_rules import DatasetType, FieldType
 from schemas.datasets import DatasetSchema, SchemaField
@@ -103,7 +104,7 @@ class FilterTables:
         """An expression as some lines mean it."""
         return bind_lines(expression, self.kind, self.now, asked, items)
 
-    def applies(self, expression: Expression, bound: Bound, asked: Asked) -> Mask:
+    def applies(self, expression: Expression, bound: Bound, asked: Asked) -> Flags:
         """bool [B]: for which lines an expression counts: it is not skipped, and its IF is met."""
         counts = bound.of >= 0
         if not expression.only_if:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from hrnn.filters.asked import Asked, Rows
+from hrnn.data.arrays import Flags, Rows
+from hrnn.filters.asked import Asked
 from hrnn.filters.binding import Bound, evaluate, groups
-from hrnn.filters.columns import Column, Mask, Value
+from hrnn.filters.columns import Column, Value
 from hrnn.filters.items import past_matches
 from hrnn.filters.past import Past
 from hrnn.filters.tables import FilterTables
@@ -52,7 +53,7 @@ class UserFilter:
         """Why a line with these values can't be answered, in a sentence for its error line; None where it can."""
         return self._tables.fault(values)
 
-    def allowed(self, asked: Asked) -> Mask:
+    def allowed(self, asked: Asked) -> Flags:
         """bool [B]: which of B users a segment may hold.
 
         Args:
@@ -70,7 +71,7 @@ class UserFilter:
                 excluded |= met
         return (included | ~any_included) & ~excluded
 
-    def _met(self, expression: Expression, bound: Bound, asked: Asked) -> Mask:
+    def _met(self, expression: Expression, bound: Bound, asked: Asked) -> Flags:
         """bool [B]: the users that the conditions of an expression mean."""
         met = np.zeros(asked.num_lines, np.bool_)
         if expression.source == "Interactions":
@@ -80,7 +81,7 @@ class UserFilter:
             columns: dict[str, Column] = {}
             for binding, lines in zip(bound.bindings, groups(bound.of, len(bound.bindings)), strict=True):
 
-                def leaf(condition: Condition, values: tuple[Value, ...], lines: Rows = lines) -> Mask:
+                def leaf(condition: Condition, values: tuple[Value, ...], lines: Rows = lines) -> Flags:
                     name = self._tables.field(condition.field).name
                     if name not in columns:
                         columns[name] = self._tables.column(condition.field, asked.attributes)

@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hrnn.batching import Marks, Rows
+from hrnn.data.arrays import Flags, Rows
 from hrnn.optimiser import Adagrad, coalesce
 from hrnn.sequences import Sequences
 from hrnn.window_loss import dropped
@@ -83,8 +83,8 @@ class Step:
     lanes: Rows
     items: Rows
     targets: Rows
-    session_starts: Marks
-    user_starts: Marks
+    session_starts: Flags
+    user_starts: Flags
 
 
 def steps(sequences: Sequences, user_rows: Rows, num_lanes: int, drop_tail: bool) -> Iterator[Step]:

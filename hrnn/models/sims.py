@@ -24,6 +24,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hrnn.data.arrays import Rows
 from hrnn.metrics import DEPTH
 from hrnn.models import ModelEntry
 from hrnn.preparation import users_between
@@ -40,7 +41,6 @@ _PAIRS_AT_ONCE = 1 << 23
 _DENSE_CELLS = 1 << 24
 _LAST = -1e6  # score of the item that is asked for: it is no answer
 
-Rows = npt.NDArray[np.int64]
 Items = npt.NDArray[np.int32]
 
 

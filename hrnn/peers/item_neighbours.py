@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from hrnn.data.arrays import Rows
 from hrnn.peers.moments import Moments
 from hrnn.peers.rules import events_and_sessions
 from hrnn.peers.sparse import ItemTable, summed
 from hrnn.sequences import Sequences
 from hrnn.splits import ranges
 
-Rows = npt.NDArray[np.int64]
 _PAIRS_AT_ONCE = 1 << 24
 
 

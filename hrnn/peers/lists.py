@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 
+from hrnn.data.arrays import Rows
 from hrnn.peers import NIGHTLY, Fit
 from hrnn.peers.moments import moments_after
 from hrnn.protocols.next_night import lists_of
 from hrnn.sequences import Sequences
-
-Rows = npt.NDArray[np.int64]
 
 NAMES = ("popularity, last 3 days", "Markov", "sequential rules", "item-kNN", "session-kNN, no repeats")
 MOST_USERS = 2_000

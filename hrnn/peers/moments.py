@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hrnn.data.arrays import Rows
 from hrnn.sequences import Sequences
 from hrnn.splits import ranges
-
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

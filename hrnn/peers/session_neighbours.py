@@ -21,11 +21,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from hrnn.data.arrays import Rows
 from hrnn.peers.moments import Moments
 from hrnn.sequences import Sequences
 from hrnn.splits import ranges
-
-Rows = npt.NDArray[np.int64]
 
 
 class SessionNeighbours:

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hrnn.data.arrays import Doubles, Rows
 from hrnn.splits import ranges
-
-Rows = npt.NDArray[np.int64]
-Weights = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class ItemTable:
     weights: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, keys: Rows, weights: Weights, num_items: int) -> ItemTable:
+    def of(cls, keys: Rows, weights: Doubles, num_items: int) -> ItemTable:
         """From distinct, rising keys a * N + b."""
         counts = np.bincount(keys // num_items, minlength=num_items)
         offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
@@ -44,7 +42,7 @@ class ItemTable:
         return written
 
 
-def summed(keys: Rows, weights: Weights) -> tuple[Rows, Weights]:
+def summed(keys: Rows, weights: Doubles) -> tuple[Rows, Doubles]:
     """Distinct keys, rising, and the sum of each one's weights."""
     if len(keys) == 0:
         return keys, weights

@@ -14,12 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hrnn.data.arrays import Floats, Rows
 from hrnn.peers.moments import Moments, session_begins
 from hrnn.sequences import Sequences
 from hrnn.splits import ranges
-
-Rows = npt.NDArray[np.int64]
-Scores = npt.NDArray[np.float32]
 
 DEPTHS = (5, 10, 20)
 _CELLS_AT_ONCE = 1 << 22
@@ -121,7 +119,7 @@ def condensed(
     return _renumbered(_only(sequences, left, drop_users=True))
 
 
-def ranks_of(score: Callable[[Rows], Scores], target_items: Rows, num_items: int, known: npt.NDArray[np.bool_]) -> Rows:
+def ranks_of(score: Callable[[Rows], Floats], target_items: Rows, num_items: int, known: npt.NDArray[np.bool_]) -> Rows:
     """Each target's place among the known items, 1 for the best; items that score the same stand before it.
 
     Args:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hrnn.batching import LanePlan, Rows
+from hrnn.batching import LanePlan
+from hrnn.data.arrays import Rows
 from hrnn.models.hrnn import Hrnn
 from hrnn.recurrence import Starts, begin_session
 from hrnn.sequences import Sequences

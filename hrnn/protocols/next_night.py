@@ -13,13 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn import metrics
+from hrnn.data.arrays import Floats, Rows
 from hrnn.metrics import DEPTH
 from hrnn.peers.moments import Moments, moments_after
 from hrnn.plausible import plausible_span
 from hrnn.sequences import Sequences
-
-Rows = npt.NDArray[np.int64]
-Scores = npt.NDArray[np.float32]
 
 MOST_USERS = 5_000
 _DAY = 86_400
@@ -96,7 +94,7 @@ def cut_at_horizon(
     return NextNight(cut, training, users, offsets, truth, known)
 
 
-def lists_of(score: Callable[[Moments], Scores], moments: Moments, known: npt.NDArray[np.bool_]) -> Rows:
+def lists_of(score: Callable[[Moments], Floats], moments: Moments, known: npt.NDArray[np.bool_]) -> Rows:
     """The 25 best known items at each moment, ties by item row: int64 [B, 25], -1 where fewer may be recommended.
 
     Args:
@@ -113,7 +111,7 @@ def lists_of(score: Callable[[Moments], Scores], moments: Moments, known: npt.ND
     return lists
 
 
-def best_of(scores: Scores) -> Rows:
+def best_of(scores: Floats) -> Rows:
     """Rows of each line's 25 best scores, ties by row: int64 [B, 25], -1 in place of -inf and beyond the last column."""
     depth = min(DEPTH, scores.shape[1])
     least = -np.partition(-scores, depth - 1, axis=1)[:, depth - 1 : depth]

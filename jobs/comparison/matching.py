@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from hrnn.comparison import Counts, Lists
+from hrnn.comparison import Lists
+from hrnn.data.arrays import Rows
 from hrnn.hashing import Hashes, mix64
 from jobs.comparison.reading import FAILED, FILE, IDS, KEY, LINES, SCORES, SIZE, START, read_blocks
 from jobs.storage import StoredFile
@@ -102,7 +103,7 @@ def matched(old: Side, new: Side) -> Iterator[Pairs]:
 def lists_of(table: pa.Table) -> Lists:
     """The ranked lists of a table of lines."""
     lengths = [chunk.value_lengths().to_numpy(zero_copy_only=False) for chunk in table[IDS].chunks]
-    offsets: Counts = np.concatenate([[0], *lengths]).cumsum().astype(np.int64)
+    offsets: Rows = np.concatenate([[0], *lengths]).cumsum().astype(np.int64)
     ids = table[IDS].combine_chunks().flatten().to_numpy()
     scores = table[SCORES].combine_chunks().flatten().to_numpy(zero_copy_only=False)  # null becomes NaN
     return Lists(offsets, ids, scores.astype(np.float32, copy=False))

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hrnn.comparison import PERSISTENCE, Counts, Moments, agreement, gini, overlap
+from hrnn.comparison import PERSISTENCE, Moments, agreement, gini, overlap
+from hrnn.data.arrays import Rows
 from hrnn.hashing import Hashes
 from jobs.comparison.matching import Pairs, lists_of, places_of
 from jobs.comparison.reading import FAILED
@@ -34,7 +35,7 @@ class Listed:
     """
 
     ids: Hashes = field(default_factory=lambda: np.empty(0, np.uint64))
-    counts: Counts = field(default_factory=lambda: np.empty(0, np.int64))
+    counts: Rows = field(default_factory=lambda: np.empty(0, np.int64))
 
     def add(self, ids: Hashes) -> None:
         """Count the ids of further lists."""

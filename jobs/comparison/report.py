@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hrnn.comparison import Counts
+from hrnn.data.arrays import Rows
 from jobs.pages.comparison import ComparisonPage, DifferingLine, ListedEntry
 from jobs.pages.night import Verdict
 from jobs.pages.plots import Plot, bar_plot, line_plot
@@ -23,7 +23,7 @@ _WORDS = (  # from this overlap on
 )
 
 
-def comparison_page(document: dict[str, Any], old_counts: Counts, new_counts: Counts) -> ComparisonPage:
+def comparison_page(document: dict[str, Any], old_counts: Rows, new_counts: Rows) -> ComparisonPage:
     """Everything the page says.
 
     Args:
@@ -133,7 +133,7 @@ def _sides(document: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "Gini (0: all listed alike, 1: few fill all lists)", f"{old['gini']:.3f}", f"{new['gini']:.3f}"
 
 
-def _plots(document: dict[str, Any], old_counts: Counts, new_counts: Counts) -> Iterator[Plot]:
+def _plots(document: dict[str, Any], old_counts: Rows, new_counts: Rows) -> Iterator[Plot]:
     if not document["lines"]["compared"] or not document["longest_list"]:
         return
     length, spread = document["longest_list"], document["distribution"]

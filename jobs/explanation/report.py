@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from hrnn.batching import Rows
 from hrnn.blending import FEATURES
 from hrnn.counted import Counted
+from hrnn.data.arrays import Rows
 from hrnn.explaining import UserExplanation, choose_users, explain
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.preparation import Prepared, hide

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hrnn.allowed import Allowed
+from hrnn.data.arrays import Rows
 from hrnn.filters import Asked, ItemFilter, UserFilter
 from hrnn.past_events import PastEvents
 from jobs.scratch import scratch_folder
@@ -31,7 +31,6 @@ MOST_ITEMS = 1_000  # as current items, each of which may have a mask of its own
 FEW_ITEMS = 25  # what a line gets by default
 
 _PAST = [columns.PAST_ITEM_ROWS, columns.PAST_EVENT_TYPES, columns.PAST_RANKS]
-Counts = npt.NDArray[np.int64]
 
 
 def schemas_of(manifest: Manifest, where: str) -> dict[DatasetType, DatasetSchema]:
@@ -177,7 +176,7 @@ def _past(table: pa.Table) -> PastEvents:
     return PastEvents(offsets, item_rows, event_types, ranks)
 
 
-def _counts(allowed: Allowed) -> tuple[Counts, Counts]:
+def _counts(allowed: Allowed) -> tuple[Rows, Rows]:
     """How many items each line may hold, and how many lines may hold each item."""
     of_lines = allowed.masks.sum(1)[allowed.mask_of]
     of_lines = of_lines + np.diff(allowed.added.offsets) - np.diff(allowed.removed.offsets)
@@ -190,7 +189,7 @@ def _counts(allowed: Allowed) -> tuple[Counts, Counts]:
     return of_lines, of_items
 
 
-def _spread(counts: Counts, recipe_type: str) -> dict[str, Any]:
+def _spread(counts: Rows, recipe_type: str) -> dict[str, Any]:
     """What the counts of a sample come to."""
     asked = "current_items" if recipe_type == "RELATED_ITEMS" else "users"
     if not len(counts):

@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from hrnn.data.arrays import Rows
 from hrnn.splits import ranges
 
 Items = npt.NDArray[np.int32]
-Rows = npt.NDArray[np.int64]
 
 MOST_REASONS = 3  # past items that are told of a place
 REASON_UNITS = 10_000  # shares in reasons are whole numbers of ten-thousandths

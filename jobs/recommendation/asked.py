@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from hrnn.data.arrays import Rows
 from hrnn.splits import ranges
-
-Rows = npt.NDArray[np.int64]
 
 _LINE, _SUBJECT, _VALUES_OF, _LISTED, _VALUES = "line", "subject", "values_of", "listed", b"filter_values"
 

@@ -29,6 +29,7 @@ import pyarrow as pa
 from pyspark import TaskContext
 from pyspark.sql import SparkSession
 
+from hrnn.data.arrays import Rows
 from hrnn.hashing import hash64
 from jobs.recommendation.answers import REASON_NUMBERS, Answers
 from jobs.recommendation.asked import Batch
@@ -51,8 +52,6 @@ _PARCEL = pa.schema([("target", pa.int32()), ("sender", pa.int32()), ("body", pa
 _PARCEL_SQL = "target int, sender int, body binary"
 _PART = pa.schema([("part", pa.string())])
 _PART_SQL = "part string"
-
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)

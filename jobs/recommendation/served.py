@@ -17,6 +17,7 @@ import torch
 
 from hrnn.allowed import Allowed
 from hrnn.best_items import OwnItems
+from hrnn.data.arrays import Rows
 from hrnn.exploration import NOISE_DEPTH, Noise, bonus, new_items, stand_ins
 from hrnn.filters import Asked, ItemFilter
 from hrnn.hashing import hash64
@@ -39,8 +40,6 @@ from schemas.errors import DataError, IntegrityError
 from schemas.filters import parse_filter_values
 from schemas.manifest import FileEntry, Manifest
 from schemas.recipes import RECIPES
-
-Rows = npt.NDArray[np.int64]
 
 _LINES_AT_ONCE = 8192  # scored together: several full products
 

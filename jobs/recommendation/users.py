@@ -12,11 +12,10 @@ import pyarrow.compute as pc
 import torch
 
 from hrnn.best_items import OwnItems
+from hrnn.data.arrays import Rows
 from hrnn.past_events import PastEvents
 from hrnn.splits import ranges
 from schemas import columns
-
-Rows = npt.NDArray[np.int64]
 
 
 class UserTable:

@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-Rows = npt.NDArray[np.int64]
-Doubles = npt.NDArray[np.float64]
+from hrnn.data.arrays import Doubles, Rows
 
 MOST_WAITING = 1 << 18  # users, of all sets together, that wait to be compared
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from hrnn.affinity import ItemSets
+from hrnn.data.arrays import Rows
 from hrnn.filters import Asked, ItemFilter, UserFilter
 from jobs.recommendation.inputs import cut, read_lines
 from jobs.storage import StoredFile
@@ -23,8 +23,6 @@ from schemas.filters import FilterError, FilterValues, parse_filter_values
 from schemas.item_attributes import attributes_fault, parse_item_attributes
 
 MOST_LINES: Mapping[LineKind, int] = {"item_users": 500, "attribute_users": 10}  # of a job; Personalize's
-
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import torch
 
 from hrnn.affinity import Affinity, ItemSets
+from hrnn.data.arrays import Doubles, Rows
 from hrnn.filters import Asked, UserFilter
 from jobs.recommendation.options import FilterOptions
 from jobs.recommendation.served import Solution
@@ -22,9 +23,6 @@ from jobs.training.model_files import read_tensors
 from schemas import columns
 from schemas.errors import IntegrityError
 from schemas.filters import FilterValues
-
-Rows = npt.NDArray[np.int64]
-Doubles = npt.NDArray[np.float64]
 
 _USERS_AT_ONCE = 8192
 _STATES = [columns.USER_ID, columns.QUERY, columns.OWN_ITEM_ROWS, columns.OWN_ITEM_SCORES]

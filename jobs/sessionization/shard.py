@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from hrnn.data.arrays import Rows
 from hrnn.hashing import Hashes, mix64
-from hrnn.histories import Int64s, event_order, session_starts
+from hrnn.histories import event_order, session_starts
 from jobs.scratch import scratch_folder
 from jobs.sessionization.events import HASH, USER, Encoding, load_lookup
 from jobs.sessionization.plan import Plan
@@ -53,7 +54,7 @@ class ShardUsers:
     """
 
     ids: pa.Array
-    positions: list[Int64s]
+    positions: list[Rows]
 
 
 def write_shard(plan: Plan, encoding: Encoding, first_user_rows: tuple[int, ...], shard: int, bodies: Iterator[bytes]) -> bytes:
@@ -142,11 +143,11 @@ def _joined(plan: Plan, tables: list[pa.Table], users: ShardUsers) -> dict[str, 
     return columns
 
 
-def _concatenated(arrays: list[Int64s]) -> Int64s:
+def _concatenated(arrays: list[Rows]) -> Rows:
     return np.concatenate(arrays) if arrays else np.empty(0, np.int64)
 
 
-def _tie_keys(plan: Plan, input_order: Int64s) -> Int64s | Hashes:
+def _tie_keys(plan: Plan, input_order: Rows) -> Rows | Hashes:
     """What decides between a user's events at one time: the input's order, or one that has nothing to do with it."""
     if plan.tie_order == "file":
         return input_order

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hrnn.batching import Rows
 from hrnn.blending import Examples
 from hrnn.counted import Counted
+from hrnn.data.arrays import Rows
 from hrnn.evaluation import evaluate
 from hrnn.held_out import hold_out
 from hrnn.models import model_for

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from hrnn.data.arrays import Flags
 from jobs.validation.fields import ARROW_TYPES, LATEST_SECONDS, is_time, longest_string
 from jobs.validation.numerals import Parsed, parse_booleans, parse_real_numbers, parse_whole_numbers
 from jobs.validation.strings import Distinct, check_strings
@@ -26,8 +27,6 @@ __all__ = ["ARROW_TYPES", "LATEST_SECONDS", "Column", "is_time", "longest_string
 
 EMPTY = "empty, but the schema does not allow null"
 NOT_UTF8 = "not UTF-8 text"
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass
@@ -42,18 +41,18 @@ class Column:
     """
 
     values: Any
-    wrong: list[tuple[str, Mask]]
+    wrong: list[tuple[str, Flags]]
     cleaned: int = 0
     truncated: int = 0
 
-    def reject(self, reason: str, mask: Mask) -> None:
+    def reject(self, reason: str, mask: Flags) -> None:
         """Give a reason to the cells of a mask that have none yet."""
         for _, earlier in self.wrong:
             mask = mask & ~earlier
         if mask.any():
             self.wrong.append((reason, mask))
 
-    def count_right(self, mask: Mask) -> int:
+    def count_right(self, mask: Flags) -> int:
         """How many cells of a mask are not wrong."""
         for _, earlier in self.wrong:
             mask = mask & ~earlier
@@ -130,14 +129,14 @@ def _parse_strings(cells: Any, field: SchemaField) -> Column:
     return column
 
 
-def _codes(cells: Any) -> tuple[NDArray[np.int32], Mask | None]:
+def _codes(cells: Any) -> tuple[NDArray[np.int32], Flags | None]:
     """Each row's place in the dictionary, and which rows are null, if any is."""
     if not cells.indices.null_count:
         return cells.indices.to_numpy(), None
     return cells.indices.fill_null(0).to_numpy(), _mask(cells.indices.is_null())
 
 
-def _encoded(distinct: Distinct, codes: NDArray[np.int32], missing: Mask | None) -> Any:
+def _encoded(distinct: Distinct, codes: NDArray[np.int32], missing: Flags | None) -> Any:
     """The rows' values; what became equal by cleaning is one entry again."""
     values = distinct.values
     if distinct.cleaned is not None or distinct.truncated is not None:
@@ -146,7 +145,7 @@ def _encoded(distinct: Distinct, codes: NDArray[np.int32], missing: Mask | None)
     return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32(), mask=missing), values)
 
 
-def _decoded(cells: Any) -> tuple[Any, Mask | None]:
+def _decoded(cells: Any) -> tuple[Any, Flags | None]:
     """Cells as text; where some are not UTF-8, these as empty text, and which they are."""
     try:
         return cells.cast(pa.string()), None
@@ -155,7 +154,7 @@ def _decoded(cells: Any) -> tuple[Any, Mask | None]:
         return pc.if_else(pa.array(valid), cells, pa.scalar(b"", pa.binary())).cast(pa.string()), ~valid
 
 
-def _valid_text(cells: Any) -> Mask:
+def _valid_text(cells: Any) -> Flags:
     """Which cells are UTF-8."""
 
     def is_text(cell: bytes) -> bool:
@@ -168,7 +167,7 @@ def _valid_text(cells: Any) -> Mask:
     return np.array([is_text(cell) for cell in cells.to_pylist()], np.bool_)
 
 
-def _mask(flags: Any) -> Mask:
+def _mask(flags: Any) -> Flags:
     """A boolean Arrow array without nulls as numpy."""
-    mask: Mask = flags.to_numpy(zero_copy_only=False)
+    mask: Flags = flags.to_numpy(zero_copy_only=False)
     return mask

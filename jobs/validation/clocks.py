@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from hrnn.histories import Int64s
+from hrnn.data.arrays import Rows
 from hrnn.plausible import DAY, LAST_SECOND, DayCounts
 from jobs.scratch import scratch_folder
 from jobs.storage.folders import StepFolder
@@ -58,7 +58,7 @@ class Limits:
         bounds = counts[0].with_others(counts[1:]).bounds() if counts else DayCounts.of(np.empty(0, np.int64)).bounds()
         return cls(earliest=bounds.earliest, latest=bounds.latest, now=now)
 
-    def wrong(self, times: Int64s) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    def wrong(self, times: Rows) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         """Each reason why times cannot be true, with the mask of those it is for; masks do not overlap."""
         is_future = in_future(times, self.now)
         if self.now is not None:
@@ -69,7 +69,7 @@ class Limits:
         yield "0 or 1 second after 1970 began: a null written as a number, see --future", times < self.earliest
 
 
-def in_future(times: Int64s, now: int | None) -> NDArray[np.bool_]:
+def in_future(times: Rows, now: int | None) -> NDArray[np.bool_]:
     """Which times lie after that of the import, by more than clocks differ; None: there is no such time."""
     return times > (LAST_SECOND if now is None else now + CLOCKS_DIFFER_BY)
 
@@ -84,12 +84,12 @@ class Wrong:
         entry: File of the rejected rows; None where there are none, or they were kept.
     """
 
-    positions: Int64s
+    positions: Rows
     told: list[dict[str, Any]]
     entry: FileEntry | None
 
 
-def day_letters(plan: ImportPlan, times: Iterable[Int64s]) -> Iterator[tuple[int, bytes]]:
+def day_letters(plan: ImportPlan, times: Iterable[Rows]) -> Iterator[tuple[int, bytes]]:
     """What a part tells every receiver of its events' times, given in blocks: on which days they lie, the future left out."""
     none = DayCounts.of(np.empty(0, np.int64))
     counts = none.with_others([DayCounts.of(block[~in_future(block, plan.now)]) for block in times]).telling()
@@ -128,7 +128,7 @@ def gathered(plan: ImportPlan, owners: Sequence[dict[str, Any]]) -> list[dict[st
     return found
 
 
-def _told(reason: str, times: Int64s, input_order: Int64s) -> dict[str, Any]:
+def _told(reason: str, times: Rows, input_order: Rows) -> dict[str, Any]:
     files, rows = np.unique(input_order >> FILE_SHIFT, return_counts=True)
     examples = zip(input_order[:EXAMPLES].tolist(), times[:EXAMPLES].tolist(), strict=True)
     return {
@@ -139,7 +139,7 @@ def _told(reason: str, times: Int64s, input_order: Int64s) -> dict[str, Any]:
     }
 
 
-def _write(history: History, groups: Sequence[tuple[str, Int64s]], plan: ImportPlan, receiver: int) -> FileEntry | None:
+def _write(history: History, groups: Sequence[tuple[str, Rows]], plan: ImportPlan, receiver: int) -> FileEntry | None:
     if not groups:
         return None
     at = np.concatenate([at for _, at in groups])

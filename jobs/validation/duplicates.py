@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from hrnn.data.arrays import Rows
 from hrnn.hashing import Hashes
-from hrnn.histories import Int64s
 from jobs.scratch import scratch_folder
 from jobs.storage.folders import StepFolder
 from jobs.validation.plan import FILE_SHIFT, ImportPlan
@@ -32,11 +32,11 @@ _LINE = (1 << FILE_SHIFT) - 1
 class Duplicates:
     """Rows that go, and for each the row that stays: both as INPUT_ORDER, int64."""
 
-    dropped: Int64s
-    kept: Int64s
+    dropped: Rows
+    kept: Rows
 
 
-def equal_events(users: Int64s, times: Int64s, items: Int64s, rests: Hashes | None) -> tuple[Int64s, Int64s]:
+def equal_events(users: Rows, times: Rows, items: Rows, rests: Hashes | None) -> tuple[Rows, Rows]:
     """Which of sorted events repeat an earlier one.
 
     Args:
@@ -66,7 +66,7 @@ def equal_events(users: Int64s, times: Int64s, items: Int64s, rests: Hashes | No
     return dropped[ascending], kept[ascending]
 
 
-def equal_ids(hashes: Hashes, second: Hashes, input_order: Int64s) -> Duplicates:
+def equal_ids(hashes: Hashes, second: Hashes, input_order: Rows) -> Duplicates:
     """Which rows describe what a later one describes again."""
     order = np.lexsort((input_order, second, hashes))
     is_last = np.ones(len(order), np.bool_)
@@ -114,11 +114,11 @@ def send_dropped(plan: ImportPlan, entries: tuple[FileEntry, ...], number: int) 
         yield part, dropped[parts == part].tobytes()
 
 
-def _orders(rejected: pa.Table, plan: ImportPlan) -> Int64s:
+def _orders(rejected: pa.Table, plan: ImportPlan) -> Rows:
     """INPUT_ORDER of rejected rows, all of them of files that this import reads."""
     first_new = plan.first_new_order >> FILE_SHIFT
     names = pa.array(plan.file_names[first_new:], pa.string())
-    files: Int64s = pc.index_in(rejected.column("file"), names).to_numpy().astype(np.int64) + first_new
+    files: Rows = pc.index_in(rejected.column("file"), names).to_numpy().astype(np.int64) + first_new
     return np.sort(files << FILE_SHIFT | rejected.column("line").to_numpy())
 
 

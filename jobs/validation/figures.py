@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from hrnn.data.arrays import Rows
 from hrnn.hashing import Hashes, hash64
-from hrnn.histories import Int64s, session_starts
+from hrnn.histories import session_starts
 from jobs.validation.keys import ID
 from jobs.validation.statistics import bin_numbers
 from schemas.columns import NUM_EVENTS
@@ -37,14 +38,14 @@ class History:
         item_ids: Strings; a dictionary in no order.
     """
 
-    users: Int64s
-    items: Int64s
-    times: Int64s
-    input_order: Int64s
+    users: Rows
+    items: Rows
+    times: Rows
+    input_order: Rows
     user_hashes: Hashes
     item_ids: pa.Array
 
-    def without(self, positions: Int64s) -> History:
+    def without(self, positions: Rows) -> History:
         """The history without some events."""
         if not len(positions):
             return self
@@ -132,7 +133,7 @@ def histogram(counts: NDArray[Any]) -> dict[str, int]:
     return dict(zip(map(str, values.tolist()), totals.tolist(), strict=True))
 
 
-def _ties(history: History, lengths: Int64s) -> dict[str, int]:
+def _ties(history: History, lengths: Rows) -> dict[str, int]:
     """Events at equal times, and whether neighbours among them lie in the order of their items' ids."""
     same = np.zeros(len(history.users) + 1, np.bool_)
     same[1:-1] = (history.users[1:] == history.users[:-1]) & (history.times[1:] == history.times[:-1])
@@ -160,7 +161,7 @@ def _ties(history: History, lengths: Int64s) -> dict[str, int]:
     }
 
 
-def _busiest(history: History, first_events: Int64s, counts: Int64s) -> dict[str, Any]:
+def _busiest(history: History, first_events: Rows, counts: Rows) -> dict[str, Any]:
     """Events a day with events: users and events by bin of it, and the users that have most."""
     days = history.times // _DAY
     is_new = np.ones(len(days), np.bool_)

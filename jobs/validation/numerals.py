@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from hrnn.data.arrays import Flags
 from jobs.validation.fields import ARROW_TYPES, LATEST_SECONDS, is_time
 from jobs.validation.strings import SPACE
 from schemas.dataset_rules import FieldType
@@ -34,8 +34,7 @@ _REAL = f"{_DECIMAL}(?:{_EXPONENT})?"
 _INFINITE = r"(?i)^[+-]?(?:nan|inf|infinity)$"
 _DATE = r"^[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}(?:[^0-9]|$)"
 
-Mask = NDArray[np.bool_]
-Parsed = tuple[Any, list[tuple[str, Mask]]]  # typed values; reasons with the cells they are for, the first reason counts
+Parsed = tuple[Any, list[tuple[str, Flags]]]  # typed values; reasons with the cells they are for, the first reason counts
 
 
 def parse_whole_numbers(texts: Any, field: SchemaField) -> Parsed:
@@ -45,7 +44,7 @@ def parse_whole_numbers(texts: Any, field: SchemaField) -> Parsed:
         texts: String array, null where the cell is empty.
         field: What the schema says of the column.
     """
-    wrong: list[tuple[str, Mask]] = []
+    wrong: list[tuple[str, Flags]] = []
     values = None
     # Arrow also takes 0x1F, Personalize does not.
     if not pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py():
@@ -62,7 +61,7 @@ def parse_whole_numbers(texts: Any, field: SchemaField) -> Parsed:
     return values, wrong
 
 
-def _not_whole(texts: Any, is_whole: Any, is_moment: bool) -> list[tuple[str, Mask]]:
+def _not_whole(texts: Any, is_whole: Any, is_moment: bool) -> list[tuple[str, Flags]]:
     if pc.all(is_whole).as_py():
         return []
     wrong = [
@@ -75,7 +74,7 @@ def _not_whole(texts: Any, is_whole: Any, is_moment: bool) -> list[tuple[str, Ma
     return [*wrong, (NOT_WHOLE, ~_mask(is_whole, of_null=True))]
 
 
-def _not_seconds(values: Any) -> list[tuple[str, Mask]]:
+def _not_seconds(values: Any) -> list[tuple[str, Flags]]:
     wrong = []
     lowest, highest = pc.min_max(values).as_py().values()
     if lowest is not None and lowest < 0:
@@ -86,7 +85,7 @@ def _not_seconds(values: Any) -> list[tuple[str, Mask]]:
     return wrong
 
 
-def _fitting(digits: Any, bits: int) -> tuple[Any, Mask]:
+def _fitting(digits: Any, bits: int) -> tuple[Any, Flags]:
     """Digits as int64, null where they do not fit into so many bits; and the mask of those that do, or are null."""
     is_long = _mask(pc.greater(pc.binary_length(digits), 18))
     long_numbers = [_integer(text) for text in digits.filter(pa.array(is_long)).to_pylist()]
@@ -111,7 +110,7 @@ def _integer(digits: str) -> int | None:
 
 def parse_real_numbers(texts: Any, field: SchemaField) -> Parsed:
     """A `float` or `double` column; as `parse_whole_numbers`."""
-    wrong: list[tuple[str, Mask]] = []
+    wrong: list[tuple[str, Flags]] = []
     values = _cast(texts, field.type)
     if values is None or not pc.all(pc.is_finite(values)).as_py():
         is_real = _matches(texts, _REAL)
@@ -144,7 +143,7 @@ def _cast(texts: Any, kind: FieldType) -> Any:
         return None
 
 
-def _mask(flags: Any, of_null: bool = False) -> Mask:
+def _mask(flags: Any, of_null: bool = False) -> Flags:
     """A boolean Arrow array as numpy."""
-    mask: Mask = pc.fill_null(flags, of_null).to_numpy(zero_copy_only=False)
+    mask: Flags = pc.fill_null(flags, of_null).to_numpy(zero_copy_only=False)
     return mask

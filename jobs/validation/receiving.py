@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from hrnn.data.arrays import Rows
 from hrnn.hashing import Hashes, hash64
-from hrnn.histories import Int64s, event_order
+from hrnn.histories import event_order
 from jobs.spark.parcels import deal, unpack, widen
 from jobs.validation.clocks import DAYS, Limits, find_wrong
 from jobs.validation.duplicates import Duplicates, equal_events, equal_ids, sort_by_dropped, write_duplicates
@@ -139,7 +140,7 @@ def _joined(letters: list[list[pa.Table]]) -> _Events:
     return _Events(history, rests)
 
 
-def _spread(letters: list[list[pa.Table]], column: str, values: Any, place: int) -> Int64s:
+def _spread(letters: list[list[pa.Table]], column: str, values: Any, place: int) -> Rows:
     """A letter's codes, each a position in its own table at `place`, as positions among all letters' values."""
     found, first = [np.empty(0, np.int64)], 0
     for tables in letters:

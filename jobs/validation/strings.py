@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from hrnn.data.arrays import Flags
 from jobs.validation.fields import KEYWORDS, longest_string, string_kind
 from schemas import columns
 from schemas.datasets import SchemaField
@@ -52,8 +53,6 @@ _KEYWORD_LENGTHS = np.isin(np.arange(max(map(len, _KEYWORDS)) + 2), [len(spellin
 _NULL_WORDS = pa.array(["nan", "none", "null", "\\n", "n/a", "na", "nil", "undefined", "<na>", "<null>", "(null)", "#n/a"])
 _LONGEST_NULL_WORD = 9
 
-Mask = NDArray[np.bool_]
-
 
 @dataclass
 class Distinct:
@@ -67,9 +66,9 @@ class Distinct:
     """
 
     values: Any
-    wrong: list[tuple[str, Mask]] = field(default_factory=list)
-    cleaned: Mask | None = None
-    truncated: Mask | None = None
+    wrong: list[tuple[str, Flags]] = field(default_factory=list)
+    cleaned: Flags | None = None
+    truncated: Flags | None = None
 
 
 def check_strings(texts: Any, described: SchemaField) -> Distinct:
@@ -100,7 +99,7 @@ def check_strings(texts: Any, described: SchemaField) -> Distinct:
     return found
 
 
-def null_words(texts: Any) -> Mask:
+def null_words(texts: Any) -> Flags:
     """Which texts are what programs write for a null: nan, None, NULL, \\N, …"""
     _, offsets = _bytes(texts)
     short = np.flatnonzero(np.diff(offsets) <= _LONGEST_NULL_WORD)
@@ -109,7 +108,7 @@ def null_words(texts: Any) -> Mask:
     return found
 
 
-def spaced_texts(texts: Any) -> Mask:
+def spaced_texts(texts: Any) -> Flags:
     """Which texts begin or end with white space."""
     data, offsets = _bytes(texts)
     found = np.zeros(len(texts), np.bool_)
@@ -198,7 +197,7 @@ def _joined(texts: Any) -> Any:
     return pc.replace_with_mask(texts, pa.array(suspects), pa.array(cleaned, pa.string()))
 
 
-def _with_loose_bars(texts: Any) -> Mask:
+def _with_loose_bars(texts: Any) -> Flags:
     """Which values may have white space or a bar at an end, or beside a bar; few others."""
     data, offsets = _bytes(texts)
     suspects = np.zeros(len(texts), np.bool_)
@@ -221,6 +220,6 @@ def _bytes(texts: Any) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     return np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]], offsets - offsets[0]
 
 
-def _mask(flags: Any) -> Mask:
-    mask: Mask = flags.to_numpy(zero_copy_only=False)
+def _mask(flags: Any) -> Flags:
+    mask: Flags = flags.to_numpy(zero_copy_only=False)
     return mask

@@ -13,11 +13,12 @@ import torch
 
 from hrnn.blending import OWN_AGAIN_WEIGHTS, OWN_WEIGHTS, TREND_WEIGHTS, Examples, draw_examples, fit_weights
 from hrnn.counted import Counted
+from hrnn.data.arrays import Floats, Rows
 from hrnn.event_context import GAP_BUCKETS
 from hrnn.models.hrnn import Hrnn, HrnnShape, Variant
 from hrnn.peers.moments import Moments
 from hrnn.peers.shuffled_gru import sessions_alone
-from hrnn.protocols.last_session import LastSession, Scores, metrics_of, ranks_of
+from hrnn.protocols.last_session import LastSession, metrics_of, ranks_of
 from hrnn.protocols.next_event import states_before
 from hrnn.protocols.next_night import NextNight, best_of
 from hrnn.sequences import Sequences
@@ -25,8 +26,6 @@ from hrnn.serving import Fitted, NightlyView
 from hrnn.states import Replayed
 from hrnn.training import Trainer
 from hrnn.training_settings import TrainingSettings
-
-Rows = npt.NDArray[np.int64]
 
 _AT_ONCE = 512
 _MOST_WEIGHED = 3_000  # targets that the paths are weighed on
@@ -131,7 +130,7 @@ def sequence_metrics(model: Hrnn, hidden: LastSession) -> dict[str, float]:
     queries = states_before(model, hidden.sequences, hidden.targets, with_fresh=False).continuing
     vectors, bias = model.item_table[:, :-1].t(), model.item_table[:, -1]
 
-    def score(numbers: Rows) -> Scores:
+    def score(numbers: Rows) -> Floats:
         return torch.addmm(bias, queries[torch.from_numpy(numbers)], vectors).numpy()
 
     return metrics_of(ranks_of(score, hidden.target_items, hidden.sequences.num_items, _known(hidden)))
@@ -145,10 +144,10 @@ def blended_metrics(fitted: Fitted, hidden: LastSession) -> dict[str, float]:
     now = np.zeros(len(hidden.targets), dtype=np.bool_)
     queries, in_time = fitted.mixed(states, now), np.argsort(hidden.moments.as_of, kind="stable")
 
-    def score(numbers: Rows) -> Scores:
+    def score(numbers: Rows) -> Floats:
         chosen = in_time[numbers]
         at, moments = torch.from_numpy(chosen), hidden.moments[chosen]
-        scores: Scores = torch.addmm(bias, queries[at], vectors, beta=float(weights[2])).numpy()
+        scores: Floats = torch.addmm(bias, queries[at], vectors, beta=float(weights[2])).numpy()
         if trends.any():
             for line, moment in enumerate(moments.as_of):
                 scores[line] += fitted.trends.at(int(moment)) @ trends

@@ -11,9 +11,9 @@ import pytest
 import torch
 from small_sequences import publish_sequences, random_histories, sequences_of
 
-from hrnn.batching import Rows
 from hrnn.blending import FEATURES
 from hrnn.counted import Counted
+from hrnn.data.arrays import Rows
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.own_items import UserItems
 from hrnn.past_events import past_events
