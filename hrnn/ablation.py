@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import offsets_of
 from hrnn.sequences import Sequences
 
 By = Literal["item", "session", "event"]
@@ -64,13 +65,13 @@ def ablations(
         also: Items of each of the B users whose latest event makes a group too, however long ago it is.
         most_groups: Only so many groups, those with the latest events; None: all.
     """
-    offsets, positions = sequences.event_positions(user_rows)
+    positions = sequences.event_positions(user_rows)
     kept: list[Rows] = []
     sessions: list[Rows] = []
     owners: list[int] = []
     groups: list[list[Group]] = []
     for user in range(len(user_rows)):
-        mine = positions[offsets[user] : offsets[user + 1]]
+        mine = positions.row(user)
         items = np.asarray(sequences.item_rows[mine])
         session = np.cumsum(sequences.session_starts[mine])
         key = np.asarray(items if by == "item" else session if by == "session" else np.arange(len(mine)), dtype=np.int64)
@@ -98,7 +99,6 @@ def _chosen(keys: Rows, items: npt.NDArray[np.int32], also: Rows) -> list[int]:
 def _assembled(sequences: Sequences, kept: list[Rows], sessions: list[Rows]) -> Sequences:
     """One user for each of `kept`, positions of events that lie in sessions so numbered."""
     positions = np.concatenate([*kept, np.empty(0, dtype=np.int64)])
-    lengths = np.asarray([len(each) for each in kept], dtype=np.int64)
     by_event: dict[str, Any] = {}
     for field in fields(sequences):
         values = getattr(sequences, field.name)
@@ -106,6 +106,4 @@ def _assembled(sequences: Sequences, kept: list[Rows], sessions: list[Rows]) -> 
             by_event[field.name] = np.asarray(values[positions])
     marks = [np.diff(each, prepend=0) > 0 for each in sessions]  # sessions are numbered from 1
     by_event["session_starts"] = np.concatenate([*marks, np.empty(0, dtype=np.bool_)])
-    return replace(
-        sequences, **by_event, user_offsets=np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)]), kept=None
-    )
+    return replace(sequences, **by_event, user_offsets=offsets_of([len(each) for each in kept]), kept=None)

@@ -14,7 +14,6 @@ Shapes: B users asked, N items, D numbers of a query, Q sets, R users of one pro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,33 +21,16 @@ import torch
 
 from hrnn.best_items import OwnItems
 from hrnn.data.arrays import Doubles, Rows
+from hrnn.data.ragged import Ragged, row_ids
 from schemas.errors import IntegrityError
 
 BLOCK_ITEMS = 4096
 MOST_ROWS = 128  # R
 
 
-@dataclass(frozen=True)
-class ItemSets:
-    """Q sets of items, none of them empty.
-
-    Attributes:
-        offsets: int64 [Q + 1]; set q's items are item_rows[offsets[q]:offsets[q + 1]].
-        item_rows: int64, rising within a set.
-    """
-
-    offsets: Rows
-    item_rows: Rows
-
-    @classmethod
-    def of(cls, sets: Sequence[npt.ArrayLike]) -> ItemSets:
-        """From one array of item rows a set."""
-        rows = [np.unique(np.asarray(items, dtype=np.int64)) for items in sets]
-        offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-        return cls(offsets, np.concatenate([np.empty(0, dtype=np.int64), *rows]))
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
+def sets_of(sets: Sequence[npt.ArrayLike]) -> Ragged[np.int64]:
+    """[Q] item rows of sets, none of which is empty: rising, none twice."""
+    return Ragged.from_rows([np.unique(items) for items in sets], np.int64)
 
 
 class Affinity:
@@ -57,13 +39,13 @@ class Affinity:
     Args:
         item_vectors: float32 [N, D].
         item_bias: float32 [N].
-        sets: Of item rows below N.
+        sets: [Q], from `sets_of`, of item rows below N.
 
     Raises:
         IntegrityError: A parameter is not a finite number.
     """
 
-    def __init__(self, item_vectors: torch.Tensor, item_bias: torch.Tensor, sets: ItemSets) -> None:
+    def __init__(self, item_vectors: torch.Tensor, item_bias: torch.Tensor, sets: Ragged[np.int64]) -> None:
         if not (bool(torch.isfinite(item_vectors).all()) and bool(torch.isfinite(item_bias).all())):
             raise IntegrityError("the model holds parameters that are not finite numbers; train it again.")
         self._dimension, self._num_sets = item_vectors.shape[1], len(sets)
@@ -97,7 +79,7 @@ class Affinity:
         """[R, Q] for at most R users; the rows behind them mean nothing."""
         asked = torch.zeros(MOST_ROWS, self._dimension)
         asked[: len(queries)] = queries
-        users = np.repeat(np.arange(len(queries)), np.diff(own.offsets))
+        users = row_ids(own.offsets)
         order = np.argsort(own.item_rows, kind="stable")
         ends = np.searchsorted(own.item_rows[order], np.arange(1, len(self._blocks) + 1) * BLOCK_ITEMS)
         whole, parts = _LogSum((MOST_ROWS, 1)), _LogSum((MOST_ROWS, self._num_sets))
@@ -137,11 +119,11 @@ class _LogSum:
             return np.asarray(self._greatest + np.log(self._total))
 
 
-def _pieces(sets: ItemSets, num_blocks: int) -> list[list[tuple[int, Rows]]]:
+def _pieces(sets: Ragged[np.int64], num_blocks: int) -> list[list[tuple[int, Rows]]]:
     """Of each block, the sets that have items in it, and their columns."""
     pieces: list[list[tuple[int, Rows]]] = [[] for _ in range(num_blocks)]
     for number in range(len(sets)):
-        rows = sets.item_rows[sets.offsets[number] : sets.offsets[number + 1]]
+        rows = sets.row(number)
         blocks, starts = np.unique(rows // BLOCK_ITEMS, return_index=True)
         for block, columns in zip(blocks.tolist(), np.split(rows % BLOCK_ITEMS, starts[1:]), strict=True):
             pieces[block].append((number, columns))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import Ragged
 from hrnn.metrics import DEPTH
 
 
@@ -19,22 +20,21 @@ def popularity(num_users: Rows, num_lists: int) -> Rows:
     return np.tile(most_popular(num_users, DEPTH), (num_lists, 1))
 
 
-def personal_popularity(history_offsets: Rows, history_item_rows: Rows, num_users: Rows) -> Rows:
+def personal_popularity(histories: Ragged[np.int64], num_users: Rows) -> Rows:
     """Each user's own items, most often taken first, ties newest first; then popular items they don't have yet.
 
     Args:
-        history_offsets: int64 [V + 1], where each user's events begin.
-        history_item_rows: Items of the events, oldest first.
+        histories: [V] item rows of events, oldest first.
         num_users: [N], distinct users of each item.
 
     Returns:
         int64 [V, 25]; -1 where the catalogue is smaller.
     """
-    num_lists = len(history_offsets) - 1
-    users = np.repeat(np.arange(num_lists), np.diff(history_offsets))
-    pairs, inverse, counts = np.unique(users * len(num_users) + history_item_rows, return_inverse=True, return_counts=True)
+    num_lists = len(histories)
+    of_events = histories.row_ids() * len(num_users) + histories.values
+    pairs, inverse, counts = np.unique(of_events, return_inverse=True, return_counts=True)
     newest = np.zeros(len(pairs), dtype=np.int64)
-    np.maximum.at(newest, inverse, np.arange(len(history_item_rows)))
+    np.maximum.at(newest, inverse, np.arange(len(of_events)))
     of_user = pairs // max(1, len(num_users))
     order = np.lexsort((-newest, -counts, of_user))
     popular = most_popular(num_users, DEPTH)  # enough: each of them that the user owns stands in the list already

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.arrays import Floats, Rows
+from hrnn.data.ragged import positions_of
 
 _LOW_BITS = 0xFFFFFFFF
 
@@ -22,9 +23,9 @@ class OwnItems:
         scores: float32, added to what query and item vector say.
     """
 
-    offsets: npt.NDArray[np.int64]
-    item_rows: npt.NDArray[np.int64]
-    scores: npt.NDArray[np.float32]
+    offsets: Rows
+    item_rows: Rows
+    scores: Floats
 
     @classmethod
     def none(cls, num_users: int) -> OwnItems:
@@ -35,6 +36,11 @@ class OwnItems:
         """Own items of users [start, end)."""
         first, last = self.offsets[start], self.offsets[end]
         return OwnItems(self.offsets[start : end + 1] - first, self.item_rows[first:last], self.scores[first:last])
+
+    def take(self, users: Rows) -> OwnItems:
+        """Own items of some users, in any order."""
+        at = positions_of(self.offsets, users)
+        return OwnItems(at.offsets, self.item_rows[at.values], self.scores[at.values])
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ from torch import Tensor
 from hrnn import counted, own_items, recency
 from hrnn.counted import Counted
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import Ragged
 from hrnn.models.hrnn import Hrnn
 from hrnn.negatives import NegativeSampler
 from hrnn.sequences import Sequences
-from hrnn.splits import ranges
 from hrnn.states import replay
 
 TREND_NAMES = tuple(f"trend_{days:g}d" for days in recency.WINDOWS_DAYS)
@@ -108,14 +108,13 @@ def draw_examples(sequences: Sequences, seed: int, *, most: int = 4_000) -> Exam
 
 def _night_before(sequences: Sequences) -> tuple[int, Rows]:
     """A moment, epoch seconds, after which the newest share of events lies; and int64 [U], each user's events before it."""
-    offsets, positions = sequences.event_positions(np.arange(sequences.num_users))
-    times = np.asarray(sequences.timestamps[positions])
+    events = sequences.event_positions(np.arange(sequences.num_users))
+    times = np.asarray(sequences.timestamps[events.values])
     if not len(times):
         return 0, np.zeros(sequences.num_users, dtype=np.int64)
     rank = min(len(times) - 1, int(len(times) * (1 - _NEWEST_SHARE)))
     moment = int(np.partition(times, rank)[rank])
-    users = np.repeat(np.arange(sequences.num_users), np.diff(offsets))
-    return moment, np.bincount(users[times < moment], minlength=sequences.num_users)
+    return moment, np.bincount(events.row_ids()[times < moment], minlength=sequences.num_users)
 
 
 def default_weights() -> Tensor:
@@ -200,10 +199,9 @@ class _Problem:
         states = replay(model, kept, examples.user_rows)
         own, trends = known.user_items(kept, examples.user_rows, examples.as_of), known.trends
         starts = sequences.user_offsets[:-1][examples.user_rows] + examples.keep_counts
-        truth_offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(examples.truth_counts)])
-        positions = ranges(starts, examples.truth_counts)
-        truth = sequences.item_rows[positions].astype(np.int64)
-        counting = np.ones(len(positions)) if event_weights is None else np.asarray(event_weights[positions], dtype=np.float64)
+        hidden = Ragged.expand(starts, examples.truth_counts)
+        truth = sequences.item_rows[hidden.values].astype(np.int64)
+        counting = np.ones(len(truth)) if event_weights is None else np.asarray(event_weights[hidden.values], dtype=np.float64)
         seen = counts > 0
         # Nightly lists are asked for at an exact time, evaluations at a moment of the grid.
         asked_at = np.where(examples.later | (not on_grid), examples.as_of, trends.grid_time(examples.as_of))
@@ -211,7 +209,7 @@ class _Problem:
         vectors, bias = model.item_table[:, :-1], model.item_table[:, -1]
         for example in np.argsort(asked_at, kind="stable"):
             mine = slice(own.offsets[example], own.offsets[example + 1])
-            answers = slice(truth_offsets[example], truth_offsets[example + 1])
+            answers = slice(hidden.offsets[example], hidden.offsets[example + 1])
             usable = seen[truth[answers]] & (counting[answers] > 0)
             true, count = truth[answers][usable], counting[answers][usable]
             if len(true) == 0:

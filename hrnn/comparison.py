@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.arrays import Doubles, Rows
+from hrnn.data.ragged import row_ids
 from hrnn.hashing import Hashes, mix64
 
 PERSISTENCE = 0.9  # p: the first ten places hold 86 % of the weight
@@ -141,7 +142,7 @@ def gini(counts: Rows, num_items: int) -> float:
 
 def _common(old: Lists, new: Lists) -> tuple[Rows, Rows, Rows]:
     """Entries that both lists of a line hold: the line, and where they stand in `ids` of either side."""
-    old_lines, new_lines = (np.repeat(np.arange(len(side.lengths)), side.lengths) for side in (old, new))
+    old_lines, new_lines = (row_ids(side.offsets) for side in (old, new))
     keys = [mix64(side.ids ^ mix64(lines.astype(np.uint64))) for side, lines in ((old, old_lines), (new, new_lines))]
     _, at_old, at_new = np.intersect1d(keys[0], keys[1], assume_unique=True, return_indices=True)
     true = (old_lines[at_old] == new_lines[at_new]) & (old.ids[at_old] == new.ids[at_new])  # no chance collision of keys

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from hrnn import own_items, successors
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import row_ids
 from hrnn.own_items import UserItems, own_item_features, repeat_odds
 from hrnn.recency import Trends
 from hrnn.sequences import Sequences
@@ -51,10 +52,7 @@ class Counted:
 
 def _merged(left: UserItems, right: UserItems, num_items: int) -> UserItems:
     """Items of either; features of both side by side, 0 where there are none."""
-    keys = [
-        np.repeat(np.arange(len(each.offsets) - 1), np.diff(each.offsets)) * num_items + each.item_rows
-        for each in (left, right)
-    ]
+    keys = [row_ids(each.offsets) * num_items + each.item_rows for each in (left, right)]
     every, _ = np.unique(np.concatenate(keys), return_counts=True)
     features = np.zeros((len(every), left.features.shape[1] + right.features.shape[1]), dtype=np.float32)
     features[np.searchsorted(every, keys[0]), : left.features.shape[1]] = left.features

@@ -14,6 +14,7 @@ import torch
 from hrnn.allowed import Allowed
 from hrnn.best_items import OwnItems, TopItems, put_best
 from hrnn.data.arrays import Floats
+from hrnn.data.ragged import row_ids
 from schemas.errors import IntegrityError
 
 USERS = 64  # R: their scores stay in a core's cache
@@ -50,7 +51,7 @@ class DirectScores:
         scores = torch.mm(self._queries, self._vectors, out=self._scores).add_(self._bias)
         of_users = scores.numpy()[:count]
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
-            of_users[np.repeat(np.arange(count), np.diff(own.offsets)), own.item_rows] += own.scores
+            of_users[row_ids(own.offsets), own.item_rows] += own.scores
         of_groups = self._greatest(scores)
         greatest = of_groups.amax(1, keepdim=True)
         if not np.isfinite(greatest[:count].numpy()).all():
@@ -71,10 +72,7 @@ class DirectScores:
 
     def _hide(self, scores: Floats, allowed: Allowed) -> None:
         """Put -inf where a user may not get an item."""
-        added, removed = (
-            (np.repeat(np.arange(len(scores)), np.diff(lists.offsets)), lists.item_rows)
-            for lists in (allowed.added, allowed.removed)
-        )
+        added, removed = ((lists.row_ids(), lists.values) for lists in (allowed.added, allowed.removed))
         of_added = scores[added]
         masks, mask_of = np.unique(allowed.mask_of, return_inverse=True)
         hidden = torch.zeros(len(masks), self._num_items).masked_fill_(torch.from_numpy(~allowed.masks[masks]), -torch.inf)

@@ -118,11 +118,11 @@ def evaluate(
     num_items = len(item_bias)
     ranked = int(np.count_nonzero(np.asarray(num_events)))
     seen_by = _num_users_before(held_out, np.asarray(num_users, dtype=np.int64))[:ranked]
-    hidden_events, held_out = len(held_out.truth_item_rows), held_out.counted()
+    hidden_events, held_out = len(held_out.truth.values), held_out.counted()
     lists = {
         "model": model_lists(held_out, item_vectors[:ranked], item_bias[:ranked]),
         "popularity": popularity(seen_by, len(held_out)),
-        "personal popularity": personal_popularity(held_out.history_offsets, held_out.history_item_rows, seen_by),
+        "personal popularity": personal_popularity(held_out.histories, seen_by),
     }
     everybody = np.arange(len(held_out))
     asked = dict.fromkeys(lists, everybody)
@@ -135,7 +135,7 @@ def evaluate(
     own: dict[str, PerUser] = {}
     catalogue: dict[str, dict[str, float]] = {}
     for name, listed in lists.items():
-        hits, num_true = metrics.hits_of(listed, held_out.truth_offsets, held_out.truth_item_rows)
+        hits, num_true = metrics.hits_of(listed, held_out.truth)
         of_users[name] = metrics.per_user_metrics(hits, num_true)
         own[name] = {metric: values[asked[name]] for metric, values in of_users[name].items()}
         rows[name] = {"coverage": metrics.coverage(listed, num_items), **metrics.means(own[name])}
@@ -148,7 +148,7 @@ def evaluate(
     return Evaluation(
         rows,
         len(held_out),
-        len(held_out.truth_item_rows),
+        len(held_out.truth.values),
         hidden_events,
         gain,
         {name: len(users) for name, users in asked.items()},
@@ -162,15 +162,13 @@ def evaluate(
 
 def _slices(held_out: HeldOut, lists: dict[str, Rows], asked: Rows, num_events: Rows) -> dict[str, dict[str, dict[str, float]]]:
     """Metrics by length of history, by popularity of the true items, and by whether a new session is asked for."""
-    truth = held_out.truth_item_rows
-    of_users = figures.length_terciles(np.diff(held_out.history_offsets))
+    truth = held_out.truth.values
+    of_users = figures.length_terciles(held_out.histories.lengths)
     if held_out.begins_session is not None:
         of_users |= {"new session": held_out.begins_session, "within a session": ~held_out.begins_session}
     parts = {name: (asked[chosen[asked]], np.ones(len(truth), dtype=np.bool_)) for name, chosen in of_users.items()}
     parts |= {name: (asked, chosen[truth]) for name, chosen in figures.popularity_classes(num_events).items()}
-    measured = {
-        name: figures.of_slice(lists, users, held_out.truth_offsets, truth, kept) for name, (users, kept) in parts.items()
-    }
+    measured = {name: figures.of_slice(lists, users, held_out.truth, kept) for name, (users, kept) in parts.items()}
     return {name: rows for name, rows in measured.items() if rows["model"]["users"]}
 
 
@@ -182,9 +180,7 @@ def model_lists(held_out: HeldOut, item_vectors: torch.Tensor, item_bias: torch.
 
 def _num_users_before(held_out: HeldOut, num_users: Rows) -> Rows:
     """Distinct users of each item, without those who only have it among events that nothing was learnt from."""
-    users = np.arange(len(held_out), dtype=np.int64)
-    history = np.repeat(users, np.diff(held_out.history_offsets)) * len(num_users) + held_out.history_item_rows
-    truth = np.repeat(users, np.diff(held_out.truth_offsets)) * len(num_users) + held_out.truth_item_rows
+    history, truth = (each.row_ids() * len(num_users) + each.values for each in (held_out.histories, held_out.truth))
     unknown = np.setdiff1d(truth, history) if held_out.histories_learnt else np.union1d(truth, history)
     return num_users - np.bincount(unknown % max(1, len(num_users)), minlength=len(num_users))
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from hrnn import metrics
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import Ragged
 from hrnn.metrics import PerUser
 
 Intervals = dict[str, tuple[float, float]]
@@ -69,27 +70,26 @@ def popularity_classes(num_events: Rows) -> dict[str, npt.NDArray[np.bool_]]:
 
 
 def of_slice(
-    lists: Mapping[str, Rows], users: Rows, truth_offsets: Rows, truth: Rows, kept: npt.NDArray[np.bool_]
+    lists: Mapping[str, Rows], users: Rows, truth: Ragged[np.int64], kept: npt.NDArray[np.bool_]
 ) -> dict[str, dict[str, float]]:
     """Metrics of every list over some users and some of their true items.
 
     Args:
         lists: Row's name -> [V, 25].
         users: int64, which of the V users may count.
-        truth_offsets, truth: Item rows, user by user.
-        kept: bool [truth], true items that count; users without any do not.
+        truth: [V] item rows.
+        kept: bool, true items that count; users without any do not.
 
     Returns:
         Row's name -> SLICE_METRICS, and `users`.
     """
-    owner = np.repeat(np.arange(len(truth_offsets) - 1), np.diff(truth_offsets))
-    counts = np.bincount(owner[kept], minlength=len(truth_offsets) - 1)
+    owner = truth.row_ids()
+    counts = np.bincount(owner[kept], minlength=len(truth))
     chosen = users[counts[users] > 0]
-    left = truth[kept & np.isin(owner, chosen)]
-    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts[chosen])])
+    left = Ragged.from_lengths(counts[chosen], truth.values[kept & np.isin(owner, chosen)])
     rows = {}
     for name, listed in lists.items():
-        means = metrics.means(metrics.per_user_metrics(*metrics.hits_of(listed[chosen], offsets, left)))
+        means = metrics.means(metrics.per_user_metrics(*metrics.hits_of(listed[chosen], left)))
         rows[name] = {metric: means[metric] for metric in SLICE_METRICS} | {"users": float(len(chosen))}
     return rows
 

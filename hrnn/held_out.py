@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,13 @@ import torch
 
 from hrnn.best_items import OwnItems
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import Ragged, offsets_of
 from hrnn.metrics import DEPTH
 from hrnn.peers import Fit
 from hrnn.peers.lists import PeerLists, peer_lists
 from hrnn.sequences import Sequences
 from hrnn.session_model import UserStates
-from hrnn.splits import EvaluationSplit, ranges
+from hrnn.splits import EvaluationSplit
 from schemas import columns
 
 HISTORY_ITEM_ROWS = "history_item_rows"
@@ -44,10 +45,10 @@ class HeldOut:
         user_rows: int64 [V].
         queries: float32 [V, D], after the kept events.
         own: Own items of the V users, after the kept events.
-        history_offsets, history_item_rows: Kept events, oldest first: user v's are [offsets[v], offsets[v + 1]).
-        truth_offsets, truth_item_rows: Hidden events, likewise.
+        histories: [V] item rows of kept events, oldest first.
+        truth: [V] item rows of hidden events, likewise.
         histories_learnt: Whether models and peers learnt from the kept events too.
-        counts: bool, parallel to `truth_item_rows`: which hidden events are right answers by the event rules; None: all.
+        counts: bool, parallel to the values of `truth`: which hidden events are right answers by the event rules; None: all.
         begins_session: bool [V], whether the first hidden event begins a session; None where it was not kept.
         peers: What plain recommenders gave some of the users; None where nobody asked them.
     """
@@ -55,10 +56,8 @@ class HeldOut:
     user_rows: Rows
     queries: torch.Tensor
     own: OwnItems
-    history_offsets: Rows
-    history_item_rows: Rows
-    truth_offsets: Rows
-    truth_item_rows: Rows
+    histories: Ragged[np.int64]
+    truth: Ragged[np.int64]
     begins_session: npt.NDArray[np.bool_] | None = None
     peers: PeerLists | None = None
     counts: npt.NDArray[np.bool_] | None = None
@@ -70,24 +69,23 @@ class HeldOut:
     def to_table(self) -> pa.Table:
         """One row a test user, in the order of `user_rows`."""
         queries = self.queries.detach().to(torch.float32).contiguous().numpy()
-        query_offsets = np.arange(len(self) + 1, dtype=np.int64) * queries.shape[1]
         stored = {
             columns.USER_ROW: pa.array(self.user_rows),
-            columns.QUERY: _lists(query_offsets, queries.reshape(-1)),
+            columns.QUERY: _lists(np.arange(len(self) + 1) * queries.shape[1], queries.reshape(-1)),
             columns.OWN_ITEM_ROWS: _lists(self.own.offsets, self.own.item_rows),
             columns.OWN_ITEM_SCORES: _lists(self.own.offsets, self.own.scores),
-            HISTORY_ITEM_ROWS: _lists(self.history_offsets, self.history_item_rows),
-            TRUTH_ITEM_ROWS: _lists(self.truth_offsets, self.truth_item_rows),
+            HISTORY_ITEM_ROWS: self.histories.to_arrow(large=True),
+            TRUTH_ITEM_ROWS: self.truth.to_arrow(large=True),
         }
         if self.begins_session is not None:
             stored[_BEGINS_SESSION] = pa.array(self.begins_session)
         if self.counts is not None:
-            stored[_COUNTS] = _lists(self.truth_offsets, self.counts)
+            stored[_COUNTS] = _lists(self.truth.offsets, self.counts)
         if self.peers is not None:
             asked = np.isin(np.arange(len(self)), self.peers.asked)
             stored[_PEER_ASKED] = pa.array(asked)
             for name, listed in self.peers.lists.items():
-                stored[_PEER + name] = _lists(_offsets(np.where(asked, DEPTH, 0)), listed.reshape(-1))
+                stored[_PEER + name] = _lists(offsets_of(np.where(asked, DEPTH, 0)), listed.reshape(-1))
         fitted_on = {} if self.peers is None else self.peers.fitted_on
         metadata = {_FITTED_ON: json.dumps(fitted_on), _HISTORIES_LEARNT: json.dumps(self.histories_learnt)}
         return pa.table(stored, metadata=metadata)
@@ -95,22 +93,16 @@ class HeldOut:
     @classmethod
     def from_table(cls, table: pa.Table, dimension: int) -> HeldOut:
         """The users of a table that `to_table` made, of a model with `dimension` numbers a query."""
-        own_offsets, own_item_rows = _csr(table, columns.OWN_ITEM_ROWS)
-        history_offsets, history_item_rows = _csr(table, HISTORY_ITEM_ROWS)
-        truth_offsets, truth_item_rows = _csr(table, TRUTH_ITEM_ROWS)
-        queries = torch.from_numpy(np.array(_csr(table, columns.QUERY)[1], dtype=np.float32).reshape(len(table), dimension))
-        own_scores = np.asarray(_csr(table, columns.OWN_ITEM_SCORES)[1], dtype=np.float32)
+        own = Ragged.from_arrow(table[columns.OWN_ITEM_ROWS])
         return cls(
             table[columns.USER_ROW].to_numpy(),
-            queries,
-            OwnItems(own_offsets, own_item_rows, own_scores),
-            history_offsets,
-            history_item_rows,
-            truth_offsets,
-            truth_item_rows,
+            torch.from_numpy(np.array(_values(table, columns.QUERY, np.float32)).reshape(len(table), dimension)),
+            OwnItems(own.offsets, own.values, _values(table, columns.OWN_ITEM_SCORES, np.float32)),
+            Ragged.from_arrow(table[HISTORY_ITEM_ROWS]),
+            Ragged.from_arrow(table[TRUTH_ITEM_ROWS]),
             table[_BEGINS_SESSION].to_numpy() if _BEGINS_SESSION in table.column_names else None,
             _stored_peers(table),
-            np.asarray(_csr(table, _COUNTS)[1], dtype=np.bool_) if _COUNTS in table.column_names else None,
+            _values(table, _COUNTS, np.bool_) if _COUNTS in table.column_names else None,
             json.loads((table.schema.metadata or {}).get(_HISTORIES_LEARNT.encode(), b"true")),
         )
 
@@ -118,17 +110,14 @@ class HeldOut:
         """The same without hidden events that do not count, and without users who have no other."""
         if self.counts is None:
             return self
-        owner = np.repeat(np.arange(len(self)), np.diff(self.truth_offsets))[self.counts]
+        owner = self.truth.row_ids()[self.counts]
         users = np.unique(owner)
-        own, history = _runs(self.own.offsets, users), _runs(self.history_offsets, users)
         return HeldOut(
             self.user_rows[users],
             self.queries[torch.from_numpy(users)],
-            OwnItems(own.offsets, self.own.item_rows[own.at], self.own.scores[own.at]),
-            history.offsets,
-            self.history_item_rows[history.at],
-            _offsets(np.bincount(owner, minlength=len(self))[users]),
-            self.truth_item_rows[self.counts],
+            self.own.take(users),
+            self.histories.take(users),
+            Ragged.from_lengths(np.bincount(owner, minlength=len(self))[users], self.truth.values[self.counts]),
             None if self.begins_session is None else self.begins_session[users],
             None if self.peers is None else self.peers.of(users),
             histories_learnt=self.histories_learnt,
@@ -157,53 +146,32 @@ def hold_out(
         event_weights: float32 [E], how much each stored event counts as a target; one of 0 is no right answer. None: all are.
     """
     starts = sequences.user_offsets[split.user_rows]
-    hidden_at = ranges(starts + split.keep_counts, split.truth_counts)
-    history = sequences.item_rows[ranges(starts, split.keep_counts)].astype(np.int64)
-    truth = sequences.item_rows[hidden_at].astype(np.int64)
+    kept_at = Ragged.expand(starts, split.keep_counts)
+    hidden_at = Ragged.expand(starts + split.keep_counts, split.truth_counts)
+    histories, truth = (Ragged(at.offsets, sequences.item_rows[at.values].astype(np.int64)) for at in (kept_at, hidden_at))
     own = OwnItems(states.own_offsets, states.own_item_rows, states.own_item_scores)
-    kept, hidden = _offsets(split.keep_counts), _offsets(split.truth_counts)
     begins_session = np.asarray(sequences.session_starts[starts + split.keep_counts])
     known = sequences.truncate(split.user_rows, split.keep_counts)
     learnt_from = known if learnt_from is None else learnt_from
     peers = peer_lists(known, split.user_rows, learnt_from=learnt_from, others=other_peers or {}) if with_peers else None
     histories_learnt = not len(split) or bool(learnt_from.history_lengths[split.user_rows].any())
-    counts = None if event_weights is None else np.asarray(event_weights[hidden_at] > 0)
-    return HeldOut(
-        split.user_rows, states.query, own, kept, history, hidden, truth, begins_session, peers, counts, histories_learnt
-    )
+    counts = None if event_weights is None else np.asarray(event_weights[hidden_at.values] > 0)
+    return HeldOut(split.user_rows, states.query, own, histories, truth, begins_session, peers, counts, histories_learnt)
 
 
 def _stored_peers(table: pa.Table) -> PeerLists | None:
     if _PEER_ASKED not in table.column_names:
         return None
     names = [name for name in table.column_names if name.startswith(_PEER)]
-    lists = {name.removeprefix(_PEER): np.asarray(_csr(table, name)[1], dtype=np.int64).reshape(-1, DEPTH) for name in names}
+    lists = {name.removeprefix(_PEER): _values(table, name, np.int64).reshape(-1, DEPTH) for name in names}
     fitted_on = json.loads((table.schema.metadata or {}).get(_FITTED_ON.encode(), b"{}"))
     return PeerLists(np.flatnonzero(table[_PEER_ASKED].to_numpy()), lists, fitted_on)
 
 
-def _offsets(lengths: Rows) -> Rows:
-    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
-
-
-class _Runs(NamedTuple):
-    """Offsets of some lists that stand one after the other, and where their values lie."""
-
-    offsets: Rows
-    at: Rows
-
-
-def _runs(offsets: Rows, chosen: Rows) -> _Runs:
-    lengths = np.diff(offsets)[chosen]
-    return _Runs(_offsets(lengths), ranges(offsets[:-1][chosen], lengths))
-
-
 def _lists(offsets: Rows, values: npt.NDArray[Any]) -> pa.Array:
-    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(values))
+    return Ragged(offsets, values).to_arrow(large=True)
 
 
-def _csr(table: pa.Table, name: str) -> tuple[Rows, npt.NDArray[Any]]:
-    """Offsets and values of a list column."""
-    column = table[name].combine_chunks()
-    lengths = column.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-    return _offsets(lengths), column.flatten().to_numpy(zero_copy_only=False)
+def _values(table: pa.Table, name: str, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """All values of a list column, one after the other."""
+    return np.asarray(Ragged.from_arrow(table[name]).values, dtype=dtype)

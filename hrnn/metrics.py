@@ -11,6 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from hrnn.data.arrays import Flags, Rows
+from hrnn.data.ragged import Ragged
+
 DEPTH = 25  # K of the reciprocal rank, and length of the lists that are measured
 
 PERSONALIZE_METRICS = (
@@ -28,22 +31,18 @@ LITERATURE_METRICS = ("hit_rate_at_25", "recall_at_25")
 PerUser = dict[str, npt.NDArray[np.float64]]
 
 
-def hits_of(
-    lists: npt.NDArray[np.int64], truth_offsets: npt.NDArray[np.int64], truth_item_rows: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+def hits_of(lists: Rows, truth: Ragged[np.int64]) -> tuple[Flags, Rows]:
     """Which listed items are true.
 
     Args:
         lists: [V, K] item rows, best first; -1 fills lists that are shorter. No item twice in a list.
-        truth_offsets: [V + 1], where each user's truth begins in `truth_item_rows`.
-        truth_item_rows: Items a user took up; an item taken twice counts once.
+        truth: [V] item rows that users took up; an item taken twice counts once.
 
     Returns:
         hits [V, K], and the number of distinct true items of each user [V].
     """
-    users = np.repeat(np.arange(len(lists), dtype=np.int64), np.diff(truth_offsets))
-    stride = np.int64(max(lists.max(initial=0), truth_item_rows.max(initial=0)) + 1)
-    true_pairs = np.unique(users * stride + truth_item_rows)
+    stride = np.int64(max(lists.max(initial=0), truth.values.max(initial=0)) + 1)
+    true_pairs = np.unique(truth.row_ids() * stride + truth.values)
     listed_pairs = np.arange(len(lists), dtype=np.int64)[:, None] * stride + lists
     hits = np.isin(listed_pairs, true_pairs) & (lists >= 0)
     return hits, np.bincount(true_pairs // stride, minlength=len(lists)).astype(np.int64)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from hrnn.allowed import Allowed, ItemLists
+from hrnn.allowed import Allowed
 from hrnn.best_items import OwnItems
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import Ragged
 from hrnn.scoring import Scorer
 
 POPULARITY = "scoring.popularity"  # parameter float32 [N] of a solution with event rules: events that count, for who is unknown
@@ -33,14 +33,13 @@ class TableOfNeighbours:
     """Related items of a table.
 
     Args:
-        offsets: int64 [N + 1]; item i's are [offsets[i], offsets[i + 1]) of `neighbours`.
-        neighbours: int32, best first.
+        neighbours: [N] item rows, best first.
         popular: int64 [N], all items in the order in which they stand in for missing neighbours.
     """
 
-    def __init__(self, offsets: Rows, neighbours: npt.NDArray[np.int32], popular: Rows) -> None:
-        self._offsets, self._neighbours, self._popular = offsets, neighbours, popular
-        self._longest = int(np.diff(offsets).max(initial=0))
+    def __init__(self, neighbours: Ragged[np.int32], popular: Rows) -> None:
+        self._neighbours, self._popular = neighbours, popular
+        self._longest = int(neighbours.lengths.max(initial=0))
 
     def of(self, item_rows: Rows, num_results: int, allowed: Allowed | None) -> Rows:
         """See Related."""
@@ -50,7 +49,7 @@ class TableOfNeighbours:
         popular = [(self._popular if mask is None else self._popular[mask[self._popular]])[:enough] for mask in masks]
         for place, item_row in enumerate(item_rows.tolist()):
             number = 0 if allowed is None else int(allowed.mask_of[place])
-            own = _NONE if item_row < 0 else self._neighbours[self._offsets[item_row] : self._offsets[item_row + 1]]
+            own = _NONE if item_row < 0 else self._neighbours.row(item_row)
             mask = masks[number]
             if mask is not None:
                 own = own[mask[own]]
@@ -75,13 +74,13 @@ class NearestVectors:
         self._directions = torch.nn.functional.normalize(item_vectors.detach(), dim=1)
         self._scorer = Scorer(self._directions, torch.zeros(len(item_vectors)))
         popular = np.arange(len(item_vectors)) if popular is None else popular
-        self._popular = TableOfNeighbours(np.zeros(len(item_vectors) + 1, np.int64), _NONE, popular)
+        self._popular = TableOfNeighbours(Ragged.none(len(item_vectors), np.int32), popular)
 
     def of(self, item_rows: Rows, num_results: int, allowed: Allowed | None) -> Rows:
         """See Related."""
         known = np.flatnonzero(item_rows >= 0)
         found = self._popular.of(np.full_like(item_rows, -1), num_results, allowed)
-        nothing = ItemLists.none(len(known))
+        nothing = Ragged.none(len(known), np.int64)
         few = None if allowed is None else Allowed(allowed.masks, allowed.mask_of[known], nothing, nothing)
         queries = self._directions[torch.from_numpy(item_rows[known])]
         top = self._scorer.top(queries, OwnItems.none(len(known)), num_results + 1, few).item_rows

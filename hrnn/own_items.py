@@ -11,7 +11,8 @@ from itertools import combinations_with_replacement
 import numpy as np
 import numpy.typing as npt
 
-from hrnn.data.arrays import Rows
+from hrnn.data.arrays import Doubles, Rows
+from hrnn.data.ragged import Ragged, offsets_of
 from hrnn.sequences import Sequences
 
 _PLAIN = (
@@ -65,9 +66,8 @@ class UserItems:
 
 def repeat_odds(sequences: Sequences) -> npt.NDArray[np.float32]:
     """float32 [N]: log-odds that an event of an item comes from a user who has had the item before."""
-    offsets, positions = sequences.event_positions(np.arange(sequences.num_users))
-    users = np.repeat(np.arange(sequences.num_users), np.diff(offsets))
-    items = sequences.item_rows[positions].astype(np.int64)
+    histories = sequences.event_positions(np.arange(sequences.num_users))
+    users, items = histories.row_ids(), sequences.item_rows[histories.values].astype(np.int64)
     events = np.bincount(items, minlength=sequences.num_items)
     pairs, _ = np.unique(users * np.int64(sequences.num_items) + items, return_counts=True)  # without counts it hashes: slow
     users_of = np.bincount(pairs % sequences.num_items, minlength=sequences.num_items)
@@ -88,9 +88,8 @@ def own_item_features(
         as_of: int64 [B], when the user is asked about, UTC epoch seconds.
         item_repeat_odds: From `repeat_odds`.
     """
-    offsets, positions = sequences.event_positions(user_rows)
-    lengths = np.diff(offsets)
-    users = np.repeat(np.arange(len(user_rows)), lengths)
+    histories = sequences.event_positions(user_rows)
+    offsets, positions, lengths, users = histories.offsets, histories.values, histories.lengths, histories.row_ids()
     events_after = np.repeat(offsets[1:], lengths) - 1 - np.arange(len(positions))  # of the same user
     keys = users * np.int64(sequences.num_items) + sequences.item_rows[positions]
     order = np.argsort(keys, kind="stable")
@@ -99,7 +98,7 @@ def own_item_features(
     last = order[last_of_pair]  # the pair's latest event
     distinct = np.bincount(users[last], minlength=len(user_rows))
     over_time = _over_time(sequences, as_of, users, positions, keys, order, last_of_pair)
-    follows = _following(sequences, positions, offsets, order, last_of_pair)
+    follows = _following(sequences, histories, order, last_of_pair)
     if distinct.max(initial=0) > MOST_OWN_ITEMS:
         kept = _latest(users[last], events_after[last], distinct)
         last, counts, over_time, follows = last[kept], counts[kept], over_time[:, kept], follows[kept]
@@ -131,7 +130,7 @@ def own_item_features(
     products = [plain[:, one] * plain[:, other] for one, other in _PRODUCTS]
     features = np.concatenate([plain, np.stack(products, axis=1)], axis=1).astype(np.float32)
     kept_of = np.bincount(user, minlength=len(user_rows))
-    return UserItems(np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(kept_of)]), item, features)
+    return UserItems(offsets_of(kept_of), item, features)
 
 
 def _over_time(
@@ -143,7 +142,7 @@ def _over_time(
     """
     if not len(order):
         return np.zeros((len(_FADING_DAYS) + 6, 0))
-    firsts = np.concatenate([np.zeros(1, dtype=np.int64), last_of_pair[:-1] + 1])
+    firsts = np.append(0, last_of_pair[:-1] + 1)
     session = np.cumsum(sequences.session_starts[positions])
     newest = session[np.searchsorted(users, users[order[firsts]], side="right") - 1]
     all_sessions = newest - session[np.searchsorted(users, users[order[firsts]])] + 1
@@ -164,21 +163,16 @@ def _over_time(
     return found
 
 
-def _following(
-    sequences: Sequences, positions: Rows, offsets: Rows, order: Rows, last_of_pair: Rows
-) -> npt.NDArray[np.float64]:
+def _following(sequences: Sequences, histories: Ragged[np.int64], order: Rows, last_of_pair: Rows) -> Doubles:
     """[pairs]: sum of 1 / distance over the times that an item came soon after the item of the user's last event."""
-    of_user = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    offsets, positions, of_user = histories.offsets, histories.values, histories.row_ids()
     items, session = sequences.item_rows[positions], np.cumsum(sequences.session_starts[positions])
     is_last = items == items[offsets[1:][of_user] - 1]
     found = np.zeros(len(positions))
     for distance in range(1, FOLLOWING_EVENTS + 1):
         same = (session[distance:] == session[:-distance]) & (of_user[distance:] == of_user[:-distance])
         found[distance:] += (is_last[:-distance] & same) / distance
-    sums: npt.NDArray[np.float64] = np.diff(
-        np.concatenate([np.zeros(1), np.cumsum(found[order])])[np.append(0, last_of_pair + 1)]
-    )
-    return sums
+    return np.diff(np.cumsum(found[order])[last_of_pair], prepend=0.0)
 
 
 def _latest(users: Rows, events_after: Rows, distinct: Rows) -> Rows:

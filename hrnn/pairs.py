@@ -9,24 +9,24 @@ import torch
 from hrnn.allowed import Allowed
 from hrnn.coarse_scores import BLOCK_ITEMS, GROUP_ITEMS, CoarseScores, by_block
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import Ragged
 
 
 class Pairs:
     """Some items of some users.
 
     Args:
-        offsets: int64 [B + 1]; user b's items are `item_rows[offsets[b]:offsets[b + 1]]`.
-        item_rows: int64 [n].
+        lists: [B] item rows, n in all.
         num_items: N.
 
     Attributes:
         users, item_rows: int64 [n], as given.
     """
 
-    def __init__(self, offsets: Rows, item_rows: Rows, num_items: int) -> None:
-        self.users, self.item_rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)), item_rows
+    def __init__(self, lists: Ragged[np.int64], num_items: int) -> None:
+        self.users, self.item_rows = lists.row_ids(), lists.values
         self._num_items = num_items
-        keys = self.users * num_items + item_rows
+        keys = self.users * num_items + self.item_rows
         self._order = np.argsort(keys, kind="stable")
         self._keys = keys[self._order]
 
@@ -54,12 +54,10 @@ class AllowedCells:
 
     def __init__(self, allowed: Allowed, coarse: CoarseScores, num_items: int, few: int) -> None:
         self._allowed, self._num_items = allowed, num_items
-        self._added, self._removed = (
-            Pairs(lists.offsets, lists.item_rows, num_items) for lists in (allowed.added, allowed.removed)
-        )
+        self._added, self._removed = Pairs(allowed.added, num_items), Pairs(allowed.removed, num_items)
         masks, mask_of = np.unique(allowed.mask_of, return_inverse=True)
         counts = np.array([np.count_nonzero(allowed.masks[mask]) for mask in masks], dtype=np.int64)
-        self.listed: npt.NDArray[np.bool_] = counts[mask_of] + np.diff(allowed.added.offsets) <= few
+        self.listed: npt.NDArray[np.bool_] = counts[mask_of] + allowed.added.lengths <= few
         kept, row_of = np.unique(allowed.mask_of[~self.listed], return_inverse=True)
         whole = np.zeros((len(kept), coarse.num_groups * GROUP_ITEMS), dtype=np.bool_)
         whole[:, :num_items] = allowed.masks[kept]

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import positions_of
 from hrnn.sequences import Sequences
 
 MOST_RANK = 1000  # older events of a type are no filter's business
@@ -30,6 +31,11 @@ class PastEvents:
     event_types: npt.NDArray[np.int32]
     ranks: npt.NDArray[np.int32]
 
+    def take(self, users: Rows) -> PastEvents:
+        """What some of the users did, in any order."""
+        at = positions_of(self.offsets, users)
+        return PastEvents(at.offsets, self.item_rows[at.values], self.event_types[at.values], self.ranks[at.values])
+
 
 def past_events(sequences: Sequences, user_rows: Rows) -> PastEvents:
     """What some users did, ordered by user, event type and item.
@@ -38,8 +44,8 @@ def past_events(sequences: Sequences, user_rows: Rows) -> PastEvents:
         sequences: Histories, possibly truncated.
         user_rows: int64 [B], in any order.
     """
-    history_offsets, positions = sequences.event_positions(user_rows)
-    users = np.repeat(np.arange(len(user_rows)), np.diff(history_offsets))
+    events = sequences.event_positions(user_rows)
+    users, positions = events.row_ids(), events.values
     types, items = sequences.event_types[positions].astype(np.int64), sequences.item_rows[positions].astype(np.int64)
     num_types = int(types.max(initial=-1)) + 2
     of_type = users * num_types + types + 1  # one number a user and type; they rise with users

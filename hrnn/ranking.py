@@ -10,14 +10,14 @@ import numpy.typing as npt
 from hrnn.allowed import Allowed
 from hrnn.best_items import OwnItems
 from hrnn.data.arrays import Doubles, Rows
-from hrnn.splits import ranges
+from hrnn.data.ragged import Ragged, row_ids
 
 _PAIRS_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """Lists of B users in their new order; list b is [offsets[b], offsets[b + 1]) of the arrays, as in what was given.
+    """Lists of B users in their new order, one after the other, as long as those that were given.
 
     Attributes:
         places: int64, where each item stood in its list; -1 at the end of a list from which items were removed.
@@ -33,8 +33,7 @@ def listed_scores(
     own: OwnItems,
     item_vectors: npt.NDArray[np.float32],
     item_bias: npt.NDArray[np.float32],
-    offsets: Rows,
-    item_rows: Rows,
+    lists: Ragged[np.int64],
 ) -> Doubles:
     """Scores of listed items: query · item vector + item bias + own item's score, summed in float64.
 
@@ -45,20 +44,19 @@ def listed_scores(
         own: Of the same users.
         item_vectors: [N, D].
         item_bias: [N].
-        offsets: int64 [B + 1].
-        item_rows: int64, listed items.
+        lists: [B] item rows.
 
     Returns:
-        float64 [offsets[B]].
+        float64, of every listed item.
     """
-    users = np.repeat(np.arange(len(queries)), np.diff(offsets))
+    users, item_rows = lists.row_ids(), lists.values
     scores = item_bias[item_rows].astype(np.float64)
     for begin in range(0, len(users), _PAIRS_AT_ONCE):
         some = slice(begin, begin + _PAIRS_AT_ONCE)
         left, right = queries[users[some]].astype(np.float64), item_vectors[item_rows[some]].astype(np.float64)
         scores[some] += np.einsum("pd,pd->p", left, right)
     num_items = np.int64(len(item_bias))
-    owned = np.repeat(np.arange(len(queries)), np.diff(own.offsets)) * num_items + own.item_rows
+    owned = row_ids(own.offsets) * num_items + own.item_rows
     if len(owned):
         order = np.argsort(owned, kind="stable")
         asked = users * num_items + item_rows
@@ -78,32 +76,31 @@ def rank(offsets: Rows, scores: Doubles, scored: npt.NDArray[np.bool_], kept: np
         scored: bool, which of them mean something.
         kept: bool, which items stay in their list.
     """
-    lists = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    lists, num_lists = row_ids(offsets), len(offsets) - 1
     counted = scored & kept
     values = np.where(counted, scores, -np.inf)
     order = np.lexsort((np.arange(len(lists)), -values, ~kept, lists))
-    greatest = np.full(len(offsets) - 1, -np.inf)
+    greatest = np.full(num_lists, -np.inf)
     np.maximum.at(greatest, lists, values)
     weights = np.zeros(len(lists))
     weights[counted] = np.exp(values[counted] - greatest[lists[counted]])
-    totals = np.bincount(lists, weights, len(offsets) - 1)
+    totals = np.bincount(lists, weights, num_lists)
     shares = np.divide(weights, totals[lists], out=np.zeros_like(weights), where=counted)
-    places = ranges(np.zeros(len(offsets) - 1, np.int64), np.diff(offsets))[order]
-    return Ranked(np.where(kept[order], places, -1), shares[order])
+    places = np.arange(len(lists)) - offsets[lists]
+    return Ranked(np.where(kept[order], places[order], -1), shares[order])
 
 
-def allowed_in(allowed: Allowed, offsets: Rows, item_rows: Rows) -> npt.NDArray[np.bool_]:
+def allowed_in(allowed: Allowed, lists: Ragged[np.int64]) -> npt.NDArray[np.bool_]:
     """Whether each listed item may be had.
 
     Args:
         allowed: What the B users may get.
-        offsets: int64 [B + 1].
-        item_rows: int64, listed items.
+        lists: [B] item rows.
     """
-    users = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    users, item_rows = lists.row_ids(), lists.values
     kept = allowed.masks[allowed.mask_of[users], item_rows]
     num_items = allowed.masks.shape[1]
-    for lists, value in ((allowed.added, True), (allowed.removed, False)):
-        pairs = np.repeat(np.arange(len(lists.offsets) - 1), np.diff(lists.offsets)) * num_items + lists.item_rows
+    for others, value in ((allowed.added, True), (allowed.removed, False)):
+        pairs = others.row_ids() * num_items + others.values
         kept[np.isin(users * num_items + item_rows, pairs)] = value
     return kept

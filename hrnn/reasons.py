@@ -42,6 +42,7 @@ from hrnn.ablation import Group, ablations
 from hrnn.best_items import OwnItems
 from hrnn.blending import BESIDE_WEIGHTS, OWN_AGAIN_WEIGHTS
 from hrnn.data.arrays import Doubles, Flags, Rows
+from hrnn.data.ragged import Ragged, row_ids
 from hrnn.models.hrnn import Hrnn
 from hrnn.pairs import Pairs
 from hrnn.sequences import Sequences
@@ -60,15 +61,13 @@ class Lists:
         user_rows: int64 [B]; a user may occur again.
         queries: float32 [B, D], as states store them: without that of an unknown user.
         own: Own items of the same lines.
-        offsets: int64 [B + 1]; list b is `item_rows[offsets[b]:offsets[b + 1]]`.
-        item_rows: int64 [n].
+        items: [B] listed item rows, n in all.
     """
 
     user_rows: Rows
     queries: npt.NDArray[np.float32]
     own: OwnItems
-    offsets: Rows
-    item_rows: Rows
+    items: Ragged[np.int64]
 
 
 @dataclass(frozen=True)
@@ -126,16 +125,15 @@ class NightlyReasons:
             lists: Of users, some of whom may be without events.
             most: Past items to tell of a place.
         """
-        owners = np.repeat(np.arange(len(lists.user_rows)), np.diff(lists.offsets))
-        centred = self._vectors[lists.item_rows].astype(np.float64) - self._mean
+        owners, item_rows = lists.items.row_ids(), lists.items.values
+        centred = self._vectors[item_rows].astype(np.float64) - self._mean
         asked, of_line = np.unique(lists.user_rows, return_inverse=True)
-        later, had = self._later(sequences, lists.user_rows), _had(sequences, asked, of_line[owners], lists.item_rows)
-        pairs = Pairs(lists.own.offsets, lists.own.item_rows, len(self._vectors))
-        places = pairs.find(owners, lists.item_rows)
+        later, had = self._later(sequences, lists.user_rows), _had(sequences, asked, of_line[owners], item_rows)
+        places = Pairs(Ragged(lists.own.offsets, lists.own.item_rows), len(self._vectors)).find(owners, item_rows)
         own = np.where(places < 0, 0.0, np.append(lists.own.scores, 0.0)[places])
         had &= places >= 0
         popularity = self._popularity(lists, owners, centred, own, later, had)
-        count = len(lists.item_rows)
+        count = len(item_rows)
         found = Reasons(popularity, np.full((count, most), -1, dtype=np.int64), np.zeros((count, most)))
         lines_of = np.argsort(of_line, kind="stable")
         bounds = np.searchsorted(of_line[lines_of], np.arange(len(asked) + 1))
@@ -147,8 +145,8 @@ class NightlyReasons:
                 falls = _falls(replayed, ends[number], ends[number + 1])
                 latest = _latest_items(sequences, int(asked[user]))
                 for line in lines_of[bounds[user] : bounds[user + 1]].tolist():
-                    mine = slice(lists.offsets[line], lists.offsets[line + 1])
-                    items = lists.item_rows[mine]
+                    mine = slice(lists.items.offsets[line], lists.items.offsets[line + 1])
+                    items = item_rows[mine]
                     groups = trials.groups[number]
                     of_groups = self._contributions(
                         falls, groups, latest, later[line], items, centred[mine, : self._width], own[mine], had[mine]
@@ -169,8 +167,7 @@ class NightlyReasons:
     def _popularity(self, lists: Lists, owners: Rows, centred: Doubles, own: Doubles, later: Rows, had: Flags) -> Doubles:
         """float64 [n], the share of popularity."""
         queries = lists.queries.astype(np.float64) + self._unknown
-        lengths = np.diff(lists.own.offsets)
-        of_lines = np.bincount(np.repeat(np.arange(len(lengths)), lengths), lists.own.scores, len(lengths)) / self._num_ranked
+        of_lines = np.bincount(row_ids(lists.own.offsets), lists.own.scores, len(lists.queries)) / self._num_ranked
         state, beside = slice(0, self._width), slice(self._width, None)
         popular = np.einsum("nd,nd->n", queries[owners, beside], centred[:, beside])
         total = np.einsum("nd,nd->n", queries[owners, state], centred[:, state]) + popular + own - of_lines[owners]
@@ -228,9 +225,9 @@ def _latest_items(sequences: Sequences, user_row: int) -> list[int]:
 
 def _had(sequences: Sequences, users: Rows, owners: Rows, item_rows: Rows) -> Flags:
     """bool [n], whether users have had items; `owners` says which of the users it is."""
-    offsets, positions = sequences.event_positions(users)
-    of_events = np.repeat(np.arange(len(users)), np.diff(offsets)) * np.int64(sequences.num_items)
-    taken = np.unique(of_events + sequences.item_rows[positions], return_counts=True)[0]
+    events = sequences.event_positions(users)
+    pairs = events.row_ids() * np.int64(sequences.num_items) + sequences.item_rows[events.values]
+    taken = np.unique(pairs, return_counts=True)[0]
     found: Flags = np.isin(owners * np.int64(sequences.num_items) + item_rows, taken)
     return found
 

@@ -34,7 +34,7 @@ class Trends:
     """
 
     def __init__(self, sequences: Sequences) -> None:
-        _, positions = sequences.event_positions(np.arange(sequences.num_users))
+        positions = sequences.event_positions(np.arange(sequences.num_users)).values
         times = sequences.timestamps[positions]
         order = np.argsort(times, kind="stable")
         self._times = np.asarray(times[order])

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hrnn.data.ragged import offsets_of
 from hrnn.sequences import Sequences
 from hrnn.session_model import UserStates
 
@@ -38,5 +39,4 @@ class SimilarItems:
         last = sequences.item_rows[(sequences.user_offsets[:-1][user_rows] + lengths - 1)[known]].astype(np.int64)
         query = torch.zeros(len(user_rows), self._vectors.shape[1])
         query[torch.from_numpy(known)] = self._vectors[torch.from_numpy(last)]
-        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths > 0, dtype=np.int64)])
-        return UserStates(query, offsets, last, np.full(len(last), _BEHIND_ALL, dtype=np.float32))
+        return UserStates(query, offsets_of(lengths > 0), last, np.full(len(last), _BEHIND_ALL, dtype=np.float32))

@@ -25,6 +25,7 @@ from hrnn.allowed import Allowed
 from hrnn.best_items import OwnItems, TopItems, put_best
 from hrnn.coarse_scores import BLOCK_ITEMS, MOST_REACH, CoarseScores
 from hrnn.data.arrays import Flags, Floats, Rows
+from hrnn.data.ragged import Ragged
 from hrnn.direct_scores import USERS, DirectScores
 from hrnn.pairs import AllowedCells, Pairs
 from hrnn.products import coarse_type
@@ -159,7 +160,7 @@ class _ExactScores:
 
     def __init__(self, vectors: torch.Tensor, bias: Floats, queries: torch.Tensor, own: OwnItems) -> None:
         self._vectors, self._bias, self._queries = vectors, bias, queries
-        self.own = Pairs(own.offsets, own.item_rows, len(bias))
+        self.own = Pairs(Ragged(own.offsets, own.item_rows), len(bias))
         self.own_scores: Floats = self._without_own(self.own.users, own.item_rows) + own.scores
 
     def of(self, users: Rows, item_rows: Rows) -> Floats:

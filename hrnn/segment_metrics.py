@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from hrnn.affinity import Affinity, ItemSets
+from hrnn.affinity import Affinity, sets_of
+from hrnn.data.ragged import Ragged
 from hrnn.held_out import HeldOut
 
 SEGMENT_METRICS = ("hits_at_1_percent", "recall_at_1_percent")
@@ -27,27 +28,29 @@ MOST_SETS = 500
 _USERS_AT_ONCE = 8192
 
 
-def segment_metrics(held_out: HeldOut, item_vectors: torch.Tensor, item_bias: torch.Tensor, sets: ItemSets) -> dict[str, float]:
+def segment_metrics(
+    held_out: HeldOut, item_vectors: torch.Tensor, item_bias: torch.Tensor, sets: Ragged[np.int64]
+) -> dict[str, float]:
     """Measure a model on the test users; not a number where none of the sets was taken by anybody.
 
     Args:
         held_out: The test users.
         item_vectors: float32 [N, D], of the items with events.
         item_bias: float32 [N].
-        sets: Whose users are looked for.
+        sets: From `sets_of`, whose users are looked for.
     """
     model, affinities = Affinity(item_vectors, item_bias, sets), np.empty((len(held_out), len(sets)), dtype=np.float32)
     for start in range(0, len(held_out), _USERS_AT_ONCE):
         end = min(start + _USERS_AT_ONCE, len(held_out))
         affinities[start:end] = model.of(held_out.queries[start:end], held_out.own.part(start, end))
     listed = max(1, len(held_out) // 100)
-    owners = np.repeat(np.arange(len(held_out)), np.diff(held_out.truth_offsets))
+    owners = held_out.truth.row_ids()
     hits, recalls = list[float](), list[float]()
     for number in range(len(sets)):
         wanted = np.zeros(len(item_bias), dtype=np.bool_)
-        wanted[sets.item_rows[sets.offsets[number] : sets.offsets[number + 1]]] = True
+        wanted[sets.row(number)] = True
         took = np.zeros(len(held_out), dtype=np.bool_)
-        took[owners[wanted[held_out.truth_item_rows]]] = True
+        took[owners[wanted[held_out.truth.values]]] = True
         if took.any():
             best = np.argsort(-affinities[:, number], kind="stable")[:listed]
             hits.append(float(took[best].sum()))
@@ -58,18 +61,18 @@ def segment_metrics(held_out: HeldOut, item_vectors: torch.Tensor, item_bias: to
     }
 
 
-def item_sets(held_out: HeldOut, seed: int = 0) -> ItemSets:
+def item_sets(held_out: HeldOut, seed: int = 0) -> Ragged[np.int64]:
     """Items that were taken among the hidden events, each a set of its own."""
-    items = np.unique(held_out.truth_item_rows)
+    items = np.unique(held_out.truth.values)
     random = np.random.Generator(np.random.Philox(key=[seed, 3 << 40]))
-    return ItemSets.of([[item] for item in np.sort(random.permutation(items)[:MOST_SETS])])
+    return sets_of([[item] for item in np.sort(random.permutation(items)[:MOST_SETS])])
 
 
-def attribute_sets(catalogue: pa.Table, names: Iterable[str]) -> ItemSets:
+def attribute_sets(catalogue: pa.Table, names: Iterable[str]) -> Ragged[np.int64]:
     """The items of each category of some columns, by item row; several categories stand with | between, a number is one."""
     found = [items for name in names for items in _categories(catalogue[name])]
     found.sort(key=len, reverse=True)
-    return ItemSets.of(found[:MOST_SETS])
+    return sets_of(found[:MOST_SETS])
 
 
 def attributes_without_use(catalogue: pa.Table, names: Iterable[str]) -> list[str]:

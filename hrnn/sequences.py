@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import Ragged, offsets_of
 from schemas import columns
 from schemas.errors import DataError
 
@@ -75,7 +76,7 @@ class Sequences:
         Args:
             counted: bool [E], which stored events are taken.
         """
-        before = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counted, dtype=np.int64)])
+        before = offsets_of(counted)
         session = np.cumsum(self.session_starts)[counted]
         kept = None
         if self.kept is not None:
@@ -91,22 +92,15 @@ class Sequences:
             kept=kept,
         )
 
-    def event_positions(self, user_rows: Rows) -> tuple[Rows, Rows]:
-        """Where some users' events lie.
-
-        Returns:
-            offsets [B + 1] and positions: user b's events are positions[offsets[b]:offsets[b + 1]], oldest first.
-        """
-        lengths = self.history_lengths[user_rows]
-        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
-        shift = np.repeat(self.user_offsets[:-1][user_rows] - offsets[:-1], lengths)
-        return offsets, np.arange(offsets[-1], dtype=np.int64) + shift
+    def event_positions(self, user_rows: Rows) -> Ragged[np.int64]:
+        """Where some users' events lie, oldest first: [B] rows of positions."""
+        return Ragged.expand(self.user_offsets[:-1][user_rows], self.history_lengths[user_rows])
 
     def item_counts(self) -> Rows:
         """int64 [N], events of each item among those that count."""
         if self.kept is None:
             return np.bincount(self.item_rows, minlength=self.num_items).astype(np.int64)
-        _, positions = self.event_positions(np.arange(self.num_users))
+        positions = self.event_positions(np.arange(self.num_users)).values
         return np.bincount(self.item_rows[positions], minlength=self.num_items).astype(np.int64)
 
     def save(self, folder: Path) -> None:
@@ -167,7 +161,7 @@ def cache_shards(shards: Iterable[tuple[Path, int, int, int]], num_items: int, f
             value=int(arrays["item_rows"].max()),
             allowed=f"0 to {num_items - 1}",
         )
-    np.save(folder / "user_offsets.npy", np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)]))
+    np.save(folder / "user_offsets.npy", offsets_of(lengths))
     (folder / _READY).write_text(json.dumps({"num_items": num_items}))
 
 
@@ -184,8 +178,7 @@ def load_shard(path: Path, first_user_row: int, num_users: int, num_events: int,
     arrays: dict[str, Any] = {
         name: table[column].to_numpy(zero_copy_only=False).astype(kind) for name, (column, kind) in _STORED.items()
     }
-    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
-    return Sequences(offsets, **arrays, num_items=num_items)
+    return Sequences(offsets_of(lengths), **arrays, num_items=num_items)
 
 
 def _new_array(path: Path, kind: npt.DTypeLike, length: int) -> np.memmap[Any, Any]:

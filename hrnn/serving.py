@@ -16,6 +16,7 @@ from torch import Tensor
 from hrnn.blending import BESIDE_WEIGHTS, COUNTED_WEIGHTS, EVERY_TREND, OWN_AGAIN_WEIGHTS, TREND_WEIGHTS
 from hrnn.counted import Counted
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import row_ids
 from hrnn.models.hrnn import Hrnn
 from hrnn.recency import WINDOWS_DAYS, Trends
 from hrnn.sequences import Sequences
@@ -64,7 +65,7 @@ class Fitted:
         """
         asked_at = self.trends.grid_time(as_of) if asked_at is None else asked_at
         own = self.counted.user_items(sequences, user_rows, as_of)
-        owners = np.repeat(np.arange(len(user_rows)), np.diff(own.offsets))
+        owners = row_ids(own.offsets)
         again = self._features_of_all(states, owners, own.item_rows, asked_at)
         features = np.concatenate([own.features, again * own.features[:, :1]], axis=1)  # the first one: an item they have had
         weights = slice(COUNTED_WEIGHTS.start, OWN_AGAIN_WEIGHTS.stop)

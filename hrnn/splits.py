@@ -87,13 +87,6 @@ def drawn_users(split: EvaluationSplit, *, seed: int = 0, most: int = MOST_TEST_
     return EvaluationSplit(split.user_rows[kept], split.keep_counts[kept], split.truth_counts[kept])
 
 
-def ranges(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Positions of several runs, one after the other: starts [3, 9], lengths [2, 1] give [3, 4, 9]."""
-    before = np.cumsum(lengths) - lengths
-    positions: npt.NDArray[np.int64] = np.arange(int(lengths.sum()), dtype=np.int64) + np.repeat(starts - before, lengths)
-    return positions
-
-
 def _mixed(values: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
     """SplitMix64's finaliser (Steele, Lea, Flood 2014): spreads row numbers over 64 bits."""
     mixed = values + np.uint64((seed * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) % (1 << 64))

@@ -60,7 +60,8 @@ def replay(model: Hrnn, sequences: Sequences, user_rows: Rows) -> Replayed:
 def _replay_group(model: Hrnn, sequences: Sequences, user_rows: Rows, lengths: Rows) -> tuple[Tensor, Tensor]:
     """Session and user states of up to _LANES users in falling order of length, one lane each; lanes fall away as users end."""
     width, device = model.shape.hidden_dimension, model.item_table.device
-    offsets, positions = sequences.event_positions(user_rows)
+    histories = sequences.event_positions(user_rows)
+    offsets, positions = histories.offsets, histories.values
     session = torch.zeros(len(user_rows), width, device=device)
     user = torch.zeros_like(session)
     ended = torch.zeros_like(session)

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import Ragged, offsets_of, positions_of
 from hrnn.own_items import UserItems
 from hrnn.sequences import Sequences
-from hrnn.splits import ranges
 
 FEATURES = (
     "beside",  # 1: any successor
@@ -70,7 +70,7 @@ class Successors:
         of_all = np.stack([np.bincount(keys // num_items, each, minlength=num_items) for each in beside])
         kept = np.searchsorted(keys, _strongest(keys, 2 * beside[0] + beside[1], num_items, MOST_SUCCESSORS))
         first, second = np.divmod(keys[kept], num_items)
-        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.bincount(first, minlength=num_items))])
+        offsets = offsets_of(np.bincount(first, minlength=num_items))
         share_after = beside[0, kept] / np.maximum(of_all[0, first], 1)
         share_beside = beside[:, kept].sum(axis=0) / of_all[:, first].sum(axis=0)
         return cls(offsets, second, share_after.astype(np.float32), share_beside.astype(np.float32))
@@ -85,12 +85,11 @@ class Successors:
         num_items = len(self.offsets) - 1
         known = np.minimum(sequences.history_lengths[user_rows], EVENTS)
         ends = sequences.user_offsets[:-1][user_rows] + sequences.history_lengths[user_rows]
-        positions = ranges(ends - known, known)
-        users = np.repeat(np.arange(len(user_rows)), known)
-        items = sequences.item_rows[positions].astype(np.int64)
-        lengths = np.diff(self.offsets)[items]
-        at = ranges(self.offsets[items], lengths)
-        fading = np.repeat(1.0 / (ends[users] - positions), lengths)
+        latest = Ragged.expand(ends - known, known)
+        users = latest.row_ids()
+        of_events = positions_of(self.offsets, sequences.item_rows[latest.values].astype(np.int64))
+        at, lengths = of_events.values, of_events.lengths
+        fading = np.repeat(1.0 / (ends[users] - latest.values), lengths)
         keys, places = np.unique(np.repeat(users, lengths) * num_items + self.item_rows[at], return_inverse=True)
         beside, after = (np.bincount(places, share[at] * fading, minlength=len(keys)) for share in (self.beside, self.after))
         followed = after > 0
@@ -115,10 +114,10 @@ def _counted(sequences: Sequences, backwards: bool) -> tuple[Rows, Rows]:
 
 def _pairs(sequences: Sequences, user_rows: Rows, backwards: bool) -> Iterator[tuple[Rows, Rows]]:
     """By distance: keys of pairs of events of a session, none twice, rising, and the parts that they add."""
-    offsets, positions = sequences.event_positions(user_rows)
-    items = sequences.item_rows[positions].astype(np.int64)
-    begins = np.array(sequences.session_starts[positions])
-    begins[offsets[:-1][np.diff(offsets) > 0]] = True
+    events = sequences.event_positions(user_rows)
+    items = sequences.item_rows[events.values].astype(np.int64)
+    begins = np.array(sequences.session_starts[events.values])
+    begins[events.offsets[:-1][events.lengths > 0]] = True
     session = np.cumsum(begins)
     for distance in range(1, DISTANCE + 1):
         together = np.flatnonzero(session[distance:] == session[:-distance])

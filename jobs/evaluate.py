@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from hrnn import evaluation
+from hrnn.data.ragged import Ragged
 from hrnn.evaluation import Evaluation
 from hrnn.held_out import HeldOut
 from hrnn.segment_metrics import SEGMENT_METRICS
 from hrnn.sequences import Sequences
-from hrnn.splits import drawn_users, evaluation_split, ranges, segment_split
+from hrnn.splits import drawn_users, evaluation_split, segment_split
 from jobs.cli import job_main
 from jobs.night.wording import metric_text
 from jobs.scratch import scratch_folder
@@ -104,12 +105,12 @@ def check_held_out(held_out: HeldOut, solution: Manifest, source: StepFolder, sc
     segments = solution.facts.get("line_kind", "user") in SEGMENTS
     split = drawn_users(segment_split(lengths)) if segments else evaluation_split(lengths)
     starts = sequences.user_offsets[:-1][split.user_rows]
-    history = sequences.item_rows[ranges(starts, split.keep_counts)]
-    truth = sequences.item_rows[ranges(starts + split.keep_counts, split.truth_counts)]
+    kept = Ragged.expand(starts, split.keep_counts)
+    hidden = Ragged.expand(starts + split.keep_counts, split.truth_counts)
     same = (
         np.array_equal(held_out.user_rows, split.user_rows)
-        and np.array_equal(held_out.history_item_rows, history)
-        and np.array_equal(held_out.truth_item_rows, truth)
+        and np.array_equal(held_out.histories.values, sequences.item_rows[kept.values])
+        and np.array_equal(held_out.truth.values, sequences.item_rows[hidden.values])
     )
     if not same:
         raise DataError(

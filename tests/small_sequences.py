@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hrnn.data.ragged import offsets_of
 from hrnn.sequences import Sequences
 from jobs.storage.folders import StepFolder
 from schemas import columns
@@ -29,7 +30,7 @@ def sequences_of(histories: list[list[list[int]]], num_items: int | None = None,
             starts += [True] + [False] * (len(session) - 1)
             times += [number * DAY + step * MINUTE if day_of_session else 0 for step in range(len(session))]
     return Sequences(
-        user_offsets=np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)]),
+        user_offsets=offsets_of(lengths),
         item_rows=np.asarray(items, dtype=np.int32),
         timestamps=np.asarray(times, dtype=np.int64),
         session_starts=np.asarray(starts, dtype=np.bool_),

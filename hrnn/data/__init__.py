@@ -1,1 +1,1 @@
-"""The data as arrays."""
+"""Data as arrays: what their types are called, and rows of different lengths."""

@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from hrnn.data.arrays import Rows
 from hrnn.past_events import PastEvents
-from hrnn.splits import ranges
 from schemas.filters import FilterValues
 
 
@@ -41,7 +40,7 @@ class Asked:
             self.values,
             None if self.values_of is None else self.values_of[places],
             None if self.attributes is None else self.attributes.take(pa.array(places)),
-            None if self.past is None else _take_past(self.past, places),
+            None if self.past is None else self.past.take(places),
             None if self.current_items is None else self.current_items[places],
         )
 
@@ -58,10 +57,3 @@ def value_sets(of_lines: Sequence[Mapping[str, str]]) -> tuple[list[Mapping[str,
             sets.append(given)
         of[line] = code
     return sets, of
-
-
-def _take_past(past: PastEvents, places: Rows) -> PastEvents:
-    counts = np.diff(past.offsets)[places]
-    kept = ranges(past.offsets[:-1][places], counts)
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-    return PastEvents(offsets, past.item_rows[kept], past.event_types[kept], past.ranks[kept])

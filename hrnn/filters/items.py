@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from hrnn.allowed import Allowed, ItemLists
+from hrnn.allowed import Allowed
 from hrnn.data.arrays import Flags, Rows
+from hrnn.data.ragged import Ragged
 from hrnn.filters.asked import Asked
 from hrnn.filters.binding import Binding, Bound, evaluate
 from hrnn.filters.cache import MaskCache
@@ -164,10 +165,10 @@ class ItemFilter:
 
         return self._masks.get((expression, binding), lambda: evaluate(expression.where, iter(binding), leaf))
 
-    def _lists(self, asked: Asked, grouped: _Grouped, masks: Flags, barred: Flags) -> tuple[ItemLists, ItemLists]:
+    def _lists(self, asked: Asked, grouped: _Grouped, masks: Flags, barred: Flags) -> tuple[Ragged[np.int64], Ragged[np.int64]]:
         """Items that lines may have beside their masks', and less."""
         if all(expression.source == "Items" for expression in self._expressions):
-            return ItemLists.none(asked.num_lines), ItemLists.none(asked.num_lines)
+            return Ragged.none(asked.num_lines, np.int64), Ragged.none(asked.num_lines, np.int64)
         past = Past.of(asked.past, self._newest, self._num_items)
         included, excluded = np.zeros(len(past.owners), np.bool_), np.zeros(len(past.owners), np.bool_)
         for expression, bound, counts in zip(self._expressions, grouped.bound, grouped.applies, strict=True):
@@ -183,10 +184,7 @@ class ItemFilter:
         added = included & ~excluded & ~in_mask
         if self._adds:
             added &= ~barred[at, past.item_rows]
-        return (
-            ItemLists(*past.lists(added, asked.num_lines)),
-            ItemLists(*past.lists(excluded & in_mask, asked.num_lines)),
-        )
+        return past.lists(added, asked.num_lines), past.lists(excluded & in_mask, asked.num_lines)
 
 
 def past_matches(past: Past, expression: Expression, bound: Bound, event_types: Sequence[str]) -> Flags:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.arrays import Flags, Rows
+from hrnn.data.ragged import Ragged, row_ids
 from hrnn.filters.binding import ANY_EVENT
 from hrnn.filters.columns import Value
 from hrnn.past_events import PastEvents
@@ -49,7 +50,7 @@ class Past:
             none = np.empty(0, np.int64)
             return cls(none, none, none, np.empty(0, np.int32))
         kept = np.flatnonzero(past.ranks < newest)
-        owners = np.repeat(np.arange(len(past.offsets) - 1), np.diff(past.offsets))[kept]
+        owners = row_ids(past.offsets)[kept]
         if num_items is None:
             found, of = np.unique(owners, return_inverse=True)
             return cls(found, np.full(len(found), -1), of, past.event_types[kept])
@@ -78,10 +79,9 @@ class Past:
             met = self._any(self.event_types >= 0) & ~met
         return met & (bindings >= 0)
 
-    def lists(self, kept: Flags, num_lines: int) -> tuple[Rows, Rows]:
-        """int64 [B + 1] offsets and the item rows of the groups that are kept, line by line."""
-        owners = self.owners[kept]
-        return np.searchsorted(owners, np.arange(num_lines + 1)).astype(np.int64), self.item_rows[kept]
+    def lists(self, kept: Flags, num_lines: int) -> Ragged[np.int64]:
+        """Item rows of the groups that are kept, line by line."""
+        return Ragged.from_lengths(np.bincount(self.owners[kept], minlength=num_lines), self.item_rows[kept])
 
     def _any(self, of_events: Flags) -> Flags:
         return np.bincount(self.event_groups[of_events], minlength=len(self.owners)) > 0

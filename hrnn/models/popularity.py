@@ -28,9 +28,8 @@ class PopularityCount:
     @classmethod
     def fit(cls, sequences: Sequences) -> PopularityCount:
         """Count the distinct users of every item among the events that count."""
-        offsets, positions = sequences.event_positions(np.arange(sequences.num_users))
-        users = np.repeat(np.arange(sequences.num_users), np.diff(offsets))
-        pairs = np.unique(users * np.int64(sequences.num_items) + sequences.item_rows[positions])
+        events = sequences.event_positions(np.arange(sequences.num_users))
+        pairs = np.unique(events.row_ids() * np.int64(sequences.num_items) + sequences.item_rows[events.values])
         return cls(np.bincount(pairs % sequences.num_items, minlength=sequences.num_items))
 
     def item_vectors(self) -> torch.Tensor:

@@ -24,13 +24,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hrnn.data.arrays import Rows
+from hrnn.data.arrays import Flags, Floats, Rows
+from hrnn.data.ragged import Ragged, offsets_of
 from hrnn.metrics import DEPTH
 from hrnn.models import ModelEntry
 from hrnn.preparation import users_between
 from hrnn.sequences import Sequences
 from hrnn.session_model import ScoringModel, UserStates
-from hrnn.splits import ranges
 from schemas.errors import DataError
 from schemas.recipes import SimsHyperparameters
 
@@ -40,8 +40,6 @@ _EVENTS_AT_ONCE = 1 << 24
 _PAIRS_AT_ONCE = 1 << 23
 _DENSE_CELLS = 1 << 24
 _LAST = -1e6  # score of the item that is asked for: it is no answer
-
-Items = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,8 @@ class Neighbours:
     """
 
     offsets: Rows
-    item_rows: Items
-    scores: npt.NDArray[np.float32]
+    item_rows: npt.NDArray[np.int32]
+    scores: Floats
 
 
 class Sims:
@@ -116,16 +114,15 @@ class Sims:
         known = np.flatnonzero(lengths)
         last = sequences.item_rows[(sequences.user_offsets[:-1][user_rows] + lengths - 1)[known]].astype(np.int64)
         found = np.minimum(np.diff(self.neighbours.offsets)[last], DEPTH)
-        neighbours = self.neighbours.item_rows[ranges(self.neighbours.offsets[last], found)].astype(np.int64)
-        rank = ranges(np.zeros(len(found), dtype=np.int64), found)
+        neighbours = self.neighbours.item_rows[Ragged.expand(self.neighbours.offsets[last], found).values].astype(np.int64)
+        rank = Ragged.expand(np.zeros_like(found), found).values
         front = float(self._bias.max(initial=0.0)) + DEPTH + 1.0
         item_rows = np.concatenate([neighbours, last])
         scores = np.concatenate([front - rank - self._bias[neighbours], np.full(len(last), _LAST)]).astype(np.float32)
         order = np.argsort(np.concatenate([np.repeat(known, found), known]), kind="stable")
         counts = np.zeros(len(user_rows), dtype=np.int64)
         counts[known] = found + 1
-        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
-        return UserStates(torch.zeros(len(user_rows), 0), offsets, item_rows[order], scores[order])
+        return UserStates(torch.zeros(len(user_rows), 0), offsets_of(counts), item_rows[order], scores[order])
 
 
 class PopularForUsers:
@@ -161,54 +158,51 @@ ENTRY = ModelEntry(recipes=("aws-sims",), fit=Sims.fit, served=_served)
 
 @dataclass(frozen=True)
 class _Taken:
-    """P distinct pairs of user and item, by user and by item.
+    """P distinct pairs of user and item.
 
     Attributes:
-        of_users: int64 [users + 1], items: int32 [P]: user u's items are items[of_users[u]:of_users[u + 1]].
-        of_items: int64 [N + 1], users: int32 [P]: likewise an item's users.
+        items: [users] item rows.
+        users: [N] places of users.
     """
 
-    of_users: Rows
-    items: Items
-    of_items: Rows
-    users: Items
+    items: Ragged[np.int32]
+    users: Ragged[np.int32]
 
     @classmethod
-    def of(cls, sequences: Sequences, user_rows: Rows, counted: npt.NDArray[np.bool_]) -> _Taken:
+    def of(cls, sequences: Sequences, user_rows: Rows, counted: Flags) -> _Taken:
         """The pairs of some users and the items that count, a block of users at a time."""
         events = np.cumsum(sequences.history_lengths[user_rows])
         lengths = np.zeros(len(user_rows), dtype=np.int64)
         pieces = []
         for begin, end in _blocks(events, _EVENTS_AT_ONCE):
-            users, items = _distinct(sequences, user_rows[begin:end], counted)
+            users, taken = _distinct(sequences, user_rows[begin:end], counted)
             lengths[begin:end] = np.bincount(users, minlength=end - begin)
-            pieces.append(items)
-        items = np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int32)
-        of_users = _offsets(lengths)
-        of_items = _offsets(np.bincount(items, minlength=len(counted)))
-        by_item, filled = np.empty(len(items), dtype=np.int32), of_items[:-1].copy()
-        for begin, end in _blocks(of_users[1:], _EVENTS_AT_ONCE):
-            block = items[of_users[begin] : of_users[end]]
+            pieces.append(taken)
+        items = Ragged.from_lengths(lengths, np.concatenate([np.empty(0, dtype=np.int32), *pieces]))
+        of_items = offsets_of(np.bincount(items.values, minlength=len(counted)))
+        by_item, filled = np.empty(len(items.values), dtype=np.int32), of_items[:-1].copy()
+        for begin, end in _blocks(items.offsets[1:], _EVENTS_AT_ONCE):
+            block = items.part(begin, end).values
             owners = np.repeat(np.arange(begin, end, dtype=np.int32), lengths[begin:end])
             order = np.argsort(block, kind="stable")
             counts = np.bincount(block, minlength=len(counted))
-            by_item[ranges(filled, counts)] = owners[order]
+            by_item[Ragged.expand(filled, counts).values] = owners[order]
             filled += counts
-        return cls(of_users, items, of_items, by_item)
+        return cls(items, Ragged(of_items, by_item))
 
     @property
     def num_users(self) -> Rows:
         """int64 [N], distinct users of each item."""
-        return np.diff(self.of_items)
+        return self.users.lengths
 
     def neighbours(self, discount: float, least: int) -> Neighbours:
         """Score all pairs of items with at least `least` shared users, a block of items at a time; keep each one's best."""
-        num_items, per_user = len(self.of_items) - 1, np.diff(self.of_users)
+        num_items, per_user = len(self.users), self.items.lengths
         # How many pairs each item has: the lengths of its users' lists.
-        sums = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(per_user[self.users])])
+        sums = offsets_of(per_user[self.users.values])
         weights = np.maximum(self.num_users, 1).astype(np.float64) ** -discount
-        kept_items, kept_scores, counts = list[Items](), list[npt.NDArray[np.float32]](), np.zeros(num_items, dtype=np.int64)
-        for begin, end in _blocks(sums[self.of_items[1:]], _PAIRS_AT_ONCE):
+        kept_items, kept_scores, counts = list[npt.NDArray[np.int32]](), list[Floats](), np.zeros(num_items, dtype=np.int64)
+        for begin, end in _blocks(sums[self.users.offsets[1:]], _PAIRS_AT_ONCE):
             keys, shared = self._shared(begin, end, per_user)
             of_item, other = keys // num_items, keys % num_items
             wanted = (shared >= least) & (other != of_item + begin)
@@ -221,21 +215,19 @@ class _Taken:
             kept_scores.append(scores[order])
             counts[begin:end] = np.minimum(np.bincount(of_item, minlength=end - begin), MOST_NEIGHBOURS)
         return Neighbours(
-            _offsets(counts),
+            offsets_of(counts),
             np.concatenate([np.empty(0, dtype=np.int32), *kept_items]),
             np.concatenate([np.empty(0, dtype=np.float32), *kept_scores]),
         )
 
     def _shared(self, begin: int, end: int, per_user: Rows) -> tuple[Rows, Rows]:
         """Rising keys (i - begin) * N + j of items i from `begin` to `end`, and how many users share i and j."""
-        num_items = len(self.of_items) - 1
-        first, last = self.of_items[begin], self.of_items[end]
-        of_item = np.repeat(np.arange(end - begin, dtype=np.int64), np.diff(self.of_items[begin : end + 1]))
-        cells, owners = (end - begin) * num_items, self.users[first:last]
+        num_items, block = len(self.users), self.users.part(begin, end)
+        of_item, owners, cells = block.row_ids(), block.values, (end - begin) * num_items
         counts = np.zeros(0, dtype=np.int64)
         for low, high in _blocks(np.cumsum(per_user[owners]), _PAIRS_AT_ONCE):  # several only where one item has too many
             users = owners[low:high]
-            other = self.items[ranges(self.of_users[users], per_user[users])]
+            other = self.items.take(users).values
             keys = np.repeat(of_item[low:high] * num_items, per_user[users]) + other
             if end - begin > 1 and cells > _DENSE_CELLS:
                 found, shared = np.unique(keys, return_counts=True)
@@ -246,11 +238,10 @@ class _Taken:
         return found, counts[found]
 
 
-def _distinct(sequences: Sequences, user_rows: Rows, counted: npt.NDArray[np.bool_]) -> tuple[Rows, Items]:
+def _distinct(sequences: Sequences, user_rows: Rows, counted: Flags) -> tuple[Rows, npt.NDArray[np.int32]]:
     """Users, from 0, and their distinct items that count, of each user the newest MOST_ITEMS."""
-    offsets, positions = sequences.event_positions(user_rows)
-    users = np.repeat(np.arange(len(user_rows)), np.diff(offsets))
-    items = np.asarray(sequences.item_rows[positions])
+    events = sequences.event_positions(user_rows)
+    users, items = events.row_ids(), np.asarray(sequences.item_rows[events.values])
     wanted = counted[items]
     users, items = users[wanted], items[wanted]
     # np.unique gives the first of equal keys: counted from the end, that is the newest.
@@ -265,7 +256,7 @@ def _distinct(sequences: Sequences, user_rows: Rows, counted: npt.NDArray[np.boo
     return users, items
 
 
-def _items_between(sequences: Sequences, low: float, high: float) -> npt.NDArray[np.bool_]:
+def _items_between(sequences: Sequences, low: float, high: float) -> Flags:
     """bool [N], items whose number of events lies between two percentiles (shares of the items with events), bounds included.
 
     Raises:
@@ -274,7 +265,7 @@ def _items_between(sequences: Sequences, low: float, high: float) -> npt.NDArray
     counts = sequences.item_counts()
     some = counts[counts > 0]
     fewest, most = np.quantile(some, [low, high]) if len(some) else (1, 0)
-    between: npt.NDArray[np.bool_] = (counts > 0) & (counts >= fewest) & (counts <= most)
+    between: Flags = (counts > 0) & (counts >= fewest) & (counts <= most)
     if not between.any():
         raise DataError(
             "no item is left between the percentiles of interaction counts",
@@ -298,7 +289,3 @@ def _blocks(totals: Rows, most: int) -> list[tuple[int, int]]:
         blocks.append((begin, end))
         begin = end
     return blocks
-
-
-def _offsets(lengths: Rows) -> Rows:
-    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])

@@ -44,7 +44,7 @@ class TrendingNow:
     @classmethod
     def fit(cls, sequences: Sequences, hyperparameters: TrendingHyperparameters) -> TrendingNow:
         """Count the events of the newest window, and of those before it."""
-        _, positions = sequences.event_positions(np.arange(sequences.num_users))
+        positions = sequences.event_positions(np.arange(sequences.num_users)).values
         times, items = np.asarray(sequences.timestamps[positions]), np.asarray(sequences.item_rows[positions])
         seconds = WINDOW_SECONDS[hyperparameters.trend_discovery_frequency]
         end = plausible_span(times)[1] + 1

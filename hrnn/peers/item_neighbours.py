@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import Ragged
 from hrnn.peers.moments import Moments
 from hrnn.peers.rules import events_and_sessions
 from hrnn.peers.sparse import ItemTable, summed
 from hrnn.sequences import Sequences
-from hrnn.splits import ranges
 
 _PAIRS_AT_ONCE = 1 << 24
 
@@ -61,7 +61,8 @@ def _shared_sessions(sequences: Sequences, longest: int) -> tuple[Rows, npt.NDAr
         done = partners[begin - 1] if begin else 0
         end = max(begin + 1, int(np.searchsorted(partners, done + _PAIRS_AT_ONCE, side="right")))
         chunk = np.arange(begin, end)
-        pairs = np.repeat(item[chunk] * num_items, following[chunk]) + item[ranges(chunk + 1, following[chunk])]
+        others = item[Ragged.expand(chunk + 1, following[chunk]).values]
+        pairs = np.repeat(item[chunk] * num_items, following[chunk]) + others
         found, counts = np.unique(pairs, return_counts=True)
         keys, shared = summed(np.concatenate([keys, found]), np.concatenate([shared, counts]))
         begin = end

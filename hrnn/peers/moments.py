@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import Ragged
 from hrnn.sequences import Sequences
-from hrnn.splits import ranges
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,8 @@ class Moments:
 
     def history_pairs(self) -> tuple[Rows, Rows]:
         """Every event so far of every moment's user: (moment's number, item row)."""
-        lengths = self.end - self.user_begin
-        items = self.item_rows[ranges(self.user_begin, lengths)].astype(np.int64)
-        return np.repeat(np.arange(len(self)), lengths), items
+        events = Ragged.expand(self.user_begin, self.end - self.user_begin)
+        return events.row_ids(), self.item_rows[events.values].astype(np.int64)
 
 
 def moments_after(sequences: Sequences, user_rows: Rows, as_of: Rows) -> Moments:

@@ -26,7 +26,7 @@ class RecentPopularity:
     """An item's score is its number of events in the days before the moment, then in all."""
 
     def __init__(self, sequences: Sequences, days: float) -> None:
-        _, positions = sequences.event_positions(np.arange(sequences.num_users))
+        positions = sequences.event_positions(np.arange(sequences.num_users)).values
         order = np.argsort(sequences.timestamps[positions], kind="stable")
         self._times = np.asarray(sequences.timestamps[positions[order]])
         self._items = np.asarray(sequences.item_rows[positions[order]])

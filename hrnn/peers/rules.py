@@ -73,7 +73,7 @@ def markov_chain(sequences: Sequences, *, across_sessions: bool = False, then_po
 
 def events_and_sessions(sequences: Sequences) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Items of all events that count, user by user, oldest first, and the number of each one's session from 0."""
-    offsets, positions = sequences.event_positions(np.arange(sequences.num_users))
-    starts = np.array(sequences.session_starts[positions])
-    starts[offsets[:-1][np.diff(offsets) > 0]] = True
-    return sequences.item_rows[positions].astype(np.int64), np.cumsum(starts) - 1
+    events = sequences.event_positions(np.arange(sequences.num_users))
+    starts = np.array(sequences.session_starts[events.values])
+    starts[events.offsets[:-1][events.lengths > 0]] = True
+    return sequences.item_rows[events.values].astype(np.int64), np.cumsum(starts) - 1

@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import Ragged
 from hrnn.peers.moments import Moments
 from hrnn.sequences import Sequences
-from hrnn.splits import ranges
 
 
 class SessionNeighbours:
@@ -53,12 +53,9 @@ class SessionNeighbours:
         self._num_items = sequences.num_items
         session, item = _distinct_items_by_session(sequences)
         self._lengths = np.bincount(session)
-        self._item_begins = np.cumsum(self._lengths) - self._lengths
-        self._items = item
-        order = np.argsort(item, kind="stable")
-        self._postings = session[order]
+        self._items = Ragged.from_lengths(self._lengths, item)
         supports = np.bincount(item, minlength=self._num_items)
-        self._offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(supports)])
+        self._postings = Ragged.from_lengths(supports, session[np.argsort(item, kind="stable")])
         idf = np.log(max(1, len(self._lengths)) / np.maximum(supports, 1))
         self._item_factor = 1.0 + rarity * idf if kind == "vector" else np.ones(self._num_items)
 
@@ -74,9 +71,9 @@ class SessionNeighbours:
 
     def _scores_of(self, session: Rows) -> npt.NDArray[np.float64]:
         newest_first, away = np.unique(session[::-1], return_index=True)  # distance of each item from the session's end
-        begins = self._offsets[newest_first]
-        lengths = np.minimum(self._offsets[newest_first + 1] - begins, self._most_recent)
-        found = self._postings[ranges(begins, lengths)]
+        begins = self._postings.offsets[newest_first]
+        lengths = np.minimum(self._postings.offsets[newest_first + 1] - begins, self._most_recent)
+        found = self._postings.values[Ragged.expand(begins, lengths).values]
         candidates, place = np.unique(found, return_inverse=True)
         place_away = np.repeat(away, lengths)
         if self._kind == "plain":
@@ -92,17 +89,17 @@ class SessionNeighbours:
         similarity, nearness = similarity[: self._most_recent], nearness[: self._most_recent]
         best = np.argsort(-similarity, kind="stable")[: self._neighbours]
         chosen = candidates[best]
-        items = self._items[ranges(self._item_begins[chosen], self._lengths[chosen])]
-        weights = np.repeat(similarity[best] * nearness[best], self._lengths[chosen])
-        total: npt.NDArray[np.float64] = np.bincount(items, weights, minlength=self._num_items) * self._item_factor
+        items = self._items.take(chosen)
+        weights = np.repeat(similarity[best] * nearness[best], items.lengths)
+        total: npt.NDArray[np.float64] = np.bincount(items.values, weights, minlength=self._num_items) * self._item_factor
         return total
 
 
 def _distinct_items_by_session(sequences: Sequences) -> tuple[Rows, Rows]:
     """(session, item), each pair once, sessions rising; the newest session is number 0."""
-    offsets, positions = sequences.event_positions(np.arange(sequences.num_users))
-    starts = np.array(sequences.session_starts[positions])
-    starts[offsets[:-1][np.diff(offsets) > 0]] = True
+    events = sequences.event_positions(np.arange(sequences.num_users))
+    positions, starts = events.values, np.array(sequences.session_starts[events.values])
+    starts[events.offsets[:-1][events.lengths > 0]] = True
     session = np.cumsum(starts) - 1
     last = np.append(np.flatnonzero(starts)[1:], len(starts)) - 1
     newest_first = np.argsort(-sequences.timestamps[positions[last]], kind="stable")

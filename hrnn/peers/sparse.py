@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.arrays import Doubles, Rows
-from hrnn.splits import ranges
+from hrnn.data.ragged import offsets_of, positions_of
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,15 @@ class ItemTable:
     @classmethod
     def of(cls, keys: Rows, weights: Doubles, num_items: int) -> ItemTable:
         """From distinct, rising keys a * N + b."""
-        counts = np.bincount(keys // num_items, minlength=num_items)
-        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
-        return cls(offsets, keys % num_items, weights.astype(np.float32))
+        return cls(
+            offsets_of(np.bincount(keys // num_items, minlength=num_items)), keys % num_items, weights.astype(np.float32)
+        )
 
     def rows(self, items: Rows) -> npt.NDArray[np.float32]:
         """float32 [B, N]: the rows of some items, written out."""
-        num_items = len(self.offsets) - 1
-        written = np.zeros((len(items), num_items), dtype=np.float32)
-        lengths = self.offsets[items + 1] - self.offsets[items]
-        at = ranges(self.offsets[items], lengths)
-        written[np.repeat(np.arange(len(items)), lengths), self.columns[at]] = self.weights[at]
+        written = np.zeros((len(items), len(self.offsets) - 1), dtype=np.float32)
+        at = positions_of(self.offsets, items)
+        written[at.row_ids(), self.columns[at.values]] = self.weights[at.values]
         return written
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.arrays import Floats, Rows
+from hrnn.data.ragged import Ragged, offsets_of, row_ids
 from hrnn.peers.moments import Moments, session_begins
 from hrnn.sequences import Sequences
-from hrnn.splits import ranges
 
 DEPTHS = (5, 10, 20)
 _CELLS_AT_ONCE = 1 << 22
@@ -68,16 +68,17 @@ def hide_last_session(sequences: Sequences, *, back: int = 0) -> LastSession:
     for _ in range(back):
         end = _before_last_session(begins, first, end)
     hidden_begin = _before_last_session(begins, first, end)
-    known = np.bincount(sequences.item_rows[ranges(first, hidden_begin - first)], minlength=sequences.num_items) > 0
+    kept = sequences.item_rows[Ragged.expand(first, hidden_begin - first).values]
+    known = np.bincount(kept, minlength=sequences.num_items) > 0
     position = np.arange(len(sequences.item_rows))
-    user = np.repeat(np.arange(sequences.num_users), np.diff(sequences.user_offsets))
+    user = row_ids(sequences.user_offsets)
     in_training = position < hidden_begin[user]
     left = in_training | ((position < end[user]) & known[sequences.item_rows])
     whole = _only(sequences, left)
     lengths = hidden_begin - first
     training = whole.truncate(np.arange(whole.num_users), lengths)
     begins, first = session_begins(whole), whole.user_offsets[:-1]
-    user = np.repeat(np.arange(whole.num_users), np.diff(whole.user_offsets))
+    user = row_ids(whole.user_offsets)
     position = np.arange(len(whole.item_rows))
     targets = np.flatnonzero(position > (first + lengths)[user])
     asked = user[targets]
@@ -102,7 +103,7 @@ def condensed(
         The sequences that are left, and the old row of each item, int64 [N].
     """
     items, begins = sequences.item_rows.astype(np.int64), session_begins(sequences)
-    user = np.repeat(np.arange(sequences.num_users), np.diff(sequences.user_offsets))
+    user = row_ids(sequences.user_offsets)
     starts = begins == np.arange(len(begins))
     at = np.flatnonzero(starts | np.append(True, items[1:] != items[:-1]))
     session = np.cumsum(starts) - 1
@@ -158,11 +159,11 @@ def _before_last_session(begins: Rows, first: Rows, end: Rows) -> Rows:
 def _only(sequences: Sequences, left: npt.NDArray[np.bool_], drop_users: bool = False) -> Sequences:
     """Some events; a session whose first one is gone starts with its next."""
     begins = session_begins(sequences)[left]
-    user = np.repeat(np.arange(sequences.num_users), np.diff(sequences.user_offsets))[left]
+    user = row_ids(sequences.user_offsets)[left]
     lengths = np.bincount(user, minlength=sequences.num_users)
     lengths = lengths[lengths > 0] if drop_users else lengths
     return Sequences(
-        np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)]),
+        offsets_of(lengths),
         sequences.item_rows[left],
         sequences.timestamps[left],
         np.append(True, begins[1:] != begins[:-1])[: len(begins)],

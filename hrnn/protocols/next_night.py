@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from hrnn import metrics
 from hrnn.data.arrays import Floats, Rows
+from hrnn.data.ragged import Ragged, row_ids
 from hrnn.metrics import DEPTH
 from hrnn.peers.moments import Moments, moments_after
 from hrnn.plausible import plausible_span
@@ -32,15 +33,14 @@ class NextNight:
         cut: UTC epoch seconds; an event of that second is before the cut.
         training: Histories up to the cut; users who come later have none.
         user_rows: int64 [V], rising, the users who are asked for.
-        truth_offsets, truth_item_rows: User v's true items, each once, are [offsets[v], offsets[v + 1]).
+        truth: [V] true item rows, each once.
         known: bool [N], items with events up to the cut.
     """
 
     cut: int
     training: Sequences
     user_rows: Rows
-    truth_offsets: Rows
-    truth_item_rows: Rows
+    truth: Ragged[np.int64]
     known: npt.NDArray[np.bool_]
 
     def moments(self) -> Moments:
@@ -53,7 +53,7 @@ class NextNight:
         Args:
             lists: int64 [V, 25], best first, -1 fills.
         """
-        hits, num_true = metrics.hits_of(lists, self.truth_offsets, self.truth_item_rows)
+        hits, num_true = metrics.hits_of(lists, self.truth)
         of_users = metrics.means(metrics.per_user_metrics(hits, num_true))
         wanted = (
             "hit_rate_at_25",
@@ -79,7 +79,7 @@ def cut_at_horizon(
     times = np.asarray(sequences.timestamps)
     end = plausible_span(times)[1] if end is None else end
     cut = end - round(horizon_days * _DAY)
-    user = np.repeat(np.arange(sequences.num_users), np.diff(sequences.user_offsets))
+    user = row_ids(sequences.user_offsets)
     before = np.bincount(user[times <= cut], minlength=sequences.num_users)
     training = sequences.truncate(np.arange(sequences.num_users), before)
     known = training.item_counts() > 0
@@ -89,9 +89,7 @@ def cut_at_horizon(
     asked = after & known[sequences.item_rows] & np.isin(user, drawn)
     pairs = np.unique(user[asked] * np.int64(sequences.num_items) + sequences.item_rows[asked])
     users, counts = np.unique(pairs // sequences.num_items, return_counts=True)
-    truth = pairs % sequences.num_items
-    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
-    return NextNight(cut, training, users, offsets, truth, known)
+    return NextNight(cut, training, users, Ragged.from_lengths(counts, pairs % sequences.num_items), known)
 
 
 def lists_of(score: Callable[[Moments], Floats], moments: Moments, known: npt.NDArray[np.bool_]) -> Rows:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from hrnn.comparison import Lists
-from hrnn.data.arrays import Rows
+from hrnn.data.ragged import Ragged
 from hrnn.hashing import Hashes, mix64
 from jobs.comparison.reading import FAILED, FILE, IDS, KEY, LINES, SCORES, SIZE, START, read_blocks
 from jobs.storage import StoredFile
@@ -102,11 +102,8 @@ def matched(old: Side, new: Side) -> Iterator[Pairs]:
 
 def lists_of(table: pa.Table) -> Lists:
     """The ranked lists of a table of lines."""
-    lengths = [chunk.value_lengths().to_numpy(zero_copy_only=False) for chunk in table[IDS].chunks]
-    offsets: Rows = np.concatenate([[0], *lengths]).cumsum().astype(np.int64)
-    ids = table[IDS].combine_chunks().flatten().to_numpy()
-    scores = table[SCORES].combine_chunks().flatten().to_numpy(zero_copy_only=False)  # null becomes NaN
-    return Lists(offsets, ids, scores.astype(np.float32, copy=False))
+    ids, scores = Ragged.from_arrow(table[IDS]), Ragged.from_arrow(table[SCORES])  # a null score becomes NaN
+    return Lists(ids.offsets, ids.values, scores.values.astype(np.float32, copy=False))
 
 
 def places_of(table: pa.Table) -> list[tuple[int, int, int]]:

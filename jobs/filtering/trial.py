@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from hrnn.allowed import Allowed
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import Ragged
 from hrnn.filters import Asked, ItemFilter, UserFilter
 from hrnn.past_events import PastEvents
 from jobs.scratch import scratch_folder
@@ -169,23 +170,21 @@ def _unknown_types(wanted: Filter, event_types: list[str]) -> list[str]:
 
 def _past(table: pa.Table) -> PastEvents:
     """The lists of past events of some users."""
-    lists = [table[name].combine_chunks() for name in _PAST]
-    counts = pc.fill_null(lists[0].value_lengths(), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-    item_rows, event_types, ranks = (of.flatten().to_numpy(zero_copy_only=False).astype(np.int32) for of in lists)
-    return PastEvents(offsets, item_rows, event_types, ranks)
+    lists = [Ragged.from_arrow(table[name]) for name in _PAST]
+    item_rows, event_types, ranks = (of.values.astype(np.int32) for of in lists)
+    return PastEvents(lists[0].offsets, item_rows, event_types, ranks)
 
 
 def _counts(allowed: Allowed) -> tuple[Rows, Rows]:
     """How many items each line may hold, and how many lines may hold each item."""
     of_lines = allowed.masks.sum(1)[allowed.mask_of]
-    of_lines = of_lines + np.diff(allowed.added.offsets) - np.diff(allowed.removed.offsets)
+    of_lines = of_lines + allowed.added.lengths - allowed.removed.lengths
     num_items = allowed.masks.shape[1]
     of_items = np.zeros(num_items, np.int64)
     for mask, lines in zip(allowed.masks, np.bincount(allowed.mask_of, minlength=len(allowed.masks)).tolist(), strict=True):
         of_items[mask] += lines
-    of_items += np.bincount(allowed.added.item_rows, minlength=num_items)
-    of_items -= np.bincount(allowed.removed.item_rows, minlength=num_items)
+    of_items += np.bincount(allowed.added.values, minlength=num_items)
+    of_items -= np.bincount(allowed.removed.values, minlength=num_items)
     return of_lines, of_items
 
 

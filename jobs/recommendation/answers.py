@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.arrays import Rows
-from hrnn.splits import ranges
+from hrnn.data.ragged import offsets_of, positions_of
 
 Items = npt.NDArray[np.int32]
 
@@ -47,7 +47,7 @@ class Answers:
         Args:
             widths: int64 [n], most entries of each line.
         """
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(widths, dtype=np.int64)])
+        offsets = offsets_of(widths)
         return cls(offsets, np.full(offsets[-1], -1, np.int32), np.zeros(offsets[-1], np.int32))
 
     @classmethod
@@ -68,26 +68,25 @@ class Answers:
 
     def num_empty(self) -> int:
         """How many lines have no entry."""
-        found = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.entries >= 0)])
+        found = offsets_of(self.entries >= 0)
         return int(np.count_nonzero(np.diff(found[self.offsets]) == 0))
 
     def put(self, places: Rows, others: Answers) -> None:
         """Fill in the answers to some lines, of the same widths; reasons where both have them."""
         if self.reasons is not None and others.reasons is not None:
-            self.reasons[ranges(self.offsets[places], np.diff(self.offsets)[places])] = others.reasons
+            self.reasons[positions_of(self.offsets, places).values] = others.reasons
         if (width := self._width()) is not None:
             self.entries.reshape(-1, width)[places] = others.entries.reshape(-1, width)
             self.scores.reshape(-1, width)[places] = others.scores.reshape(-1, width)
         else:
-            at = ranges(self.offsets[places], np.diff(self.offsets)[places])
+            at = positions_of(self.offsets, places).values
             self.entries[at], self.scores[at] = others.entries, others.scores
 
     def take(self, places: Rows) -> Answers:
         """The answers to some lines."""
-        taken = Answers.none(np.diff(self.offsets)[places])
-        at = ranges(self.offsets[places], np.diff(taken.offsets))
-        reasons = None if self.reasons is None else self.reasons[at]
-        return Answers(taken.offsets, self.entries[at], self.scores[at], reasons)
+        at = positions_of(self.offsets, places)
+        reasons = None if self.reasons is None else self.reasons[at.values]
+        return Answers(at.offsets, self.entries[at.values], self.scores[at.values], reasons)
 
     def as_lists(self, plain_score: int, unit: int) -> tuple[list[list[int]], list[list[int]], list[list[float]], list[int]]:
         """Of every line, without those of -1: entries, scores, scores as fractions, how many of them come to `plain_score`."""

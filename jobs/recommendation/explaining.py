@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from hrnn.blending import FEATURES
+from hrnn.data.ragged import Ragged
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.reasons import Lists, NightlyReasons
 from hrnn.sequences import load_shard
@@ -130,13 +131,8 @@ class Explainer:
         there = np.flatnonzero(rows >= 0)
         counts = np.add.reduceat(np.append(rows >= 0, False), known.offsets[:-1]) * (np.diff(known.offsets) > 0)
         queries, own = users.states(places[lines])
-        lists = Lists(
-            users.user_rows(places[lines]) - self._first,
-            queries.numpy(),
-            own,
-            np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
-            rows[there],
-        )
+        listed = Ragged.from_lengths(counts, rows[there])
+        lists = Lists(users.user_rows(places[lines]) - self._first, queries.numpy(), own, listed)
         found = self._reasons.of_lists(self._sequences, lists, MOST_REASONS)
         reasons = np.zeros((len(rows), answers.reasons.shape[1]), np.int32)
         reasons[:, 2 : 2 + MOST_REASONS] = -1

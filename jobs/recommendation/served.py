@@ -18,6 +18,7 @@ import torch
 from hrnn.allowed import Allowed
 from hrnn.best_items import OwnItems
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import Ragged
 from hrnn.exploration import NOISE_DEPTH, Noise, bonus, new_items, stand_ins
 from hrnn.filters import Asked, ItemFilter
 from hrnn.hashing import hash64
@@ -200,14 +201,13 @@ class Served:
         """The good lines of a split, with listed items by row."""
         lengths = np.array([len(listed) for listed in requests.item_lists] or [0] * len(requests.subjects), dtype=np.int64)
         listed = pa.array([item for listed in requests.item_lists for item in listed], pa.string())
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
-        rows = self._find_items(listed) if len(listed) else np.empty(0, np.int64)
+        lists = Ragged.from_lengths(lengths, self._find_items(listed) if len(listed) else np.empty(0, np.int64))
         subjects = pa.array(requests.subjects, pa.string())
-        return Batch(subjects, offsets, rows, requests.filter_values, requests.values_of)
+        return Batch(subjects, lists, requests.filter_values, requests.values_of)
 
     def widths(self, batch: Batch) -> Rows:
         """int64 [n], how many entries each line may get."""
-        return np.diff(batch.list_offsets) if self._solution.kind == "ranking" else np.full(len(batch), self.num_results)
+        return batch.lists.lengths if self._solution.kind == "ranking" else np.full(len(batch), self.num_results)
 
     def for_unknown(self, batch: Batch, attributes: pa.Table | None = None) -> Answers:
         """What lines get whose user has no state: popular items, or their list by popularity."""
@@ -228,9 +228,9 @@ class Served:
         """Of every entry of answers to users with states: catalogue row, -1 where it has no score; whether it is explored."""
         there = np.maximum(answers.entries, 0)
         if self._solution.kind == "ranking":
-            if not len(batch.listed):
+            if not len(batch.lists.values):
                 return np.full(len(there), -1), np.zeros(len(there), np.bool_)
-            rows = batch.listed[np.repeat(batch.list_offsets[:-1], np.diff(batch.list_offsets)) + there]
+            rows = batch.lists.values[np.repeat(batch.lists.offsets[:-1], batch.lists.lengths) + there]
             scored = (answers.entries >= 0) & (rows >= 0) & (self._counts[rows] > 0)
             return np.where(scored, rows, -1), np.zeros(len(rows), np.bool_)
         listed = answers.entries >= 0
@@ -301,20 +301,20 @@ class Served:
 
     def _ranked_lists(self, batch: Batch, users: UserTable | None, places: Rows | None, allowed: Allowed | None) -> Answers:
         """Lists in the order in which users like their items; without a state, in the order of popularity."""
-        offsets, known = batch.list_offsets, batch.listed >= 0
-        item_rows = np.where(known, batch.listed, 0)
+        offsets, known = batch.lists.offsets, batch.lists.values >= 0
+        item_rows = np.where(known, batch.lists.values, 0)
         scored = known & (self._counts[item_rows] > 0)
         if users is None or places is None:
             scores = np.log(np.maximum(self._popularity[item_rows], 0.5))
         else:
             queries, own = users.states(places)
-            scores = listed_scores(queries.numpy(), own, self._vectors, self._bias, offsets, item_rows)
+            scores = listed_scores(queries.numpy(), own, self._vectors, self._bias, Ragged(offsets, item_rows))
         if not np.isfinite(scores[scored]).all():
             raise IntegrityError("a user's state is not made of finite numbers; train the model again.")
         nameless = len(self._counts)  # the filter's row for items that are not in the catalogue
         kept = np.ones(len(known), np.bool_)
         if allowed is not None:
-            kept = allowed_in(allowed, offsets, np.where(known, batch.listed, nameless))
+            kept = allowed_in(allowed, Ragged(offsets, np.where(known, batch.lists.values, nameless)))
         ranked = rank(offsets, scores, scored, kept)
         return Answers(offsets, ranked.places.astype(np.int32), _units(ranked.shares))
 
@@ -329,7 +329,8 @@ class Served:
     def _related_items(self, tensors: Mapping[str, torch.Tensor], vectors: torch.Tensor, bias: torch.Tensor) -> Related:
         if "related.offsets" in tensors:
             popular = np.argsort(-bias[: self._ranked].numpy(), kind="stable")
-            return TableOfNeighbours(tensors["related.offsets"].numpy(), tensors["related.item_rows"].numpy(), popular)
+            neighbours = Ragged(tensors["related.offsets"].numpy(), tensors["related.item_rows"].numpy())
+            return TableOfNeighbours(neighbours.checked(), popular)
         return NearestVectors(vectors[: self._ranked], np.argsort(-self._popularity[: self._ranked], kind="stable"))
 
     def _item_filter(self, catalogue: pa.Table) -> ItemFilter | None:

@@ -13,8 +13,8 @@ import torch
 
 from hrnn.best_items import OwnItems
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import Ragged
 from hrnn.past_events import PastEvents
-from hrnn.splits import ranges
 from schemas import columns
 
 
@@ -34,20 +34,18 @@ class UserTable:
         self._queries = (
             known[columns.QUERY].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(known), dimension)
         )
-        self._own_counts, self._own_starts = _list_bounds(known, columns.OWN_ITEM_ROWS)
-        self._own_rows = _flat(known, columns.OWN_ITEM_ROWS)
-        self._own_scores = _flat(known, columns.OWN_ITEM_SCORES)
+        own = Ragged.from_arrow(known[columns.OWN_ITEM_ROWS])
+        self._own = OwnItems(own.offsets, own.values, _flat(known, columns.OWN_ITEM_SCORES))
         self._user_rows: Rows | None = None
         if columns.USER_ROW in table.column_names:
             self._user_rows = known[columns.USER_ROW].to_numpy()
         self._past: PastEvents | None = None
         if columns.PAST_ITEM_ROWS in table.column_names:
-            counts, _ = _list_bounds(known, columns.PAST_ITEM_ROWS)
-            ranks = _flat(known, columns.PAST_RANKS)
+            items = Ragged.from_arrow(known[columns.PAST_ITEM_ROWS])
+            types, ranks = _flat(known, columns.PAST_EVENT_TYPES), _flat(known, columns.PAST_RANKS)
             kept = np.flatnonzero(ranks < past_events)
-            ends = np.searchsorted(kept, np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]))
-            rows, types = _flat(known, columns.PAST_ITEM_ROWS), _flat(known, columns.PAST_EVENT_TYPES)
-            self._past = PastEvents(ends.astype(np.int64), rows[kept], types[kept], ranks[kept])
+            ends = np.searchsorted(kept, items.offsets).astype(np.int64)
+            self._past = PastEvents(ends, items.values[kept], types[kept], ranks[kept])
 
     def find(self, user_ids: Sequence[str] | pa.StringArray) -> Rows:
         """int64 [B], where each user stands; -1 for those who don't."""
@@ -57,11 +55,7 @@ class UserTable:
 
     def states(self, places: Rows) -> tuple[torch.Tensor, OwnItems]:
         """Queries float32 [B, D] and own items of users by where they stand."""
-        counts = self._own_counts[places]
-        positions = ranges(self._own_starts[places], counts)
-        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
-        queries = torch.from_numpy(self._queries[places].astype(np.float32, copy=False))
-        return queries, OwnItems(offsets, self._own_rows[positions], self._own_scores[positions])
+        return torch.from_numpy(self._queries[places].astype(np.float32, copy=False)), self._own.take(places)
 
     def user_rows(self, places: Rows) -> Rows:
         """int64 [B], rows of users in the sequences, by where they stand."""
@@ -70,21 +64,10 @@ class UserTable:
 
     def past(self, places: Rows) -> PastEvents | None:
         """What users did, by where they stand; None where it was not loaded."""
-        if (past := self._past) is None:
-            return None
-        counts = np.diff(past.offsets)[places]
-        positions = ranges(past.offsets[places], counts)
-        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
-        return PastEvents(offsets, past.item_rows[positions], past.event_types[positions], past.ranks[positions])
+        return None if self._past is None else self._past.take(places)
 
 
 def _flat(table: pa.Table, name: str) -> npt.NDArray[Any]:
     """All values of a list column, one after the other."""
     values: npt.NDArray[Any] = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return values
-
-
-def _list_bounds(table: pa.Table, name: str) -> tuple[Rows, Rows]:
-    """int64 [rows] each: how many values a list column has in every row, and where they begin in `_flat`."""
-    counts: Rows = pc.fill_null(table[name].combine_chunks().value_lengths(), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-    return counts, np.cumsum(counts) - counts

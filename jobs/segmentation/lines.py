@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hrnn.affinity import ItemSets
+from hrnn.affinity import sets_of
 from hrnn.data.arrays import Rows
+from hrnn.data.ragged import Ragged
 from hrnn.filters import Asked, ItemFilter, UserFilter
 from jobs.recommendation.inputs import cut, read_lines
 from jobs.storage import StoredFile
@@ -51,7 +52,7 @@ class Segments:
     """
 
     blocks: tuple[Block, ...]
-    sets: ItemSets
+    sets: Ragged[np.int64]
     values: tuple[FilterValues, ...]
 
 
@@ -107,7 +108,7 @@ class LineReader:
             for start in range(0, len(read), lines_at_once):
                 lines, of = zip(*read[start : start + lines_at_once], strict=True)
                 blocks.append(Block(number, lines, of))
-        return Segments(tuple(blocks), ItemSets.of(sets), tuple(values))
+        return Segments(tuple(blocks), sets_of(sets), tuple(values))
 
     def _line(self, line: bytes, sets: list[Rows], values: list[FilterValues]) -> tuple[Request | BadLine, int]:
         request = parse_line(line, self._kind)

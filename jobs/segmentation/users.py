@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from hrnn.affinity import Affinity, ItemSets
+from hrnn.affinity import Affinity
 from hrnn.data.arrays import Doubles, Rows
+from hrnn.data.ragged import Ragged
 from hrnn.filters import Asked, UserFilter
 from jobs.recommendation.options import FilterOptions
 from jobs.recommendation.served import Solution
@@ -99,12 +100,12 @@ class Shard:
         return np.stack([masks[key] for key in keys], axis=1)
 
 
-def load_model(solution: Solution, sets: ItemSets, num_ranked: int) -> Affinity:
+def load_model(solution: Solution, sets: Ragged[np.int64], num_ranked: int) -> Affinity:
     """The items of a solution version beside sets of them.
 
     Args:
         solution: Which one.
-        sets: Of item rows.
+        sets: From `hrnn.affinity.sets_of`.
         num_ranked: How many items have events; the others are nobody's.
     """
     torch.set_num_threads(1)  # Spark runs a worker a core; and the last bits of a sum depend on how many threads share it

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import numpy.typing as npt
 
+from hrnn.data.ragged import offsets_of
 from hrnn.sequences import Sequences
 from schemas.errors import DataError
 from schemas.event_rules import EventRules
@@ -26,8 +27,7 @@ def counted_events(sequences: Sequences, event_weights: npt.NDArray[np.float32] 
     """
     lengths = sequences.history_lengths
     if event_weights is not None:
-        before = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(event_weights > 0, dtype=np.int64)])
-        lengths = np.diff(before[sequences.user_offsets])
+        lengths = np.diff(offsets_of(event_weights > 0)[sequences.user_offsets])
     with_two = int(np.count_nonzero(lengths >= FEWEST_OF_A_USER))
     return CountedEvents(interactions=int(lengths.sum()), users=sequences.num_users, users_with_two=with_two)
 

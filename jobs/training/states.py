@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from hrnn.data.ragged import Ragged
 from hrnn.past_events import PastEvents, past_events
 from hrnn.sequences import Sequences
 from hrnn.serving import Fitted, NightlyView
@@ -109,11 +110,11 @@ def states_table(
             columns.QUERY: pa.FixedSizeListArray.from_arrays(pa.array(query.reshape(-1)), width)
             if width
             else pa.array([[]] * len(user_rows), pa.list_(pa.float32())),
-            columns.OWN_ITEM_ROWS: _lists(states.own_offsets, pa.array(states.own_item_rows, pa.int64())),
-            columns.OWN_ITEM_SCORES: _lists(states.own_offsets, pa.array(states.own_item_scores, pa.float32())),
-            columns.PAST_ITEM_ROWS: _lists(past.offsets, pa.array(past.item_rows)),
-            columns.PAST_EVENT_TYPES: _lists(past.offsets, pa.array(past.event_types)),
-            columns.PAST_RANKS: _lists(past.offsets, pa.array(past.ranks)),
+            columns.OWN_ITEM_ROWS: Ragged(states.own_offsets, states.own_item_rows).to_arrow(),
+            columns.OWN_ITEM_SCORES: Ragged(states.own_offsets, states.own_item_scores).to_arrow(),
+            columns.PAST_ITEM_ROWS: Ragged(past.offsets, past.item_rows).to_arrow(),
+            columns.PAST_EVENT_TYPES: Ragged(past.offsets, past.event_types).to_arrow(),
+            columns.PAST_RANKS: Ragged(past.offsets, past.ranks).to_arrow(),
         }
     )
 
@@ -170,7 +171,3 @@ def _begin(parts: tuple[Fitted, int, int | None], arrays: Path, environment: dic
 
 def _write_here(shard: _Shard) -> FileEntry:
     return _write(shard, *_held[0])
-
-
-def _lists(offsets: np.ndarray[Any, np.dtype[np.int64]], values: pa.Array) -> pa.Array:
-    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values)

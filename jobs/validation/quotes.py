@@ -22,9 +22,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-_LF, _CR, _QUOTE, _COMMA, _BACKSLASH = b'\n\r",\\'
+from hrnn.data.arrays import Rows
 
-Places = NDArray[np.int64]
+_LF, _CR, _QUOTE, _COMMA, _BACKSLASH = b'\n\r",\\'
 
 
 class Quoting(StrEnum):
@@ -73,7 +73,7 @@ class Structure:
     settled: int | None = None
 
     @cached_property
-    def line_stops(self) -> Places:
+    def line_stops(self) -> Rows:
         """Position after each line end; a last line without one counts too."""
         return line_stops(self.block)
 
@@ -83,22 +83,22 @@ class Structure:
         return count_lines(self.block) if "line_stops" not in vars(self) else len(self.line_stops)
 
     @cached_property
-    def record_stops(self) -> Places:
+    def record_stops(self) -> Rows:
         """Position after each record."""
         return self.line_stops if self.ends_record is None else self.line_stops[self.ends_record]
 
     @cached_property
-    def record_starts(self) -> Places:
+    def record_starts(self) -> Rows:
         """Position of each record's first byte."""
         return _shifted(self.record_stops)
 
     @cached_property
-    def record_lines(self) -> Places:
+    def record_lines(self) -> Rows:
         """Line of each record's first byte, counted from 0."""
         return np.arange(self.num_lines) if self.ends_record is None else _shifted(np.flatnonzero(self.ends_record) + 1)
 
     @cached_property
-    def record_spans(self) -> Places:
+    def record_spans(self) -> Rows:
         """Lines of each record."""
         return np.diff(self.record_lines, append=self.num_lines)
 
@@ -174,7 +174,7 @@ def structure(
     return _with_lines(found, stops)
 
 
-def line_stops(block: bytes) -> Places:
+def line_stops(block: bytes) -> Rows:
     """Position after each line end; the end of the block ends a line too, unless the block is empty."""
     data = np.frombuffer(block, np.uint8)
     ends = data == _LF
@@ -208,7 +208,7 @@ def last_line_stop(buffer: bytes) -> int:
     return max(newline, buffer.rfind(b"\r", newline + 1, max(newline + 1, len(buffer) - 1))) + 1
 
 
-def field_counts(block: bytes, record_stops: Places, quoting: Quoting) -> Places:
+def field_counts(block: bytes, record_stops: Rows, quoting: Quoting) -> Rows:
     """Fields of each record of a block without faulty ones."""
     commas = np.flatnonzero(np.frombuffer(block, np.uint8) == _COMMA)
     if b'"' in block:
@@ -232,17 +232,17 @@ def to_doubled_quotes(block: bytes) -> bytes:
     return data[keep].tobytes()
 
 
-def _with_lines(found: Structure, stops: Places) -> Structure:
+def _with_lines(found: Structure, stops: Rows) -> Structure:
     vars(found)["line_stops"] = stops  # so that they are not sought again
     return found
 
 
-def _shifted(ends: Places) -> Places:
+def _shifted(ends: Rows) -> Rows:
     """Where each stretch begins, from where each one ends."""
-    return np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if len(ends) else ends
+    return np.append(0, ends[:-1]) if len(ends) else ends
 
 
-def _quotes(block: bytes, quoting: Quoting) -> tuple[Places, NDArray[np.uint8]]:
+def _quotes(block: bytes, quoting: Quoting) -> tuple[Rows, NDArray[np.uint8]]:
     """Positions of the quotes that are not escaped, and the kind of each."""
     data = np.frombuffer(block, np.uint8)
     quotes = np.flatnonzero(data == _QUOTE)
@@ -257,7 +257,7 @@ def _quotes(block: bytes, quoting: Quoting) -> tuple[Places, NDArray[np.uint8]]:
     return quotes, kinds
 
 
-def _is_inside(positions: Places, quotes: Places, kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def _is_inside(positions: Rows, quotes: Rows, kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Whether each position of a block without faulty records lies within quotes."""
     inside: NDArray[np.bool_] = np.concatenate([[False], _run(kinds, _STEPS) == _INSIDE])
     return inside[np.searchsorted(quotes, positions)]
@@ -291,7 +291,7 @@ def _run(kinds: NDArray[np.uint8], steps: NDArray[np.uint8]) -> NDArray[np.uint8
     return after[:, np.arange(rows), starts].T.reshape(-1)[: len(kinds)]
 
 
-def _is_escaped(data: NDArray[np.uint8], quotes: Places) -> NDArray[np.bool_]:
+def _is_escaped(data: NDArray[np.uint8], quotes: Rows) -> NDArray[np.bool_]:
     """Whether an odd number of backslashes stands before each quote."""
     slashes = np.flatnonzero(data == _BACKSLASH)
     place, _ = _place_in_run(slashes)
@@ -301,7 +301,7 @@ def _is_escaped(data: NDArray[np.uint8], quotes: Places) -> NDArray[np.bool_]:
     return escaped
 
 
-def _place_in_run(positions: Places) -> tuple[Places, NDArray[np.bool_]]:
+def _place_in_run(positions: Rows) -> tuple[Rows, NDArray[np.bool_]]:
     """Of rising positions: each one's place (from 0) in its run of neighbours, and whether it is the run's last."""
     breaks = np.diff(positions) != 1
     starts = np.concatenate([[True], breaks])[: len(positions)]

@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
+from hrnn.data.arrays import Rows
+from hrnn.data.ragged import offsets_of
 from jobs.validation.cells import ARROW_TYPES, Column, parse_column
 from jobs.validation.inputs import InputFile
 from jobs.validation.plan import FILE_SHIFT
@@ -40,7 +42,6 @@ REJECTED = pa.schema(
     ]
 )
 
-Places = NDArray[np.int64]
 
 _FAULTS = {
     TEXT_AFTER_QUOTE: "after the closing quote of a value only a comma or a line end may follow",
@@ -139,10 +140,10 @@ def _read_types(schema: DatasetSchema) -> dict[str, Any]:
 class _Records:
     """The records of a block that are not blank: first byte, byte after the last, line counted from 0, lines, fault."""
 
-    starts: Places
-    stops: Places
-    lines: Places
-    spans: Places
+    starts: Rows
+    stops: Rows
+    lines: Rows
+    spans: Rows
     faults: NDArray[np.uint8]
     num_blank: int
 
@@ -162,7 +163,7 @@ def _records(found: Structure) -> _Records:
 class _WrongRows:
     """Records that are no rows: places among those that are not blank, rising, and the reason of each."""
 
-    rows: Places
+    rows: Rows
     reasons: Any
 
 
@@ -198,7 +199,7 @@ def _readable(data: bytes, records: _Records, wanted: NDArray[np.bool_], quoting
     return to_doubled_quotes(text) if quoting is Quoting.BACKSLASH else text
 
 
-def _chosen(data: bytes, starts: Places, stops: Places, is_wanted: bool) -> bytes:
+def _chosen(data: bytes, starts: Rows, stops: Rows, is_wanted: bool) -> bytes:
     """The bytes of some stretches, rising and apart, one after the other; or all others."""
     edges = np.zeros(len(data) + 1, np.int8)
     edges[starts] += 1
@@ -221,14 +222,14 @@ def _read(data: bytes, header: tuple[str, ...], types: dict[str, Any]) -> Any:
     ).combine_chunks()
 
 
-def _texts(data: bytes, starts: Places, stops: Places) -> Any:
+def _texts(data: bytes, starts: Rows, stops: Rows) -> Any:
     """What is shown of stretches of a block, without their line ends."""
     text = np.frombuffer(data, np.uint8)
     for _ in range(2):  # as in a carriage return and a line feed
         stops = stops - ((stops > starts) & np.isin(text[stops - 1], (_LF, _CR)))
     stops = np.minimum(stops, starts + SHOWN_CHARACTERS * _LONGEST_CHARACTER)
     filled = stops > starts
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(stops - starts)]).astype(np.int32)
+    offsets = offsets_of(stops - starts).astype(np.int32)
     found = _chosen(data, starts[filled], stops[filled], True)
     return _shown(pa.BinaryArray.from_buffers(pa.binary(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(found)]))
 
@@ -244,7 +245,7 @@ def _shown(values: Any) -> Any:
     return pc.utf8_slice_codeunits(texts, 0, SHOWN_CHARACTERS)
 
 
-def _wrong_cells(parsed: list[Column], cells: Any, lines: Places, schema: DatasetSchema) -> Iterable[Any]:
+def _wrong_cells(parsed: list[Column], cells: Any, lines: Rows, schema: DatasetSchema) -> Iterable[Any]:
     """Rejected rows of every column, by reason."""
     for field, column in zip(schema.fields, parsed, strict=True):
         for reason, mask in column.wrong:

@@ -29,9 +29,10 @@ import numpy as np
 import torch
 from whole_steps import whole_steps
 
-from hrnn.allowed import Allowed, ItemLists
+from hrnn.allowed import Allowed
 from hrnn.best_items import OwnItems, TopItems
 from hrnn.coarse_scores import BLOCK_ITEMS
+from hrnn.data.ragged import Ragged
 from hrnn.products import coarse_type
 from hrnn.scoring import Scorer
 
@@ -49,16 +50,16 @@ class Case:
         self.bias = torch.from_numpy(-np.log(np.arange(1, num_items + 1)).astype(np.float32))
         self.queries = torch.from_numpy(self.random.normal(0, 2 / 3, (num_users, WIDTH)).astype(np.float32))
         rows = self._some_items(OWN)
-        self.own = OwnItems(rows.offsets, rows.item_rows, self.random.normal(3, 1, num_users * OWN).astype(np.float32))
+        self.own = OwnItems(rows.offsets, rows.values, self.random.normal(3, 1, num_users * OWN).astype(np.float32))
         self.scorer = Scorer(self.vectors, self.bias)
 
-    def _some_items(self, count: int) -> ItemLists:
+    def _some_items(self, count: int) -> Ragged[np.int64]:
         rows = [np.sort(self.random.choice(self.num_items, count, replace=False)) for _ in range(self.num_users)]
-        return ItemLists(np.arange(self.num_users + 1) * count, np.concatenate(rows))
+        return Ragged.from_rows(rows, np.int64)
 
     def filters(self) -> dict[str, Allowed]:
         """What filters come to, by what they do."""
-        nobody, none = np.zeros(self.num_users, dtype=np.int64), ItemLists.none(self.num_users)
+        nobody, none = np.zeros(self.num_users, dtype=np.int64), Ragged.none(self.num_users, np.int64)
         everything, nothing = np.ones((1, self.num_items), dtype=bool), np.zeros((1, self.num_items), dtype=bool)
         shares = self.random.random((2, self.num_items))
         return {

@@ -25,6 +25,7 @@ import torch
 from growth_plot import write_growth
 from training_runs import SESSION_SHARE, OurTraining, made_up_sequences
 
+from hrnn.data.ragged import offsets_of
 from hrnn.distributed import Ranks
 from hrnn.sequences import Sequences
 from hrnn.training_settings import TrainingSettings
@@ -43,7 +44,7 @@ def make_mapped(folder: Path, events: int, num_items: int, seed: int = 0) -> Seq
     """Write histories as `Sequences.save` would, a chunk of events in memory at a time, and map them."""
     random = np.random.default_rng(seed)
     lengths = random.geometric(0.1, events // 11 + 1) + 1
-    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+    offsets = offsets_of(lengths)
     total = int(offsets[-1])
     folder.mkdir(parents=True, exist_ok=True)
     kinds = {"item_rows": np.int32, "timestamps": np.int64, "session_starts": np.bool_, "event_types": np.int32}

@@ -14,6 +14,7 @@ import torch
 from hrnn.blending import OWN_AGAIN_WEIGHTS, OWN_WEIGHTS, TREND_WEIGHTS, Examples, draw_examples, fit_weights
 from hrnn.counted import Counted
 from hrnn.data.arrays import Floats, Rows
+from hrnn.data.ragged import row_ids
 from hrnn.event_context import GAP_BUCKETS
 from hrnn.models.hrnn import Hrnn, HrnnShape, Variant
 from hrnn.peers.moments import Moments
@@ -172,7 +173,7 @@ def night_metrics(fitted: Fitted, night: NextNight, gap_seconds: int | None) -> 
         scores = torch.addmm(bias, states.query, vectors)
         scores[:, unknown] = -torch.inf
         written = scores.numpy()
-        users = np.repeat(np.arange(len(written)), np.diff(states.own_offsets))
+        users = row_ids(states.own_offsets)
         written[users, states.own_item_rows] += states.own_item_scores
         lists.append(best_of(written))
     return night.measure(np.concatenate(lists))

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 
+from hrnn.data.ragged import offsets_of
 from hrnn.distributed import Ranks
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.sequences import Sequences
@@ -20,7 +21,7 @@ def made_up_sequences(num_users: int = 20_000, num_items: int = 30_000, seed: in
     """Users with geometric numbers of events, mean 11, sessions likewise, mean 2.4; items by Zipf's law."""
     random = np.random.default_rng(seed)
     lengths = random.geometric(0.1, num_users) + 1
-    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+    offsets = offsets_of(lengths)
     events = int(offsets[-1])
     share = 1.0 / np.arange(10, num_items + 10)
     starts = random.random(events) < SESSION_SHARE

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
+from hrnn.data.ragged import offsets_of
 from hrnn.hashing import hash64
 from hrnn.sequences import Sequences
 
@@ -85,7 +86,7 @@ def sequences_of(
     by_count = np.argsort(-np.bincount(item), kind="stable")
     item_row = np.empty(len(by_count), dtype=np.int32)
     item_row[by_count] = np.arange(len(by_count), dtype=np.int32)
-    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.bincount(user))])
+    offsets = offsets_of(np.bincount(user))
     return Sequences(offsets, item_row[item], times, starts, np.zeros(len(user), dtype=np.int32), len(by_count))
 
 

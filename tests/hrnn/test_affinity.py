@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hrnn import affinity
-from hrnn.affinity import Affinity, ItemSets
+from hrnn.affinity import Affinity, sets_of
 from hrnn.best_items import OwnItems
 from schemas.errors import IntegrityError
 
@@ -47,7 +47,7 @@ def test_agrees_with_a_plain_softmax(block: int, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(affinity, "BLOCK_ITEMS", block)
     queries, vectors, bias, own = shop(300, 500, 7)
     sets = [[0], [499], [63, 64], list(range(0, 500, 3)), list(range(500))]
-    found = Affinity(vectors, bias, ItemSets.of(sets)).of(queries, own)
+    found = Affinity(vectors, bias, sets_of(sets)).of(queries, own)
     assert found.shape == (300, 5)
     assert found == pytest.approx(plainly(queries, vectors, bias, own, sets), abs=2e-5)
     assert np.abs(found[:, -1]).max() < 1e-6
@@ -56,14 +56,14 @@ def test_agrees_with_a_plain_softmax(block: int, monkeypatch: pytest.MonkeyPatch
 def test_users_who_will_never_take_it_are_still_told_apart() -> None:
     vectors = torch.tensor([[0.0], [-500.0], [-500.0]])
     queries = torch.tensor([[1.0], [1.5], [0.5]])
-    found = Affinity(vectors, torch.zeros(3), ItemSets.of([[1], [1, 2]])).of(queries, OwnItems.none(3))
+    found = Affinity(vectors, torch.zeros(3), sets_of([[1], [1, 2]])).of(queries, OwnItems.none(3))
     assert found[:, 0].tolist() == [-500, -750, -250]
     assert found[:, 1] == pytest.approx(found[:, 0] + np.log(2))
 
 
 def test_a_user_is_the_same_in_any_company() -> None:
     queries, vectors, bias, own = shop(200, 900, 16, seed=1)
-    asked = Affinity(vectors, bias, ItemSets.of([[5], list(range(100, 300))]))
+    asked = Affinity(vectors, bias, sets_of([[5], list(range(100, 300))]))
     together = asked.of(queries, own)
     alone = np.concatenate([asked.of(queries[user : user + 1], own.part(user, user + 1)) for user in range(0, 200, 17)])
     assert np.array_equal(together[::17], alone)
@@ -73,7 +73,7 @@ def test_what_is_not_finite_is_refused() -> None:
     queries, vectors, bias, own = shop(3, 10, 2)
     queries[1, 0] = torch.nan
     with pytest.raises(IntegrityError, match="state is not made of finite numbers"):
-        Affinity(vectors, bias, ItemSets.of([[1]])).of(queries, own)
+        Affinity(vectors, bias, sets_of([[1]])).of(queries, own)
     vectors[0, 0] = torch.inf
     with pytest.raises(IntegrityError, match="holds parameters that are not finite"):
-        Affinity(vectors, bias, ItemSets.of([[1]]))
+        Affinity(vectors, bias, sets_of([[1]]))

@@ -46,7 +46,7 @@ def test_hidden_events_change_nothing() -> None:
     keep = np.maximum(SEQUENCES.history_lengths - 2, 1)
     cut = SEQUENCES.truncate(users, keep)
     other = SEQUENCES.item_rows.copy()
-    hidden = np.setdiff1d(np.arange(len(other)), cut.event_positions(users)[1])
+    hidden = np.setdiff1d(np.arange(len(other)), cut.event_positions(users).values)
     other[hidden] = 29 - other[hidden]
     changed = replace(cut, item_rows=other)
     found = [Counted.of(each).user_items(each, USERS, AS_OF) for each in (cut, changed)]

@@ -9,6 +9,7 @@ import torch
 
 from hrnn import metrics
 from hrnn.baselines import personal_popularity, popularity
+from hrnn.data.ragged import Ragged
 from hrnn.evaluation import evaluate
 from hrnn.held_out import HeldOut, hold_out
 from hrnn.models.popularity import PopularityCount
@@ -45,10 +46,10 @@ def split_of(*cuts: tuple[int, int, int]) -> EvaluationSplit:
 
 def test_histories_are_cut_at_the_split() -> None:
     held_out = users_held_out([[0, 1, 2], [3], [4, 5, 6, 7]], 8, split_of((0, 2, 1), (2, 2, 2)))
-    assert held_out.history_item_rows.tolist() == [0, 1, 4, 5]
-    assert held_out.truth_item_rows.tolist() == [2, 6, 7]
-    assert held_out.history_offsets.tolist() == [0, 2, 4]
-    assert held_out.truth_offsets.tolist() == [0, 1, 3]
+    assert held_out.histories.values.tolist() == [0, 1, 4, 5]
+    assert held_out.truth.values.tolist() == [2, 6, 7]
+    assert held_out.histories.lengths.tolist() == [2, 2]
+    assert held_out.truth.lengths.tolist() == [1, 2]
 
 
 def test_a_table_brings_back_the_test_users(tmp_path: Path) -> None:
@@ -56,8 +57,10 @@ def test_a_table_brings_back_the_test_users(tmp_path: Path) -> None:
     pq.write_table(held_out.to_table(), tmp_path / "evaluation.parquet")
     read = HeldOut.from_table(pq.read_table(tmp_path / "evaluation.parquet"), dimension=8)
     assert torch.equal(read.queries, held_out.queries)
-    for name in ("user_rows", "history_offsets", "history_item_rows", "truth_offsets", "truth_item_rows"):
-        assert np.array_equal(getattr(read, name), getattr(held_out, name))
+    assert np.array_equal(read.user_rows, held_out.user_rows)
+    for name in ("offsets", "values"):
+        assert np.array_equal(getattr(read.histories, name), getattr(held_out.histories, name))
+        assert np.array_equal(getattr(read.truth, name), getattr(held_out.truth, name))
     for name in ("offsets", "item_rows", "scores"):
         assert np.array_equal(getattr(read.own, name), getattr(held_out.own, name))
 
@@ -135,8 +138,7 @@ def test_popularity_gives_everybody_the_same_list() -> None:
 
 def test_own_items_come_by_count_then_newest_first_then_popular_ones() -> None:
     histories, num_users = [[4, 3, 4, 2, 3, 1], [0]], np.array([9, 1, 2, 3, 4, 8])
-    rows = np.concatenate(histories)
-    lists = personal_popularity(np.array([0, 6, 7]), rows, num_users)
+    lists = personal_popularity(Ragged.from_rows(histories, np.int64), num_users)
     assert lists[0, :7].tolist() == [3, 4, 1, 2, 0, 5, -1]
     assert lists[1, :7].tolist() == [0, 5, 4, 3, 2, 1, -1]
 
@@ -145,9 +147,9 @@ def test_personal_popularity_agrees_with_a_plain_loop() -> None:
     random = np.random.default_rng(2)
     histories = [random.integers(0, 80, random.integers(1, 70)).tolist() for _ in range(60)]
     num_users = random.integers(0, 9, 80)
-    offsets = np.cumsum([0, *(len(history) for history in histories)])
     popular = sorted(range(80), key=lambda item: (-num_users[item], item))
-    for history, listed in zip(histories, personal_popularity(offsets, np.concatenate(histories), num_users), strict=True):
+    lists = personal_popularity(Ragged.from_rows(histories, np.int64), num_users)
+    for history, listed in zip(histories, lists, strict=True):
         newest = {item: position for position, item in enumerate(history)}
         own = sorted(newest, key=lambda item: (-history.count(item), -newest[item]))
         assert listed.tolist() == (own + [item for item in popular if item not in newest])[:25]
@@ -182,7 +184,7 @@ def test_own_items_and_peers_stay_with_their_users_where_others_are_not_measured
     weights = np.tile(np.asarray([1, 1, 0, 1, 1, 1], dtype=np.float32), 2)
     held_out = hold_out(split, sequences, states, event_weights=weights).counted()
     assert held_out.user_rows.tolist() == [1, 3]
-    assert held_out.history_item_rows.tolist() == [1, 2, 3, 0]
+    assert held_out.histories.values.tolist() == [1, 2, 3, 0]
     found = evaluate(held_out, torch.zeros(4, 4), torch.zeros(4), *counts_of(histories, 4))
     assert found.rows["model"]["mean_reciprocal_rank_at_25"] == 1.0
     assert held_out.peers is not None

@@ -8,6 +8,7 @@ import torch
 from small_sequences import circular_histories, random_histories, sequences_of
 
 from hrnn import figures
+from hrnn.data.ragged import Ragged
 from hrnn.evaluation import evaluate
 from hrnn.held_out import HeldOut, hold_out
 from hrnn.peers.lists import MOST_USERS, NAMES, peer_lists
@@ -43,7 +44,8 @@ def test_head_middle_and_tail_have_a_third_of_the_events_each() -> None:
 
 def test_a_slice_counts_only_its_own_truth_and_users_who_have_some() -> None:
     lists = {"model": np.asarray([[4, 5, 6], [1, 2, 3]])}
-    rows = figures.of_slice(lists, np.arange(2), np.asarray([0, 2, 3]), np.asarray([5, 7, 9]), np.asarray([True, False, False]))
+    truth = Ragged.from_rows([[5, 7], [9]], np.int64)
+    rows = figures.of_slice(lists, np.arange(2), truth, np.asarray([True, False, False]))
     assert rows["model"]["users"] == 1
     assert rows["model"]["mean_reciprocal_rank_at_25"] == 0.5
     assert rows["model"]["recall_at_25"] == 1.0

@@ -384,9 +384,7 @@ def allowed(text: str, values: Sequence[Values] = ({},), of: Sequence[int] = (0,
 
 def num_items(allowed: Allowed) -> list[int]:
     """How many items each line may hold, where no item is added that the mask has, or removed that it has not."""
-    counts: list[int] = (
-        allowed.masks.sum(1)[allowed.mask_of] + np.diff(allowed.added.offsets) - np.diff(allowed.removed.offsets)
-    ).tolist()
+    counts: list[int] = (allowed.masks.sum(1)[allowed.mask_of] + allowed.added.lengths - allowed.removed.lengths).tolist()
     return counts
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hrnn import metrics
+from hrnn.data.ragged import Ragged
 
 
 def measured(hit_ranks: list[int], num_true: int) -> dict[str, float]:
@@ -46,13 +47,13 @@ def test_every_metric_of_personalize_is_measured_but_coverage_which_is_not_a_mea
 
 
 def test_a_true_item_counts_once_however_often_it_was_taken() -> None:
-    hits, num_true = metrics.hits_of(np.array([[7, 8], [8, 7]]), np.array([0, 3, 4]), np.array([7, 7, 9, 7]))
+    hits, num_true = metrics.hits_of(np.array([[7, 8], [8, 7]]), Ragged.from_rows([[7, 7, 9], [7]], np.int64))
     assert hits.tolist() == [[True, False], [False, True]]
     assert num_true.tolist() == [2, 1]
 
 
 def test_filling_of_short_lists_is_never_a_hit() -> None:
-    hits, _ = metrics.hits_of(np.array([[3, -1], [3, -1]]), np.array([0, 1, 2]), np.array([5, 3]))
+    hits, _ = metrics.hits_of(np.array([[3, -1], [3, -1]]), Ragged.from_rows([[5], [3]], np.int64))
     assert hits.tolist() == [[False, False], [True, False]]
 
 
@@ -60,8 +61,7 @@ def test_hits_agree_with_sets() -> None:
     random = np.random.default_rng(0)
     lists = np.array([random.permutation(40)[:25] for _ in range(50)])
     truth = [random.integers(0, 60, random.integers(1, 9)) for _ in range(50)]
-    offsets = np.cumsum([0, *(len(items) for items in truth)])
-    hits, num_true = metrics.hits_of(lists, offsets, np.concatenate(truth))
+    hits, num_true = metrics.hits_of(lists, Ragged.from_rows(truth, np.int64))
     assert num_true.tolist() == [len(set(items.tolist())) for items in truth]
     expected = [[int(item) in set(items.tolist()) for item in row] for row, items in zip(lists, truth, strict=True)]
     assert hits.tolist() == expected

@@ -3,15 +3,16 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hrnn.allowed import Allowed, ItemLists
+from hrnn.allowed import Allowed
+from hrnn.data.ragged import Ragged
 from hrnn.neighbours import NearestVectors, TableOfNeighbours
 
 POPULAR = np.array([2, 0, 1, 3, 4, 5])
-TABLE = TableOfNeighbours(np.array([0, 3, 3, 5, 5, 5, 5]), np.array([5, 3, 0, 1, 0], np.int32), POPULAR)
+TABLE = TableOfNeighbours(Ragged.from_rows([[5, 3, 0], [], [1, 0], [], [], []], np.int32), POPULAR)
 
 
 def by_mask(masks: list[list[bool]], mask_of: list[int]) -> Allowed:
-    none = ItemLists.none(len(mask_of))
+    none = Ragged.none(len(mask_of), np.int64)
     return Allowed(np.array(masks), np.array(mask_of), none, none)
 
 

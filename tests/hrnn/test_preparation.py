@@ -19,7 +19,7 @@ some_sequences = st.builds(
 def places(sequences: Sequences, users: np.ndarray | None = None) -> set[int]:
     """Where the events of some users lie; None: of all."""
     rows = np.arange(sequences.num_users) if users is None else users
-    return set(sequences.event_positions(rows)[1].tolist())
+    return set(sequences.event_positions(rows).values.tolist())
 
 
 def hidden_places(sequences: Sequences, prepared: Prepared) -> set[int]:

@@ -86,8 +86,7 @@ def test_the_night_asks_users_with_events_on_both_sides_for_known_items() -> Non
     night = cut_at_horizon(sequences_of([[[0, 1], [0, 2, 0]], [[1, 0]], [[1], [3]], [[2], [1, 1]]]), 1.0, end=DAY + 3 * MINUTE)
     assert night.cut == 3 * MINUTE
     assert night.user_rows.tolist() == [0, 3]  # user 1 has none after it, user 2 only an unknown item
-    assert night.truth_offsets.tolist() == [0, 2, 3]
-    assert night.truth_item_rows.tolist() == [0, 2, 1]
+    assert [night.truth.row(user).tolist() for user in range(2)] == [[0, 2], [1]]
     assert night.training.history_lengths.tolist() == [2, 2, 1, 1]
     assert night.known.tolist() == [True, True, True, False]
 

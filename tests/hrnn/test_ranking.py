@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from hrnn.allowed import Allowed, ItemLists
+from hrnn.allowed import Allowed
 from hrnn.best_items import OwnItems
+from hrnn.data.ragged import Ragged
 from hrnn.ranking import allowed_in, listed_scores, rank
 
 
@@ -16,11 +17,10 @@ def test_scores_of_listed_items_are_those_of_a_full_product() -> None:
     full[0, 4] += 0.5
     full[0, 1] -= 2.0
     full[2, 8] += 3.0
-    offsets, items = np.array([0, 3, 3, 5, 6, 8, 10]), np.array([1, 4, 1, 8, 4, 0, 2, 2, 7, 8])
-    users = np.repeat(np.arange(6), np.diff(offsets))
-    scores = listed_scores(queries, own, vectors, bias, offsets, items)
-    np.testing.assert_allclose(scores, full[users, items], rtol=1e-12)
-    alone = listed_scores(queries[2:3], own.part(2, 3), vectors, bias, np.array([0, 2]), items[3:5])
+    lists = Ragged.from_rows([[1, 4, 1], [], [8, 4], [0], [2, 2], [7, 8]], np.int64)
+    scores = listed_scores(queries, own, vectors, bias, lists)
+    np.testing.assert_allclose(scores, full[lists.row_ids(), lists.values], rtol=1e-12)
+    alone = listed_scores(queries[2:3], own.part(2, 3), vectors, bias, lists.part(2, 3))
     assert (alone == scores[3:5]).all()
 
 
@@ -49,9 +49,8 @@ def test_listed_items_are_allowed_as_the_dense_mask_says() -> None:
     random = np.random.default_rng(1)
     masks = random.random((3, 20)) < 0.5
     mask_of = np.array([2, 0, 1, 0])
-    added = ItemLists(np.array([0, 2, 2, 3, 3]), np.array([3, 7, 1]))
-    removed = ItemLists(np.array([0, 1, 1, 2, 4]), np.array([9, 1, 0, 19]))
+    added = Ragged.from_rows([[3, 7], [], [1], []], np.int64)
+    removed = Ragged.from_rows([[9], [], [1], [0, 19]], np.int64)
     allowed = Allowed(masks, mask_of, added, removed)
-    offsets, items = np.array([0, 8, 8, 20, 40]), random.integers(0, 20, 40)
-    users = np.repeat(np.arange(4), np.diff(offsets))
-    assert (allowed_in(allowed, offsets, items) == allowed.dense()[users, items]).all()
+    lists = Ragged.from_lengths([8, 0, 12, 20], random.integers(0, 20, 40))
+    assert (allowed_in(allowed, lists) == allowed.dense()[lists.row_ids(), lists.values]).all()

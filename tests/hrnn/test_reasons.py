@@ -7,6 +7,7 @@ from small_sequences import DAY, sequences_of
 from hrnn.best_items import OwnItems
 from hrnn.blending import FEATURES, TREND_NAMES
 from hrnn.counted import Counted
+from hrnn.data.ragged import Ragged
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.reasons import MOST_PAST_ITEMS, Lists, NightlyReasons, Reasons
 from hrnn.sequences import Sequences
@@ -48,15 +49,9 @@ class Night:
         self.reasons = NightlyReasons(fitted.model, fitted.now, fitted.later, vectors, NUM_ITEMS, cut, gap)
 
     def told(self, users: list[int], items: list[list[int]], most: int = NUM_ITEMS) -> Reasons:
-        of_users = [slice(self.states.own_offsets[user], self.states.own_offsets[user + 1]) for user in users]
-        own = OwnItems(
-            np.cumsum([0, *(len(self.states.own_item_rows[mine]) for mine in of_users)]),
-            np.concatenate([self.states.own_item_rows[mine] for mine in of_users]),
-            np.concatenate([self.states.own_item_scores[mine] for mine in of_users]),
-        )
-        rows = np.asarray([row for each in items for row in each], dtype=np.int64)
-        offsets = np.cumsum([0, *map(len, items)])
-        lists = Lists(np.asarray(users), self.states.query[users].numpy(), own, offsets, rows)
+        own = OwnItems(self.states.own_offsets, self.states.own_item_rows, self.states.own_item_scores).take(np.asarray(users))
+        listed = Ragged.from_rows(items, np.int64)
+        lists = Lists(np.asarray(users), self.states.query[users].numpy(), own, listed)
         return self.reasons.of_lists(SEQUENCES, lists, most)
 
     def scores(self, sequences: Sequences, user: int) -> np.ndarray:

@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hrnn.allowed import Allowed, ItemLists
+from hrnn.allowed import Allowed
 from hrnn.best_items import OwnItems, TopItems
 from hrnn.coarse_scores import BLOCK_ITEMS
+from hrnn.data.ragged import Ragged
 from hrnn.scoring import Scorer, softmax_of_counts
 from schemas.errors import IntegrityError
 
@@ -78,10 +79,9 @@ def test_any_small_catalogue_agrees_with_a_full_sort(
     assert_is_top(scorer.top(queries, own, results), scores, results, kind)
 
 
-def random_lists(random: np.random.Generator, num_users: int, num_items: int, most: int) -> ItemLists:
+def random_lists(random: np.random.Generator, num_users: int, num_items: int, most: int) -> Ragged[np.int64]:
     lists = [random.integers(0, num_items, random.integers(0, most + 1)) for _ in range(num_users)]
-    offsets = np.cumsum([0, *(len(items) for items in lists)]).astype(np.int64)
-    return ItemLists(offsets, np.concatenate([np.empty(0, np.int64), *lists]).astype(np.int64))
+    return Ragged.from_rows(lists, np.int64)
 
 
 @settings(max_examples=60, deadline=None)
@@ -113,7 +113,8 @@ def test_a_filter_changes_no_share() -> None:
     scorer, queries, own = real_case(20, 9000, 43)
     everything = scorer.top(queries, own, 100)
     mask = np.random.default_rng(2).random((1, 9000)) < 0.5
-    some = scorer.top(queries, own, 100, Allowed(mask, np.zeros(20, np.int64), ItemLists.none(20), ItemLists.none(20)))
+    none = Ragged.none(20, np.int64)
+    some = scorer.top(queries, own, 100, Allowed(mask, np.zeros(20, np.int64), none, none))
     for user in range(20):
         both = dict(zip(everything.item_rows[user].tolist(), everything.shares[user].tolist(), strict=True))
         shares = dict(zip(some.item_rows[user].tolist(), some.shares[user].tolist(), strict=True))
@@ -124,7 +125,8 @@ def test_a_filter_changes_no_share() -> None:
 
 def test_nobody_gets_anything_where_nothing_is_allowed() -> None:
     scorer, queries, own = real_case(3, 5000, 4)
-    nothing = Allowed(np.zeros((1, 5000), bool), np.zeros(3, np.int64), ItemLists.none(3), ItemLists.none(3))
+    none = Ragged.none(3, np.int64)
+    nothing = Allowed(np.zeros((1, 5000), bool), np.zeros(3, np.int64), none, none)
     top = scorer.top(queries, own, 2, nothing)
     assert top.item_rows.tolist() == [[-1, -1]] * 3
     assert top.scores.tolist() == [[-np.inf, -np.inf]] * 3
@@ -191,7 +193,7 @@ def test_too_many_candidates_are_sorted_out_slowly_and_rightly() -> None:
     scores = np.tile(bias, (2, 1))
     scores[0, 7] -= 3
     mask = random.random((1, 100_000)) < 0.5
-    allowed = Allowed(mask, np.zeros(2, np.int64), ItemLists.none(2), ItemLists.none(2))
+    allowed = Allowed(mask, np.zeros(2, np.int64), Ragged.none(2, np.int64), Ragged.none(2, np.int64))
     for of_users in (None, allowed):
         expected = None if of_users is None else allowed.dense()
         assert_is_top(scorer.top(torch.ones(2, 1), own, 3, of_users), scores, 3, torch.bfloat16, expected)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from small_sequences import random_histories, sequences_of
 
-from hrnn.affinity import ItemSets
+from hrnn.affinity import sets_of
 from hrnn.held_out import hold_out
 from hrnn.preparation import prepare
 from hrnn.segment_metrics import attribute_sets, attributes_without_use, item_sets, segment_metrics
@@ -49,15 +49,14 @@ def test_hits_and_recall_agree_with_counting_by_hand() -> None:
     for items in sets:
         took = []
         for user in range(len(split)):
-            truth = held_out.truth_item_rows[held_out.truth_offsets[user] : held_out.truth_offsets[user + 1]]
-            took.append(bool(set(truth.tolist()) & set(items)))
+            took.append(bool(set(held_out.truth.row(user).tolist()) & set(items)))
         best = np.argsort(-shares[:, items].sum(1), kind="stable")[: len(split) // 100]
         hits.append(sum(took[user] for user in best))
         recalls.append(hits[-1] / sum(took))
     assert len(split) // 100 == 2
-    found = segment_metrics(held_out, vectors, bias, ItemSets.of(sets[:2]))
+    found = segment_metrics(held_out, vectors, bias, sets_of(sets[:2]))
     assert found == pytest.approx({"hits_at_1_percent": np.mean(hits[:2]), "recall_at_1_percent": np.mean(recalls[:2])})
-    everything = segment_metrics(held_out, vectors, bias, ItemSets.of(sets[2:]))
+    everything = segment_metrics(held_out, vectors, bias, sets_of(sets[2:]))
     assert everything["hits_at_1_percent"] == 2
 
 
@@ -66,25 +65,24 @@ def test_sets_that_nobody_took_do_not_count() -> None:
     split = segment_split(sequences.history_lengths)
     held_out = hold_out(split, sequences, UserStates.without_own_items(torch.zeros(2, 1)), with_peers=False)
     vectors, bias = torch.zeros(4, 1), torch.zeros(4)
-    assert segment_metrics(held_out, vectors, bias, ItemSets.of([[1], [3]])) == {
+    assert segment_metrics(held_out, vectors, bias, sets_of([[1], [3]])) == {
         "hits_at_1_percent": 1,
         "recall_at_1_percent": 0.5,
     }
-    nobodys = segment_metrics(held_out, vectors, bias, ItemSets.of([[3]]))
+    nobodys = segment_metrics(held_out, vectors, bias, sets_of([[3]]))
     assert [math.isnan(value) for value in nobodys.values()] == [True, True]
-    assert [item_sets(held_out).item_rows.tolist(), len(item_sets(held_out))] == [[1], 1]
+    assert [item_sets(held_out).values.tolist(), len(item_sets(held_out))] == [[1], 1]
 
 
 def test_attributes_are_categories_of_columns() -> None:
     table = pa.table({"GENRES": ["a|b", None, " b ", "", "a|b"], "BRAND": ["x", "x", "x", "x", "y"]})
     sets = attribute_sets(table, ["GENRES", "BRAND"])
-    rows = [sets.item_rows[sets.offsets[number] : sets.offsets[number + 1]].tolist() for number in range(len(sets))]
-    assert rows == [[0, 1, 2, 3], [0, 2, 4], [0, 4], [4]]
+    assert [sets.row(number).tolist() for number in range(len(sets))] == [[0, 1, 2, 3], [0, 2, 4], [0, 4], [4]]
 
 
 def test_numbers_are_attributes_too() -> None:
     sets = attribute_sets(pa.table({"YEAR": pa.array([1990, 2001, None, 1990], pa.int32())}), ["YEAR"])
-    assert sets.item_rows.tolist() == [0, 3, 1]
+    assert sets.values.tolist() == [0, 3, 1]
     assert len(sets) == 2
 
 

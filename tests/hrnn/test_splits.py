@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hrnn.splits import evaluation_split, ranges
+from hrnn.splits import evaluation_split
 
 
 @pytest.mark.parametrize(("num_events", "hidden"), [(2, 1), (9, 1), (10, 1), (19, 1), (20, 2), (1000, 100)])
@@ -52,7 +52,3 @@ def test_kept_and_hidden_events_partition_each_tested_history(counts: list[int],
     assert np.array_equal(split.keep_counts + split.truth_counts, np.array(counts, dtype=np.int64)[split.user_rows])
     assert np.all(split.keep_counts >= 1)
     assert np.all(split.truth_counts >= 1)
-
-
-def test_ranges_are_runs_one_after_the_other() -> None:
-    assert ranges(np.array([3, 9, 0]), np.array([2, 1, 0])).tolist() == [3, 4, 9]

@@ -16,6 +16,7 @@ from tiny_solution import publish_solution
 
 from hrnn.best_items import OwnItems
 from hrnn.counted import Counted
+from hrnn.data.ragged import Ragged
 from hrnn.hashing import hash64
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.reasons import Lists, NightlyReasons
@@ -152,7 +153,7 @@ def test_lists_to_be_ranked_are_explained_as_their_histories_say(
         states = view.user_states(SEQUENCES, np.asarray([user]))
         own = OwnItems(states.own_offsets, states.own_item_rows, states.own_item_scores)
         ranked = np.asarray([int(name.removeprefix("item ")) for name in line["output"]["recommendedItems"]])
-        lists = Lists(np.asarray([user]), states.query.numpy(), own, np.asarray([0, len(rows)]), ranked)
+        lists = Lists(np.asarray([user]), states.query.numpy(), own, Ragged.from_rows([ranked], np.int64))
         wanted = reasons.of_lists(SEQUENCES, lists, 3)
         for place, each in enumerate(line["output"]["explanations"]):
             assert each["popularityShare"] == pytest.approx(wanted.popularity[place], abs=1e-3)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hrnn.data.ragged import Ragged
 from jobs.recommendation.answers import Answers
 from jobs.recommendation.asked import Batch
 from jobs.recommendation.lines import LineWriter, read_requests
@@ -165,17 +166,17 @@ def test_entries_that_are_missing_are_left_out() -> None:
 
 
 def test_batches_survive_the_way() -> None:
-    lists = np.array([3, 1, -1])
-    one = Batch(pa.array(["a", "b"]), np.array([0, 2, 3]), lists, [{"G": "1"}, {"G": "2"}], np.array([1, 0]))
-    other = Batch(pa.array(["c"]), np.array([0, 1]), np.array([9]), [{"G": "2"}], np.array([0]))
+    two, three = Ragged.from_rows([[3, 1], [-1]], np.int64), Ragged.from_rows([[9]], np.int64)
+    one = Batch(pa.array(["a", "b"]), two, [{"G": "1"}, {"G": "2"}], np.array([1, 0]))
+    other = Batch(pa.array(["c"]), three, [{"G": "2"}], np.array([0]))
     lines, joined = Batch.from_tables([one.to_table(np.array([5, 7])), other.to_table(np.array([0]))])
     assert lines.tolist() == [5, 7, 0]
     assert joined.subjects.to_pylist() == ["a", "b", "c"]
-    assert joined.list_offsets.tolist() == [0, 2, 3, 4]
-    assert joined.listed.tolist() == [3, 1, -1, 9]
+    assert [joined.lists.row(line).tolist() for line in range(3)] == [[3, 1], [-1], [9]]
     assert [joined.filter_values[place]["G"] for place in joined.values_of] == ["2", "1", "2"]
     some = joined.take(np.array([2, 0]))
-    assert (some.subjects.to_pylist(), some.listed.tolist(), some.list_offsets.tolist()) == (["c", "a"], [9, 3, 1], [0, 1, 3])
+    assert some.subjects.to_pylist() == ["c", "a"]
+    assert [some.lists.row(line).tolist() for line in range(2)] == [[9], [3, 1]]
 
 
 @pytest.mark.parametrize(

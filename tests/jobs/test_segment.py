@@ -14,6 +14,7 @@ from segment_solution import SegmentSolution, publish_segments
 from tiny_solution import publish_solution
 
 import jobs.segment
+from hrnn.affinity import sets_of
 from jobs.recommendation.served import Solution
 from jobs.segment import segment
 from jobs.segmentation import best, users
@@ -215,7 +216,7 @@ def test_numbers_are_asked_for_as_numbers_and_as_texts(tmp_path: Path) -> None:
     lines = ["ITEMS.YEAR = 1990", 'ITEMS.YEAR = "1990"', 'ITEMS.YEAR = "soon"', "ITEMS.YEAR = 1991", 'ITEMS.YAER = "1990"']
     (tmp_path / "lines.json").write_text("".join(json.dumps({"itemAttributes": line}) + "\n" for line in lines))
     read = LineReader("attribute_users", items, {"Items": schema}).read(list_input(str(tmp_path / "lines.json")), 10, 10)
-    assert read.sets.item_rows.tolist() == [0, 2, 0, 2]
+    assert read.sets.values.tolist() == [0, 2, 0, 2]
     [block] = read.blocks
     assert block.sets == (0, 1, -1, -1, -1)
     faults = [line.error for line in block.lines if isinstance(line, BadLine)]
@@ -240,4 +241,4 @@ def test_a_model_that_does_not_fit_is_refused(of_items: SegmentSolution) -> None
     folder = StepFolder(of_items.uri)
     solution = Solution.of(folder, folder.require("solution_version"))
     with pytest.raises(IntegrityError, match="doesn't fit its catalogue"):
-        users.load_model(solution, users.ItemSets.of([[0]]), num_ranked=61)
+        users.load_model(solution, sets_of([[0]]), num_ranked=61)

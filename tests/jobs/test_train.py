@@ -15,9 +15,10 @@ from published_versions import tensors_of
 from small_sequences import circular_histories, publish_sequences, sequences_of
 
 import jobs.training.fit
+from hrnn.data.ragged import Ragged
 from hrnn.recency import WINDOWS_DAYS
 from hrnn.sequences import Sequences
-from hrnn.splits import evaluation_split, ranges
+from hrnn.splits import evaluation_split
 from jobs.evaluate import evaluate, table_lines
 from jobs.storage.folders import StepFolder
 from jobs.train import train
@@ -66,7 +67,7 @@ def test_a_solution_version_holds_what_recommend_and_evaluate_need(version: Step
         for user_row, items, ranks in zip(
             *(states[name].to_pylist() for name in (columns.USER_ROW, columns.PAST_ITEM_ROWS, columns.PAST_RANKS)), strict=True
         ):
-            newest_first = CIRCLE.item_rows[CIRCLE.event_positions(np.array([user_row]))[1]][::-1].tolist()
+            newest_first = CIRCLE.item_rows[CIRCLE.event_positions(np.array([user_row])).values][::-1].tolist()
             assert dict(zip(items, ranks, strict=True)) == {item: newest_first.index(item) for item in set(newest_first)}
         assert states[columns.USER_ROW].to_pylist() == list(range(users, users + shard["num_users"]))
         assert states[columns.USER_ID][0].as_py() == f"user {users}"
@@ -122,7 +123,8 @@ def test_only_events_that_count_are_right_answers(tmp_path: Path) -> None:
     train(sequences_uri=published(tmp_path, bought, ("view", "buy")), output_uri=output, epochs=1, event_type="buy", **SMALL)
     told = evaluate(solution_uri=output, sequences_uri=str(tmp_path / "sequences"))
     split = evaluation_split(bought.history_lengths)
-    truth = bought.item_rows[ranges(bought.user_offsets[split.user_rows] + split.keep_counts, split.truth_counts)]
+    hidden = Ragged.expand(bought.user_offsets[split.user_rows] + split.keep_counts, split.truth_counts)
+    truth = bought.item_rows[hidden.values]
     assert 0 < told["truth_events"] == np.count_nonzero(truth % 3 == 0) < told["hidden_events"] == len(truth)
     assert told["truth"] == "hidden events that the solution's event rules count"
     assert f"{told['truth_events']:,} of them count by the solution's event rules, and alone were right answers" in table_lines(

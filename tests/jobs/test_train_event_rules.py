@@ -55,8 +55,8 @@ def trained(tmp_path: Path, recipe: str, **rules: Any) -> dict[str, torch.Tensor
 
 def of_counted_rows(part: Sequences, recipe: str, counted: list[bool]) -> torch.Tensor:
     """The recipe's bias, fitted on histories from which other rows are gone."""
-    offsets, positions = part.event_positions(np.arange(part.num_users))
-    taken = [[at for at in of_user.tolist() if counted[at]] for of_user in np.split(positions, offsets[1:-1])]
+    positions = part.event_positions(np.arange(part.num_users))
+    taken = [[at for at in positions.row(user).tolist() if counted[at]] for user in range(part.num_users)]
     rows = [at for of_user in taken for at in of_user]
     histories = [[[int(part.item_rows[at]) for at in of_user]] if of_user else [] for of_user in taken]
     alone = replace(sequences_of(histories, num_items=part.num_items), timestamps=part.timestamps[rows])

@@ -18,6 +18,7 @@ from jobs.recommendation.served import Served, Solution
 from jobs.storage.folders import StepFolder
 from jobs.train import train
 from jobs.training.model_files import Purpose, read_tensors, tensor_file
+from schemas.errors import IntegrityError
 from schemas.manifest import Manifest
 
 SEQUENCES = sequences_of(circular_histories(200, 20))
@@ -72,6 +73,18 @@ def test_lines_are_answered_from_nothing_but_what_is_served(tmp_path: Path) -> N
     uri = publish_solution(str(tmp_path / "version")).uri
     keep_only(uri, "serving")
     assert Served(Solution.of(*published(uri)), Options(num_results=5)).num_results == 5
+
+
+def test_related_items_that_were_cut_short_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = publish_solution(str(tmp_path / "version"), recipe="aws-sims", dimension=0, neighbours={0: [5, 3]}).uri
+
+    def cut_short(path: Path, purpose: Purpose) -> dict[str, torch.Tensor]:
+        tensors = read_tensors(path, purpose)
+        return tensors | {"related.item_rows": tensors["related.item_rows"][:-1]}
+
+    monkeypatch.setattr("jobs.recommendation.served.read_tensors", cut_short)
+    with pytest.raises(IntegrityError, match="offsets of some rows"):
+        Served(Solution.of(*published(uri)), Options(num_results=5))
 
 
 def test_a_page_is_made_from_nothing_but_what_was_learnt(tmp_path: Path) -> None:
