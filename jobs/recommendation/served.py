@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -382,7 +383,9 @@ def newest_event(solution: Solution, catalogue: pa.Table) -> int:
 @functools.lru_cache(maxsize=1)
 def served(solution: Solution, options: Options) -> Served:
     """The solution version, loaded once in each worker process."""
-    return Served(solution, options)
+    loaded = Served(solution, options)
+    gc.freeze()  # after each task PySpark collects garbage, which would look through all that was loaded: 0.1 s
+    return loaded
 
 
 @functools.lru_cache(maxsize=1)
