@@ -12,12 +12,14 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from jobs.ending import run_to_end, tell
-from schemas.errors import ConfigError
+from jobs.scratch import sweep
+from schemas.errors import ConfigError, StorageError
 from schemas.version import VERSION
 
 JOBS = {
@@ -40,6 +42,7 @@ JOBS = {
 
 Summary = dict[str, Any]
 
+_ONLY_LOOK = ("dry_run", "plan")  # options of commands that change nothing
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -97,7 +100,13 @@ def _telling(run: Callable[..., Summary | None]) -> Callable[..., None]:
 
     @functools.wraps(run)
     def command(*args: Any, **kwargs: Any) -> None:
-        if (summary := run(*args, **kwargs)) is not None:
+        try:
+            summary = run(*args, **kwargs)
+        finally:
+            if not any(kwargs.get(name) for name in _ONLY_LOOK):
+                with suppress(StorageError):  # of a place that this command did not need
+                    sweep()  # here too: a rerun that finds nothing to do has no temporary files, and killed runs left theirs
+        if summary is not None:
             tell(summary)
 
     return command

@@ -128,8 +128,13 @@ def sweep(*, dry_run: bool = False) -> list[Path]:
 
     Args:
         dry_run: Only say which would go.
+
+    Raises:
+        StorageError: The folder of all runs is somebody else's.
     """
-    swept = []
+    swept: list[Path] = []
+    if not _root_path().exists():
+        return swept
     for folder in sorted(_root().glob("run-*")):
         with suppress(OSError):  # another process sweeps it, or the file system knows no locks
             lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -169,17 +174,20 @@ def scratch_place() -> str:
     return os.environ.get("HRNN_SCRATCH") or tempfile.gettempdir()
 
 
+def _root_path() -> Path:
+    return Path(scratch_place()).absolute() / f"hrnn-scratch-{os.getuid()}"
+
+
 def _root() -> Path:
     """The folder of this user's runs, which nobody else may open.
 
     Raises:
         StorageError: It can't be made, or is somebody else's.
     """
-    place = Path(scratch_place()).absolute()
-    root = place / f"hrnn-scratch-{os.getuid()}"
+    root = _root_path()
     try:
         if not root.exists():
-            place.stat()
+            root.parent.stat()
             root.mkdir(mode=0o700, exist_ok=True)
         status = root.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():

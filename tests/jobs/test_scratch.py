@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from commands import hrnn
 
 from jobs import scratch
 from jobs.scratch import at_end_of_run, end_run, node_folder, run_folder, scratch_folder, sweep
@@ -67,6 +68,19 @@ def test_what_a_killed_run_left_goes_when_the_next_begins_and_a_living_one_keeps
         living.stdin.close()
         assert living.wait() == 0
     assert list(run_folder().parent.iterdir()) == [run_folder()]
+
+
+def test_a_command_without_temporary_files_removes_those_of_a_killed_run(place: Path) -> None:
+    """As a rerun that finds all published."""
+    unlocked = place / f"hrnn-scratch-{os.getuid()}" / "run-unlocked"
+    unlocked.mkdir(parents=True, mode=0o700)
+    hrnn("recipes")
+    assert not unlocked.exists()
+    (place / "workspace").mkdir()
+    unlocked.mkdir()
+    with pytest.raises(AssertionError):  # it is no workspace
+        hrnn("gc", "--workspace", str(place / "workspace"), "--dry-run")
+    assert unlocked.exists()
 
 
 def test_a_folder_that_was_never_locked_is_swept(place: Path) -> None:
