@@ -30,7 +30,9 @@ def misleading_folder(folder: Path) -> Path:
 
 
 def run_there(folder: Path, arguments: Sequence[str], seconds: float = 240.0) -> subprocess.CompletedProcess[str]:
-    """Run `hrnn ARGUMENTS…` in a misleading folder, on a host whose name means nothing, as a user without one.
+    """Run `hrnn ARGUMENTS…` in a misleading folder, as a user without a name, on a host whose name means nothing.
+
+    The host has 64 KiB of shared memory, as containers may.
 
     Skips the test where that takes rights or programs that are not there.
     """
@@ -38,7 +40,8 @@ def run_there(folder: Path, arguments: Sequence[str], seconds: float = 240.0) ->
         pytest.skip("a host's name and an unknown user id take root, setpriv and unshare")
     rights = "+dac_override,+dac_read_search"  # the Python under test may lie where only root looks
     user = f"setpriv --reuid {UNKNOWN_USER} --regid {UNKNOWN_USER} --clear-groups --inh-caps {rights} --ambient-caps {rights}"
-    command = ["unshare", "--uts", "sh", "-c", f'hostname no-such-host.invalid && exec {user} "$@"', "sh"]
+    host = "hostname no-such-host.invalid && mount -t tmpfs -o size=64k,mode=1777 tmpfs /dev/shm"
+    command = ["unshare", "--uts", "--mount", "sh", "-c", f'{host} && exec {user} "$@"', "sh"]
     # A console script's first folder is its own, as with -P, not the one that it is called in.
     command += [sys.executable, "-P", "-c", "from jobs.cli import main; main()", *arguments]
     environment = os.environ | OF_ANOTHER_SPARK | OF_ANOTHER_LAUNCHER | {"HOME": "/", "HRNN_DRIVER_MEMORY": "1g"}
