@@ -13,8 +13,10 @@ def number_of(value: Any) -> float | None:
     """A finite number, given as one or as text; None: it is none, as `"1_0"`, `"nan"` and `true`, which Python would take."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
-        return None
+    if isinstance(value, str):
+        value = value.strip()
+        if not _NUMBER.fullmatch(value):
+            return None
     try:
         number = float(value)
     except OverflowError:

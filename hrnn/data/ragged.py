@@ -78,7 +78,7 @@ class Ragged(Generic[T]):
             IntegrityError: The offsets do not start at 0, fall, or do not end at the number of values.
         """
         offsets = self.offsets
-        if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(self.values) or (np.diff(offsets) < 0).any():
+        if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(self.values) or (offsets[1:] < offsets[:-1]).any():
             raise IntegrityError("the offsets of some rows do not fit their values")
         return self
 

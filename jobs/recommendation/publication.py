@@ -177,7 +177,9 @@ class Publication:
             at_once(lambda of_file: staged.append(self._staged(of_file.name, of_file.parts)), answered)
             check = self._staged(CHECK, ())
             staged.append(check)
-            self._write_record(self._claim_of(staged))
+            nameless = self._uploads(but=staged)  # begun, but the answer that would have named them got lost
+            self._write_record(self._claim_of(staged))  # so nobody else has begun any meanwhile
+            self._drop_uploads(nameless)
             self._take_check_away()
             of_uri = {each.uri: each for each in staged}
             outputs = at_once(lambda of_file: self._revealed(of_uri[join(self._output, of_file.name)], of_file), answered)
@@ -240,13 +242,22 @@ class Publication:
         staged = [(name, staged_id) for claim in claims for name, staged_id in claim["staged"]]
         at_once(lambda each: self._store.drop(join(self._output, each[0]), each[1]), staged)
         # Whoever staged more than its claim names can't name it any more; what is there while we hold the claim is theirs.
-        uploads = [file for file in self._store.uploads(self._output + "/", _EVER, sized=False) if self._is_own(file.uri)]
+        uploads = self._uploads()
         if self._is_lost():
             self._lose()
-        at_once(lambda file: self._store.drop(file.uri, file.version), uploads)
+        self._drop_uploads(uploads)
         for claim in claims:
             parts = self._store.list(self._parts_of(claim["answers"]) + "/")
             self._store.delete(file.uri for file in parts if f"-{claim['run']}." in file.name)
+
+    def _uploads(self, but: Sequence[Staged] = ()) -> list[StoredFile]:
+        """What is staged in the output folder under names that are ours to write."""
+        known = {staged.id for staged in but}
+        found = self._store.uploads(self._output + "/", _EVER, sized=False)
+        return [file for file in found if self._is_own(file.uri) and file.version not in known]
+
+    def _drop_uploads(self, uploads: Sequence[StoredFile]) -> None:
+        at_once(lambda file: self._store.drop(file.uri, file.version), uploads)
 
     def _is_own(self, uri: str) -> bool:
         """Whether it lies in the output folder itself under a name that is ours to write."""
