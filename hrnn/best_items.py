@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from hrnn.data.arrays import Floats, Rows
+from hrnn.data.arrays import Doubles, Floats, Rows
 from hrnn.data.ragged import positions_of
 
 _LOW_BITS = 0xFFFFFFFF
@@ -55,9 +54,9 @@ class TopItems:
         shares: float64 [B, K], softmax of the scores over the whole catalogue, whatever a user may get.
     """
 
-    item_rows: npt.NDArray[np.int64]
-    scores: npt.NDArray[np.float32]
-    shares: npt.NDArray[np.float64]
+    item_rows: Rows
+    scores: Floats
+    shares: Doubles
 
     @classmethod
     def none(cls, num_users: int, num_results: int) -> TopItems:

@@ -73,8 +73,8 @@ class Parameter:
         Raises:
             ConfigError: It is of another type, or out of range.
         """
-        text = str(value).strip()
         if self.kind == "categorical":
+            text = str(value).strip()
             for choice in self.choices:
                 if text.lower() == choice.lower():
                     return text.lower() == "true" if isinstance(self.default, bool) else choice

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.commands.batch_options import AnswersFolder, MaxErrorFraction, SolutionFolder, SparkMaster
 from schemas.batch_jobs import LISTS, check_mode
 
 
 def run(
-    solution: Annotated[str, typer.Option(help="Folder that `hrnn train` wrote: s3://…, file://… or a path.")],
+    solution: SolutionFolder,
     input: Annotated[str, typer.Option(help='File of lines as {"userId": "…"}, or a folder of them; on S3 any prefix.')],
-    output: Annotated[str, typer.Option(help="Folder for <input file name>.out and _CHECK; not the input's.")],
+    output: AnswersFolder,
     num_results: Annotated[int, typer.Option(min=1, help="Items a line.")] = 25,
     filter: Annotated[
         str | None, typer.Option(help='Such as: EXCLUDE ItemID WHERE Interactions.EVENT_TYPE IN ("buy").')
@@ -28,10 +29,8 @@ def run(
     ] = None,
     mode: Annotated[str, typer.Option(help="Personalize's batchInferenceJobMode; THEME_GENERATION is refused.")] = LISTS,
     explain: Annotated[bool, typer.Option("--explain", help="Say why each item is listed; much slower.")] = False,
-    max_error_fraction: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Publish nothing if more of the lines are error lines.")
-    ] = 1.0,
-    master: Annotated[str | None, typer.Option(help="Spark master, such as spark://host:7077, yarn or local[4].")] = None,
+    max_error_fraction: MaxErrorFraction = 1.0,
+    master: SparkMaster = None,
 ) -> dict[str, Any]:
     """Answer batch input lines in Personalize's format: <input file name>.out for each input file, and _CHECK."""
     from jobs.recommend import recommend

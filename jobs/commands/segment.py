@@ -6,14 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.commands.batch_options import AnswersFolder, MaxErrorFraction, SolutionFolder, SparkMaster
 from schemas.batch_jobs import MOST_SEGMENT_USERS
 from schemas.filters import PUBLISHED
 
 
 def run(
-    solution: Annotated[str, typer.Option(help="Folder that `hrnn train` wrote: s3://…, file://… or a path.")],
+    solution: SolutionFolder,
     input: Annotated[str, typer.Option(help='File of lines {"itemId": "…"} or {"itemAttributes": "…"}, or a folder of them.')],
-    output: Annotated[str, typer.Option(help="Folder for <input file name>.out and _CHECK; not the input's.")],
+    output: AnswersFolder,
     num_results: Annotated[int, typer.Option(min=1, max=MOST_SEGMENT_USERS, help="Users a line.")] = 25,
     filter: Annotated[str | None, typer.Option(help='Such as: EXCLUDE UserID WHERE Users.COUNTRY IN ("Japan").')] = None,
     extended_filters: Annotated[bool, typer.Option(help="Allow now() - 30d, booleans and parentheses in the filter.")] = False,
@@ -23,10 +24,8 @@ def run(
     max_lines: Annotated[
         int | None, typer.Option(min=1, help="Lines of all files; default: Personalize's, 500 of items, 10 of attributes.")
     ] = None,
-    max_error_fraction: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Publish nothing if more of the lines are error lines.")
-    ] = 1.0,
-    master: Annotated[str | None, typer.Option(help="Spark master, such as spark://host:7077, yarn or local[4].")] = None,
+    max_error_fraction: MaxErrorFraction = 1.0,
+    master: SparkMaster = None,
 ) -> dict[str, Any]:
     """Answer batch input lines with the users who are most likely to take an item, or items with attributes."""
     from jobs.segment import segment
