@@ -10,7 +10,7 @@ from hrnn.allowed import Allowed
 from hrnn.best_items import OwnItems, TopItems
 from hrnn.coarse_scores import BLOCK_ITEMS
 from hrnn.data.ragged import Ragged
-from hrnn.scoring import Scorer, softmax_of_counts
+from hrnn.scoring import MOST_DIRECT_ITEMS, Scorer, softmax_of_counts
 from schemas.errors import IntegrityError
 
 Case = tuple[Scorer, torch.Tensor, OwnItems, np.ndarray]
@@ -156,7 +156,7 @@ def test_coarse_products_change_neither_items_nor_scores(dimension: int) -> None
 
 
 def test_small_catalogues_get_what_coarse_products_find() -> None:
-    direct, coarse = (real_case(300, 20_000, 43, kind) for kind in (None, torch.float32))
+    direct, coarse = (real_case(300, MOST_DIRECT_ITEMS, 43, kind) for kind in (None, torch.float32))
     expected, top = (scorer.top(queries, own, 25) for scorer, queries, own in (coarse, direct))
     np.testing.assert_allclose(top.scores, expected.scores, rtol=0, atol=1e-5)  # summed in another order
     np.testing.assert_allclose(top.shares, expected.shares, rtol=1e-4)
