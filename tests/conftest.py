@@ -7,13 +7,14 @@ import json
 import logging
 import os
 import socket
+import threading
 import uuid
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.loaders
@@ -75,6 +76,7 @@ def moto_endpoint(aws_environment: pytest.MonkeyPatch) -> Iterator[str]:
     """The URL of a mock S3 that lives as long as the test session; from now on it is this process's endpoint."""
     from moto.server import ThreadedMotoServer
 
+    _one_request_at_a_time(aws_environment)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request would drown what a failed test has to say
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -84,6 +86,27 @@ def moto_endpoint(aws_environment: pytest.MonkeyPatch) -> Iterator[str]:
     _forget_client()
     yield endpoint
     server.stop()
+
+
+def _one_request_at_a_time(patch: pytest.MonkeyPatch) -> None:
+    """Have the mock look at an object and write it, with its metadata, as one step, as S3 does.
+
+    Its threads hold no lock: two that look for an object at the same time both miss it, and both create it.
+    """
+    from moto.s3.responses import S3Response
+
+    lock = threading.RLock()
+
+    def alone(answer: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(answer)
+        def locked(*request: Any, **named: Any) -> Any:
+            with lock:
+                return answer(*request, **named)
+
+        return locked
+
+    for name in ("_bucket_response", "_key_response"):  # where a request has been read whole
+        patch.setattr(S3Response, name, alone(getattr(S3Response, name)))
 
 
 @pytest.fixture

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -121,6 +123,29 @@ def test_of_several_creators_one_wins_and_knows_it(bucket: str, through: Through
         with ThreadPoolExecutor(6) as pool:
             winners = [racer for racer in pool.map(create, range(6), [uri] * 6) if racer is not None]
         assert [b"racer %d" % racer for racer in winners] == [_content(truth, uri)], f"seed {seed}"
+
+
+def test_creators_that_meet_within_the_mock_are_told_apart(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' S3 is honest: between looking for an object and writing it, it lets nobody else look."""
+    from moto.s3.models import S3Backend
+
+    meeting, put = threading.Barrier(2), S3Backend.put_object
+
+    def put_together(*arguments: Any, **named: Any) -> Any:
+        with suppress(threading.BrokenBarrierError):
+            meeting.wait(1)
+        return put(*arguments, **named)
+
+    monkeypatch.setattr(S3Backend, "put_object", put_together)
+
+    def create(racer: int) -> bool:
+        with suppress(CommitLost):
+            store_for(s3).create(join(s3, "manifest.json"), b"racer %d" % racer)
+            return True
+        return False
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(create, range(2))) == [False, True]
 
 
 @pytest.mark.parametrize("fault", LOST)
