@@ -27,7 +27,7 @@ from jobs.training.fit import FitOrder, FittedRecipe, fit, trained_peers, weight
 from jobs.training.launch import Launch
 from jobs.training.minimums import check_minimums, counted_events
 from jobs.training.publication import copy_attributes, measure, write_curve, write_model
-from jobs.training.request import read_request
+from jobs.training.request import CHECKPOINTS, TRIALS, read_request
 from jobs.training.search import Search, clear, search
 from jobs.training.segments import attribute_columns, tell_of_attributes
 from jobs.training.staging import Staged, stage
@@ -124,7 +124,7 @@ def train(
             check_minimums(CountedEvents(**existing.facts["counted"]), quotas, request.rules, strict=strict)
         folder.show()
         return _summary(folder, existing, began, skipped=True)
-    wanted = request.search(folder.uri)
+    wanted = request.search(folder.uri, order.identity)
     if wanted is not None and launch.nnodes > 1:
         raise ConfigError("a search runs on one node", where="nnodes", value=launch.nnodes, allowed="1 with hpo or auto_ml")
     with folder.made_of(source.reference(sequences_manifest)), scratch_folder("train") as scratch:
@@ -208,6 +208,7 @@ def _fit_and_publish(
         [*model.values(), curve, *measured, *states, *attributes, catalogue, *told],
         counts=counts,
         facts=_facts(order, fitted, staged, evaluation, measured[0].path) | found,
+        spared=(CHECKPOINTS, TRIALS),  # of other trainings too, which go on from them; this one's own go below
     )
     if wanted is not None:
         clear(wanted)

@@ -179,12 +179,14 @@ class StepFolder:
         files: Iterable[FileEntry],
         counts: dict[str, int] | None = None,
         facts: dict[str, Any] | None = None,
+        spared: tuple[str, ...] = (),
     ) -> Manifest:
         """Make the folder exist with exactly these files; then remove what earlier attempts left.
 
         Where another run has published the same fingerprint meanwhile, its manifest stands and is returned. Before and after
         the commit the inputs that are folders of steps (`reference`) and the files are looked at: what was made of something
-        that has changed or gone meanwhile is not published.
+        that has changed or gone meanwhile is not published. What earlier attempts left below folders that are `spared`
+        stays: others go on from it.
 
         Raises:
             StorageError: An input is not any more what it was, or a file is gone; the folder is as it was.
@@ -209,7 +211,8 @@ class StepFolder:
             self._drop(manifest, former)
             raise
         # Files of a run that begins after the commit must stay; all others here then belong to runs that will lose.
-        present = [file for file in there if _OWN_NAME.search(file.name)]
+        others = tuple(f"{self.uri}/{place}/" for place in spared)
+        present = [file for file in there if _OWN_NAME.search(file.name) and not file.uri.startswith(others)]
         try:
             if self._seen is None:
                 self._store.create(self._manifest_uri, manifest.to_bytes())

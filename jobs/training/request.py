@@ -23,6 +23,8 @@ from schemas.manifest import Manifest, fingerprint
 from schemas.recipes import parse_hyperparameters, recipe_for
 from schemas.solutions import Hpo
 
+CHECKPOINTS, TRIALS = "checkpoints", "trials"  # folders of a solution version, while it is trained
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -80,16 +82,17 @@ class Request:
             variant=self.variant,
             gap_seconds=sequences.facts.get("gap_seconds"),
             identity=fingerprint("train", self.config(), [sequences.fingerprint]),
-            checkpoints_uri=join(folder, "checkpoints"),
+            checkpoints_uri=join(folder, CHECKPOINTS),
             rules=self.rules,
             gru_baseline=self.gru_baseline,
         )
 
-    def search(self, folder: str) -> Search | None:
-        """What is searched for, in a solution version's folder; None: nothing."""
+    def search(self, folder: str, identity: str) -> Search | None:
+        """What is searched for, in a solution version's folder, by the fingerprint of the version; None: nothing."""
+        trials = join(folder, TRIALS, identity[:12])  # of this search alone: it clears them all away
         if self.auto_ml:
-            return Search(None, offered_recipes(), join(folder, "trials"))
-        return None if self.hpo is None else Search(self.hpo, (self.recipe,), join(folder, "trials"), self.given)
+            return Search(None, offered_recipes(), trials)
+        return None if self.hpo is None else Search(self.hpo, (self.recipe,), trials, self.given)
 
 
 def read_request(
@@ -154,7 +157,7 @@ def read_request(
         auto_ml=auto_ml,
         gru_baseline=gru_baseline,
     )
-    wanted = request.search("")
+    wanted = request.search("", "")
     if wanted is not None:
         wanted.check()
     return request

@@ -62,7 +62,7 @@ class Search:
     Attributes:
         hpo: Bounds of the search; None: one trial a recipe (performAutoML).
         recipes: Names; one, or all those to choose from.
-        folder: URI for the trials.
+        folder: URI for the trials of this search alone.
         given: Hyperparameters as they were given.
     """
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,19 +11,25 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from one_rank import one_rank_here
 from pretended_gpu import pretended_gpu
 from published_versions import tensors_of
 from small_sequences import circular_histories, publish_sequences, sequences_of
 
 import jobs.training.fit
+from hrnn.checkpoints import Checkpoint, save_checkpoint
 from hrnn.data.ragged import Ragged
 from hrnn.recency import WINDOWS_DAYS
 from hrnn.sequences import Sequences
 from hrnn.splits import evaluation_split
 from jobs.evaluate import evaluate, table_lines
+from jobs.storage import join
 from jobs.storage.folders import StepFolder
 from jobs.train import train
+from jobs.training import states
+from jobs.training.checkpoints import WorkspaceCheckpoints
+from jobs.training.launch import Launch
 from schemas import columns
 from schemas.errors import ConfigError, DataError, StorageError
 
@@ -140,6 +148,29 @@ def test_nothing_but_the_version_is_left_behind(version: StepFolder) -> None:
     assert [entry.shown for entry in entries if entry.shown] == ["explanations.json", "report.html"]
     files = {str(path) for path in Path(version.uri).rglob("*") if path.is_file()}
     assert files == named | {version.uri_of("manifest.json")}
+
+
+def test_checkpoints_of_another_training_stay_in_the_folder_where_one_is_published(tmp_path: Path) -> None:
+    """It goes on from them when it is asked for again."""
+    output = str(tmp_path / "version")
+    others = WorkspaceCheckpoints(join(output, "checkpoints"))
+    name = save_checkpoint(others, "another", 10**6, Checkpoint({"weights": torch.ones(3)}, {}))
+    train(sequences_uri=published(tmp_path), output_uri=output, epochs=1, **SMALL)
+    assert others.names() == [name]
+
+
+def test_as_many_processes_make_states_as_there_are_ranks_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+    begin = states._processes
+
+    def watched(number: int, *given: Any) -> AbstractContextManager[ProcessPoolExecutor]:
+        begun.append(number)
+        return begin(number, *given)
+
+    monkeypatch.setattr(states, "_processes", watched)
+    output, launch = str(tmp_path / "version"), Launch(nproc_per_node=2)
+    train(sequences_uri=published(tmp_path), output_uri=output, launch=launch, epochs=1, **SMALL)
+    assert begun == [2]
 
 
 def test_the_same_training_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,6 +95,27 @@ def test_an_interrupted_search_repeats_no_finished_trial(
     assert objectives[0] == objectives[1]
 
 
+def test_another_search_in_the_folder_costs_an_interrupted_one_no_trial(
+    trained: list[WorkerSpec], uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_here = jobs.training.fit.run_ranks
+
+    def broken(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
+        if len(trained) == 2:
+            raise MachineError("training broke off")
+        run_here(launch, spec, spec_path)
+
+    asked: dict[str, Any] = {"sequences_uri": uri, "output_uri": str(tmp_path / "version"), "hpo": HPO, **ASKED}
+    monkeypatch.setattr(jobs.training.fit, "run_ranks", broken)
+    with pytest.raises(MachineError):
+        train(**asked, seed=1)
+    monkeypatch.setattr(jobs.training.fit, "run_ranks", run_here)
+    train(**asked, seed=2)
+    assert len(trained) == 2 + 4
+    train(**asked, seed=1)
+    assert len(trained) == 2 + 4 + 2  # the third trial, and the best one's checkpoint is taken up
+
+
 def test_names_as_describe_solution_shows_them_are_searched(trained: list[WorkerSpec], uri: str, tmp_path: Path) -> None:
     asked = {"recipe": "aws-hrnn", "hyperparameters": {"hidden_dimension": "32", "training.bptt": "8"}, "epochs": 1}
     hpo = {"max_jobs": 1, "ranges": {"training.bptt": [2, 8], "data.recency_mask": ["true"]}}
