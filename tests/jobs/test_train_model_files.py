@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 from published_versions import publish_untrained, tensors_of
@@ -11,11 +12,15 @@ from safetensors.torch import load_file, save_file
 from small_sequences import circular_histories, publish_sequences, sequences_of
 from tiny_solution import publish_solution
 
+from hrnn.data.ragged import Ragged
+from jobs import scratch
 from jobs.evaluate import evaluate
 from jobs.explanation.report import solution_report
 from jobs.recommendation.options import Options
 from jobs.recommendation.served import Served, Solution
+from jobs.segmentation.users import Shard, load_model
 from jobs.storage.folders import StepFolder
+from jobs.storage.s3 import S3Store
 from jobs.train import train
 from jobs.training.model_files import Purpose, read_tensors, tensor_file
 from schemas.errors import IntegrityError
@@ -73,6 +78,29 @@ def test_lines_are_answered_from_nothing_but_what_is_served(tmp_path: Path) -> N
     uri = publish_solution(str(tmp_path / "version")).uri
     keep_only(uri, "serving")
     assert Served(Solution.of(*published(uri)), Options(num_results=5)).num_results == 5
+
+
+def test_workers_of_a_node_download_each_file_of_a_solution_version_once(
+    tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(scratch.RUN_FOLDER, str(tmp_path))
+    folder = StepFolder(publish_solution(s3 + "/version").uri)
+    solution = Solution.of(folder, folder.require("solution_version"))
+    downloads: list[str] = []
+    download = S3Store.download
+
+    def watched(store: S3Store, uri: str, path: Path) -> None:
+        downloads.append(uri)
+        download(store, uri, path)
+
+    monkeypatch.setattr(S3Store, "download", watched)
+    for _ in range(2):  # what each worker does of batch inference, and of segments
+        Served(solution, Options(num_results=5)).load_users(range(len(solution.states)))
+        Shard(solution, 0, None)
+        load_model(solution, Ragged.from_rows([[0]], np.int64), 3)
+    assert sorted(downloads) == sorted(
+        folder.uri_of(entry.path) for entry in (solution.catalogue, solution.serving, *solution.states)
+    )
 
 
 def test_related_items_that_were_cut_short_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

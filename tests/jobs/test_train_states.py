@@ -20,6 +20,7 @@ from hrnn.past_events import past_events
 from hrnn.sequences import Sequences
 from hrnn.serving import Fitted, NightlyView
 from hrnn.session_model import ScoringModel
+from jobs.storage import folders
 from jobs.storage.folders import StepFolder, sha256_of
 from jobs.training.staging import Staged, stage
 from jobs.training.states import states_table, write_states
@@ -88,6 +89,15 @@ def test_states_are_the_same_bytes_however_many_processes_make_them(tmp_path: Pa
         assert found[name].to_pylist() == expected[name].to_pylist()
     queries, whole = (np.asarray(table[columns.QUERY].to_pylist(), np.float32) for table in (found, expected))
     np.testing.assert_allclose(queries, whole, atol=1e-6)
+
+
+def test_states_are_hashed_as_they_are_written(tmp_path: Path, staged: Staged, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_again(path: Path) -> str:
+        raise AssertionError(f"{path} is read again for its digest")
+
+    monkeypatch.setattr(folders, "sha256_of", read_again)
+    folder, entries = written(tmp_path, nightly(Sequences.load(staged.arrays)), staged, 1)
+    assert [sha256_of(Path(folder.uri) / entry.path) for entry in entries] == [entry.sha256 for entry in entries]
 
 
 def test_a_process_that_dies_is_one_clear_error(tmp_path: Path, staged: Staged) -> None:
