@@ -181,6 +181,16 @@ def test_blocks_are_limited_by_lines_as_well_as_bytes(tmp_path: Path, monkeypatc
             ]
 
 
+def test_blocks_are_limited_by_bytes_however_few_their_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "PIECE_BYTES", 2_000)
+    path = tmp_path / "users.csv"
+    body = (b"x" * 998 + b",1\n") * 20
+    path.write_bytes(HEADER + body)
+    blocks = [block.structure.block for split in cut(opened(path), 1 << 20) for block in record_blocks(split)]
+    assert b"".join(blocks) == body
+    assert max(map(len, blocks)) < 2_000 + 1_001  # a piece, and the line that began before it
+
+
 def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "users.csv"
     path.write_bytes(HEADER + b"a,1\n")
