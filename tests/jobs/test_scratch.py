@@ -54,6 +54,11 @@ def test_a_run_has_one_folder_that_only_its_user_may_open_and_it_goes_with_it(pl
     assert list((place / f"hrnn-scratch-{os.getuid()}").iterdir()) == []
 
 
+def test_a_folder_of_runs_that_others_could_open_is_closed_to_them(place: Path) -> None:
+    (place / f"hrnn-scratch-{os.getuid()}").mkdir(mode=0o755)
+    assert run_folder().parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_what_a_killed_run_left_goes_when_the_next_begins_and_a_living_one_keeps_its_own(place: Path) -> None:
     killed, left = started()
     with started()[0] as living, killed:

@@ -70,6 +70,21 @@ def test_under_spark_submit_its_master_stands_unless_the_caller_names_another(
     assert f"master {expected}" in answer.stdout, answer.stderr[-2000:]
 
 
+@pytest.mark.slow
+def test_shuffles_lie_in_the_runs_folder_whatever_sparks_settings_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "spark-defaults.conf").write_text(f"spark.local.dir {tmp_path}/elsewhere\n")
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+    script = """if True:
+        from jobs.scratch import run_folder
+        from jobs.spark.session import spark_session
+        spark_session("local[1]").range(9).repartition(2).count()
+        print("shuffles:", len([path for path in run_folder().glob("blockmgr-*") if any(path.rglob("shuffle_*"))]))
+    """
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.stdout == "shuffles: 1\n", ended.stderr
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_java_does_not_outlive_a_run_that_is_interrupted_while_it_starts() -> None:
     """It would wait for ever: the place where it says its port is gone by then."""
     script = """if True:

@@ -237,7 +237,7 @@ def test_a_file_with_backslashes_as_characters_is_read_once_more_and_the_report_
 
 
 def test_texts_that_a_spreadsheet_takes_for_formulas_are_disarmed_in_csv_and_raw_in_parquet(tmp_path: Path) -> None:
-    risky = ["=cmd|' /C calc'!A0", "+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1"]
+    risky = ["=cmd|' /C calc'!A0", "+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "＋1", "－1", "＠1"]
     harmless = ["a=1", " =1", "'=1"]
     (tmp_path / "in" / "=2").mkdir(parents=True)
     text = io.StringIO(newline="")
