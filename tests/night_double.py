@@ -46,12 +46,14 @@ class Jobs:
     Attributes:
         ran: Labels of the steps that did something, in order.
         failing: Names of jobs that fail.
+        errors: Of the three lines of a batch job, those that fail.
         before: Called with a job's name before it does anything.
     """
 
     def __init__(self) -> None:
         self.ran: list[str] = []
         self.failing: set[str] = set()
+        self.errors = 0
         self.before: Callable[[str], None] = lambda job: None
 
     def function(self, job: str) -> Callable[..., dict[str, Any]]:
@@ -98,7 +100,8 @@ class Jobs:
         def answered(files: list[StoredFile], parts_uri: str, token: str) -> list[list[Part]]:
             self.ran.append("recommend")
             line = manifest.fingerprint.encode() + b"\n"
-            return [[store_part([line], parts_uri, token, number, Tally(lines=3))] for number, _ in enumerate(files)]
+            tally = Tally(lines=3, errors=self.errors, first_error="no such user" if self.errors else "")
+            return [[store_part([line], parts_uri, token, number, tally)] for number, _ in enumerate(files)]
 
         config = read_options(manifest, **asked).config()
         return run_batch(

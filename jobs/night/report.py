@@ -57,7 +57,7 @@ def night_page(summary: dict[str, Any], out_uris: Sequence[str]) -> NightPage:
             session_word="day" if one_session else "session",
             verdict=verdict(summary["solutions"]),
             tiles=_tiles(steps),
-            notes=_notes(summary, steps, histories),
+            notes=_notes(summary, steps, histories.share),
             explanation=_EXPLANATION,
             columns=columns,
             metrics=metrics,
@@ -91,7 +91,8 @@ def _tiles(steps: dict[tuple[str, str], dict[str, Any]]) -> tuple[tuple[str, str
     return tuple((label, f"{count:,}") for label, count in counts.items())
 
 
-def _notes(summary: dict[str, Any], steps: dict[tuple[str, str], dict[str, Any]], histories: Histories) -> tuple[str, ...]:
+def _notes(summary: dict[str, Any], steps: dict[tuple[str, str], dict[str, Any]], share: float) -> tuple[str, ...]:
+    """What somebody should know beside the figures; `share` of the events was read, 0 to 1."""
     notes = list(summary["notes"])
     for (job, name), step in steps.items():
         if job == "validate" and step["result"].get("verdict", "pass") != "pass":
@@ -103,8 +104,8 @@ def _notes(summary: dict[str, Any], steps: dict[tuple[str, str], dict[str, Any]]
             "Events of a user at the same second lie in hash order, since their order in the file is an artefact: "
             "the model cannot learn from it, and is not measured on it."
         )
-    if histories.share < 1:
-        notes.append(f"The plots show {100 * histories.share:.0f} % of the events; whole users, drawn by hash.")
+    if share < 1:
+        notes.append(f"The plots show {100 * share:.0f} % of the events; whole users, drawn by hash.")
     return tuple(notes)
 
 

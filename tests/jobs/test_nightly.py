@@ -12,6 +12,7 @@ from jobs.night.decisions import plan_document
 from jobs.night.plan import plan_night
 from jobs.night.running import Means
 from jobs.nightly import brief, nightly
+from jobs.recommendation.tally import COUNTED
 from jobs.storage.records import write_record
 from schemas.errors import CommitLost, ConfigError, DataError, IntegrityError, StorageError
 
@@ -158,6 +159,20 @@ def test_a_failed_step_is_named_and_the_rerun_goes_on_there(jobs: Jobs, tmp_path
     assert jobs.ran == ALL
     assert summary["generation"] == 1
     assert not failed.exists()
+
+
+def test_error_lines_beyond_the_nights_bound_fail_it_and_others_are_in_its_summary(jobs: Jobs, tmp_path: Path) -> None:
+    jobs.errors = 1
+    config = write_shop(tmp_path)
+    bounded = tmp_path / "bounded.toml"
+    bounded.write_text(Path(config).read_text() + "max_error_fraction = 0.3\n")
+    with pytest.raises(DataError, match=r"1 of 3 lines are error lines \(got 'no such user'\)\. Allowed: a fraction of 0\.3\."):
+        night(str(bounded))
+    assert not (tmp_path / "out" / "users.json.out").exists()
+    generation = night(config)["generation"]
+    summary = json.loads((tmp_path / f"workspace/nights/gen-{generation:06d}/summary.json").read_text())
+    [lists] = [step["result"] for step in summary["steps"] if step["job"] == "recommend"]
+    assert {name: lists[name] for name in COUNTED} == dict.fromkeys(COUNTED, 0) | {"lines": 3, "errors": 1}
 
 
 def test_of_two_overlapping_nights_the_second_to_publish_says_that_it_lost(jobs: Jobs, tmp_path: Path) -> None:

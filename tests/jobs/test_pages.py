@@ -15,7 +15,7 @@ from night_double import NDCG, measured, sample_page
 from published_versions import publish_untrained
 from small_sequences import sequences_of
 
-from jobs.night.report import _length_bars, _step_part, page_link
+from jobs.night.report import _length_bars, _notes, _step_part, page_link
 from jobs.night.terminal import terminal_table
 from jobs.night.wording import batch_note, counts_text, metric_table, metric_text, segment_sentences, verdict
 from jobs.pages.axes import day_axis, linear_axis, log_axis, short_number
@@ -211,7 +211,8 @@ def test_a_nights_page_tells_of_lines_that_want_a_look() -> None:
         "missing_filter_values": 1,
     }
     step = {"job": "recommend", "name": "users", "seconds": 2.0, "skipped": False, "folder": "s3://b/out/", "result": result}
-    page = replace(sample_page(), notes=(batch_note("users", result),), steps=(_step_part(step),))
+    steps = {("recommend", "users"): step, ("sessionize", "sequences"): {"result": {}}}
+    page = replace(sample_page(), notes=_notes({"notes": []}, steps, share=1.0), steps=(_step_part(step),))
     texts = Page(night_html(page)).texts
     odd = "12 empty, 7 with unused filter values, 1 without a filter value"
     note = f"Of the 1,900 lines of users some want a look: 1,500 error lines, {odd}."

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from commands import hrnn
 from pyspark.sql import SparkSession
 from tiny_solution import TinySolution, publish_solution
 
@@ -82,6 +84,30 @@ def test_errors_empty_lists_and_values_are_counted_and_warned_of(
     assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file() and "parts" in str(path)] == []
     with pytest.raises(DataError, match="1 of 4 lines are error lines"):  # also where nothing is left to do
         recommend(**places, filter_expression=FILTER, max_error_fraction=0.2)
+
+
+def test_lists_that_a_filter_leaves_empty_are_counted_and_warned_of(
+    solution: TinySolution, tmp_path: Path, spark: SparkSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    del spark
+    lines = [{"userId": "user 1", "filterValues": {"GENRE": f'"{genre}"'}} for genre in ("western", "comedy", "western")]
+    (tmp_path / "in.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    told = recommend(
+        solution_uri=solution.uri,
+        input_uri=str(tmp_path / "in.json"),
+        output_uri=str(tmp_path / "out"),
+        filter_expression="INCLUDE ItemID WHERE Items.GENRES IN ($GENRE)",
+    )
+    assert (told["lines"], told["errors"], told["empty_lists"]) == (3, 0, 2)
+    assert "2 of 3 lines got an empty list" in caplog.text
+
+
+@pytest.mark.parametrize("job", ["recommend", "segment"])
+def test_the_command_passes_its_bound_on(job: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, Any] = {}
+    monkeypatch.setattr(f"jobs.{job}.{job}", lambda **given: told.update(given) or {"job": job})
+    hrnn(job, "--solution", "s", "--input", "i", "--output", "o", "--max-error-fraction", "0.25")
+    assert told["max_error_fraction"] == 0.25
 
 
 def test_where_every_line_is_an_error_nothing_is_published(solution: TinySolution, tmp_path: Path, spark: SparkSession) -> None:

@@ -145,6 +145,25 @@ def test_bad_attributes_make_an_error_line(of_attributes: SegmentSolution, tmp_p
     assert message in str(told.value)
 
 
+def test_too_many_error_lines_keep_a_segment_from_being_published(of_items: SegmentSolution, tmp_path: Path) -> None:
+    lines = [{"itemId": "item 99"}, {"itemId": "item 3"}]
+    with pytest.raises(DataError, match=r"1 of 2 lines are error lines.*does not know this item"):
+        answered(of_items, tmp_path, lines, max_error_fraction=0.4)
+    assert not (tmp_path / "out" / "lines.json.out").exists()
+    assert len(answered(of_items, tmp_path, lines, max_error_fraction=0.5)) == 2
+
+
+def test_segments_of_nobody_are_counted(of_items: SegmentSolution, tmp_path: Path) -> None:
+    (tmp_path / "lines.json").write_text('{"itemId": "item 3"}\n{"itemId": "item 99"}\n')
+    told = segment(
+        solution_uri=of_items.uri,
+        input_uri=str(tmp_path / "lines.json"),
+        output_uri=str(tmp_path / "out"),
+        filter_expression='INCLUDE UserID WHERE Users.COUNTRY IN ("Atlantis")',
+    )
+    assert (told["lines"], told["errors"], told["empty_lists"]) == (2, 1, 1)
+
+
 def test_a_filter_keeps_users_out(of_items: SegmentSolution, tmp_path: Path) -> None:
     wanted = (
         'INCLUDE UserID WHERE Users.COUNTRY IN ("Japan", "Kenya") | EXCLUDE UserID WHERE Interactions.EVENT_TYPE IN ("buy")'
