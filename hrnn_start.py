@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from contextlib import suppress
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NoReturn
@@ -27,6 +29,8 @@ def _refuse(name: str, origin: str | None) -> NoReturn:
     """Say whose package stands before ours, as every command says what the user can mend."""
     problem = f"this package stands before the platform's own {name}" if origin else f"the package {name} is not whole"
     error = f"{origin or Path(__file__).parent}: {problem}. Leave its folder out of PYTHONPATH, or name it otherwise."
-    print(f"hrnn: {error}", file=sys.stderr)
-    print(json.dumps({"job": sys.argv[1] if sys.argv[1:] else None, "state": "failed", "kind": "MachineError", "error": error}))
+    document = {"state": "failed", "kind": "MachineError", "error": error}  # which job it is, only jobs could say
+    for number, line in ((2, f"hrnn: {error}"), (1, json.dumps(document))):
+        with suppress(OSError):  # closed, full, or read by nobody
+            os.write(number, f"{line}\n".encode(errors="backslashreplace"))
     sys.exit(1)

@@ -49,7 +49,21 @@ def test_a_package_that_is_called_as_ours_is_named_and_not_run(tmp_path: Path, n
     error = f"{tmp_path}/{name}/__init__.py: this package stands before the platform's own {name}."
     assert answer.stderr.startswith(f"hrnn: {error}")
     assert answer.stderr.count("\n") == 1
-    assert json.loads(answer.stdout)["error"].startswith(error)
+    document = json.loads(answer.stdout)
+    assert document.pop("error").startswith(error)
+    assert document == {"state": "failed", "kind": "MachineError"}
+
+
+@pytest.mark.parametrize("redirected", ["> /dev/full", "| true", ">&-", ">&- 2>&-", "2> /dev/full"])
+def test_its_refusal_needs_no_output(tmp_path: Path, redirected: str) -> None:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs/__init__.py").write_text("raise SystemExit('executed')")
+    script = f"set -o pipefail; {sys.executable} -P -c 'import hrnn_start; hrnn_start.main()' --help {redirected}"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    answer = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert "Traceback" not in answer.stderr
+    assert answer.stderr.count("\n") == (0 if "2>" in redirected else 1), answer.stderr
 
 
 def test_python_m_hrnn_is_the_command_wherever_one_stands(tmp_path: Path) -> None:
@@ -57,3 +71,17 @@ def test_python_m_hrnn_is_the_command_wherever_one_stands(tmp_path: Path) -> Non
     answer = subprocess.run([sys.executable, "-m", "hrnn", "--version"], cwd=there, capture_output=True, text=True, check=False)
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, f"hrnn-platform {VERSION}\n", "")
     assert not (there / "executed").exists()
+
+
+def test_python_m_hrnn_begins_in_our_own_launcher(tmp_path: Path) -> None:
+    (tmp_path / "hrnn_start.py").write_text("raise SystemExit('executed')")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    answer = subprocess.run(
+        [sys.executable, "-m", "hrnn", "--version"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, f"hrnn-platform {VERSION}\n", "")
