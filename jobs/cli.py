@@ -17,8 +17,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from jobs.ending import run_to_end, tell
+from jobs.ending import USAGE, run_to_end, tell
 from jobs.scratch import sweep
+from jobs.usage import completing, forget_odd_widths, of_option, usage_error
 from schemas.errors import ConfigError, StorageError
 from schemas.version import VERSION
 
@@ -51,22 +52,45 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if arguments is None else arguments
     first = next((word for word in arguments if not word.startswith("-")), None)
     wanted = first if first in JOBS else None
-    completing = "_HRNN_COMPLETE" in os.environ  # what was typed is not among the arguments
 
     def work() -> None:
         level = os.environ.get("HRNN_LOG_LEVEL", "").upper() or "WARNING"
         if level not in _LEVELS:
             raise ConfigError("this is no log level", where="HRNN_LOG_LEVEL", value=level, allowed=", ".join(_LEVELS))
         logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        app = typer.Typer(name="hrnn", no_args_is_help=True, pretty_exceptions_enable=False)
+        forget_odd_widths()
+        all_jobs = completing()
+        app = typer.Typer(name="hrnn", pretty_exceptions_enable=False)
         app.callback()(_about)
         for name, help_line in JOBS.items():
-            needed = completing or name == wanted
+            needed = all_jobs or name == wanted
             command = _telling(importlib.import_module(f"jobs.commands.{name.replace('-', '_')}").run) if needed else _stub
             app.command(name, short_help=help_line)(command)
-        app(arguments, prog_name="hrnn")
+        _run(app, arguments)
 
     run_to_end(wanted, work)
+
+
+def _run(app: typer.Typer, arguments: list[str]) -> None:
+    """Have typer do what the arguments say; without any it shows the help, which is no success.
+
+    Raises:
+        UsageError: They are wrong.
+        SystemExit: The status is not 0.
+        BrokenPipeError: A connection of the job broke; typer would end with 1, without a word.
+    """
+    streams = sys.stdout, sys.stderr
+    try:
+        status = app(arguments or ["--help"], prog_name="hrnn", standalone_mode=False)
+    except typer.TyperException as error:
+        raise usage_error(error) from None
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):
+            sys.stdout, sys.stderr = streams
+            raise ended.__context__ from None
+        raise
+    if status or not arguments:
+        raise SystemExit(status or USAGE)
 
 
 def job_main(name: str) -> NoReturn:
@@ -102,6 +126,8 @@ def _telling(run: Callable[..., Summary | None]) -> Callable[..., None]:
     def command(*args: Any, **kwargs: Any) -> None:
         try:
             summary = run(*args, **kwargs)
+        except StorageError as error:
+            raise of_option(error, run, kwargs) from None
         finally:
             if not any(kwargs.get(name) for name in _ONLY_LOOK):
                 with suppress(StorageError):  # of a place that this command did not need

@@ -6,6 +6,7 @@ success, 1 the user can mend it (one message, no traceback), 2 wrong usage, 3 a 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -14,13 +15,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO, cast
 
 from jobs.scratch import end_run, run_begun, space_error
-from schemas.errors import HrnnError, StorageError
+from schemas.errors import HrnnError, StorageError, UsageError
 
 USAGE, INTERRUPTED, TERMINATED = 2, 130, 143
 _AGAIN = "run the same command again to go on"
@@ -64,7 +65,8 @@ def _end_of(work: Callable[[], None]) -> _End:
         _open_closed_streams()
         with ending_on_sigterm():
             try:
-                work()
+                with redirect_stdout(cast("Any", _Stdout(sys.stdout))):
+                    work()
             finally:
                 if not shared:
                     end_run()
@@ -73,7 +75,7 @@ def _end_of(work: Callable[[], None]) -> _End:
         if (stopped := _asked_to_stop(ended)) is not None:
             return _stopped(stopped)
         status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        return _End(status, "failed", "usage", "wrong usage: see stderr") if status == USAGE else _End(status)
+        return _End(status)
     except KeyboardInterrupt:
         return _stopped(INTERRUPTED)
     except Exception as error:
@@ -105,6 +107,8 @@ def _failed(error: Exception) -> _End:
             traceback.print_exception(error)
     if isinstance(error, HrnnError):
         say(f"hrnn: {error}")
+        if isinstance(error, UsageError):
+            return _End(USAGE, "failed", "usage", str(error))
         return _End(1, "failed", type(error).__name__, str(error), error.facts)
     reason = (str(error).strip().splitlines() or ["no message"])[0][:300]
     say(f"hrnn: a fault of the platform: {type(error).__name__}: {reason}. HRNN_DEBUG=1 shows where.")
@@ -159,6 +163,10 @@ def _open_closed_streams() -> None:
         sys.stderr = os.fdopen(2, "w")
     if closed:
         sys.stdout = os.fdopen(1, "w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what its encoding lacks
+    if closed:
         raise StorageError("it is closed", where="stdout", remedy="The result is its last line: name a file, or /dev/null.")
 
 
@@ -175,6 +183,23 @@ def _users_own(error: Exception) -> HrnnError | None:
     return space_error(error)
 
 
+class _Stdout:
+    """stdout as commands and typer print on it: that it can't be written is a StorageError, which nobody takes for another."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        _flush(self._stream, text)
+        return len(text)
+
+    def flush(self) -> None:
+        _flush(self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def _flush(stream: TextIO, text: str = "") -> None:
     """Write a text and what is left before it; a stream that can't be written is silent from then on, also when Python ends.
 
@@ -185,10 +210,10 @@ def _flush(stream: TextIO, text: str = "") -> None:
         stream.write(text)
         stream.flush()
     except OSError as error:
-        name = "stdout" if stream is sys.stdout else "stderr"
+        name = "stderr" if stream is sys.stderr else "stdout"
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), stream.fileno())
         if isinstance(error, BrokenPipeError):
             raise StorageError("nobody reads it any more", where=name, remedy="What was done stays done.") from None
-        full = space_error(error, where=name)
+        full = space_error(error, where=name, remedy="Free some space where it goes, or send it elsewhere.")
         raise full or StorageError(error.strerror or str(error), where=name) from None

@@ -148,12 +148,13 @@ def sweep(*, dry_run: bool = False) -> list[Path]:
     return swept
 
 
-def space_error(error: BaseException, where: str | None = None) -> StorageError | None:
+def space_error(error: BaseException, where: str | None = None, remedy: str = _REMEDY) -> StorageError | None:
     """The error as one that names a full disk; None where it speaks of something else.
 
     Args:
         error: What was raised: Python's own, Arrow's, or that of a library that only has words for it.
         where: The place, where the error doesn't name a file.
+        remedy: What makes room there.
     """
     number = error.errno if isinstance(error, OSError) else None
     if number not in _FULL:
@@ -161,12 +162,12 @@ def space_error(error: BaseException, where: str | None = None) -> StorageError 
             return None
         number = errno.ENOSPC
     named = error.filename if isinstance(error, OSError) and error.filename else where
-    return no_space(None if named is None else str(named), _FULL[number or errno.ENOSPC])
+    return no_space(None if named is None else str(named), _FULL[number or errno.ENOSPC], remedy)
 
 
-def no_space(where: str | None, problem: str = _FULL[errno.ENOSPC]) -> StorageError:
+def no_space(where: str | None, problem: str = _FULL[errno.ENOSPC], remedy: str = _REMEDY) -> StorageError:
     """The error that a disk is full, with its remedy."""
-    return StorageError(problem, where=where, remedy=_REMEDY)
+    return StorageError(problem, where=where, remedy=remedy)
 
 
 def scratch_place() -> str:

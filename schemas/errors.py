@@ -2,6 +2,7 @@
 
     HrnnError
     ├── UserError              the caller can mend it; exit status 1
+    │   ├── UsageError         a command line that is none; exit status 2
     │   ├── ConfigError        a config, an option or a hyperparameter
     │   ├── SchemaError        a dataset schema
     │   ├── DataError          the contents of a dataset or a batch input
@@ -69,11 +70,17 @@ class UserError(HrnnError):
         super().__init__(message)
         self.problem = problem
         self.where = where
+        self.value = None if value is UserError._MISSING else value
+        self.allowed = allowed
         self.remedy = remedy
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it comes from another process: its message as it is."""
         return error_of, (type(self), str(self)), self.__dict__
+
+
+class UsageError(UserError):
+    """A command line has an unknown option, lacks one, or gives one a value that it does not take."""
 
 
 class ConfigError(UserError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -97,11 +98,80 @@ def test_an_interruption_stays_one_where_ending_what_was_started_fails(end_of: C
     assert (ended, document["state"], complained.count("\n")) == (143, "interrupted", 1)
 
 
-def test_wrong_usage_says_so_too(capsys: pytest.CaptureFixture[str]) -> None:
+PLACES = ["--sequences", "a", "--output", "b"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["recipes", "--nonsense"], "no such option: --nonsense. See hrnn recipes --help."),
+        (
+            ["recipes", "--output", "yaml"],
+            "--output: 'yaml' is not one of 'text', 'json' (got 'yaml'). See hrnn recipes --help.",
+        ),
+        (
+            ["train", *PLACES, "--epochs", "x"],
+            "unable to parse string as an integer (got 'x'). Allowed: 1 or more. See hrnn train",
+        ),
+        (
+            ["train", *PLACES, "--hpo-jobs", "99"],
+            "--hpo-jobs: input should be less than or equal to 40 (got '99'). Allowed: 1 to 40.",
+        ),
+        (["train", *PLACES, "--time-limit", "a\nb"], r"(got 'a\nb')"),
+        (["train", "--output", "b"], "missing option '--sequences'. See hrnn train --help."),
+        (["train", *PLACES, "more\nwords"], r"unexpected extra argument(s) (more\x0awords). See hrnn train --help."),
+        (["filter", "check"], "give one expression, or --stdin. See hrnn"),
+    ],
+)
+def test_wrong_usage_says_option_value_and_what_is_allowed(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(["recipes", "--nonsense"])
-    document = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (document["job"], document["state"], document["kind"]) == ("recipes", "failed", "usage")
+        main(arguments)
+    said, complained = capsys.readouterr()
+    document = json.loads(said.splitlines()[-1])
+    assert (document["job"], document["state"], document["kind"]) == (arguments[0], "failed", "usage")
+    assert says in document["error"]
+    assert complained == f"hrnn: {document['error']}\n"
+
+
+def test_a_job_that_is_none_is_met_with_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["trian"])
+    assert capsys.readouterr() == ("", "hrnn: no such command 'trian'. Did you mean 'train'? See hrnn --help.\n")
+
+
+def test_no_job_at_all_is_answered_with_help_and_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([])
+    said, complained = capsys.readouterr()
+    assert ("sessionize" in said, complained) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train", "--sequences", "", "--output", "b"], "--sequences: the path is empty"),
+        (["train", "--sequences", "a", "--output", ""], "--output: the path is empty"),
+        (
+            ["train", "--sequences", "hdfs://x/y", "--output", "b"],
+            "--sequences: this kind of place is not known (got 'hdfs://x/y')",
+        ),
+        (["compare", "", "b"], "OLD.out: the path is empty"),
+        (["gc", "--workspace", "s3:/x"], "--workspace: an S3 URI has two slashes"),
+    ],
+)
+def test_a_place_that_is_none_is_named_by_its_option(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        main(arguments)
+    assert capsys.readouterr().err.startswith(f"hrnn: {says}")
+
+
+def test_a_broken_connection_is_no_closed_output(end_of: Callable[[Run], Ended]) -> None:
+    status, document, complained = end_of(raising(BrokenPipeError(errno.EPIPE, "Broken pipe")))
+    assert (status, document["kind"], "BrokenPipeError" in complained) == (3, "BrokenPipeError", True)
 
 
 def test_a_full_disk_is_the_users_to_mend(end_of: Callable[[Run], Ended]) -> None:
@@ -147,6 +217,28 @@ def test_the_shell_completes_jobs_options_and_values(
     assert capsys.readouterr() == ("\n".join(offered) + "\n", "")
 
 
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"_HRNN_COMPLETE": "nonsense"}, "_HRNN_COMPLETE: "),
+        ({"_HRNN_COMPLETE": "complete_csh"}, "_HRNN_COMPLETE: "),
+        ({"_HRNN_COMPLETE": "complete_bash"}, "COMP_WORDS: "),
+        ({"_HRNN_COMPLETE": "complete_bash", "COMP_WORDS": "hrnn rec"}, "COMP_CWORD: "),
+        ({"_HRNN_COMPLETE": "complete_bash", "COMP_WORDS": "hrnn rec", "COMP_CWORD": "x"}, "COMP_CWORD: "),
+    ],
+)
+def test_a_wrong_request_for_completion_is_named(
+    settings: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match="1"):
+        main([])
+    said, complained = capsys.readouterr()
+    assert (said, complained.count("\n")) == ("", 1)
+    assert complained.startswith(f"hrnn: {named}")
+
+
 def test_completion_can_be_installed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("typer.completion._get_shell_name", lambda: "bash")
     with pytest.raises(SystemExit, match="0"):
@@ -177,5 +269,42 @@ def test_an_output_that_cannot_be_written_is_the_users_to_mend(redirected: str, 
     answer = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert answer.returncode == status, answer.stderr
     assert says in answer.stderr
+    assert "HRNN_SCRATCH" not in answer.stderr
     assert ("Traceback" in answer.stderr, "Exception ignored" in answer.stderr) == (False, False)
     assert answer.stderr.count("hrnn: ") == (1 if says else 0)
+
+
+def hrnn_in_shell(line: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a line of bash where `hrnn` is the command."""
+    script = f'set -o pipefail; hrnn() {{ {sys.executable} -m hrnn "$@"; }}; {line}'
+    return subprocess.run(["bash", "-c", script], capture_output=True, check=False, env=os.environ | environment)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "command", ["hrnn --help", "hrnn train --help", "hrnn --version", "hrnn recipes --output text", "hrnn recipes"]
+)
+@pytest.mark.parametrize(
+    ("redirected", "says"), [("> /dev/full", b"stdout: no space is left"), ("| true", b"stdout: nobody reads")]
+)
+def test_all_that_is_printed_ends_alike_where_it_cannot_be(command: str, redirected: str, says: bytes, unbuffered: str) -> None:
+    answer = hrnn_in_shell(f"{command} {redirected}", PYTHONUNBUFFERED=unbuffered)
+    assert (answer.returncode, answer.stderr.count(b"\n"), b"HRNN_SCRATCH" in answer.stderr) == (1, 1, False), answer.stderr
+    assert answer.stderr.startswith(b"hrnn: " + says)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+@pytest.mark.parametrize("command", ["hrnn recipes --output text", "hrnn train --help", "hrnn train --nonsense…"])
+def test_every_encoding_can_be_printed_in(command: str, encoding: str) -> None:
+    answer = hrnn_in_shell(command, PYTHONIOENCODING=encoding, LC_ALL="C")
+    assert answer.returncode == (2 if "nonsense" in command else 0), answer.stderr
+    assert len(answer.stdout.decode(encoding)) > 100
+
+
+@pytest.mark.parametrize("name", ["COLUMNS", "TERMINAL_WIDTH"])
+@pytest.mark.parametrize("width", ["0", "x", "-5", "1", "²", "1000000000", ""])
+def test_a_width_that_no_terminal_has_is_not_taken(name: str, width: str) -> None:
+    answer = hrnn_in_shell("hrnn --help", **{name: width})
+    assert (answer.returncode, answer.stderr) == (0, b"")
+    assert b"sessionize" in answer.stdout
+    assert len(answer.stdout) < 20_000
