@@ -46,7 +46,7 @@ class OwnItems:
 class TopItems:
     """The K best items of B users, best first; K is smaller than asked where the catalogue is.
 
-    Behind the last item that a user may get stand -1, -inf and 0.
+    Behind the last item that a user may get, and that scores more than -inf, stand -1, -inf and 0.
 
     Attributes:
         item_rows: int64 [B, K].
@@ -70,16 +70,17 @@ class TopItems:
 
 
 def put_best(found: TopItems, users: Rows, item_rows: Rows, scores: Floats) -> None:
-    """Write item rows and scores of each user's best pairs; pairs stand user by user."""
+    """Write item rows and scores of each user's best pairs; pairs stand user by user. What scores -inf is never listed."""
     num_users, wanted = found.item_rows.shape
     counts = np.bincount(users, minlength=num_users)
     keys = np.full((num_users, max(wanted, int(counts.max(initial=0)))), np.iinfo(np.int64).min)
     keys[users, np.arange(len(users)) - np.repeat(np.cumsum(counts) - counts, counts)] = _sortable(scores, item_rows)
     keys.sort(axis=1)
     best = keys[:, : -wanted - 1 : -1]
-    there = np.arange(wanted) < counts[:, None]
+    of_best = _score_of(best)
+    there = (np.arange(wanted) < counts[:, None]) & (of_best > -np.inf)
     found.item_rows[there] = (_LOW_BITS - (best & _LOW_BITS))[there]
-    found.scores[there] = _score_of(best)[there]
+    found.scores[there] = of_best[there]
 
 
 def _sortable(scores: Floats, item_rows: Rows) -> Rows:

@@ -161,7 +161,8 @@ class _ExactScores:
     def __init__(self, vectors: torch.Tensor, bias: Floats, queries: torch.Tensor, own: OwnItems) -> None:
         self._vectors, self._bias, self._queries = vectors, bias, queries
         self.own = Pairs(Ragged(own.offsets, own.item_rows), len(bias))
-        self.own_scores: Floats = self._without_own(self.own.users, own.item_rows) + own.scores
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused later
+            self.own_scores: Floats = self._without_own(self.own.users, own.item_rows) + own.scores
 
     def of(self, users: Rows, item_rows: Rows) -> Floats:
         """float32 [n]."""

@@ -230,10 +230,17 @@ def test_asking_for_more_than_the_catalogue_returns_all_of_it() -> None:
     np.testing.assert_allclose(top.shares.sum(1), 1.0, rtol=1e-6)
 
 
-def test_an_own_item_without_limit_is_never_best() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mask", [None, [True] * 4, [False, True, True, False]])
+def test_an_item_whose_score_is_minus_infinity_is_never_listed(mask: list[bool] | None, kind: torch.dtype | None) -> None:
     own = OwnItems(np.array([0, 1]), np.array([2]), np.array([-np.inf], dtype=np.float32))
-    top = Scorer(torch.zeros(4, 1), torch.tensor([0.0, 1, 2, 1])).top(torch.zeros(1, 1), own, 3)
-    assert top.item_rows.tolist() == [[1, 3, 0]]
+    none = Ragged.none(1, np.int64)
+    allowed = None if mask is None else Allowed(np.array([mask]), np.zeros(1, np.int64), none, none)
+    top = Scorer(torch.zeros(4, 1), torch.tensor([0.0, 1, 2, 1]), kind).top(torch.zeros(1, 1), own, 4, allowed)
+    listed = [item for item in (1, 3, 0) if mask is None or mask[item]]
+    assert top.item_rows.tolist() == [listed + [-1] * (4 - len(listed))]
+    assert top.scores[0, len(listed) :].tolist() == [-np.inf] * (4 - len(listed))
+    assert top.shares[0, len(listed) :].tolist() == [0.0] * (4 - len(listed))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -277,9 +284,17 @@ def test_parameters_that_are_not_finite_are_refused() -> None:
         Scorer(torch.zeros(0, 2), torch.zeros(0))
 
 
-def test_states_that_are_not_finite_are_refused() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("query", [float("nan"), float("inf"), 0.0])
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), 0.0])
+def test_states_that_are_not_finite_are_refused(query: float, score: float, kind: torch.dtype | None) -> None:
+    scorer = Scorer(torch.tensor([[1.0], [-1.0], [1.0]]), torch.zeros(3), kind)
+    states = torch.tensor([[query]]), OwnItems(np.array([0, 1]), np.array([1]), np.array([score], np.float32))
+    if query == score == 0.0:
+        assert scorer.top(*states, 1).item_rows.tolist() == [[0]]
+        return
     with pytest.raises(IntegrityError, match="user's state"):
-        Scorer(torch.ones(3, 1), torch.zeros(3)).top(torch.tensor([[float("nan")]]), OwnItems.none(1), 1)
+        scorer.top(*states, 1)
 
 
 def test_shares_of_counts_sum_to_one() -> None:
