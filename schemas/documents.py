@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from schemas.numbers import float_of
+
 DEEPEST = 100  # levels of a document; what is deeper serves nothing, and could not be written down again
 MOST_DIGITS = 1000  # of a whole number, which no value of ours comes near
 _SHOWN = 80  # characters of a key or a number that is wrong
@@ -41,7 +43,7 @@ def read_toml(text: str) -> dict[str, Any]:
     if _LONG_KEY.search(text):  # the parser's time grows with the square of a key's parts
         raise NoDocument(f"a key has more than {DEEPEST} parts")
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text, parse_float=float_of)
     except RecursionError:
         raise NoDocument("it is nested too deeply") from None
     except tomllib.TOMLDecodeError:
@@ -92,7 +94,7 @@ def _whole(text: str) -> int:
 
 
 def _finite(text: str) -> float:
-    number = float(text)
+    number = float_of(text)
     if number in (float("inf"), float("-inf")):
         raise NoDocument(f"the number {text[:20]} is too large")
     return number
