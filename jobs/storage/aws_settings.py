@@ -12,11 +12,11 @@ from botocore.exceptions import (
     BotoCoreError,
     CredentialRetrievalError,
     NoCredentialsError,
-    ProxyConnectionError,
     SSLError,
     SSOError,
     TokenRetrievalError,
 )
+from botocore.utils import should_bypass_proxies
 
 from schemas.errors import StorageError
 
@@ -27,7 +27,6 @@ _SHOWN = re.compile(r"(?!.*(KEY|SECRET|TOKEN))AWS_\w+|AWS_WEB_IDENTITY_TOKEN_FIL
 _REMEDIES: dict[type[Exception] | tuple[type[Exception], ...], str] = {
     NoCredentialsError: "Set AWS_PROFILE, AWS_ACCESS_KEY_ID or a role.",
     SSLError: "Check whether the store speaks https, or name its certificate authority in AWS_CA_BUNDLE.",
-    ProxyConnectionError: "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY.",
     (CredentialRetrievalError, TokenRetrievalError, SSOError): "Renew the credentials, or mend the profile that names them.",
 }
 
@@ -67,10 +66,20 @@ def remedy_of(error: Exception) -> str:
         if isinstance(error, kinds):
             return remedy
     name = next((name for name in ENDPOINTS if os.environ.get(name)), None)
-    if name is not None:
-        return f"Check {name} and the network."
     region = os.environ.get("AWS_DEFAULT_REGION")
-    return f"Check {f'AWS_DEFAULT_REGION ({region!r})' if region else 'the region of the AWS config'} and the network."
+    place = name or (f"AWS_DEFAULT_REGION ({region!r})" if region else "the region of the AWS config")
+    return f"Check {place} and the network.{_proxy_remedy(os.environ[name] if name else 'https://s3.amazonaws.com')}"
+
+
+def _proxy_remedy(url: str) -> str:
+    """Which variable has requests to an endpoint go through a proxy, its value without a password, and what to do."""
+    scheme = urlsplit(url).scheme
+    name = next((name for name in (f"{scheme}_proxy", f"{scheme.upper()}_PROXY") if os.environ.get(name)), None)
+    if name is None or should_bypass_proxies(url):
+        return ""
+    begin, slashes, rest = os.environ[name].rpartition("://")
+    shown = f"{begin}{slashes}{rest.rpartition('@')[2]}"
+    return f" Requests go through {name}={shown}: check it, or name the store in NO_PROXY."
 
 
 def _endpoint_fault(url: str) -> str | None:

@@ -97,6 +97,7 @@ def test_a_config_file_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch, t
 
 
 SECRET = "s3cr3t-s3cr3t"
+THROUGH, DO = "Requests go through", "check it, or name the store in NO_PROXY."
 
 
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
@@ -119,8 +120,18 @@ def test_a_password_in_an_endpoint_is_refused_and_never_shown(monkeypatch: pytes
         ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, "Check AWS_ENDPOINT_URL_S3 and the network."),
         (
             {"AWS_ENDPOINT_URL": "http://store.invalid", "HTTP_PROXY": f"http://user:{SECRET}@127.0.0.1:9"},
-            "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY.",
+            f"and the network. {THROUGH} HTTP_PROXY=http://127.0.0.1:9: check it, or name the store in NO_PROXY.",
         ),
+        (
+            {"AWS_ENDPOINT_URL": "https://127.0.0.1:9", "https_proxy": f"u:{SECRET}@127.0.0.1:9"},
+            f"{THROUGH} https_proxy=127.0.0.1:9: {DO}",
+        ),
+        (
+            {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://localhost:9"},
+            f"{THROUGH} http_proxy=http://localhost:9: {DO}",
+        ),
+        ({"HTTPS_PROXY": "http://127.0.0.1:9"}, "Check AWS_ENDPOINT_URL and the network."),  # of another scheme
+        ({"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}, "Check AWS_ENDPOINT_URL and the network."),
         ({"AWS_MAX_ATTEMPTS": "many"}, "Check AWS_ENDPOINT_URL and the network."),  # there is one policy, and it is ours
     ],
 )
