@@ -172,6 +172,16 @@ class NightlyConfig(Section):
         return parse_filter(job.filter, where, extended=self.filtering.extended, policy=self.filtering.limits)
 
     @model_validator(mode="after")
+    def _solutions_have_folders_of_their_own(self) -> NightlyConfig:
+        folded: dict[str, str] = {}
+        for name in self.solutions:
+            if (other := folded.setdefault(name.casefold(), name)) != name:
+                allowed = "names of which no disk takes one for another"
+                context = {"path": f"solutions.{name}", "value": name, "allowed": allowed, "meant": ""}
+                raise PydanticCustomError("at_key", f"{other} has this name but for its case", context)
+        return self
+
+    @model_validator(mode="after")
     def _solutions_exist(self) -> NightlyConfig:
         for path, job in self.batches.items():
             if job.solution not in self.solutions:

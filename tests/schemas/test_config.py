@@ -205,6 +205,13 @@ def test_further_faults_are_named_by_path() -> None:
         parse_config(SHOP.replace("1800", "-1").replace('"aws-hrnn"', "3").replace("input =", "# "), "shop.toml")
 
 
+@pytest.mark.parametrize("name", ["For-You", "FOR-YOU"])
+def test_names_of_solutions_differ_in_more_than_case(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"shop\.toml: solutions\.{name}: for-you has this name but for its case") as raised:
+        parse_config(f'{SHOP}\n[solutions.{name}]\nrecipe = "aws-sims"\n', "shop.toml")
+    assert f"(got '{name}'). Allowed: " in str(raised.value)
+
+
 def test_two_batches_may_not_write_to_the_same_folder() -> None:
     second = SHOP.partition("[batch_inference.users]")[2]
     with pytest.raises(ConfigError, match=r"batch_inference\.more\.output: batch_inference\.users writes there too"):
