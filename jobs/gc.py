@@ -29,6 +29,7 @@ from schemas.nights import PUBLISHING
 Kind = Literal["upload", "part", "leftover", "unfinished step", "old step"]
 
 LEAST_AGE = timedelta(hours=1)
+_DEPTH = 3  # <job>/<name>/<fingerprint>
 _OWN_NAME = re.compile(r"-[0-9a-f]{12}\.\w+$")  # as StepFolder.own makes it
 _TRAINING = re.compile(r"^(?:checkpoints|trials)/")  # what a training needs to go on; nothing once it is published
 
@@ -155,8 +156,8 @@ def _steps(
     of_folder = files_of_steps(workspace, files)
     manifests = {folder: StepFolder(folder).manifest() for folder in of_folder}
     young = {folder for folder, held in of_folder.items() if not all_old(held, before)}
-    wanted = {step["folder"].rstrip("/") for night in nights[:keep_nights] for step in night}
-    kept = _with_sources(wanted | young, manifests)
+    wanted = {_in(workspace, step["folder"]) for night in nights[:keep_nights] for step in night}
+    kept = _with_sources(wanted | young, manifests, workspace)
     finished = {folder for folder, manifest in manifests.items() if manifest is not None}
     working = at_work(of_folder, finished, before)  # a night, which may read any finished step
     for folder, held in of_folder.items():
@@ -171,14 +172,19 @@ def _steps(
             yield from (Garbage("leftover", folder, (file,)) for file in _leftovers(folder, manifest, held, before))
 
 
-def _with_sources(folders: set[str], manifests: dict[str, Manifest | None]) -> set[str]:
+def _in(workspace: str, folder: str) -> str:
+    """A step's folder where it lies now: the workspace may have been moved since it was written, or have another name."""
+    return join(workspace, *folder.rstrip("/").split("/")[-_DEPTH:])
+
+
+def _with_sources(folders: set[str], manifests: dict[str, Manifest | None], workspace: str) -> set[str]:
     """Folders with all that they were made of."""
     found, ahead = set[str](), list(folders)
     while ahead:
         folder = ahead.pop()
         manifest = manifests.get(folder)
         if folder not in found and manifest is not None:
-            ahead += [reference.uri.rstrip("/") for reference in manifest.inputs]
+            ahead += [_in(workspace, reference.uri) for reference in manifest.inputs]
         found.add(folder)
     return found
 

@@ -177,6 +177,23 @@ def test_steps_of_the_newest_nights_and_what_they_are_made_of_stay(place: str) -
     assert gc(workspace_uri=place, keep_nights=7, now=later)["files"] == 0
 
 
+@pytest.mark.parametrize("how", ["moved", "linked"])
+def test_a_workspace_that_has_another_name_now_keeps_its_nights(tmp_path: Path, how: str) -> None:
+    before, now = tmp_path / "before", tmp_path / "now"
+    steps = {name: str(before / name) for name in (f"{job}/x/{digit * 12}" for job in ("validate", "train") for digit in "ab")}
+    for name, uri in steps.items():
+        publish(uri, inputs=(steps[name.replace("train", "validate")],) if name.startswith("train") else ())
+    for number, digit in enumerate("ab", start=1):
+        write_night(str(before), number, steps[f"train/x/{digit * 12}"])
+    if how == "moved":
+        before.rename(now)
+    else:
+        now.symlink_to(before)
+    assert gc(workspace_uri=str(now), keep_nights=1, now=datetime.now(UTC) + LATER)["old_steps"] == 2
+    left = {path.rsplit("/", 2)[0] for path in names(str(now)) if path.endswith(".parquet")}
+    assert left == {f"{job}/x/{'b' * 12}" for job in ("validate", "train")}
+
+
 def test_without_a_finished_night_no_finished_step_goes(tmp_path: Path) -> None:
     publish(str(tmp_path / STEP))
     assert gc(workspace_uri=str(tmp_path), keep_nights=1, now=datetime.now(UTC) + LATER)["files"] == 0
