@@ -52,6 +52,7 @@ class Ragged(Generic[T]):
 
         Raises:
             IntegrityError: A length is below 0, or their sum is not the number of values.
+            ValueError: A length is no whole number.
         """
         return cls(offsets_of(lengths), values).checked()
 
@@ -64,8 +65,14 @@ class Ragged(Generic[T]):
 
     @staticmethod
     def expand(starts: npt.ArrayLike, lengths: npt.ArrayLike) -> Ragged[np.int64]:
-        """Positions of runs: row b is starts[b], starts[b] + 1, …, as many as lengths[b]."""
-        starts, lengths = np.asarray(starts, dtype=np.int64), np.asarray(lengths, dtype=np.int64)
+        """Positions of runs: row b is starts[b], starts[b] + 1, …, as many as lengths[b].
+
+        Raises:
+            ValueError: A number is not whole, a length is below 0, or there are not as many of both.
+        """
+        starts, lengths = (_whole(numbers).astype(np.int64, copy=False) for numbers in (starts, lengths))
+        if len(starts) != len(lengths):
+            raise ValueError(f"{len(starts)} starts, but {len(lengths)} lengths")
         offsets = offsets_of(lengths)
         positions = np.repeat(starts - offsets[:-1], lengths)
         positions += np.arange(len(positions))
@@ -96,7 +103,13 @@ class Ragged(Generic[T]):
         return np.diff(self.offsets)
 
     def row(self, number: int) -> npt.NDArray[T]:
-        """Values of one row; a view."""
+        """Values of one row; a view.
+
+        Raises:
+            IndexError: There is no such row.
+        """
+        if not 0 <= number < len(self):
+            raise IndexError(f"there is no row {number}: {len(self)} rows")
         return self.values[self.offsets[number] : self.offsets[number + 1]]
 
     def row_ids(self) -> Rows:
@@ -109,17 +122,39 @@ class Ragged(Generic[T]):
         return Ragged(taken.offsets, self.values[taken.values])
 
     def part(self, start: int, end: int) -> Ragged[T]:
-        """Rows [start, end); a view of their values."""
+        """Rows [start, end); a view of their values.
+
+        Raises:
+            IndexError: There are no such rows.
+        """
+        if not 0 <= start <= end <= len(self):
+            raise IndexError(f"there are no rows {start} to {end}: {len(self)} rows")
         offsets = self.offsets[start : end + 1]
         return Ragged(offsets - offsets[0], self.values[offsets[0] : offsets[-1]])
 
 
 def offsets_of(lengths: npt.ArrayLike) -> Rows:
-    """int64 [B + 1]: running totals of [B] lengths, from 0; of flags, how many are set before each place."""
-    lengths = np.asarray(lengths)
+    """int64 [B + 1]: running totals of [B] lengths, from 0; of flags, how many are set before each place.
+
+    Raises:
+        ValueError: A length is no whole number.
+    """
+    lengths = _whole(lengths)
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
+
+
+def _whole(numbers: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Whole numbers, or flags, of any width.
+
+    Raises:
+        ValueError: They are of another kind.
+    """
+    given = np.asarray(numbers)
+    if given.dtype.kind not in "biu" and given.size:  # of no numbers NumPy makes floats
+        raise ValueError(f"whole numbers are needed, and these are {given.dtype}")
+    return given if given.size else given.astype(np.int64)
 
 
 def row_ids(offsets: Rows) -> Rows:

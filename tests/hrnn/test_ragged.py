@@ -117,3 +117,35 @@ def test_offsets_from_outside_that_do_not_fit_are_refused(offsets: list[int]) ->
 def test_lengths_that_do_not_fit_are_refused(lengths: Sequence[int]) -> None:
     with pytest.raises(IntegrityError, match="offsets"):
         Ragged.from_lengths(lengths, np.arange(3))
+
+
+THREE = Ragged.from_rows([[1, 2], [3], [4, 5, 6]], np.int64)
+
+
+@pytest.mark.parametrize("number", [-1, -2, 3])
+def test_there_is_no_row_before_the_first_or_behind_the_last(number: int) -> None:
+    with pytest.raises(IndexError, match=rf"there is no row {number}: 3 rows"):
+        THREE.row(number)
+
+
+@pytest.mark.parametrize(("start", "end"), [(1, 4), (4, 4), (-1, 2), (0, -1), (2, 1)])
+def test_a_part_lies_within_the_rows(start: int, end: int) -> None:
+    with pytest.raises(IndexError, match=rf"there are no rows {start} to {end}: 3 rows"):
+        THREE.part(start, end)
+
+
+@pytest.mark.parametrize("lengths", [[1.5, 1.5], [1.0, 2.0], [float("nan"), 2.0], ["1", "2"]])
+def test_lengths_are_whole_numbers(lengths: Sequence[Any]) -> None:
+    for make in (lambda: Ragged.from_lengths(lengths, np.arange(3)), lambda: Ragged.expand([0, 1], lengths)):
+        with pytest.raises(ValueError, match="whole numbers are needed"):
+            make()
+
+
+def test_runs_begin_at_whole_numbers_and_each_has_a_length() -> None:
+    with pytest.raises(ValueError, match="whole numbers are needed"):
+        Ragged.expand([0.5, 1], [1, 1])
+    for starts, lengths in (([1], [1, 2]), ([1, 2], [1])):
+        with pytest.raises(ValueError, match=f"{len(starts)} starts, but {len(lengths)} lengths"):
+            Ragged.expand(starts, lengths)
+    with pytest.raises(ValueError, match="negative"):
+        Ragged.expand([1, 5], [-1, 2])
