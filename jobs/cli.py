@@ -57,7 +57,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         level = os.environ.get("HRNN_LOG_LEVEL", "").upper() or "WARNING"
         if level not in _LEVELS:
             raise ConfigError("this is no log level", where="HRNN_LOG_LEVEL", value=level, allowed=", ".join(_LEVELS))
-        logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        log = logging.StreamHandler(sys.stderr)
+        log.addFilter(_is_news)
+        logging.basicConfig(handlers=[log], level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         forget_odd_widths()
         all_jobs = completing()
         app = typer.Typer(name="hrnn", pretty_exceptions_enable=False)
@@ -69,6 +71,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _run(app, arguments)
 
     run_to_end(wanted, work)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of the log says what the command does not: py4j logs, with its traceback, what it raises as well."""
+    return "HRNN_DEBUG" in os.environ or "/py4j/" not in record.pathname
 
 
 def _run(app: typer.Typer, arguments: list[str]) -> None:

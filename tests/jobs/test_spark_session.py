@@ -104,3 +104,27 @@ def test_java_does_not_outlive_a_run_that_is_interrupted_while_it_starts() -> No
     """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
     assert ended.stdout == "left: 0\n", ended.stderr
+
+
+def test_what_java_no_longer_answers_is_told_without_a_traceback() -> None:
+    """As where SIGTERM ends a process group: Java is gone before Spark is stopped, and py4j logs each try."""
+    script = """if True:
+        import signal, threading
+        from contextlib import suppress
+        from jobs.cli import main
+        from jobs.commands import recipes
+        from jobs.spark.session import spark_session
+        def run():
+            spark = spark_session("local[1]")
+            java = spark.sparkContext._gateway.proc
+            java.send_signal(signal.SIGSTOP)  # so that a command lies unread where Java ends, which resets the connection
+            threading.Timer(1.0, java.kill).start()
+            with suppress(Exception):
+                spark.range(1).count()
+            raise SystemExit(143)
+        recipes.run = run
+        main(["recipes"])
+    """
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (143, False), ended.stderr
+    assert ended.stderr.splitlines()[-1] == "hrnn: ended by SIGTERM; run the same command again to go on"
