@@ -8,7 +8,7 @@ from typing import Any
 from jobs.cli import job_main
 from jobs.recommendation.batch import run_batch
 from jobs.recommendation.explaining import Sources
-from jobs.recommendation.inputs import cut
+from jobs.recommendation.inputs import bundle, cut
 from jobs.recommendation.options import Options, read_options
 from jobs.recommendation.parts import Part
 from jobs.recommendation.pipeline import Work, answer
@@ -104,16 +104,16 @@ def _answered(
     answered: list[list[Part]] = [[] for _ in files]
     if any(file.size for file in files):
         spark = spark_session(master)
-        splits = tuple(cut(files, spark.sparkContext.defaultParallelism, smallest=sources is not None))
+        cores, smallest = spark.sparkContext.defaultParallelism, sources is not None
+        splits = cut(files, cores, smallest=smallest)
         work = Work(
             solution=solution,
             options=options,
             sources=sources,
-            splits=splits,
             parts_uri=parts_uri,
             token=token,
         )
-        for part in answer(spark, work):
+        for part in answer(spark, work, bundle(splits, cores, smallest=smallest)):
             answered[splits[part.split].file_number].append(part)
     return answered
 

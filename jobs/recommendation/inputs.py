@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from schemas.uris import canonical, lies_in
 
 _LEAST_SPLIT_BYTES = 64 << 10
 _MOST_SPLIT_BYTES = 512 << 10  # about 20,000 lines, whose answers take about 20 MB: what a task holds, however long the input
+_OPEN_BYTES = 16 << 10  # take as long as to begin another file
 _READ_BYTES = 1 << 20  # read at a time where a line goes on behind its split
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -33,6 +35,22 @@ class Split:
     file_number: int
     start: int
     end: int
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.end - self.start
+
+    def to_bytes(self) -> bytes:
+        """As it travels to a task: one line."""
+        file = [self.file.uri, self.file.size, self.file.version]
+        return json.dumps([self.number, file, self.file_number, self.start, self.end]).encode()
+
+    @classmethod
+    def of_bytes(cls, line: bytes) -> Split:
+        """What `to_bytes` wrote."""
+        number, file, file_number, start, end = json.loads(line)
+        return cls(number=number, file=StoredFile(*file), file_number=file_number, start=start, end=end)
 
 
 def input_files(uri: str) -> list[StoredFile]:
@@ -100,6 +118,28 @@ def cut(files: Sequence[StoredFile], parallelism: int, *, smallest: bool = False
         Split(number=number, file=file, file_number=file_number, start=start, end=min(start + size, file.size))
         for number, (file_number, file, start) in enumerate(ranges)
     ]
+
+
+def bundle(splits: Sequence[Split], parallelism: int, *, smallest: bool = False) -> list[tuple[Split, ...]]:
+    """Neighbouring splits, such as those of small files, put together: no more tasks than keep every core busy.
+
+    Args:
+        splits: In order.
+        parallelism: How many cores there are.
+        smallest: As `cut` was told. No bundle has more bytes than the largest split that there may be.
+    """
+    most_bytes = _LEAST_SPLIT_BYTES if smallest else _MOST_SPLIT_BYTES
+    work = sum(_OPEN_BYTES + split.size for split in splits)
+    most_work = max(_OPEN_BYTES + _LEAST_SPLIT_BYTES, work // (4 * max(1, parallelism)))
+    bundles: list[list[Split]] = []
+    held_bytes = held_work = 0
+    for split in splits:
+        if not bundles or held_bytes + split.size > most_bytes or held_work + _OPEN_BYTES + split.size > most_work:
+            bundles.append([])
+            held_bytes = held_work = 0
+        bundles[-1].append(split)
+        held_bytes, held_work = held_bytes + split.size, held_work + _OPEN_BYTES + split.size
+    return [tuple(bundled) for bundled in bundles]
 
 
 def read_lines(split: Split) -> list[bytes]:

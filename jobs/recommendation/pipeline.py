@@ -1,15 +1,17 @@
 """The Spark side: every split of the input becomes one part of the output, in one stage or in three.
 
+A task has a bundle of neighbouring splits, so that many small files are few tasks, and knows of no other's.
+
 Few users (what must be known of them fits in each worker), or none: one stage. A task reads its split, looks its users up,
 scores and writes.
 
 Many users: three stages with two shuffles between them, both of parcels, one a pair of tasks, of a few bytes a line:
 
-    split ── user ids ──▶ shard of users: load its states, score ── item rows and scores ──▶ split: write lines in order
+    bundle ── user ids ──▶ shard of users: load its states, score ── item rows and scores ──▶ bundle: write lines in order
 
 The input is read twice, so that lines never travel; only what a user gets does, in 8 bytes an item. Lists to be ranked travel
 as item rows, and values of a filter once a parcel. A user without a state gets what everybody gets, for which nothing needs
-to travel, unless a filter asks for their attributes, which only their shard knows. No task holds more than a split's answers
+to travel, unless a filter asks for their attributes, which only their shard knows. No task holds more than a bundle's answers,
 or a shard's states.
 
 Where answers are explained there are three stages always, as only shards know the users' events. A shard's task then waits for
@@ -26,7 +28,6 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark import TaskContext
 from pyspark.sql import SparkSession
 
 from hrnn.data.arrays import Rows
@@ -43,13 +44,14 @@ from jobs.recommendation.tally import Tally
 from jobs.recommendation.users import UserTable
 from jobs.spark.errors import spark_errors
 from jobs.spark.following import following
+from jobs.spark.items import items_of, one_task_each
 
 MOST_BYTES_IN_WORKER = 256 << 20  # of what must be known of users, as it is stored
 _LINES_AT_ONCE = 8192  # answered together by a shard
 _EXPLAINED_AT_ONCE = 1024  # where they are explained: these take ten times the room
 
-_PARCEL = pa.schema([("target", pa.int32()), ("sender", pa.int32()), ("body", pa.binary())])
-_PARCEL_SQL = "target int, sender int, body binary"
+_PARCEL = pa.schema([("target", pa.int32()), ("bundle", pa.int32()), ("split", pa.binary()), ("body", pa.binary())])
+_PARCEL_SQL = "target int, bundle int, split binary, body binary"
 _PART = pa.schema([("part", pa.string())])
 _PART_SQL = "part string"
 
@@ -62,7 +64,6 @@ class Work:
         solution: The solution version that answers.
         options: What lines are answered with.
         sources: What explanations are made from; None: there are none, or everybody gets the same.
-        splits: All of the input.
         parts_uri: Folder for parts; they are no output yet.
         token: Makes the names of this run's parts its own.
     """
@@ -70,7 +71,6 @@ class Work:
     solution: Solution
     options: Options
     sources: Sources | None = None
-    splits: tuple[Split, ...]
     parts_uri: str
     token: str
 
@@ -78,27 +78,48 @@ class Work:
         """The solution version, loaded once in each worker process."""
         return served(self.solution, self.options)
 
-    def requests(self, number: int) -> Requests:
+    def requests(self, split: Split) -> Requests:
         """The lines of a split."""
         fault = self.served().fault if self.options.filter is not None else None
-        return read_requests(read_lines(self.splits[number]), self.solution.kind, fault)
+        return read_requests(read_lines(split), self.solution.kind, fault)
 
 
-def answer(spark: SparkSession, work: Work) -> list[Part]:
+@dataclass(frozen=True)
+class Parcel:
+    """What travels of one split.
+
+    Attributes:
+        bundle: Number of the bundle that it is in.
+        split: It, as bytes; whoever writes its part learns of it here.
+        body: Empty where it only says that there is such a split: all of its lines may be bad ones.
+    """
+
+    bundle: int
+    split: bytes
+    body: pa.Buffer
+
+
+def answer(spark: SparkSession, work: Work, bundles: Sequence[Sequence[Split]]) -> list[Part]:
     """Answer every split; returns one part for each, in order.
+
+    Args:
+        spark: The session.
+        work: How.
+        bundles: All of the input, in order; each is a task.
 
     Raises:
         HrnnError: What a worker raised.
     """
-    num_splits, num_shards = len(work.splits), len(work.solution.states)
-    numbers, num_tasks = spark.range(0, num_splits, 1, num_splits), num_splits
+    num_tasks, num_shards = len(bundles), len(work.solution.states)
+    num_bundles, num_splits = len(bundles), sum(map(len, bundles))
+    given = one_task_each(spark, [packed(bundle) for bundle in bundles])
     if work.sources is None and bytes_of_users(work.solution, work.options) <= MOST_BYTES_IN_WORKER:
-        parts = numbers.mapInArrow(partial(_answer_splits, work), _PART_SQL)
+        parts = given.mapInArrow(partial(_answer_splits, work), _PART_SQL)
     else:
-        asked = numbers.mapInArrow(partial(_send_users, work), _PARCEL_SQL)
+        asked = given.mapInArrow(partial(_send_users, work), _PARCEL_SQL)
         scored = asked.repartitionById(num_shards, "target").mapInArrow(partial(_score_users, work), _PARCEL_SQL)
-        parts = scored.repartitionById(num_splits, "target").mapInArrow(partial(_write_split, work), _PART_SQL)
-        num_tasks += num_shards + num_splits
+        parts = scored.repartitionById(num_bundles, "target").mapInArrow(partial(_write_splits, work), _PART_SQL)
+        num_tasks += num_shards + num_bundles
     with spark_errors(), following(spark, num_tasks, "recommend"):
         rows = parts.toArrow()["part"].to_pylist()
     found = {part.split: part for part in (Part(**json.loads(row)) for row in rows)}
@@ -108,16 +129,16 @@ def answer(spark: SparkSession, work: Work) -> list[Part]:
 
 def _answer_splits(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """One stage: read, look up, score, write."""
-    for number in _numbers(batches):
-        requests, solution = work.requests(number), work.served()
+    for _, split in _splits(batches):
+        requests, solution = work.requests(split), work.served()
         batch = solution.batch(requests)
         if work.solution.kind == "item":
-            yield _write(work, number, requests, solution.for_items(batch), len(batch))
+            yield _write(work, split, requests, solution.for_items(batch), len(batch))
             continue
         users, attributes = all_users(work.solution, work.options)
         answers, num_known = _answered(solution, batch, users, attributes)
         # Where no user has a state, the popular list is everybody's own.
-        yield _write(work, number, requests, answers, num_known if work.solution.dimension else len(batch))
+        yield _write(work, split, requests, answers, num_known if work.solution.dimension else len(batch))
 
 
 def _answered(solution: Served, batch: Batch, users: UserTable | None, attributes: pa.Table | None) -> tuple[Answers, int]:
@@ -137,31 +158,32 @@ def _answered(solution: Served, batch: Batch, users: UserTable | None, attribute
 def _send_users(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """First stage of three: what users want, with the positions of their lines, to the shards that know them."""
     num_shards = len(work.solution.states)
-    for number in _numbers(batches):
-        requests = work.requests(number)
+    for number, split in _splits(batches):
+        requests, itself = work.requests(split), split.to_bytes()
         batch = work.served().batch(requests)
         shards = (hash64(batch.subjects, work.solution.hash_seed) % np.uint64(num_shards)).astype(np.int64)
         order = np.argsort(shards, kind="stable")
         bounds = np.searchsorted(shards[order], np.arange(num_shards + 1))
         for shard in np.flatnonzero(np.diff(bounds)).tolist():
             places = order[bounds[shard] : bounds[shard + 1]]
-            yield _parcel(shard, number, _packed(batch.take(places).to_table(requests.positions[places])))
-        yield _parcel(number % num_shards, number, b"")  # an empty answer, so that a split of bad lines only is written too
+            yield _parcel(shard, number, itself, _packed(batch.take(places).to_table(requests.positions[places])))
+        yield _parcel(split.number % num_shards, number, itself, b"")
 
 
 def _score_users(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Second stage: what each user gets, back to the splits. Small parcels are scored together."""
     shard: _Shard | None = None
-    waiting: list[tuple[int, pa.Table]] = []
+    waiting: list[tuple[Parcel, pa.Table]] = []
     parcels, at_once = _parcels(batches), _LINES_AT_ONCE
     if work.sources is not None:
-        parcels, at_once = iter(sorted(parcels, key=lambda parcel: parcel[1])), _EXPLAINED_AT_ONCE
-    for target, sender, body in parcels:
-        if not body.size:
-            yield _parcel(sender, target, b"")
+        parcels = iter(sorted(parcels, key=lambda parcel: Split.of_bytes(parcel[1].split).number))
+        at_once = _EXPLAINED_AT_ONCE
+    for target, parcel in parcels:
+        if not parcel.body.size:
+            yield _parcel(parcel.bundle, parcel.bundle, parcel.split, b"")
             continue
         shard = shard or _Shard.load(work, target)
-        waiting.append((sender, _unpacked(body)))
+        waiting.append((parcel, _unpacked(parcel.body)))
         if sum(table.num_rows for _, table in waiting) >= at_once:
             yield from _scored(work, shard, waiting)
             waiting = []
@@ -173,7 +195,6 @@ def _score_users(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.R
 class _Shard:
     """What is known of a shard's users."""
 
-    number: int
     users: UserTable | None
     attributes: pa.Table | None
     explainer: Explainer | None
@@ -182,39 +203,59 @@ class _Shard:
     def load(cls, work: Work, number: int) -> _Shard:
         served = work.served()
         explainer = None if work.sources is None else Explainer(served, work.solution, work.sources, number)
-        return cls(number, served.load_users([number]), served.load_attributes([number]), explainer)
+        return cls(served.load_users([number]), served.load_attributes([number]), explainer)
 
 
-def _scored(work: Work, shard: _Shard, waiting: Sequence[tuple[int, pa.Table]]) -> Iterator[pa.RecordBatch]:
+def _scored(work: Work, shard: _Shard, waiting: Sequence[tuple[Parcel, pa.Table]]) -> Iterator[pa.RecordBatch]:
     """Answers to the lines of some parcels. Without a filter, those of unknown users are left to the third stage."""
     solution = work.served()
     lines, batch = Batch.from_tables([table for _, table in waiting])
-    senders = np.repeat([sender for sender, _ in waiting], [table.num_rows for _, table in waiting])
+    parcel_of = np.repeat(np.arange(len(waiting)), [table.num_rows for _, table in waiting])
     places = np.full(len(batch), -1) if shard.users is None else shard.users.find(batch.subjects)
     if work.options.filter is None:
         answered = np.flatnonzero(places >= 0)
-        lines, senders, places, batch = lines[answered], senders[answered], places[answered], batch.take(answered)
+        lines, parcel_of, places, batch = lines[answered], parcel_of[answered], places[answered], batch.take(answered)
     answers, _ = _answered(solution, batch, shard.users, shard.attributes)
     if shard.explainer is not None and shard.users is not None:
         answers = shard.explainer.explain(shard.users, places, batch, answers)
-    for sender, _ in waiting:
-        own = np.flatnonzero(senders == sender)
-        yield _parcel(sender, shard.number, _packed_answers(lines[own], places[own] >= 0, answers.take(own)))
+    bounds = np.searchsorted(parcel_of, np.arange(len(waiting) + 1))
+    for (parcel, _), begin, end in zip(waiting, bounds[:-1], bounds[1:], strict=True):
+        own = np.arange(begin, end)
+        body = _packed_answers(lines[own], places[own] >= 0, answers.take(own))
+        yield _parcel(parcel.bundle, parcel.bundle, parcel.split, body)
 
 
-def _write_split(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Third stage: read the split again and write its lines with what its users get."""
-    number = _partition()
-    requests, solution = work.requests(number), work.served()
-    batch = solution.batch(requests)
-    widths = solution.widths(batch)
-    answers = Answers.none(widths) if work.options.filter is not None else solution.for_unknown(batch)
-    answers = answers if work.sources is None else answers.as_popular()
-    known = 0
-    for _, _, body in _parcels(batches):
+class _Writing:
+    """A split whose answers come together: its lines read again, and what its users get."""
+
+    def __init__(self, work: Work, split: Split) -> None:
+        self._work, self._split, solution = work, split, work.served()
+        self._requests = work.requests(split)
+        self._batch = solution.batch(self._requests)
+        self._widths, self._known = solution.widths(self._batch), 0
+        answers = Answers.none(self._widths) if work.options.filter is not None else solution.for_unknown(self._batch)
+        self._answers = answers if work.sources is None else answers.as_popular()
+
+    def put(self, body: pa.Buffer) -> None:
+        """Take in what a shard answers."""
         if body.size:
-            known += _put_answers(body, requests.positions, widths, answers)
-    yield _write(work, number, requests, answers, known if work.solution.dimension else len(batch))
+            self._known += _put_answers(body, self._requests.positions, self._widths, self._answers)
+
+    def written(self) -> pa.RecordBatch:
+        """Store all of it."""
+        known = self._known if self._work.solution.dimension else len(self._batch)
+        return _write(self._work, self._split, self._requests, self._answers, known)
+
+
+def _write_splits(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Third stage: read the splits of a bundle again and write their lines with what their users get."""
+    writing: dict[bytes, _Writing] = {}
+    for _, parcel in _parcels(batches):
+        if parcel.split not in writing:
+            writing[parcel.split] = _Writing(work, Split.of_bytes(parcel.split))
+        writing[parcel.split].put(parcel.body)
+    while writing:
+        yield writing.popitem()[1].written()
 
 
 def _packed_answers(lines: Rows, known: npt.NDArray[np.bool_], answers: Answers) -> bytes:
@@ -238,13 +279,13 @@ def _put_answers(body: pa.Buffer, positions: Rows, widths: Rows, answers: Answer
     return int(known.sum())
 
 
-def _write(work: Work, number: int, requests: Requests, answers: Answers, known: int) -> pa.RecordBatch:
+def _write(work: Work, split: Split, requests: Requests, answers: Answers, known: int) -> pa.RecordBatch:
     """Store the answers to a split; a row for the driver."""
     part = store_part(
         work.served().writer.output_lines(requests, answers),
         work.parts_uri,
         work.token,
-        number,
+        split.number,
         Tally(
             lines=requests.num_lines,
             errors=len(requests.errors),
@@ -257,27 +298,29 @@ def _write(work: Work, number: int, requests: Requests, answers: Answers, known:
     return pa.record_batch([pa.array([part.to_json()])], schema=_PART)
 
 
-def _numbers(batches: Iterator[pa.RecordBatch]) -> Iterator[int]:
+def packed(bundle: Sequence[Split]) -> bytes:
+    """A bundle as a task is given it: a line for each split."""
+    return b"\n".join(split.to_bytes() for split in bundle)
+
+
+def _splits(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, Split]]:
+    """The splits that a task was given, with the number of their bundle."""
+    for number, bundle in items_of(batches):
+        for line in bundle.splitlines():
+            yield number, Split.of_bytes(line)
+
+
+def _parcels(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, Parcel]]:
+    """Who gets it, and what."""
     for batch in batches:
-        yield from batch.column(0).to_pylist()
+        targets, bundles, splits = (column.to_pylist() for column in batch.columns[:3])
+        for target, bundle, split, body in zip(targets, bundles, splits, batch.column(3), strict=True):
+            yield target, Parcel(bundle, split, body.as_buffer())
 
 
-def _partition() -> int:
-    context = TaskContext.get()
-    assert context is not None
-    return context.partitionId()
-
-
-def _parcels(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, int, pa.Buffer]]:
-    for batch in batches:
-        targets, senders = batch.column(0).to_pylist(), batch.column(1).to_pylist()
-        for target, sender, body in zip(targets, senders, batch.column(2), strict=True):
-            yield target, sender, body.as_buffer()
-
-
-def _parcel(target: int, sender: int, body: bytes) -> pa.RecordBatch:
-    columns = [pa.array([target], pa.int32()), pa.array([sender], pa.int32()), pa.array([body], pa.binary())]
-    return pa.record_batch(columns, schema=_PARCEL)
+def _parcel(target: int, bundle: int, split: bytes, body: bytes) -> pa.RecordBatch:
+    numbers = [pa.array([target], pa.int32()), pa.array([bundle], pa.int32())]
+    return pa.record_batch([*numbers, pa.array([split], pa.binary()), pa.array([body], pa.binary())], schema=_PARCEL)
 
 
 def _packed(table: pa.Table) -> bytes:

@@ -16,6 +16,7 @@ from schemas.errors import DataError, UserError
 
 HEAD_BYTES = 1 << 20  # a header must fit into it
 SPLIT_BYTES = 32 << 20  # bytes of a plain file that one task reads
+OPEN_BYTES = 256 << 10  # take as long as to begin another file: 2,000 small files are work for 16 tasks
 
 _BOM = b"\xef\xbb\xbf"
 _PACKED = 8  # times smaller than its text is a gzipped file of rows, about

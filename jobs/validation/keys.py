@@ -70,6 +70,9 @@ class KeyCollector:
 
     Args:
         schema: Of the dataset.
+
+    Attributes:
+        held_bytes: Memory that the gathered rows take.
     """
 
     def __init__(self, schema: DatasetSchema) -> None:
@@ -77,6 +80,7 @@ class KeyCollector:
         named = {USER_ID, self._rules.target, TIMESTAMP}
         self._others = [entry.name for entry in schema.fields if entry.name not in named] if self._rules.target else []
         self._blocks: list[pa.Table] = []
+        self.held_bytes = 0
         self._scratch = ExitStack()
         self._spilled: list[Path] = []
 
@@ -86,14 +90,9 @@ class KeyCollector:
     def __exit__(self, *_: object) -> None:
         self.clear()
 
-    @property
-    def held_bytes(self) -> int:
-        """Memory that the gathered rows take."""
-        return sum(block.nbytes for block in self._blocks)
-
     def clear(self) -> None:
         """Forget all rows."""
-        self._blocks, self._spilled = [], []
+        self._blocks, self._spilled, self.held_bytes = [], [], 0
         self._scratch.close()
 
     def add(self, table: pa.Table) -> None:
@@ -109,6 +108,7 @@ class KeyCollector:
             if self._others:
                 rows = rows.append_column(ROW_HASH, pa.array(row_hashes(table, self._others)))
         self._blocks.append(rows)
+        self.held_bytes += rows.nbytes
         if self.held_bytes > MOST_HELD:
             self._spill()
 
@@ -134,7 +134,7 @@ class KeyCollector:
         rows = pa.concat_tables(self._blocks).unify_dictionaries().combine_chunks()
         with pa.ipc.new_file(self._spilled[-1], rows.schema) as writer:
             writer.write_table(rows)
-        self._blocks = []
+        self._blocks, self.held_bytes = [], 0
 
     def _events(self, rows: pa.Table, num_receivers: int) -> Iterator[tuple[int, bytes]]:
         assert self._rules.target is not None

@@ -37,6 +37,7 @@ COUNTS = (  # of FileCounts
 )  # fmt: skip
 EXAMPLES = 3  # shown of each reason
 MOST_REASONS = 1000  # kept apart by one task; further ones are counted together
+GROUP_ROWS, GROUP_BYTES = 1 << 16, 8 << 20  # of a row group: blocks of small files are put together until it has either
 
 _OTHER = ("", "other reasons; see the rejected rows")
 
@@ -282,23 +283,35 @@ class _Writer:
         self.path, self.rows = path, 0
         self._schema, self._stack = schema, stack
         self._writer: Any = None
+        self._held: list[pa.Table] = []
+        self._held_rows = self._held_bytes = 0
 
     def write(self, table: pa.Table) -> None:
-        """Add rows as one row group."""
+        """Add rows."""
         if not table.num_rows:
             return
         if self._writer is None:
-            numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
-            ordered = columns.INPUT_ORDER in self._schema.names  # rising numbers: their differences take almost no space
-            self._writer = self._stack.enter_context(
-                pq.ParquetWriter(
-                    self.path,
-                    self._schema,
-                    compression="zstd",
-                    use_dictionary=[entry.name for entry in self._schema if not any(test(entry.type) for test in numbers)],
-                    column_encoding={columns.INPUT_ORDER: "DELTA_BINARY_PACKED"} if ordered else None,
-                    store_schema=False,  # else readers would get dictionaries where the contract says strings
-                )
-            )
-        self._writer.write_table(table)
+            self._writer = self._stack.enter_context(self._begun())
+            self._stack.callback(self._write_group)  # before it is closed
+        self._held.append(table)
         self.rows += table.num_rows
+        self._held_rows, self._held_bytes = self._held_rows + table.num_rows, self._held_bytes + table.nbytes
+        if self._held_rows >= GROUP_ROWS or self._held_bytes >= GROUP_BYTES:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        if self._held:
+            self._writer.write_table(pa.concat_tables(self._held).unify_dictionaries().combine_chunks())
+        self._held, self._held_rows, self._held_bytes = [], 0, 0
+
+    def _begun(self) -> pq.ParquetWriter:
+        numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+        ordered = columns.INPUT_ORDER in self._schema.names  # rising numbers: their differences take almost no space
+        return pq.ParquetWriter(
+            self.path,
+            self._schema,
+            compression="zstd",
+            use_dictionary=[entry.name for entry in self._schema if not any(test(entry.type) for test in numbers)],
+            column_encoding={columns.INPUT_ORDER: "DELTA_BINARY_PACKED"} if ordered else None,
+            store_schema=False,  # else readers would get dictionaries where the contract says strings
+        )

@@ -118,14 +118,21 @@ class ImportPlan:
         return np.searchsorted(firsts, input_orders, side="right") - 1
 
 
-def gather(splits: Sequence[Split], part_bytes: int, first_number: int = 0) -> list[NewPart]:
-    """Put consecutive splits together until a part is worth a task."""
+def gather(splits: Sequence[Split], part_bytes: int, first_number: int = 0, open_bytes: int = 0) -> list[NewPart]:
+    """Put consecutive splits together until a part is worth a task.
+
+    Args:
+        splits: In order.
+        part_bytes: What a part holds at most, unless it is a single split.
+        first_number: Of the parts.
+        open_bytes: How many bytes take as long as to begin another split.
+    """
     parts: list[list[Split]] = []
     held = part_bytes + 1
     for split in splits:
-        if held + split.size > part_bytes:
+        if held + open_bytes + split.size > part_bytes:
             parts.append([])
             held = 0
         parts[-1].append(split)
-        held += split.size
+        held += open_bytes + split.size
     return [NewPart(number=number, splits=tuple(splits)) for number, splits in enumerate(parts, first_number)]

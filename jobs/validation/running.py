@@ -15,7 +15,7 @@ from jobs.storage import store_for
 from jobs.storage.folders import StepFolder
 from jobs.validation.expectations import accepted_rows, check_expectations
 from jobs.validation.imports import Base, References, new_entries
-from jobs.validation.inputs import SPLIT_BYTES, InputFile
+from jobs.validation.inputs import OPEN_BYTES, SPLIT_BYTES, InputFile
 from jobs.validation.insights import Insight, InsightContext, insights, tie_order, verdict
 from jobs.validation.measures import measure_parts
 from jobs.validation.outcome import Outcome, run_import
@@ -112,7 +112,7 @@ class Import:
         plan = ImportPlan(
             schema=self.schema,
             output_uri=self.folder.uri,
-            parts=(*self.base.parts, *gather(splits, SPLIT_BYTES, len(self.base.parts))),
+            parts=(*self.base.parts, *gather(splits, SPLIT_BYTES, len(self.base.parts), OPEN_BYTES)),
             references=self.references.parts,
             file_names=(*(file["name"] for file in self.base.input_files), *(file.name for file in self.files)),
             gap_seconds=self.gap_seconds,

@@ -240,9 +240,8 @@ def test_an_error_of_a_worker_comes_back_as_itself(solution: TinySolution, tmp_p
     found = pipeline.Work(
         solution=Solution.of(folder, folder.require("solution_version")),
         options=Options(num_results=2),
-        splits=tuple(inputs.cut(stale, 1)),
         parts_uri=normalise(str(tmp_path / "parts")),
         token="0" * 12,
     )
     with pytest.raises(StorageError, match="changed while it was being read"):
-        pipeline.answer(spark, found)
+        pipeline.answer(spark, found, [inputs.cut(stale, 1)])

@@ -14,6 +14,7 @@ from tiny_solution import publish_solution
 from jobs.recommendation import inputs, pipeline, served
 from jobs.recommendation.options import Options
 from jobs.recommendation.served import Solution
+from jobs.spark.items import batches_of
 from jobs.storage import normalise
 from jobs.storage.folders import StepFolder
 
@@ -37,24 +38,22 @@ def peaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int,
         work = pipeline.Work(
             solution=solution,
             options=Options(num_results=25),
-            splits=tuple(inputs.cut(inputs.input_files(str(file)), 4)),
             parts_uri=normalise(str(tmp_path / "parts")),
             token="0" * 12,
         )
-        found[times] = _most_held(work)
+        found[times] = _most_held(work, inputs.bundle(inputs.cut(inputs.input_files(str(file)), 4), 4))
     yield found
     served.served.cache_clear()
     served.all_users.cache_clear()
 
 
-def _most_held(work: pipeline.Work) -> int:
+def _most_held(work: pipeline.Work, bundles: list[tuple[inputs.Split, ...]]) -> int:
     """Bytes of Python, numpy and Arrow beyond what was held before, at the worst moment."""
-    numbers = (pa.record_batch([pa.array([number])], names=["id"]) for number in range(len(work.splits)))
     arrow, lines = pa.total_allocated_bytes(), 0
     tracemalloc.start()
     try:
         most_arrow = 0
-        for told in pipeline._answer_splits(work, numbers):
+        for told in pipeline._answer_splits(work, batches_of(map(pipeline.packed, bundles))):
             lines += json.loads(told.column(0)[0].as_py())["lines"]
             most_arrow = max(most_arrow, pa.total_allocated_bytes() - arrow)
         return tracemalloc.get_traced_memory()[1] + most_arrow
