@@ -53,6 +53,7 @@ def ablations(
     by: By,
     also: Sequence[Rows] | None = None,
     most_groups: int | None = None,
+    newest: int | None = None,
 ) -> Ablations:
     """Take away, one after the other, each group of events that has one among the user's MOST_GROUPING_EVENTS latest.
 
@@ -64,6 +65,7 @@ def ablations(
         by: What makes events a group: the same item, the same session, or nothing but being the same event.
         also: Items of each of the B users whose latest event makes a group too, however long ago it is.
         most_groups: Only so many groups, those with the latest events; None: all.
+        newest: Only so many events of a history, the latest; None: all.
     """
     positions = sequences.event_positions(user_rows)
     kept: list[Rows] = []
@@ -71,9 +73,9 @@ def ablations(
     owners: list[int] = []
     groups: list[list[Group]] = []
     for user in range(len(user_rows)):
-        mine = positions.row(user)
+        mine = positions.row(user)[0 if newest is None else -newest :]
         items = np.asarray(sequences.item_rows[mine])
-        session = np.cumsum(sequences.session_starts[mine])
+        session = 1 + np.cumsum(sequences.session_starts[mine]) - sequences.session_starts[mine][:1]  # the first begins one
         key = np.asarray(items if by == "item" else session if by == "session" else np.arange(len(mine)), dtype=np.int64)
         chosen = _chosen(key[::-1], items[::-1], np.empty(0, dtype=np.int64) if also is None else also[user])[:most_groups]
         groups.append([])

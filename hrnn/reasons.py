@@ -46,7 +46,7 @@ from hrnn.data.ragged import Ragged, row_ids
 from hrnn.models.hrnn import Hrnn
 from hrnn.pairs import Pairs
 from hrnn.sequences import Sequences
-from hrnn.states import Replayed, replay
+from hrnn.states import LONGEST, Replayed, replay
 from hrnn.successors import EVENTS
 
 MOST_PAST_ITEMS = 20
@@ -138,7 +138,7 @@ class NightlyReasons:
         lines_of = np.argsort(of_line, kind="stable")
         bounds = np.searchsorted(of_line[lines_of], np.arange(len(asked) + 1))
         for users in self._parcels(sequences, asked):
-            trials = ablations(sequences, asked[users], "item", most_groups=MOST_PAST_ITEMS)
+            trials = ablations(sequences, asked[users], "item", most_groups=MOST_PAST_ITEMS, newest=LONGEST)
             replayed = replay(self._model, trials.sequences, np.arange(len(trials.owners)))
             ends = np.searchsorted(trials.owners, np.arange(len(users) + 1))
             for number, user in enumerate(users.tolist()):
@@ -179,7 +179,7 @@ class NightlyReasons:
 
     def _parcels(self, sequences: Sequences, asked: Rows) -> list[Rows]:
         """Places of users with events, few enough at a time that their histories without this and that fit into memory."""
-        lengths = sequences.history_lengths[asked]
+        lengths = np.minimum(sequences.history_lengths[asked], LONGEST)
         users = np.flatnonzero(lengths)
         events = np.cumsum((1 + np.minimum(lengths, MOST_PAST_ITEMS))[users] * lengths[users])
         return [some for some in np.split(users, np.flatnonzero(np.diff(events // _MOST_EVENTS)) + 1) if len(some)]

@@ -13,6 +13,7 @@ from hrnn.models.hrnn import Hrnn
 from hrnn.recurrence import Starts, begin_session
 from hrnn.sequences import Sequences
 
+LONGEST = 1 << 14  # events; what a recurrent state keeps of older ones is nothing, and each costs a step of one user alone
 _LANES = 512
 _STEPS = 64
 
@@ -32,7 +33,9 @@ class Replayed:
 
 @torch.no_grad()
 def replay(model: Hrnn, sequences: Sequences, user_rows: Rows) -> Replayed:
-    """Run whole histories, users of like length together; users without events get the start state twice.
+    """Run histories, of long ones the LONGEST newest events; users without events get the start state twice.
+
+    Users of like length are run together.
 
     Args:
         model: Trained parameters, on any device.
@@ -61,7 +64,8 @@ def _replay_group(model: Hrnn, sequences: Sequences, user_rows: Rows, lengths: R
     """Session and user states of up to _LANES users in falling order of length, one lane each; lanes fall away as users end."""
     width, device = model.shape.hidden_dimension, model.item_table.device
     histories = sequences.event_positions(user_rows)
-    offsets, positions = histories.offsets, histories.values
+    positions, lengths = histories.values, np.minimum(lengths, LONGEST)
+    firsts = histories.offsets[1:] - lengths
     session = torch.zeros(len(user_rows), width, device=device)
     user = torch.zeros_like(session)
     ended = torch.zeros_like(session)
@@ -70,10 +74,10 @@ def _replay_group(model: Hrnn, sequences: Sequences, user_rows: Rows, lengths: R
         steps = np.arange(begin, begin + _STEPS, dtype=np.int64)[:, None]
         alive = steps < lengths[None, :lanes]
         events = (
-            positions[np.where(alive, offsets[None, :lanes] + steps, 0)] if len(positions) else np.zeros_like(alive, np.int64)
+            positions[np.where(alive, firsts[None, :lanes] + steps, 0)] if len(positions) else np.zeros_like(alive, np.int64)
         )
         user_starts = (steps == 0) & alive
-        starts = Starts.of(sequences.session_starts[events] & alive, user_starts, session)
+        starts = Starts.of(sequences.session_starts[events] & alive | user_starts, user_starts, session)
         items = torch.from_numpy(sequences.item_rows[events].astype(np.int64)).to(device)
         codes = model.context.codes(sequences, events, user_starts)
         context = None if codes is None else torch.from_numpy(codes).to(device)

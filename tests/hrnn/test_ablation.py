@@ -63,6 +63,13 @@ def test_only_the_latest_events_are_looked_at() -> None:
     assert found.sequences.history_lengths.tolist() == [80, *[79] * MOST_GROUPING_EVENTS]
 
 
+def test_of_a_long_history_the_newest_events_may_be_all_that_counts() -> None:
+    long = sequences_of([[[7] * 1000, [1, 2], [2, 3]]])
+    found = ablations(long, np.asarray([0]), "item", newest=3)
+    assert versions(found) == [[[2], [2, 3]], [[2], [2]], [[3]]]
+    assert found.sequences.num_events == 6
+
+
 def test_hidden_events_stay_hidden() -> None:
     known: Sequences = SEQUENCES.truncate(np.asarray([1]), np.asarray([3]))
     assert versions(ablations(known, np.asarray([1]), "item")) == [[[1, 2, 1]], [[2]], [[1, 1]]]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +46,29 @@ def test_the_order_of_users_does_not_matter_and_long_histories_span_windows(monk
     shuffled = replay(model_of(), SEQUENCES, order)
     torch.testing.assert_close(shuffled.continuing, whole.continuing[order])
     torch.testing.assert_close(shuffled.fresh, whole.fresh[order])
+
+
+@pytest.mark.parametrize(("longest", "newest"), [(5, [[4, 5], [6, 7, 8]]), (4, [[5], [6, 7, 8]])])
+def test_of_a_long_history_the_newest_events_are_run_and_no_more(
+    longest: int, newest: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, others = model_of(), HISTORIES[:3]
+    wanted = replay(model, sequences_of([newest, *others], num_items=SEQUENCES.num_items), np.arange(4))
+    steps: list[int] = []
+    real = Hrnn.states
+
+    def watched(*arguments: Any) -> Any:
+        steps.append(len(arguments[1]))
+        return real(*arguments)
+
+    monkeypatch.setattr(Hrnn, "states", watched)
+    monkeypatch.setattr(states, "_STEPS", 3)
+    monkeypatch.setattr(states, "LONGEST", longest)
+    long = [[1, 2, 3] * 1000, [4, 5], [6, 7, 8]]
+    found = replay(model, sequences_of([long, *others], num_items=SEQUENCES.num_items), np.arange(4))
+    torch.testing.assert_close(found.continuing[0], wanted.continuing[0])
+    torch.testing.assert_close(found.fresh[0], wanted.fresh[0])
+    assert sum(steps) <= longest + 3
 
 
 def test_hidden_events_are_not_replayed() -> None:
