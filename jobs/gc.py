@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
 from jobs.cli import job_main
@@ -67,7 +67,7 @@ def gc(
         keep_nights: Also remove finished steps, but for those of so many newest finished nights and all that these were
             made of; none goes while a step is at work. None: every finished step stays.
         dry_run: Only say what would go, on stderr.
-        now: What ages count to; None: this moment.
+        now: What ages count to; None: this moment by the clock of each place's files.
 
     Returns:
         The summary: how many of each kind, files and bytes.
@@ -88,7 +88,11 @@ def gc(
     if keep_nights is not None and keep_nights < 1:
         raise ConfigError("at least one night must be kept", where="--keep-nights", value=keep_nights, allowed="1 or more")
     workspace = normalise(workspace_uri).rstrip("/")
-    before = (now or datetime.now(UTC)) - older_than
+
+    def before_in(place: str) -> datetime:
+        return (now or store_for(place).now(place + "/")) - older_than
+
+    before = before_in(workspace)
     files = store_for(workspace).list(workspace + "/")
     _require_workspace(workspace, files)
     nights = _nights(files)
@@ -96,7 +100,9 @@ def gc(
     outputs |= {step["folder"].rstrip("/") for night in nights for step in night if step["job"] in PUBLISHING}
     found = [*_steps(workspace, files, nights, keep_nights, before), *_uploads(workspace, STEP, before)]
     for output in sorted(outputs):  # of temporary files, those in an output below the workspace were found already
-        found += [garbage for garbage in _output(output, before) if garbage.kind != "upload" or not _holds(found, garbage)]
+        found += [
+            garbage for garbage in _output(output, before_in(output)) if garbage.kind != "upload" or not _holds(found, garbage)
+        ]
     for garbage in found:
         if dry_run:
             print(*(f"{garbage.kind}: {file.uri} ({file.size:,} bytes)" for file in garbage.files), sep="\n", file=sys.stderr)

@@ -78,6 +78,8 @@ def _local_settings() -> dict[str, str]:
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_QUIET.as_uri()}",
         "spark.local.dir": str(run_folder()),
+        # Tasks run in the process that would miss their heartbeats; all that it can miss is an hour by which the clock was set.
+        "spark.storage.blockManagerHeartbeatTimeoutMs": "36500d",
     }
 
 

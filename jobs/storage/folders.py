@@ -280,7 +280,9 @@ class StepFolder:
         named = {self.uri_of(file.path) for file in manifest.files}
         try:
             self._store.delete(file.uri for file in present if file.uri not in named)
-            self._store.abort_uploads(self.uri + "/", self._began)
+            # By the clock that dates uploads too; this machine's may be ahead of it, and others' uploads would go.
+            own = [file.modified for file in present if f"-{self.token}." in file.name and file.modified is not None]
+            self._store.abort_uploads(self.uri + "/", min(own, default=self._began))
         except StorageError as error:
             _LOG.warning("leftovers of earlier runs could not be removed: %s", error)
 

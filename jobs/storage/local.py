@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -59,6 +60,14 @@ class LocalStore:
 
     def stat(self, uri: str) -> StoredFile | None:
         return _stored(uri)
+
+    def now(self, uri: str) -> datetime:
+        folder = next(each for each in (Path(uri), *Path(uri).parents) if each.is_dir())
+        try:
+            with tempfile.TemporaryFile(dir=folder) as file:  # on another machine's disk, that machine dates it
+                return datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
+        except OSError:  # nothing can be written there, nor removed
+            return datetime.now(UTC)
 
     def read(self, uri: str, start: int = 0, end: int | None = None, version: str | None = None) -> bytes:
         with local_errors(uri), _opened(uri, version) as file:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,13 @@ class S3Store:
             return None  # a bucket is a folder
         head = self._head(uri)
         return None if head is None else StoredFile(uri, head["ContentLength"], head["ETag"], head["LastModified"])
+
+    def now(self, uri: str) -> datetime:
+        bucket, prefix = _split(uri)
+        with s3_errors(uri):
+            answer = ask("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
+        told = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        return parsedate_to_datetime(told) if told else datetime.now(UTC)
 
     def read(self, uri: str, start: int = 0, end: int | None = None, version: str | None = None) -> bytes:
         if end is not None and end <= start:

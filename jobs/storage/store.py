@@ -74,6 +74,9 @@ class Store(Protocol):
     def stat(self, uri: str) -> StoredFile | None:
         """One file, or None where there is none."""
 
+    def now(self, uri: str) -> datetime:
+        """This moment by the clock that dates files below `uri`; this machine's may be wrong, or be set meanwhile."""
+
     def read(self, uri: str, start: int = 0, end: int | None = None, version: str | None = None) -> bytes:
         """Bytes [start, end); with `version`, an error when the file has changed since."""
 

@@ -16,6 +16,7 @@ from small_sequences import publish_sequences, random_histories, sequences_of
 from tiny_solution import publish_solution
 from tiny_workspace import write_workspace
 from typed_datasets import publish_interactions
+from wrong_clock import set_clock
 
 import jobs.delete_users
 import jobs.export
@@ -91,6 +92,28 @@ def test_a_training_publishes_nothing_of_users_that_have_left_its_sequences(
     assert told[0]["status"] == "COMPLETED"
     assert StepFolder(version).manifest() is None
     assert naming(workspace) == []
+
+
+@pytest.mark.parametrize("by", [timedelta(hours=2), timedelta(days=-3650)])
+def test_a_step_is_at_work_whatever_this_machine_takes_the_time_for(
+    workspace: str, leaving: str, by: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = StepFolder(join(workspace, "train", "for-you", "b" * 12))
+    checkpoint = step.own("checkpoints/step-1.safetensors")
+    step.put(checkpoint, b"of a training")
+    set_clock(monkeypatch, by)
+    with pytest.raises(StorageError, match="a step of the workspace is at work"):
+        delete_users(users_uri=leaving, workspace_uri=workspace)
+    assert store_for(step.uri).stat(step.uri_of(checkpoint)) is not None
+
+
+def test_who_says_that_no_step_is_at_work_is_believed_though_a_clock_was_set_back(tmp_path: Path, leaving: str) -> None:
+    step = StepFolder(str(tmp_path / "workspace" / "train" / "for-you" / ("b" * 12)))
+    step.put("checkpoints/step-1.safetensors", b"of a training")
+    for file in tmp_path.rglob("*.safetensors"):
+        os.utime(file, (4e9, 4e9))
+    done = delete_users(users_uri=leaving, workspace_uri=str(tmp_path / "workspace"), older_than=timedelta(0))
+    assert done["unfinished_removed"] == [step.uri]
 
 
 def test_an_export_publishes_nothing_of_users_that_have_left_its_dataset(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wrong_clock import set_clock
 
 from jobs import gc as job
 from jobs.cli import main
@@ -338,3 +339,14 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert ended.value.code == 0
     summary = json.loads(capsys.readouterr().out)
     assert (summary["job"], summary["dry_run"], summary["files"]) == ("gc", True, 0)
+
+
+@pytest.mark.parametrize("by", [timedelta(days=3650), timedelta(days=-3650)])
+def test_ages_are_those_of_the_store_whatever_this_machine_takes_the_time_for(
+    place: str, littered: tuple[set[str], set[str]], by: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, begun = names(place), uploads(place)
+    set_clock(monkeypatch, by)
+    found = gc(workspace_uri=join(place, "ws"), output_uris=[join(place, "out")])
+    assert found["files"] == 0
+    assert (names(place), uploads(place)) == (before, begun)
