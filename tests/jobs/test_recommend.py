@@ -15,6 +15,7 @@ from jobs.recommendation import inputs, pipeline
 from jobs.recommendation.options import Options
 from jobs.recommendation.publication import Publication
 from jobs.recommendation.served import Solution
+from jobs.spark.items import one_task_each
 from jobs.storage import join, normalise, store_for
 from jobs.storage.folders import StepFolder
 from schemas.errors import ConfigError, StorageError
@@ -245,3 +246,12 @@ def test_an_error_of_a_worker_comes_back_as_itself(solution: TinySolution, tmp_p
     )
     with pytest.raises(StorageError, match="changed while it was being read"):
         pipeline.answer(spark, found, [inputs.cut(stale, 1)])
+
+
+def test_a_task_carries_its_own_splits_alone(spark: SparkSession) -> None:
+    items = [bytes([65 + number]) * 1000 for number in range(20)]
+    table = one_task_each(spark, items)
+    assert table.rdd.getNumPartitions() == 20
+    assert table.rdd.mapPartitions(lambda rows: [[bytes(row.item) for row in rows]]).collect() == [[item] for item in items]
+    fields = set(pipeline.Work.__dataclass_fields__)
+    assert fields == {"solution", "options", "sources", "parts_uri", "token"}  # nothing that grows with the input

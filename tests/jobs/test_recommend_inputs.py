@@ -88,6 +88,23 @@ def test_large_inputs_are_cut_in_half_mebibytes(monkeypatch: pytest.MonkeyPatch)
     assert {split.end - split.start for split in cut([file], parallelism=8)} == {512 << 10}
 
 
+@pytest.mark.parametrize("smallest", [False, True])
+def test_two_thousand_small_files_are_a_few_bundles_and_large_ones_none(smallest: bool) -> None:
+    small = [inputs.StoredFile(f"s3://b/{number}", 200, "v") for number in range(2000)]
+    large = inputs.StoredFile("s3://b/k", 5 << 20, "v")
+    splits = cut([*small, large], 2, smallest=smallest)
+    bundles = inputs.bundle(splits, 2, smallest=smallest)
+    assert [split for bundled in bundles for split in bundled] == splits
+    sizes = [len(bundled) for bundled in bundles if bundled[0].file_number < 2000]
+    assert len(sizes) <= 16
+    assert max(sum(split.size for split in bundled) for bundled in bundles) <= (64 if smallest else 512) << 10
+
+
+def test_a_split_travels_as_it_is() -> None:
+    split = cut([inputs.StoredFile("s3://b/ü +%20/k\n.json", 5 << 20, '"etag"')], 2)[3]
+    assert inputs.Split.of_bytes(split.to_bytes()) == split
+
+
 @pytest.mark.parametrize("place", ["local", "s3"])
 def test_a_file_and_a_folder_are_what_they_are(place: str, tmp_path: Path, s3: str) -> None:
     base = str(tmp_path) if place == "local" else s3

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import sys
 from collections import Counter, defaultdict
 from dataclasses import replace
 from functools import partial
@@ -23,9 +24,10 @@ from jobs.storage import list_input
 from jobs.storage.folders import StepFolder
 from jobs.validation import keys, reading
 from jobs.validation.imports import Base
-from jobs.validation.inputs import open_inputs
+from jobs.validation.inputs import OPEN_BYTES, SPLIT_BYTES, InputFile, Split, open_inputs
 from jobs.validation.keys import KeyCollector
 from jobs.validation.outcome import Outcome, run_import
+from jobs.validation.parts import send_part
 from jobs.validation.plan import FILE_SHIFT, ImportPlan, OldPart, gather
 from jobs.validation.report import build_report, put_rejected
 from jobs.validation.splits import plan_splits, scan
@@ -190,6 +192,42 @@ def test_figures_of_events_are_those_of_a_plain_count(tmp_path: Path, seed: int)
 
 def as_histogram(counts: Counter[int]) -> dict[str, int]:
     return {str(number): counts[number] for number in sorted(counts)}
+
+
+def test_the_work_for_small_files_grows_with_their_number_and_their_rows_share_row_groups(tmp_path: Path) -> None:
+    calls = {}
+    for number in (20, 20, 160):  # the first also imports
+        events = random_events(3, 4 * number)
+        uri = write_csv(tmp_path / f"in-{number}", EVENTS, [events[start : start + 4] for start in range(0, len(events), 4)])
+        files = open_inputs(list_input(uri), uri, EVENTS)
+        splits = plan_splits(files, 1 << 20, lambda stretches: pytest.fail("no need to scan"))
+        plan = ImportPlan(
+            schema=EVENTS,
+            output_uri=str(tmp_path / f"out-{number}"),
+            parts=tuple(gather(splits, 1 << 20)),
+            references=(),
+            file_names=tuple(file.name for file in files),
+            gap_seconds=GAP,
+        )
+        counted: Counter[str] = Counter()
+        sys.setprofile(lambda frame, event, argument, counted=counted: counted.update([event]))
+        try:
+            told = list(send_part(plan, 0))
+        finally:
+            sys.setprofile(None)
+        assert told
+        calls[number] = counted["call"] + counted["c_call"]
+        data = max((tmp_path / f"out-{number}" / "data").iterdir())
+        assert pq.read_metadata(data).num_row_groups == 1
+    assert calls[160] < 8.5 * calls[20]
+
+
+def test_many_small_files_are_work_for_several_tasks() -> None:
+    file = InputFile(
+        number=0, uri="u", name="n", size=100, version="v", gzipped=False, header=("A",), body_start=2, body_line=2
+    )
+    splits = [Split(file=file, start=2, end=100, first_line=2)] * 2000
+    assert len(gather(splits, SPLIT_BYTES, 0, OPEN_BYTES)) == 16
 
 
 def test_keys_beyond_a_limit_wait_on_the_disk_and_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
