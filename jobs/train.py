@@ -118,13 +118,14 @@ def train(
     source, folder = StepFolder(sequences_uri), StepFolder(output_uri)
     sequences_manifest = source.require("sequences")
     order = request.order(sequences_manifest, folder.uri)
+    wanted = request.search(folder.uri, order.identity)
     existing = folder.manifest()
     if existing is not None and existing.fingerprint == order.identity and folder.is_whole(existing):
         if "counted" in existing.facts:
             check_minimums(CountedEvents(**existing.facts["counted"]), quotas, request.rules, strict=strict)
         folder.show()
+        _clear_up(order, wanted)  # a run that was killed once it had published has not
         return _summary(folder, existing, began, skipped=True)
-    wanted = request.search(folder.uri, order.identity)
     if wanted is not None and launch.nnodes > 1:
         raise ConfigError("a search runs on one node", where="nnodes", value=launch.nnodes, allowed="1 with hpo or auto_ml")
     with folder.made_of(source.reference(sequences_manifest)), scratch_folder("train") as scratch:
@@ -210,10 +211,15 @@ def _fit_and_publish(
         facts=_facts(order, fitted, staged, evaluation, measured[0].path) | found,
         spared=(CHECKPOINTS, TRIALS),  # of other trainings too, which go on from them; this one's own go below
     )
+    _clear_up(order, wanted)
+    return manifest
+
+
+def _clear_up(order: FitOrder, wanted: Search | None) -> None:
+    """Remove what the training has gone on from, once its solution version is published."""
     if wanted is not None:
         clear(wanted)
     remove_checkpoints(WorkspaceCheckpoints(order.checkpoints_uri), order.identity)
-    return manifest
 
 
 def _check_items(order: FitOrder, staged: Staged) -> dict[str, Any]:

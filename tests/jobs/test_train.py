@@ -159,6 +159,27 @@ def test_checkpoints_of_another_training_stay_in_the_folder_where_one_is_publish
     assert others.names() == [name]
 
 
+@pytest.mark.parametrize("searched", [{}, {"auto_ml": True}])
+def test_what_a_run_that_was_killed_once_it_had_published_leaves_goes_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, searched: dict[str, Any]
+) -> None:
+    uri, output = published(tmp_path), str(tmp_path / "version")
+    settings = {"recipe": "aws-hrnn", "epochs": 1, "gru_baseline": False} | searched
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs.train, "_clear_up", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(sequences_uri=uri, output_uri=output, **settings)
+    left = list(Path(output).rglob("checkpoint-*"))
+    assert left
+    assert train(sequences_uri=uri, output_uri=output, **settings)["skipped"]
+    assert not [path for path in left if path.exists()]
+    assert not list(Path(output).rglob("result-*.json"))
+
+
 def test_as_many_processes_make_states_as_there_are_ranks_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[int] = []
     begin = states._processes
