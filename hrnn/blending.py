@@ -2,12 +2,12 @@
 
 score = w · features, with features
 
-    continuing, fresh     the last session's state and a new session's state, each times the item's vector
+    same_session, next_session     the last session's state and a new session's state, each times the item's vector
     bias                  the item's bias
     trend_1d, …           hrnn/recency.py
     own, log_count, …     hrnn/own_items.py; all 0 where the user has not had the item
     beside, after, …      hrnn/successors.py; all 0 where the item succeeds none of the user's latest events
-    own_continuing, …     the first eight again, 0 where the user has not had the item: what says that somebody takes
+    own_same_session, …     the first eight again, 0 where the user has not had the item: what says that somebody takes
                           a new item says less, or other things, of an item they have had
 
 There are two sets of weights: `now`, for users asked right after their last event, who may go on with the session; `later`, for
@@ -28,13 +28,12 @@ from hrnn import counted, own_items, recency
 from hrnn.counted import Counted
 from hrnn.data.arrays import Rows
 from hrnn.data.ragged import Ragged
-from hrnn.models.hrnn import Hrnn
-from hrnn.negatives import NegativeSampler
+from hrnn.models.contract import QueryModel
 from hrnn.sequences import Sequences
-from hrnn.states import replay
+from hrnn.training.negatives import NegativeSampler
 
 TREND_NAMES = tuple(f"trend_{days:g}d" for days in recency.WINDOWS_DAYS)
-_OF_ALL = ("continuing", "fresh", "bias", *TREND_NAMES)
+_OF_ALL = ("same_session", "next_session", "bias", *TREND_NAMES)
 FEATURES = (*_OF_ALL, *counted.FEATURES, *(f"own_{name}" for name in _OF_ALL))
 ALL_WEIGHTS = slice(0, len(_OF_ALL))  # of features that every item has
 TREND_WEIGHTS = slice(3, 3 + len(TREND_NAMES))
@@ -125,7 +124,7 @@ def default_weights() -> Tensor:
 
 
 def fit_weights(
-    model: Hrnn,
+    model: QueryModel,
     sequences: Sequences,
     learnt_from: Sequences,
     examples: Examples,
@@ -152,7 +151,7 @@ def fit_weights(
         on_grid: Whether users asked `now` see the trends of the grid's moment, as evaluations do, or those of their own.
     """
     prior = default_weights()
-    prior[FEATURES.index("fresh" if later else "continuing")] = 1.0
+    prior[FEATURES.index("next_session" if later else "same_session")] = 1.0
     chosen = examples.only(later)
     if len(chosen.user_rows) == 0:
         return prior.numpy().astype(np.float32)
@@ -184,7 +183,7 @@ class _Problem:
 
     def __init__(
         self,
-        model: Hrnn,
+        model: QueryModel,
         sequences: Sequences,
         learnt_from: Sequences,
         examples: Examples,
@@ -196,7 +195,7 @@ class _Problem:
         counts = learnt_from.item_counts()
         sample = NegativeSampler(counts, alpha=0.5, num_samples=_CANDIDATES, seed=seed).draw(1 << 20, 0)
         kept = sequences.truncate(examples.user_rows, examples.keep_counts)
-        states = replay(model, kept, examples.user_rows)
+        states = model.queries(kept, examples.user_rows)
         own, trends = known.user_items(kept, examples.user_rows, examples.as_of), known.trends
         starts = sequences.user_offsets[:-1][examples.user_rows] + examples.keep_counts
         hidden = Ragged.expand(starts, examples.truth_counts)
@@ -206,7 +205,8 @@ class _Problem:
         # Nightly lists are asked for at an exact time, evaluations at a moment of the grid.
         asked_at = np.where(examples.later | (not on_grid), examples.as_of, trends.grid_time(examples.as_of))
         self._chunks: list[tuple[Tensor, Tensor, Tensor]] = []
-        vectors, bias = model.item_table[:, :-1], model.item_table[:, -1]
+        items = model.items()
+        vectors, bias = items.vectors, items.bias
         for example in np.argsort(asked_at, kind="stable"):
             mine = slice(own.offsets[example], own.offsets[example + 1])
             answers = slice(hidden.offsets[example], hidden.offsets[example + 1])
@@ -220,8 +220,8 @@ class _Problem:
             features = np.zeros((len(candidates), len(FEATURES)), dtype=np.float32)
             at = torch.from_numpy(candidates)
             chosen = vectors[at]
-            features[:, 0] = (chosen @ states.continuing[example]).numpy()
-            features[:, 1] = (chosen @ states.fresh[example]).numpy()
+            features[:, 0] = (chosen @ states.same_session[example]).numpy()
+            features[:, 1] = (chosen @ states.next_session[example]).numpy()
             features[:, 2] = bias[at].numpy()
             features[:, TREND_WEIGHTS] = trends.at(int(asked_at[example]), candidates)
             of_user = np.searchsorted(always, own.item_rows[mine])

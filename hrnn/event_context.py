@@ -29,10 +29,9 @@ class EventContext:
     event_types: int
 
     @classmethod
-    def of(cls, sequences: Sequences, *, gaps: bool, types: bool) -> EventContext:
-        """What the data have of what is asked for: a single type tells nothing."""
-        num_types = int(sequences.event_types.max(initial=0)) + 1 if types else 0
-        return cls(GAP_BUCKETS if gaps else 0, num_types if num_types > 1 else 0)
+    def of(cls, num_event_types: int, *, gaps: bool, types: bool) -> EventContext:
+        """What data with so many types have of what is asked for: a single type tells nothing."""
+        return cls(GAP_BUCKETS if gaps else 0, num_event_types if types and num_event_types > 1 else 0)
 
     def codes(self, sequences: Sequences, positions: Rows, user_starts: Flags) -> Rows | None:
         """int64, one code an event, of the positions' shape; None where there is no context.

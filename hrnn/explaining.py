@@ -28,13 +28,12 @@ from hrnn.hashing import mix64
 from hrnn.sequences import Sequences
 from hrnn.serving import Fitted
 from hrnn.session_model import UserStates
-from hrnn.states import replay
 
 PathName = Literal["sequence", "popularity", "recency", "own item"]
 PATHS: tuple[PathName, ...] = ("sequence", "popularity", "recency", "own item")
 LEAST_EVENTS, MOST_EVENTS = 5, 1_000  # of users that are explained: a shorter history says little, a longer one takes long
 _FEATURES_OF_ALL: dict[PathName, tuple[str, ...]] = {
-    "sequence": ("continuing", "fresh"),
+    "sequence": ("same_session", "next_session"),
     "popularity": ("bias",),
     "recency": TREND_NAMES,
 }
@@ -167,9 +166,9 @@ class _Asked:
 
     def __init__(self, fitted: Fitted, sequences: Sequences, lanes: Rows, as_of: Rows, num_ranked: int) -> None:
         self._fitted, self._sequences, self._lanes, self._as_of, self._num_ranked = fitted, sequences, lanes, as_of, num_ranked
-        self._replayed = replay(fitted.model, sequences, lanes)
+        self._replayed = fitted.model.queries(sequences, lanes)
         self._mixed = fitted.mixed(self._replayed, np.zeros(len(lanes), dtype=np.bool_))
-        self._table = fitted.model.item_table[:num_ranked]
+        self._table = fitted.model.items().packed[:num_ranked]
         self._vectors = self._table[:, :-1].contiguous()  # else each product would copy them
         self._bias: Floats = (self._table[:, -1] * float(fitted.now[FEATURES.index("bias")])).numpy()
         self._own = self._own_scores(fitted)
@@ -189,7 +188,7 @@ class _Asked:
         """[PATHS], what features that count otherwise for own items would add to an average item if it were one."""
         bias = float(self._average_item[-1])
         of_states = [
-            float(state[lane] @ self._average_item[:-1]) for state in (self._replayed.continuing, self._replayed.fresh)
+            float(state[lane] @ self._average_item[:-1]) for state in (self._replayed.same_session, self._replayed.next_session)
         ]
         features = np.asarray([*of_states, bias, *self._trends(lane).mean(axis=0)], dtype=np.float32)
         weighted = features * self._fitted.now[OWN_AGAIN_WEIGHTS]

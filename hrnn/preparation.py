@@ -8,11 +8,8 @@ import numpy as np
 
 from hrnn.blending import Examples, draw_examples
 from hrnn.data.arrays import Rows
-from hrnn.event_context import EventContext
-from hrnn.models.hrnn import HrnnShape, Variant
 from hrnn.sequences import Sequences
 from hrnn.splits import EvaluationSplit, Split, drawn_users, evaluation_split, segment_split
-from hrnn.training_settings import TrainingSettings
 from schemas.errors import DataError
 
 
@@ -70,25 +67,6 @@ def hide(
     if split == "all_users" or len(tested) == np.count_nonzero(lengths >= 2):
         return tested, kept, kept
     return tested, kept, sequences.truncate(tested.user_rows, np.zeros(len(tested), dtype=np.int64))
-
-
-def shape_of(sequences: Sequences, settings: TrainingSettings, hidden_dimension: int, variant: Variant) -> HrnnShape:
-    """The shape of the model that is trained on these sequences.
-
-    Args:
-        sequences: All of them.
-        settings: Which inputs there are.
-        hidden_dimension: H.
-        variant: Of HRNN.
-    """
-    context = EventContext.of(sequences, gaps=settings.gap_inputs, types=settings.type_inputs)
-    return HrnnShape(
-        num_items=sequences.num_items,
-        hidden_dimension=hidden_dimension,
-        variant=variant,
-        gap_buckets=context.gap_buckets,
-        event_types=context.event_types,
-    )
 
 
 def users_between(sequences: Sequences, low: float, high: float) -> Rows:

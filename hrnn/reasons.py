@@ -43,10 +43,11 @@ from hrnn.best_items import OwnItems
 from hrnn.blending import BESIDE_WEIGHTS, OWN_AGAIN_WEIGHTS
 from hrnn.data.arrays import Doubles, Flags, Rows
 from hrnn.data.ragged import Ragged, row_ids
-from hrnn.models.hrnn import Hrnn
+from hrnn.inference.replay import LONGEST
+from hrnn.models.contract import Queries, QueryModel
 from hrnn.pairs import Pairs
-from hrnn.sequences import Sequences
-from hrnn.states import LONGEST, Replayed, replay
+from hrnn.sequences import Sequences, unknown_user
+from hrnn.serving import asked_later
 from hrnn.successors import EVENTS
 
 MOST_PAST_ITEMS = 20
@@ -99,7 +100,7 @@ class NightlyReasons:
 
     def __init__(
         self,
-        model: Hrnn,
+        model: QueryModel,
         now: npt.NDArray[np.float32],
         later: npt.NDArray[np.float32],
         item_vectors: npt.NDArray[np.float32],
@@ -111,9 +112,9 @@ class NightlyReasons:
         self._weights = np.stack([now, later]).astype(np.float64)
         self._vectors, self._num_ranked = item_vectors, num_ranked
         self._mean = item_vectors[:num_ranked].mean(axis=0, dtype=np.float64)
-        self._width = model.shape.hidden_dimension
+        self._width = model.items().vectors.shape[1]
         unknown = self._weights[int(gap_seconds is not None)]
-        start = model.start_state().numpy().astype(np.float64)
+        start = model.queries(unknown_user(len(item_vectors)), np.zeros(1, dtype=np.int64)).next_session[0].double().numpy()
         self._unknown = np.concatenate([unknown[:2].sum() * start, unknown[BESIDE_WEIGHTS]])
 
     @torch.no_grad()
@@ -128,7 +129,8 @@ class NightlyReasons:
         owners, item_rows = lists.items.row_ids(), lists.items.values
         centred = self._vectors[item_rows].astype(np.float64) - self._mean
         asked, of_line = np.unique(lists.user_rows, return_inverse=True)
-        later, had = self._later(sequences, lists.user_rows), _had(sequences, asked, of_line[owners], item_rows)
+        later = asked_later(sequences, lists.user_rows, self._cut, self._gap).astype(np.int64)
+        had = _had(sequences, asked, of_line[owners], item_rows)
         places = Pairs(Ragged(lists.own.offsets, lists.own.item_rows), len(self._vectors)).find(owners, item_rows)
         own = np.where(places < 0, 0.0, np.append(lists.own.scores, 0.0)[places])
         had &= places >= 0
@@ -139,7 +141,7 @@ class NightlyReasons:
         bounds = np.searchsorted(of_line[lines_of], np.arange(len(asked) + 1))
         for users in self._parcels(sequences, asked):
             trials = ablations(sequences, asked[users], "item", most_groups=MOST_PAST_ITEMS, newest=LONGEST)
-            replayed = replay(self._model, trials.sequences, np.arange(len(trials.owners)))
+            replayed = self._model.queries(trials.sequences, np.arange(len(trials.owners)))
             ends = np.searchsorted(trials.owners, np.arange(len(users) + 1))
             for number, user in enumerate(users.tolist()):
                 falls = _falls(replayed, ends[number], ends[number + 1])
@@ -153,16 +155,6 @@ class NightlyReasons:
                     )
                     _tell(found, mine, of_groups, groups, items)
         return found
-
-    def _later(self, sequences: Sequences, user_rows: Rows) -> Rows:
-        """int64 [B], 1 for users who are asked `later`, as NightlyView asks them."""
-        lengths = sequences.history_lengths[user_rows]
-        if self._gap is None or not len(sequences.timestamps):
-            return np.full(len(user_rows), int(self._gap is not None))
-        last = sequences.user_offsets[:-1][user_rows] + np.maximum(lengths - 1, 0)
-        idle = self._cut - np.asarray(sequences.timestamps[np.minimum(last, len(sequences.timestamps) - 1)])
-        later: Rows = ((idle >= self._gap) | (lengths == 0)).astype(np.int64)
-        return later
 
     def _popularity(self, lists: Lists, owners: Rows, centred: Doubles, own: Doubles, later: Rows, had: Flags) -> Doubles:
         """float64 [n], the share of popularity."""
@@ -196,12 +188,12 @@ class NightlyReasons:
         had: Flags,
     ) -> Doubles:
         """float64 [items, groups + 1]; the last column is an own item itself where none of the groups is its."""
-        weights, (continuing, fresh) = self._weights[later], falls
+        weights, (same_session, next_session) = self._weights[later], falls
         again = weights[OWN_AGAIN_WEIGHTS]
         past = np.asarray([group.item_row for group in groups], dtype=np.int64)
         same = items[:, None] == past
-        of_state = centred @ (weights[0] * continuing + weights[1] * fresh).T
-        of_state += np.where(had[:, None] & ~same, centred @ (again[0] * continuing + again[1] * fresh).T, 0.0)
+        of_state = centred @ (weights[0] * same_session + weights[1] * next_session).T
+        of_state += np.where(had[:, None] & ~same, centred @ (again[0] * same_session + again[1] * next_session).T, 0.0)
         fading = np.asarray([sum(1 / back for back, item in enumerate(latest, 1) if item == row) for row in past.tolist()])
         of_own = np.where(had[:, None], same, fading / sum(1 / back for back in range(1, len(latest) + 1))) * own[:, None]
         alone = np.where(had & ~same.any(axis=1), own, 0.0)
@@ -209,10 +201,10 @@ class NightlyReasons:
         return found
 
 
-def _falls(replayed: Replayed, first: int, end: int) -> tuple[Doubles, Doubles]:
+def _falls(replayed: Queries, first: int, end: int) -> tuple[Doubles, Doubles]:
     """[groups, H] each: the state after the whole history, which stands first, less that without each group."""
-    continuing, fresh = (states[first:end].numpy().astype(np.float64) for states in (replayed.continuing, replayed.fresh))
-    return continuing[0] - continuing[1:], fresh[0] - fresh[1:]
+    same_session, next_session = (states[first:end].numpy().astype(np.float64) for states in replayed)
+    return same_session[0] - same_session[1:], next_session[0] - next_session[1:]
 
 
 def _latest_items(sequences: Sequences, user_row: int) -> list[int]:

@@ -27,8 +27,8 @@ from hrnn.coarse_scores import BLOCK_ITEMS, MOST_REACH, CoarseScores
 from hrnn.data.arrays import Flags, Floats, Rows
 from hrnn.data.ragged import Ragged
 from hrnn.direct_scores import USERS, DirectScores
+from hrnn.layers.products import coarse_type
 from hrnn.pairs import AllowedCells, Pairs
-from hrnn.products import coarse_type
 from schemas.errors import IntegrityError
 
 MOST_ROWS = 256  # R

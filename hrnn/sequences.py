@@ -119,6 +119,12 @@ class Sequences:
         return cls(np.load(folder / "user_offsets.npy"), **arrays, num_items=facts["num_items"])
 
 
+def unknown_user(num_items: int) -> Sequences:
+    """One user without events over N items: of whom nothing is known."""
+    one, flag = np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.bool_)
+    return Sequences(np.asarray([0, 1]), one.astype(np.int32), one, flag, one.astype(np.int32), num_items, kept=one)
+
+
 def is_cached(folder: Path) -> bool:
     """Whether a complete set of arrays lies there."""
     return (folder / _READY).is_file()

@@ -15,13 +15,12 @@ from torch import Tensor
 
 from hrnn.blending import BESIDE_WEIGHTS, COUNTED_WEIGHTS, EVERY_TREND, OWN_AGAIN_WEIGHTS, TREND_WEIGHTS
 from hrnn.counted import Counted
-from hrnn.data.arrays import Rows
+from hrnn.data.arrays import Flags, Rows
 from hrnn.data.ragged import row_ids
-from hrnn.models.hrnn import Hrnn
+from hrnn.models.contract import Queries, QueryModel
 from hrnn.recency import WINDOWS_DAYS, Trends
-from hrnn.sequences import Sequences
+from hrnn.sequences import Sequences, unknown_user
 from hrnn.session_model import UserStates
-from hrnn.states import Replayed, replay
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Fitted:
         counted: What is counted from the events that may be known.
     """
 
-    model: Hrnn
+    model: QueryModel
     now: npt.NDArray[np.float32]
     later: npt.NDArray[np.float32]
     counted: Counted
@@ -50,7 +49,7 @@ class Fitted:
         user_rows: Rows,
         as_of: Rows,
         later: npt.NDArray[np.bool_],
-        states: Replayed,
+        states: Queries,
         asked_at: Rows | None = None,
     ) -> UserStates:
         """States with own items, and without queries.
@@ -72,11 +71,11 @@ class Fitted:
         scores = np.where(later[owners], features @ self.later[weights], features @ self.now[weights])
         return UserStates(torch.zeros(len(user_rows), 0), own.offsets, own.item_rows, scores.astype(np.float32))
 
-    def _features_of_all(self, states: Replayed, owners: Rows, item_rows: Rows, asked_at: Rows) -> npt.NDArray[np.float32]:
+    def _features_of_all(self, states: Queries, owners: Rows, item_rows: Rows, asked_at: Rows) -> npt.NDArray[np.float32]:
         """The features that every item has, of pairs of user and item: float32 [pairs, 3 + windows]."""
-        table = self.model.item_table[torch.from_numpy(item_rows)]
+        table = self.model.items().packed[torch.from_numpy(item_rows)]
         users = torch.from_numpy(owners)
-        of_states = [(table[:, :-1] * state[users]).sum(1) for state in (states.continuing, states.fresh)]
+        of_states = [(table[:, :-1] * state[users]).sum(1) for state in (states.same_session, states.next_session)]
         trends = np.zeros((len(owners), len(WINDOWS_DAYS)), dtype=np.float32)
         if self.now[EVERY_TREND].any() or self.later[EVERY_TREND].any():
             moments, places = np.unique(asked_at, return_inverse=True)
@@ -87,10 +86,10 @@ class Fitted:
                 trends[pairs] = self.trends.at(time, item_rows[pairs])
         return np.concatenate([torch.stack([*of_states, table[:, -1]], dim=1).numpy(), trends], axis=1)
 
-    def mixed(self, states: Replayed, later: npt.NDArray[np.bool_]) -> Tensor:
-        """[B, H]: continuing and fresh states in each kind's proportion."""
+    def mixed(self, states: Queries, later: npt.NDArray[np.bool_]) -> Tensor:
+        """[B, H]: same_session and fresh states in each kind's proportion."""
         weights = torch.from_numpy(np.where(later[:, None], self.later[None, :2], self.now[None, :2]))
-        return weights[:, :1] * states.continuing + weights[:, 1:] * states.fresh
+        return weights[:, :1] * states.same_session + weights[:, 1:] * states.next_session
 
 
 class NightlyView:
@@ -107,9 +106,9 @@ class NightlyView:
 
     def __init__(self, fitted: Fitted, cut: int, gap_seconds: int | None) -> None:
         self._fitted, self._cut, self._gap = fitted, cut, gap_seconds
-        self._vectors = torch.cat([fitted.model.item_table, torch.from_numpy(fitted.trends.at(cut))], dim=1)
-        start = fitted.model.start_state().unsqueeze(0)
-        self._unknown = self._queries(Replayed(start, start), np.asarray([gap_seconds is not None]))
+        self._vectors = torch.cat([fitted.model.items().packed, torch.from_numpy(fitted.trends.at(cut))], dim=1)
+        unknown = fitted.model.queries(unknown_user(len(self._vectors)), np.zeros(1, dtype=np.int64))
+        self._unknown = self._queries(unknown, np.asarray([gap_seconds is not None]))
 
     @property
     def parts(self) -> tuple[Fitted, int, int | None]:
@@ -126,16 +125,13 @@ class NightlyView:
 
     def user_states(self, sequences: Sequences, user_rows: Rows) -> UserStates:
         """States after the given events."""
-        lengths = sequences.history_lengths[user_rows]
-        last = sequences.user_offsets[:-1][user_rows] + np.maximum(lengths - 1, 0)
-        idle = self._cut - np.asarray(sequences.timestamps[last])
-        later = np.full(len(user_rows), False) if self._gap is None else (idle >= self._gap) | (lengths == 0)
-        states = replay(self._fitted.model, sequences, user_rows)
+        later = asked_later(sequences, user_rows, self._cut, self._gap)
+        states = self._fitted.model.queries(sequences, user_rows)
         cut = np.full(len(user_rows), self._cut)
         own = self._fitted.own_scores(sequences, user_rows, cut, later, states, cut)
         return replace(own, query=self._queries(states, later) - self._unknown)
 
-    def _queries(self, states: Replayed, later: npt.NDArray[np.bool_]) -> Tensor:
+    def _queries(self, states: Queries, later: npt.NDArray[np.bool_]) -> Tensor:
         fitted = self._fitted
         weights = np.where(later[:, None], fitted.later[None, BESIDE_WEIGHTS], fitted.now[None, BESIDE_WEIGHTS])
         return torch.cat([fitted.mixed(states, later), torch.from_numpy(weights)], dim=1)
@@ -156,7 +152,7 @@ class EvaluationView:
         trends, weights = fitted.trends, fitted.now[TREND_WEIGHTS]
         self._num_moments = trends.num_moments if weights.any() else 0
         by_moment = [torch.from_numpy(trends.at(trends.time_of(moment)) @ weights) for moment in range(self._num_moments)]
-        self._vectors = torch.cat([fitted.model.item_table, *(column.unsqueeze(1) for column in by_moment)], dim=1)
+        self._vectors = torch.cat([fitted.model.items().packed, *(column.unsqueeze(1) for column in by_moment)], dim=1)
 
     def item_vectors(self) -> Tensor:
         """float32 [N, H + 1 + moments]."""
@@ -172,7 +168,7 @@ class EvaluationView:
         later = np.full(len(user_rows), False)
         last = sequences.user_offsets[:-1][user_rows] + sequences.history_lengths[user_rows] - 1
         as_of = np.asarray(sequences.timestamps[last])
-        replayed = replay(fitted.model, sequences, user_rows)
+        replayed = fitted.model.queries(sequences, user_rows)
         states = fitted.mixed(replayed, later)
         bias = torch.full((len(user_rows), 1), float(fitted.now[BESIDE_WEIGHTS][0]))
         moments = torch.zeros(len(user_rows), self._num_moments)
@@ -180,3 +176,22 @@ class EvaluationView:
             moments.scatter_(1, torch.from_numpy(fitted.trends.moment(as_of)).unsqueeze(1), 1.0)
         own = fitted.own_scores(sequences, user_rows, as_of, later, replayed)
         return replace(own, query=torch.cat([states, bias, moments], dim=1))
+
+
+def asked_later(sequences: Sequences, user_rows: Rows, cut: int, gap_seconds: int | None) -> Flags:
+    """bool [B], whether users are asked for a next session: the last event is a session's gap ago, or there is none.
+
+    Args:
+        sequences: Histories, possibly truncated.
+        user_rows: int64 [B].
+        cut: The moment that is asked at, UTC epoch seconds.
+        gap_seconds: Of the sessions; None: there is no next session.
+    """
+    if gap_seconds is None:
+        return np.zeros(len(user_rows), dtype=np.bool_)
+    lengths = sequences.history_lengths[user_rows]
+    if not len(sequences.timestamps):
+        return np.ones(len(user_rows), dtype=np.bool_)
+    last = sequences.user_offsets[:-1][user_rows] + np.maximum(lengths - 1, 0)
+    idle = cut - np.asarray(sequences.timestamps[np.minimum(last, len(sequences.timestamps) - 1)])
+    return np.asarray((idle >= gap_seconds) | (lengths == 0))

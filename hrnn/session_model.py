@@ -1,15 +1,9 @@
-"""What every model of the platform gives: vectors and a bias for items, a query and own items for users.
-
-Shape letters, used in all of `hrnn/`:
-
-    B  lanes of a window, or users of a batch      H  hidden units
-    T  steps of a window                           D  numbers of a query (H and whatever a model adds)
-    N  items of the catalogue                      K  items returned
-    U  users        S  sessions                    E  events
+"""What is served and measured of every model: vectors and a bias for items, a query and own items for users.
 
 score(user, item) = query · item_vector + item_bias + own item's score (0 where the item is not the user's own)
 
 A user's own items are those that they have a score of their own for: what they have had, what follows their latest events.
+Shape letters stand in hrnn/models/contract.py.
 """
 
 from __future__ import annotations

@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 
-from hrnn.checkpoints import remove_checkpoints
 from hrnn.cold_items import FEWEST, MOST, cold_items
 from hrnn.evaluation import Evaluation
 from hrnn.preparation import prepare
 from hrnn.sequences import Sequences
+from hrnn.training.checkpoints import remove_checkpoints
 from jobs.cli import job_main
 from jobs.explanation.page import ReportInputs
 from jobs.explanation.report import training_report
@@ -72,7 +72,7 @@ def train(
         hyperparameters: Personalize's names; strings or numbers.
         output_uri: Folder of the solution version.
         variant: `init` or `all`, for aws-hrnn.
-        loss: A key of hrnn.losses.LOSSES, for aws-hrnn.
+        loss: A key of hrnn.training.losses.LOSSES, for aws-hrnn.
         epochs: Most times that every event is met; None: the default.
         patience: Epochs without a better validation that end the training, 0 for never; None: the default.
         seed: Of everything random.

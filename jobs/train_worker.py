@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from hrnn.distributed import Ranks
-from hrnn.models.hrnn import Hrnn
-from hrnn.preparation import prepare, shape_of, users_between
+from hrnn.models.contract import DataSpec, SequenceModel
+from hrnn.models.registry import model_for, neural_model_for
+from hrnn.preparation import prepare, users_between
 from hrnn.sequences import Sequences
-from hrnn.training import Stopped, Trainer
-from hrnn.training_settings import CurvePoint
-from hrnn.validation import validation_cost
+from hrnn.training.distributed import Ranks
+from hrnn.training.heldout_loss import heldout_loss
+from hrnn.training.settings import CurvePoint
+from hrnn.training.trainer import Stopped, Trainer
 from jobs.progress import Progress
 from jobs.scratch import space_error
 from jobs.training.checkpoints import WorkspaceCheckpoints
@@ -63,14 +64,13 @@ def work(spec: WorkerSpec, ranks: Ranks, stopping: list[bool]) -> None:
     settings = spec.training_settings()
     prepared = prepare(sequences, settings.seed, segments=settings.segments, split=settings.split)
     learnt_from = prepared.learnt_from
-    counts = learnt_from.item_counts()
-    shape = shape_of(sequences, settings, spec.hyperparameters["hidden_dimension"], "all" if spec.variant == "all" else "init")
     users = users_between(
         learnt_from,
-        spec.hyperparameters["min_user_history_length_percentile"],
-        spec.hyperparameters["max_user_history_length_percentile"],
+        spec.config["min_user_history_length_percentile"],
+        spec.config["max_user_history_length_percentile"],
     )
-    model = Hrnn.initial(shape, counts, settings.seed)
+    entry = model_for(spec.recipe)
+    model = neural_model_for(spec.recipe).build(spec.config, settings, DataSpec.of(sequences, learnt_from))
     weights = np.load(Path(spec.arrays) / EVENT_WEIGHTS, mmap_mode="r") if spec.weighted else None
     bar = Progress(None, "events", "train")
     trainer = Trainer(
@@ -78,11 +78,12 @@ def work(spec: WorkerSpec, ranks: Ranks, stopping: list[bool]) -> None:
         learnt_from,
         users,
         settings,
+        phases=entry.phases(settings),
         ranks=ranks,
         store=WorkspaceCheckpoints(spec.checkpoints_uri),
         identity=spec.identity,
         event_weights=weights,
-        validate=lambda trained: validation_cost(trained, prepared, weights),
+        validate=lambda trained: heldout_loss(trained, prepared, weights),
         progress=lambda events, text: bar.update(events, text),
         should_stop=lambda: bool(stopping),
     )
@@ -99,11 +100,11 @@ def work(spec: WorkerSpec, ranks: Ranks, stopping: list[bool]) -> None:
         write_answers(spec, trainer.model, curve, trainer.best_epoch)
 
 
-def write_answers(spec: WorkerSpec, model: Hrnn, curve: list[CurvePoint], best_epoch: int) -> None:
-    """Leave the trained parameters, the curve and the epoch that they are of on this node."""
-    tensors = {"item_table": model.item_table.contiguous(), "dense": model.dense.contiguous()}
-    save_file(tensors, spec.model_path)
-    spec.curve_path.write_text(json.dumps({"curve": [asdict(point) for point in curve], "best_epoch": best_epoch}))
+def write_answers(spec: WorkerSpec, model: SequenceModel, curve: list[CurvePoint], best_epoch: int) -> None:
+    """Leave the trained model, the curve and the epoch that its parameters are of on this node."""
+    save_file({name: values.detach().contiguous() for name, values in model.named_parameters()}, spec.model_path)
+    told = {"curve": [asdict(point) for point in curve], "best_epoch": best_epoch, "sizes": model.sizes}
+    spec.curve_path.write_text(json.dumps(told))
 
 
 def _catch_sigterm() -> list[bool]:

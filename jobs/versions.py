@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 SEQUENCES_VERSION = 2
-TRAINING_VERSION = 4
+TRAINING_VERSION = 5
 MEASURING_VERSION = 3

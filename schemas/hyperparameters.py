@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
@@ -143,6 +143,14 @@ def parameter(
 ) -> Any:
     """The annotation of a hyperparameter's field; the arguments are Parameter's attributes."""
     return Field(ge=lowest, le=highest, gt=above, description=meaning, json_schema_extra={"place": place, "tunable": tunable})
+
+
+def field_of(told: Parameter) -> tuple[Any, Any]:
+    """A hyperparameter as a field of a model that is made at run time: its annotated type and its default."""
+    choices = (True, False) if isinstance(told.default, bool) else told.choices
+    kind: Any = bool if choices == (True, False) else Literal[choices] if choices else int if told.kind == "integer" else float
+    bounds = {"lowest": told.lowest, "highest": told.highest, "above": told.above}
+    return Annotated[kind, parameter(told.place, told.meaning, tunable=told.tunable, **bounds)], told.default
 
 
 def _parameter(name: str, field: FieldInfo) -> Parameter:

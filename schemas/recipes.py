@@ -9,14 +9,18 @@ has withdrawn, the guide of 2023. `bptt` had the range 1 to 32 in 2019; the late
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.resources import files
 from typing import Annotated, Any, Literal
+
+from pydantic import create_model
 
 from schemas.batch import EXPLAINED, LineKind
 from schemas.errors import ConfigError
-from schemas.hyperparameters import Hyperparameters, parameter
+from schemas.hyperparameters import Hyperparameters, Parameter, field_of, parameter
 
 RecipeType = Literal[
     "USER_PERSONALIZATION", "PERSONALIZED_RANKING", "RELATED_ITEMS", "USER_SEGMENTATION", "PERSONALIZED_ACTIONS"
@@ -37,7 +41,15 @@ _Weight = Annotated[float, parameter("inference", "0: only relevance, 1: most ex
 _Days = Annotated[float, parameter("inference", "items younger than this are explored, in days", above=0)]
 
 
-class HrnnHyperparameters(Hyperparameters):
+class _WithPercentiles(Hyperparameters):
+    """Those that leave users out by the length of their histories."""
+
+    def check(self, where: str) -> None:
+        """The percentiles must leave some users."""
+        _check_percentiles(self, "user_history_length_percentile", "user", where)
+
+
+class HrnnHyperparameters(_WithPercentiles):
     """aws-hrnn and aws-hrnn-metadata."""
 
     hidden_dimension: _HiddenDimension = 43
@@ -47,10 +59,6 @@ class HrnnHyperparameters(Hyperparameters):
     recency_mask: Annotated[bool, parameter("algorithm", "whether recent popularity weighs more than old", tunable=True)] = True
     min_user_history_length_percentile: _Percentile = 0.0
     max_user_history_length_percentile: _Percentile = 0.99
-
-    def check(self, where: str) -> None:
-        """The percentiles must leave some users."""
-        _check_percentiles(self, "user_history_length_percentile", "user", where)
 
 
 class RankingHyperparameters(HrnnHyperparameters):
@@ -140,8 +148,8 @@ def check_explained(recipe: Recipe, where: str) -> None:
 
 
 def _check_percentiles(parsed: Hyperparameters, name: str, noun: str, where: str) -> None:
-    lowest, highest = (getattr(parsed, f"{end}_{name}") for end in ("min", "max"))
-    if lowest > highest:
+    lowest, highest = (getattr(parsed, f"{end}_{name}", None) for end in ("min", "max"))
+    if lowest is not None and highest is not None and lowest > highest:
         raise ConfigError(
             f"the percentile is above max_{name}, which leaves no {noun}",
             where=f"{where}.min_{name}",
@@ -325,7 +333,21 @@ _ALL = (
         refusal="this recipe answers in real time only, as it does in Personalize: it has no batch inference",
     ),
 )
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
+
+
+def _own_recipes() -> tuple[Recipe, ...]:
+    """Recipes of this platform's own models, from what their files say (hrnn/models/registry.py)."""
+    documents = json.loads(files("schemas").joinpath("models.json").read_bytes())
+    return tuple(_own_recipe(name, document) for name, document in documents.items())
+
+
+def _own_recipe(name: str, document: dict[str, Any]) -> Recipe:
+    fields: Any = {each["name"]: field_of(Parameter(**each)) for each in document.pop("hyperparameters")}
+    model = create_model(name, __base__=_WithPercentiles, __doc__=f"{name}.", **fields)
+    return Recipe(name=name, hyperparameters=model, **document)
+
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*_ALL, *_own_recipes())}
 
 
 def recipe_for(name_or_arn: str, where: str = "recipe") -> Recipe:
@@ -339,7 +361,7 @@ def recipe_for(name_or_arn: str, where: str = "recipe") -> Recipe:
         ConfigError: No such recipe is known, or it can't be trained here.
     """
     name = name_or_arn.strip().removeprefix(RECIPE_ARN)
-    offered = ", ".join(recipe.name for recipe in _ALL if recipe.available)
+    offered = ", ".join(recipe.name for recipe in RECIPES.values() if recipe.available)
     if name not in RECIPES:
         meant = get_close_matches(name, RECIPES, 1)
         remedy = f"Did you mean {meant[0]}?" if meant else "`hrnn recipes` lists them."

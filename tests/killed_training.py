@@ -19,12 +19,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from small_sequences import random_histories, sequences_of
 
-from hrnn.distributed import Ranks
+from hrnn.models.contract import DataSpec
 from hrnn.models.hrnn import Hrnn
-from hrnn.preparation import prepare, shape_of, users_between
-from hrnn.training import Trainer
-from hrnn.training_settings import TrainingSettings
-from hrnn.validation import validation_cost
+from hrnn.preparation import prepare, users_between
+from hrnn.training.distributed import Ranks
+from hrnn.training.heldout_loss import heldout_loss
+from hrnn.training.settings import TrainingSettings
+from hrnn.training.trainer import Trainer
 from jobs.training.checkpoints import WorkspaceCheckpoints
 
 SEQUENCES = sequences_of(random_histories(300, 60))
@@ -37,7 +38,7 @@ def train(folder: Path, ranks: Ranks) -> None:
     """Train to the end, from the newest checkpoint."""
     prepared = prepare(SEQUENCES, SETTINGS.seed)
     learnt_from = prepared.learnt_from
-    model = Hrnn.initial(shape_of(SEQUENCES, SETTINGS, 16, "init"), learnt_from.item_counts(), SETTINGS.seed)
+    model = Hrnn.build({"hidden_dimension": 16}, SETTINGS, DataSpec.of(SEQUENCES, learnt_from))
     trainer = Trainer(
         model,
         learnt_from,
@@ -45,12 +46,12 @@ def train(folder: Path, ranks: Ranks) -> None:
         SETTINGS,
         ranks=ranks,
         store=WorkspaceCheckpoints(str(folder / "checkpoints")),
-        validate=lambda trained: validation_cost(trained, prepared),
+        validate=lambda trained: heldout_loss(trained, prepared),
     )
     curve = trainer.run()
     if ranks.rank == 0:
         told = torch.tensor([[point.loss, point.validation or 0.0] for point in curve], dtype=torch.float64)
-        tensors = {"item_table": model.item_table, "dense": model.dense, "curve": told}
+        tensors = {"item_table": model.item_table.data, "dense": model.dense.data, "curve": told}
         save_file(tensors | {"best_epoch": torch.tensor(trainer.best_epoch)}, folder / "writing")
         os.replace(folder / "writing", folder / "trained.safetensors")
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import jobs.training.fit
-from hrnn.distributed import Ranks
+from hrnn.training.distributed import Ranks
 from jobs.train_worker import work
 from jobs.training.launch import Launch
 from jobs.training.spec import WorkerSpec

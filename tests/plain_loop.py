@@ -5,17 +5,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hrnn.batching import LanePlan
 from hrnn.data.arrays import Rows
 from hrnn.models.hrnn import Hrnn
-from hrnn.negatives import NegativeSampler
 from hrnn.sequences import Sequences
-from hrnn.training_settings import TrainingSettings
+from hrnn.training.batching.lanes import LanePlan
+from hrnn.training.negatives import NegativeSampler
+from hrnn.training.settings import TrainingSettings
 
 
 def double(model: Hrnn) -> Hrnn:
     """The same parameters in double precision."""
-    return Hrnn(model.shape, model.item_table.double(), model.dense.double())
+    dropout = {"input_dropout": model.input_dropout, "state_dropout": model.state_dropout}
+    return Hrnn(model.shape, model.item_table.double(), model.dense.double(), **dropout)
+
+
+def of_tensors(model: Hrnn, item_table: Tensor, dense: Tensor) -> Hrnn:
+    """The model with tensors that gradients flow through, in place of its parameters."""
+    made = Hrnn(model.shape, model.item_table, model.dense)
+    for name, values in (("item_table", item_table), ("dense", dense)):
+        delattr(made, name)
+        setattr(made, name, values)
+    return made
 
 
 def plain_training(model: Hrnn, sequences: Sequences, user_rows: Rows, settings: TrainingSettings) -> list[float]:
@@ -36,7 +46,7 @@ def plain_training(model: Hrnn, sequences: Sequences, user_rows: Rows, settings:
             correction = torch.full((sequences.num_items,), -torch.inf, dtype=torch.float64)
             correction[negatives.item_rows] = torch.from_numpy(negatives.log_weight).double()
             table, dense = model.item_table.clone().requires_grad_(), model.dense.clone().requires_grad_()
-            parameters = Hrnn(model.shape, table, dense)
+            parameters = of_tensors(model, table, dense)
             loss = torch.zeros((), dtype=torch.float64)
             codes = model.context.codes(sequences, window.positions, window.user_starts)
             for lane in range(settings.num_lanes):

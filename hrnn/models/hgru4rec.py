@@ -33,9 +33,9 @@ import torch
 from torch import Tensor
 
 from hrnn.data.arrays import Flags, Rows
-from hrnn.optimiser import Adagrad, coalesce
+from hrnn.layers.dropout import dropped
 from hrnn.sequences import Sequences
-from hrnn.window_loss import dropped
+from hrnn.training.optimisers import Adagrad, coalesce
 
 
 @dataclass(frozen=True, kw_only=True)

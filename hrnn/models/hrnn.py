@@ -6,7 +6,7 @@ Parameters (H hidden units, N items):
 |--------------------|-------------|--------------------------------|
 | item_table         | [N, H + 1]  | uniform(±sqrt(6 / (N + H))); last column the item's bias, log of its share of events |
 | input_weight       | [H, 3H]     | each gate's block: uniform(±sqrt(6 / (rows + columns)))  |
-| other weights      | hrnn/recurrence.py | likewise; biases 0      |
+| other weights      | hrnn/layers/hierarchical_gru.py | likewise; biases 0      |
 | gap_input          | [gap buckets, 3H] | 0; what the time since the previous event adds to an event's gates |
 | type_input         | [event types, 3H] | 0; what its type adds     |
 
@@ -14,26 +14,27 @@ The item table serves as input and as output ("shared" embedding): score(item) =
 
 Source: Quadrana et al. 2017. Deviations: shared embeddings in place of one-hot input, sampled softmax in place of
 TOP1, and those named in
-hrnn/recurrence.py. Recipe: `aws-hrnn`.
+hrnn/layers/hierarchical_gru.py. Recipe: `aws-hrnn`.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hrnn.data.arrays import Rows
 from hrnn.event_context import EventContext
-from hrnn.models import ModelEntry
-from hrnn.products import affine
-from hrnn.recurrence import RecurrentWeights, Starts, recur
-
-ENTRY = ModelEntry(recipes=("aws-hrnn",), fit=None)
+from hrnn.inference.replay import LaneModel
+from hrnn.layers.dropout import dropped
+from hrnn.layers.hierarchical_gru import RecurrentWeights, Starts, begin_session, recur
+from hrnn.layers.initial import gates, shared_item_table
+from hrnn.layers.products import affine
+from hrnn.models.contract import Batch, Carry, DataSpec, ModelEntry, frozen
+from hrnn.training.settings import TrainingSettings
 
 Variant = Literal["init", "all"]
 _CONTEXT = ("gap_input", "type_input")
@@ -58,48 +59,70 @@ class HrnnShape:
     event_types: int = 0
 
 
-class Hrnn:
-    """Parameters, and one window's states from them.
+class Hrnn(LaneModel):
+    """Parameters, and a window's states from them.
 
-    Attributes:
+    Args:
+        shape: Of the parameters.
         item_table: [N, H + 1].
         dense: All other parameters in one vector, so that an optimiser step or an exchange between ranks is one call.
+        input_dropout, state_dropout: Shares of events' vectors and of predicting states that a training drops.
     """
 
-    def __init__(self, shape: HrnnShape, item_table: Tensor, dense: Tensor) -> None:
-        self.shape, self.item_table, self.dense = shape, item_table, dense
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """How it goes to another process: as arrays, for tensors would take shared memory, of which containers have little."""
-        return _of_arrays, (self.shape, self.item_table.numpy(), self.dense.numpy())
+    def __init__(
+        self, shape: HrnnShape, item_table: Tensor, dense: Tensor, *, input_dropout: float = 0.0, state_dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.shape, self.input_dropout, self.state_dropout = shape, input_dropout, state_dropout
+        self.item_table, self.dense = frozen(item_table), frozen(dense)
 
     @classmethod
-    def initial(cls, shape: HrnnShape, item_counts: npt.NDArray[np.int64], seed: int) -> Hrnn:
+    def build(cls, config: Mapping[str, Any], settings: TrainingSettings, data: DataSpec) -> Hrnn:
+        """As SequenceModel's; `config` has `hidden_dimension` and may have `variant`."""
+        context = EventContext.of(data.num_event_types, gaps=settings.gap_inputs, types=settings.type_inputs)
+        shape = HrnnShape(
+            num_items=len(data.item_counts),
+            hidden_dimension=config["hidden_dimension"],
+            variant=config.get("variant", "init"),
+            gap_buckets=context.gap_buckets,
+            event_types=context.event_types,
+        )
+        dropout = {"input_dropout": settings.input_dropout, "state_dropout": settings.state_dropout}
+        return cls.initial(shape, data.item_counts, settings.seed, **dropout)
+
+    @classmethod
+    def restored(cls, sizes: Mapping[str, Any], parameters: Mapping[str, Tensor]) -> Hrnn:
+        """As SequenceModel's."""
+        table = parameters["item_table"]
+        known = {"num_items": len(table), "hidden_dimension": table.shape[1] - 1}
+        return cls(HrnnShape(**known | dict(sizes)), table, parameters["dense"])
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """As SequenceModel's: the shape."""
+        return asdict(self.shape)
+
+    @classmethod
+    def initial(cls, shape: HrnnShape, item_counts: Rows, seed: int, **dropout: float) -> Hrnn:
         """Fresh parameters, a function of the seed alone.
 
         Args:
             shape: Their shapes.
             item_counts: int64 [N], events of each item in training; items without any get a zero vector.
             seed: Of the uniform draws.
+            dropout: `input_dropout` and `state_dropout`.
         """
         generator = torch.Generator().manual_seed(seed)
         width = shape.hidden_dimension
-        table = _uniform(shape.num_items, width, generator, width + 1)
-        counts = torch.from_numpy(item_counts).to(torch.float32)
-        table[:, width] = torch.log((counts + 0.5) / counts.sum().clamp(min=1.0))
-        table[counts == 0, :width] = 0.0
+        table = shared_item_table(item_counts, width, generator)
         pieces = []
         for name, (rows, columns) in _dense_shapes(shape).items():
             if name in _CONTEXT:
                 pieces.append(torch.zeros(rows * columns))
                 continue
-            gates = [_uniform(rows, width, generator) if rows > 1 else torch.zeros(1, width) for _ in range(columns // width)]
-            pieces.append(torch.cat(gates, dim=1).reshape(-1))
-        return cls(shape, table, torch.cat(pieces))
-
-    def to(self, device: torch.device) -> Self:
-        """The same parameters on a device."""
-        return type(self)(self.shape, self.item_table.to(device), self.dense.to(device))
+            drawn = gates(rows, width, generator, columns // width) if rows > 1 else torch.zeros(1, columns)
+            pieces.append(drawn.reshape(-1))
+        return cls(shape, table, torch.cat(pieces), **dropout)
 
     def weights(self) -> tuple[Tensor, Tensor, RecurrentWeights]:
         """Input weight [H, 3H], input bias [3H] and the recurrent weights, as views of `dense`."""
@@ -130,9 +153,24 @@ class Hrnn:
             return gaps if types is None else types
         return (gaps.unsqueeze(1) + types).flatten(0, 1)
 
-    def start_state(self) -> Tensor:
-        """[H], predicts the first event of a user of whom nothing is known."""
-        return torch.tanh(self.weights()[2].initial_bias)
+    def initial_carry(self, num_lanes: int) -> Carry:
+        """The last session state and the user state."""
+        return {name: torch.zeros(num_lanes, self.shape.hidden_dimension) for name in ("session", "user")}
+
+    def encode(self, inputs: Tensor, batch: Batch, carry: Carry) -> tuple[Tensor, Carry]:
+        """As SequenceModel's; a query is the session state before the event."""
+        seed = batch.dropout_seed
+        inputs = inputs if seed is None else dropped(inputs, self.input_dropout, (*seed, 1))
+        starts = Starts.of(batch.session_starts, batch.user_starts, inputs)
+        codes = self.context.codes(batch.sequences, batch.positions, batch.user_starts)
+        context = None if codes is None else torch.from_numpy(codes).to(inputs.device)
+        states, session, user = self.states(inputs, carry["session"], carry["user"], starts, context)
+        states = states if seed is None else dropped(states, self.state_dropout, (*seed, 2))
+        return batch.asked(states), {"session": session, "user": user}
+
+    def next_session(self, same_session: Tensor, carry: Carry, has_events: Tensor) -> Tensor:
+        """As LaneModel's: the user state takes up the session's last state, and starts a session."""
+        return begin_session(same_session, carry["user"], has_events, self.weights()[2])[1]
 
     def states(
         self, embedded: Tensor, session: Tensor, user: Tensor, starts: Starts, context: Tensor | None = None
@@ -175,10 +213,4 @@ def _dense_shapes(shape: HrnnShape) -> dict[str, tuple[int, int]]:
     return shapes | {name: (size, 3 * width) for name, size in context if size}
 
 
-def _uniform(rows: int, width: int, generator: torch.Generator, columns: int | None = None) -> Tensor:
-    bound = math.sqrt(6.0 / (rows + width))
-    return (torch.rand(rows, columns or width, generator=generator) * 2.0 - 1.0) * bound
-
-
-def _of_arrays(shape: HrnnShape, item_table: npt.NDArray[np.float32], dense: npt.NDArray[np.float32]) -> Hrnn:
-    return Hrnn(shape, torch.from_numpy(item_table), torch.from_numpy(dense))
+ENTRIES = (ModelEntry(recipes=("aws-hrnn",), neural=Hrnn),)

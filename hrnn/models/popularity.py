@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hrnn.models import ModelEntry
+from hrnn.models.contract import ModelEntry
 from hrnn.sequences import Sequences
 from hrnn.session_model import UserStates
 
@@ -45,7 +45,9 @@ class PopularityCount:
         return UserStates.without_own_items(torch.zeros(len(user_rows), 0))
 
 
-ENTRY = ModelEntry(
-    recipes=("aws-popularity-count",),
-    fit=lambda sequences, _hyperparameters: PopularityCount.fit(sequences),
+ENTRIES = (
+    ModelEntry(
+        recipes=("aws-popularity-count",),
+        fit=lambda sequences, _hyperparameters: PopularityCount.fit(sequences),
+    ),
 )

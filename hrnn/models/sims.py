@@ -27,7 +27,7 @@ from torch import Tensor
 from hrnn.data.arrays import Flags, Floats, Rows
 from hrnn.data.ragged import Ragged, offsets_of
 from hrnn.metrics import DEPTH
-from hrnn.models import ModelEntry
+from hrnn.models.contract import ModelEntry
 from hrnn.preparation import users_between
 from hrnn.sequences import Sequences
 from hrnn.session_model import ScoringModel, UserStates
@@ -153,7 +153,7 @@ def _served(model: ScoringModel) -> tuple[ScoringModel, dict[str, Tensor]]:
     return PopularForUsers(model), model.parameters()
 
 
-ENTRY = ModelEntry(recipes=("aws-sims",), fit=Sims.fit, served=_served)
+ENTRIES = (ModelEntry(recipes=("aws-sims",), fit=Sims.fit, served=_served),)
 
 
 @dataclass(frozen=True)

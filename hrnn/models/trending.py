@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hrnn.models import ModelEntry
+from hrnn.models.contract import ModelEntry
 from hrnn.plausible import plausible_span
 from hrnn.sequences import Sequences
 from hrnn.session_model import UserStates
@@ -68,7 +68,7 @@ class TrendingNow:
         return UserStates.without_own_items(torch.zeros(len(user_rows), 0))
 
 
-ENTRY = ModelEntry(recipes=("aws-trending-now",), fit=TrendingNow.fit)
+ENTRIES = (ModelEntry(recipes=("aws-trending-now",), fit=TrendingNow.fit),)
 
 
 def _counts(items: npt.NDArray[np.int32], num_items: int) -> npt.NDArray[np.int64]:

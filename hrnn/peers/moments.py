@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from hrnn.data.arrays import Rows
 from hrnn.data.ragged import Ragged
+from hrnn.data.sessions import session_begins
 from hrnn.sequences import Sequences
 
 
@@ -64,11 +65,3 @@ def moments_after(sequences: Sequences, user_rows: Rows, as_of: Rows) -> Moments
     begin = sequences.user_offsets[:-1][user_rows]
     end = begin + sequences.history_lengths[user_rows]
     return Moments(sequences.item_rows, begin, session_begins(sequences)[end - 1], end, as_of)
-
-
-def session_begins(sequences: Sequences) -> Rows:
-    """int64 [E]: the position of the first event of each event's session."""
-    starts = np.array(sequences.session_starts)
-    starts[sequences.user_offsets[:-1][np.diff(sequences.user_offsets) > 0]] = True
-    begins: Rows = np.maximum.accumulate(np.where(starts, np.arange(len(starts)), 0))
-    return begins

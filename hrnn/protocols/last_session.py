@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from hrnn.data.arrays import Floats, Rows
 from hrnn.data.ragged import Ragged, offsets_of, row_ids
-from hrnn.peers.moments import Moments, session_begins
+from hrnn.data.sessions import session_begins
+from hrnn.peers.moments import Moments
 from hrnn.sequences import Sequences
 
 DEPTHS = (5, 10, 20)

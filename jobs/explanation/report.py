@@ -20,7 +20,7 @@ from hrnn.blending import FEATURES
 from hrnn.counted import Counted
 from hrnn.data.arrays import Rows
 from hrnn.explaining import UserExplanation, choose_users, explain
-from hrnn.models.hrnn import Hrnn, HrnnShape
+from hrnn.models.registry import restored
 from hrnn.preparation import Prepared, hide
 from hrnn.sequences import Sequences
 from hrnn.serving import EvaluationView, Fitted
@@ -108,7 +108,7 @@ def solution_report(solution_uri: str, sequences_uri: str | None = None, output_
             split, kept, available = hide(
                 sequences, segments=settings.get("segments", False), split=settings.get("split", "all_users")
             )
-            fitted = fitted_of(parameters, outcome.get("shape", {}), available)
+            fitted = fitted_of(facts["recipe"], parameters, outcome.get("shape", {}), available)
             explained = explain_users(fitted, sequences, kept, split.user_rows, staged)
     files = _files(inputs, explained, NO_PATHS if sequences_uri is not None else NO_HISTORIES)
     target = output_uri or folder.uri
@@ -119,17 +119,17 @@ def solution_report(solution_uri: str, sequences_uri: str | None = None, output_
 
 def _parameters(path: Path) -> dict[str, Tensor]:
     """The sequence model's parameters and its paths' weights; empty where the recipe has none."""
-    wanted = ("item_table", "dense", "paths.now", "paths.later")
     stored = read_tensors(path, "parameters")
-    return stored if set(wanted) <= set(stored) else {}
+    return stored if {"paths.now", "paths.later"} <= set(stored) else {}
 
 
-def fitted_of(parameters: Mapping[str, Tensor], shape: Mapping[str, Any], known: Sequences) -> Fitted:
+def fitted_of(recipe: str, parameters: Mapping[str, Tensor], sizes: Mapping[str, Any], known: Sequences) -> Fitted:
     """The model as the evaluation has it.
 
     Args:
-        parameters: `item_table`, `dense`, `paths.now` and `paths.later`.
-        shape: Fields of `HrnnShape`; those that are not told are the defaults.
+        recipe: Whose model it is.
+        parameters: The model's, `paths.now` and `paths.later`.
+        sizes: The model's.
         known: Events that it may count.
 
     Raises:
@@ -137,11 +137,8 @@ def fitted_of(parameters: Mapping[str, Tensor], shape: Mapping[str, Any], known:
     """
     if len(parameters["paths.now"]) != len(FEATURES):
         raise DataError("the solution version is of a release whose paths had other features", remedy="Train it again.")
-    num_items, columns = parameters["item_table"].shape
-    sizes = {"num_items": num_items, "hidden_dimension": columns - 1}
-    model = Hrnn(HrnnShape(**sizes | dict(shape)), parameters["item_table"], parameters["dense"])
     weights = parameters["paths.now"].numpy(), parameters["paths.later"].numpy()
-    return Fitted(model, *weights, Counted.of(known))
+    return Fitted(restored(recipe, sizes, parameters), *weights, Counted.of(known))
 
 
 def explain_users(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hrnn.models import model_for
+from hrnn.models.registry import model_for
 from jobs.night.decisions import decide
 from jobs.night.heartbeat import Watch
 from jobs.night.plan import NightPlan, Step

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from hrnn.blending import FEATURES
 from hrnn.data.ragged import Ragged
-from hrnn.models.hrnn import Hrnn, HrnnShape
+from hrnn.models.registry import restored
 from hrnn.reasons import Lists, NightlyReasons
 from hrnn.sequences import load_shard
 from jobs.recommendation.answers import MOST_REASONS, REASON_UNITS, Answers
@@ -26,8 +26,6 @@ from schemas import columns
 from schemas.errors import ConfigError, DataError, StorageError
 from schemas.manifest import FileEntry, Manifest
 
-_PARAMETERS = ("item_table", "dense", "paths.now", "paths.later")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
@@ -39,7 +37,8 @@ class Sources:
         events: Files of events, by shard; their users are those of the states' shards.
         first_user_rows, num_users, num_events: By shard.
         gap_seconds: Of the sessions; None: there is no gap.
-        shape: JSON of the model's shape.
+        recipe: Whose model it is.
+        sizes: The model's, as JSON.
     """
 
     parameters: FileEntry
@@ -49,7 +48,8 @@ class Sources:
     num_users: tuple[int, ...]
     num_events: tuple[int, ...]
     gap_seconds: int | None
-    shape: str
+    recipe: str
+    sizes: str
 
     @classmethod
     def of(cls, solution: Manifest) -> Sources:
@@ -84,7 +84,8 @@ class Sources:
             num_users=tuple(int(shard["num_users"]) for shard in shards),
             num_events=tuple(int(shard["num_events"]) for shard in shards),
             gap_seconds=manifest.facts.get("gap_seconds"),
-            shape=json.dumps(shape),
+            recipe=solution.facts["recipe"],
+            sizes=json.dumps(shape),
         )
 
 
@@ -149,13 +150,13 @@ def _nightly_reasons(served: Served, solution: Solution, sources: Sources) -> Ni
     """What explains lists, loaded once in each worker process."""
     folder = StepFolder(solution.uri)
     stored = read_tensors(fetch(folder, sources.parameters), "parameters")
-    table, dense, now, later = (stored[name] for name in _PARAMETERS)
+    now, later = stored["paths.now"], stored["paths.later"]
     if len(now) != len(FEATURES):
         raise DataError("the solution version is of a release whose paths had other features", remedy="Train it again.")
     catalogue = pq.read_table(fetch(folder, solution.catalogue), columns=[columns.LAST_TIME])
     vectors, num_ranked = served.explained_with()
     return NightlyReasons(
-        Hrnn(HrnnShape(**json.loads(sources.shape)), table, dense),
+        restored(sources.recipe, json.loads(sources.sizes), stored),
         now.numpy(),
         later.numpy(),
         vectors,

@@ -6,7 +6,7 @@ from jobs.storage import join, normalise, store_for
 
 
 class WorkspaceCheckpoints:
-    """hrnn.checkpoints.CheckpointStore over a folder by URI."""
+    """hrnn.training.checkpoints.CheckpointStore over a folder by URI."""
 
     def __init__(self, uri: str) -> None:
         self._uri = normalise(uri).rstrip("/")

@@ -16,17 +16,17 @@ from torch import Tensor
 
 from hrnn.blending import fit_weights
 from hrnn.counted import Counted
-from hrnn.models import model_for
-from hrnn.models.hrnn import Hrnn, Variant
+from hrnn.models.contract import QueryModel, SequenceModel
+from hrnn.models.registry import model_for, restored
 from hrnn.neighbours import POPULARITY
 from hrnn.peers import Fit
-from hrnn.peers.shuffled_gru import ShuffledGru
-from hrnn.preparation import Prepared, shape_of
+from hrnn.peers.neural import NeuralPeer
+from hrnn.preparation import Prepared
 from hrnn.related_items import SimilarItems
 from hrnn.sequences import Sequences
 from hrnn.serving import EvaluationView, Fitted, NightlyView
 from hrnn.session_model import ScoringModel
-from hrnn.training_settings import TrainingSettings
+from hrnn.training.settings import TrainingSettings
 from jobs.training.launch import Launch, run_ranks
 from jobs.training.spec import WorkerSpec
 from jobs.training.staging import EVENT_WEIGHTS
@@ -73,7 +73,7 @@ class FitOrder:
     recipe: str
     hyperparameters: Hyperparameters
     settings: TrainingSettings
-    variant: Variant
+    variant: str
     gap_seconds: int | None
     identity: str
     checkpoints_uri: str
@@ -89,11 +89,13 @@ class Trained:
         parameters: By name.
         curve: Points of training.parquet.
         best_epoch: The one that the parameters are of.
+        sizes: Of the model (hrnn/models/contract.py).
     """
 
     parameters: dict[str, Tensor]
     curve: list[dict[str, Any]]
     best_epoch: int
+    sizes: dict[str, Any]
 
 
 def fit(
@@ -120,8 +122,8 @@ def fit(
     event_weights = weights_in(arrays, order)
     trained = replace(trained, parameters=trained.parameters | _popularity(sequences, event_weights))
     if asks_by_item(order):
-        views = similar_items(order, sequences, trained), similar_items(order, sequences, trained)  # stored as two tensors
-        return FittedRecipe(*views, trained.parameters, trained.curve, _outcome(order, sequences, trained))
+        views = similar_items(order, trained), similar_items(order, trained)  # stored as two tensors
+        return FittedRecipe(*views, trained.parameters, trained.curve, _outcome(trained))
     return weigh(order, sequences, prepared, trained, event_weights)
 
 
@@ -145,9 +147,9 @@ def asks_by_item(order: FitOrder) -> bool:
     return RECIPES[order.recipe].line_kind == "item"
 
 
-def similar_items(order: FitOrder, sequences: Sequences, trained: Trained) -> SimilarItems:
+def similar_items(order: FitOrder, trained: Trained) -> SimilarItems:
     """Related items by the vectors of a trained model."""
-    return SimilarItems(model_of(order, sequences, trained).item_table[:, :-1])
+    return SimilarItems(model_of(order, trained).items().vectors)
 
 
 def train_ranks(order: FitOrder, arrays: Path, launch: Launch, scratch: Path) -> Trained | None:
@@ -156,11 +158,11 @@ def train_ranks(order: FitOrder, arrays: Path, launch: Launch, scratch: Path) ->
     answers.mkdir()
     spec = WorkerSpec(
         identity=order.identity,
+        recipe=order.recipe,
         arrays=str(arrays),
         checkpoints_uri=order.checkpoints_uri,
         answers=str(answers),
-        hyperparameters=hrnn_hyperparameters(order.hyperparameters),
-        variant=order.variant,
+        config=model_config(order),
         settings=asdict(order.settings),
         threads=launch.threads,
         weighted=order.rules is not None,
@@ -169,7 +171,12 @@ def train_ranks(order: FitOrder, arrays: Path, launch: Launch, scratch: Path) ->
     if not spec.model_path.is_file():
         return None
     answer = json.loads(spec.curve_path.read_text())
-    return Trained(load_file(spec.model_path), answer["curve"], answer["best_epoch"])
+    return Trained(load_file(spec.model_path), answer["curve"], answer["best_epoch"], answer["sizes"])
+
+
+def model_config(order: FitOrder) -> dict[str, Any]:
+    """What the model is, by the names of hyperparameters."""
+    return hrnn_hyperparameters(order.hyperparameters) | order.hyperparameters.model_dump() | {"variant": order.variant}
 
 
 def weights_in(arrays: Path, order: FitOrder) -> npt.NDArray[np.float32] | None:
@@ -185,13 +192,13 @@ def weigh(
     event_weights: npt.NDArray[np.float32] | None = None,
 ) -> FittedRecipe:
     """Find out how much each path counts, and make the two views of the model."""
-    model = model_of(order, sequences, trained)
+    model = model_of(order, trained)
     now, later = path_weights(order, model, prepared, event_weights)
     known = Fitted(model, now, later, Counted.of(prepared.available))
     everything = replace(known, counted=Counted.of(sequences))
     parameters = trained.parameters | {"paths.now": torch.from_numpy(now), "paths.later": torch.from_numpy(later)}
     cut = everything.trends.last + 1
-    facts = _outcome(order, sequences, trained)
+    facts = _outcome(trained)
     views = NightlyView(everything, cut, order.gap_seconds), EvaluationView(known)
     return FittedRecipe(*views, parameters, trained.curve, facts)
 
@@ -211,23 +218,23 @@ def trained_peers(
         epochs=max(1, fitted.facts["epochs"] * 2 // 5),
         time_limit_seconds=None if limit is None else limit * 0.4,
     )
-    width = fitted.facts["shape"]["hidden_dimension"]
-    return {"shuffled GRU": partial(ShuffledGru, settings=settings, hidden_dimension=width, event_weights=event_weights)}
+    made = partial(
+        NeuralPeer, settings=settings, entry=model_for("hrnn-gru4rec"), config=model_config(order), event_weights=event_weights
+    )
+    return {"shuffled GRU": made}
 
 
-def _outcome(order: FitOrder, sequences: Sequences, trained: Trained) -> dict[str, Any]:
-    shape = asdict(model_of(order, sequences, trained).shape)
-    return {"epochs": len(trained.curve), "best_epoch": trained.best_epoch, "shape": shape}
+def _outcome(trained: Trained) -> dict[str, Any]:
+    return {"epochs": len(trained.curve), "best_epoch": trained.best_epoch, "shape": trained.sizes}
 
 
-def model_of(order: FitOrder, sequences: Sequences, trained: Trained) -> Hrnn:
+def model_of(order: FitOrder, trained: Trained) -> SequenceModel:
     """The trained parameters as a model."""
-    table, dense = trained.parameters["item_table"], trained.parameters["dense"]
-    return Hrnn(shape_of(sequences, order.settings, table.shape[1] - 1, order.variant), table, dense)
+    return restored(order.recipe, trained.sizes, trained.parameters)
 
 
 def path_weights(
-    order: FitOrder, model: Hrnn, prepared: Prepared, event_weights: npt.NDArray[np.float32] | None = None
+    order: FitOrder, model: QueryModel, prepared: Prepared, event_weights: npt.NDArray[np.float32] | None = None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """How much each path counts: `now` and `later` (hrnn/blending.py)."""
     counts = Counted.of(prepared.learnt_from)

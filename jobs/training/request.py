@@ -8,10 +8,9 @@ from typing import Any, cast, get_args
 
 from pydantic import ValidationError
 
-from hrnn.losses import LOSSES
-from hrnn.models.hrnn import Variant
 from hrnn.splits import Split
-from hrnn.training_settings import LossName, TrainingSettings
+from hrnn.training.losses import LOSSES
+from hrnn.training.settings import LossName, TrainingSettings
 from jobs.storage import join
 from jobs.training.fit import FitOrder
 from jobs.training.search import Search, offered_recipes
@@ -46,7 +45,7 @@ class Request:
     given: dict[str, Any]
     hyperparameters: Hyperparameters
     settings: TrainingSettings
-    variant: Variant
+    variant: str
     rules: EventRules | None
     hpo: Hpo | None
     auto_ml: bool
@@ -151,7 +150,7 @@ def read_request(
         given={bare_name(written): value for written, value in hyperparameters.items()},
         hyperparameters=parsed,
         settings=settings,
-        variant=cast(Variant, variant),
+        variant=variant,
         rules=event_rules(event_type, event_value_threshold, events_config),
         hpo=_hpo(hpo),
         auto_ml=auto_ml,

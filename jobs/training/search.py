@@ -22,7 +22,7 @@ from hrnn.counted import Counted
 from hrnn.data.arrays import Rows
 from hrnn.evaluation import evaluate
 from hrnn.held_out import hold_out
-from hrnn.models import model_for
+from hrnn.models.registry import model_for
 from hrnn.preparation import Prepared
 from hrnn.search import Trial, Values, best_trial, propose, require_optuna
 from hrnn.sequences import Sequences
@@ -202,7 +202,7 @@ def _tried(
     own_scratch = scratch / f"trial-{number}"
     own_scratch.mkdir()
     entry = model_for(order.recipe)
-    trained = Trained({}, [], 0)
+    trained = Trained({}, [], 0, {})
     if entry.fit is not None:
         model = counted_recipe(order, prepared.learnt_from, arrays)
         objective = measured(model, prepared, order.settings.seed, weights_in(arrays, order))
@@ -211,10 +211,10 @@ def _tried(
         assert found is not None
         trained = found
         if asks_by_item(order):
-            similar = similar_items(order, sequences, trained)
+            similar = similar_items(order, trained)
             objective = measured(similar, prepared, order.settings.seed, weights_in(arrays, order))
         else:
-            objective = measured_paths(order, sequences, prepared, trained, arrays)
+            objective = measured_paths(order, prepared, trained, arrays)
     parsed = order.hyperparameters.model_dump()
     tunable = [parameter.name for parameter in order.hyperparameters.parameters() if parameter.tunable]
     trial = Trial(
@@ -233,9 +233,9 @@ def _tried(
     return trial
 
 
-def measured_paths(order: FitOrder, sequences: Sequences, prepared: Prepared, trained: Trained, arrays: Path) -> float:
+def measured_paths(order: FitOrder, prepared: Prepared, trained: Trained, arrays: Path) -> float:
     """NDCG@25 of a trained model with its paths, weighed on the examples that are not measured."""
-    model = model_of(order, sequences, trained)
+    model = model_of(order, trained)
     kept = np.setdiff1d(np.arange(len(prepared.examples.user_rows)), measuring_examples(prepared, order.settings.seed))
     weighing = replace(prepared, examples=_some(prepared.examples, kept))
     event_weights = weights_in(arrays, order)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import schemas.errors
-from hrnn.training_settings import TrainingSettings
+from hrnn.training.settings import TrainingSettings
 from schemas.errors import HrnnError, UserError, error_of
 
 NO_SPACE = os.EX_IOERR  # exit status of a rank that found the disk full: it can't leave a word there
@@ -21,22 +21,22 @@ class WorkerSpec:
 
     Attributes:
         identity: Fingerprint of the solution version; checkpoints carry it.
+        recipe: Whose model is trained.
         arrays: Folder of the staged sequences.
         checkpoints_uri: Where checkpoints live, in the workspace.
         answers: Folder on this node for what the ranks say: the model, the curve, errors.
-        hyperparameters: The recipe's, parsed.
-        variant: `init` or `all`.
+        config: What the model is, by the names of hyperparameters.
         settings: How to train.
         weighted: Whether events' weights lie among the arrays.
         threads: CPU threads of each rank.
     """
 
     identity: str
+    recipe: str
     arrays: str
     checkpoints_uri: str
     answers: str
-    hyperparameters: dict[str, Any]
-    variant: str
+    config: dict[str, Any]
     settings: dict[str, Any]
     threads: int
     weighted: bool = False

@@ -38,7 +38,7 @@ from hrnn.protocols.last_session import LastSession, condensed, hide_last_sessio
 from hrnn.protocols.next_night import NextNight, cut_at_horizon, lists_of
 from hrnn.sequences import Sequences
 from hrnn.serving import Fitted
-from hrnn.training_settings import TrainingSettings
+from hrnn.training.settings import TrainingSettings
 
 NEIGHBOUR_SESSIONS = 4_000  # hidden sessions that session-kNN is asked for, where there are more than twice as many
 DEFAULT = ModelSettings(training=TrainingSettings(), hidden_dimension=43)

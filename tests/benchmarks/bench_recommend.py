@@ -33,7 +33,7 @@ from hrnn.allowed import Allowed
 from hrnn.best_items import OwnItems, TopItems
 from hrnn.coarse_scores import BLOCK_ITEMS
 from hrnn.data.ragged import Ragged
-from hrnn.products import coarse_type
+from hrnn.layers.products import coarse_type
 from hrnn.scoring import Scorer
 
 WIDTH, NUM_RESULTS, OWN, AT_ONCE = 100, 25, 20, 256

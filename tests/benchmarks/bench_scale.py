@@ -26,9 +26,9 @@ from growth_plot import write_growth
 from training_runs import SESSION_SHARE, OurTraining, made_up_sequences
 
 from hrnn.data.ragged import offsets_of
-from hrnn.distributed import Ranks
 from hrnn.sequences import Sequences
-from hrnn.training_settings import TrainingSettings
+from hrnn.training.distributed import Ranks
+from hrnn.training.settings import TrainingSettings
 
 PLOT = Path(__file__).parents[2] / "docs" / "growth.svg"
 CHUNK = 4_000_000

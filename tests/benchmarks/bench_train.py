@@ -29,11 +29,11 @@ from stages import stage_milliseconds
 from training_runs import OurTraining, made_up_sequences
 from window_trade import window_trade
 
-from hrnn.batching import LanePlan
-from hrnn.negatives import NegativeSampler
-from hrnn.products import coarse_type
+from hrnn.layers.products import coarse_type
 from hrnn.sequences import Sequences
-from hrnn.training_settings import TrainingSettings
+from hrnn.training.batching.lanes import LanePlan
+from hrnn.training.negatives import NegativeSampler
+from hrnn.training.settings import TrainingSettings
 
 
 def products_speed(rows: int, width: int, negatives: int, kind: torch.dtype) -> float:

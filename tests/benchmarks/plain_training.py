@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hrnn.batching import LanePlan, Window
-from hrnn.negatives import NegativeSampler
+from hrnn.models.contract import Batch
 from hrnn.sequences import Sequences
-from hrnn.training_settings import TrainingSettings
+from hrnn.training.batching.lanes import LanePlan
+from hrnn.training.negatives import NegativeSampler
+from hrnn.training.settings import TrainingSettings
 
 
 class PlainHrnn(nn.Module):
@@ -79,7 +80,7 @@ def plain_windows(sequences: Sequences, settings: TrainingSettings, width: int, 
             yield window.num_events
 
 
-def _part(window: Window, steps: slice) -> tuple[Tensor, Tensor, Tensor]:
+def _part(window: Batch, steps: slice) -> tuple[Tensor, Tensor, Tensor]:
     marks = [torch.from_numpy(marks[steps]).unsqueeze(2) for marks in (window.session_starts, window.user_starts)]
     return torch.from_numpy(window.items[steps]), marks[0], marks[1]
 

@@ -15,18 +15,17 @@ from hrnn.blending import OWN_AGAIN_WEIGHTS, OWN_WEIGHTS, TREND_WEIGHTS, Example
 from hrnn.counted import Counted
 from hrnn.data.arrays import Floats, Rows
 from hrnn.data.ragged import row_ids
-from hrnn.event_context import GAP_BUCKETS
-from hrnn.models.hrnn import Hrnn, HrnnShape, Variant
+from hrnn.data.sessions import sessions_alone
+from hrnn.inference.replay import queries_before
+from hrnn.models.contract import DataSpec, Queries
+from hrnn.models.hrnn import Hrnn, Variant
 from hrnn.peers.moments import Moments
-from hrnn.peers.shuffled_gru import sessions_alone
 from hrnn.protocols.last_session import LastSession, metrics_of, ranks_of
-from hrnn.protocols.next_event import states_before
 from hrnn.protocols.next_night import NextNight, best_of
 from hrnn.sequences import Sequences
 from hrnn.serving import Fitted, NightlyView
-from hrnn.states import Replayed
-from hrnn.training import Trainer
-from hrnn.training_settings import TrainingSettings
+from hrnn.training.settings import TrainingSettings
+from hrnn.training.trainer import Trainer
 
 _AT_ONCE = 512
 _MOST_WEIGHED = 3_000  # targets that the paths are weighed on
@@ -93,13 +92,9 @@ def train(
     """
     examples = draw_examples(available, settings.training.seed)
     learnt_from = available.truncate(examples.user_rows, examples.keep_counts) if hold_out else available
-    shape = HrnnShape(
-        num_items=available.num_items,
-        hidden_dimension=settings.hidden_dimension,
-        variant=settings.variant,
-        gap_buckets=GAP_BUCKETS if settings.gaps else 0,
-    )
-    model = Hrnn.initial(shape, learnt_from.item_counts(), settings.training.seed)
+    config = {"hidden_dimension": settings.hidden_dimension, "variant": settings.variant}
+    training = replace(settings.training, gap_inputs=settings.gaps)
+    model = Hrnn.build(config, training, DataSpec.of(available, learnt_from))
     began = time.monotonic()
     watched = 0.0
 
@@ -128,8 +123,9 @@ def weighed_on(earlier: LastSession, trained: Trained, seed: int) -> npt.NDArray
 
 def sequence_metrics(model: Hrnn, hidden: LastSession) -> dict[str, float]:
     """The session-aware protocol, by the sequence alone."""
-    queries = states_before(model, hidden.sequences, hidden.targets, with_fresh=False).continuing
-    vectors, bias = model.item_table[:, :-1].t(), model.item_table[:, -1]
+    queries = queries_before(model, hidden.sequences, hidden.targets, with_next_session=False).same_session
+    items = model.items()
+    vectors, bias = items.vectors.t(), items.bias
 
     def score(numbers: Rows) -> Floats:
         return torch.addmm(bias, queries[torch.from_numpy(numbers)], vectors).numpy()
@@ -139,9 +135,10 @@ def sequence_metrics(model: Hrnn, hidden: LastSession) -> dict[str, float]:
 
 def blended_metrics(fitted: Fitted, hidden: LastSession) -> dict[str, float]:
     """The session-aware protocol, by all paths with the weights of users who are asked in the midst of a session."""
-    table, weights, trends = fitted.model.item_table, fitted.now, fitted.now[TREND_WEIGHTS]
-    vectors, bias = table[:, :-1].t(), table[:, -1]
-    states = states_before(fitted.model, hidden.sequences, hidden.targets)
+    items, weights, trends = fitted.model.items(), fitted.now, fitted.now[TREND_WEIGHTS]
+    vectors, bias = items.vectors.t(), items.bias
+    assert isinstance(fitted.model, Hrnn)
+    states = queries_before(fitted.model, hidden.sequences, hidden.targets)
     now = np.zeros(len(hidden.targets), dtype=np.bool_)
     queries, in_time = fitted.mixed(states, now), np.argsort(hidden.moments.as_of, kind="stable")
 
@@ -152,7 +149,7 @@ def blended_metrics(fitted: Fitted, hidden: LastSession) -> dict[str, float]:
         if trends.any():
             for line, moment in enumerate(moments.as_of):
                 scores[line] += fitted.trends.at(int(moment)) @ trends
-        known = Replayed(states.continuing[at], states.fresh[at])
+        known = Queries(states.same_session[at], states.next_session[at])
         each, users = _each_a_user(hidden.sequences, moments), np.arange(len(chosen))
         own = fitted.own_scores(each, users, moments.as_of, now[chosen], known, moments.as_of)
         scores[np.repeat(users, np.diff(own.own_offsets)), own.own_item_rows] += own.own_item_scores

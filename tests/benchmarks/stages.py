@@ -11,16 +11,16 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from hrnn.batching import LanePlan
-from hrnn.losses import sampled_loss
+from hrnn.layers.dropout import dropped
+from hrnn.layers.hierarchical_gru import RecurrentWeights, Starts, recur
+from hrnn.layers.products import affine, coarse_type
 from hrnn.models.hrnn import Hrnn, HrnnShape
-from hrnn.negatives import NegativeSampler
-from hrnn.optimiser import Adagrad
-from hrnn.products import affine, coarse_type
-from hrnn.recurrence import RecurrentWeights, Starts, recur
 from hrnn.sequences import Sequences
-from hrnn.training_settings import TrainingSettings
-from hrnn.window_loss import Lanes, dropped
+from hrnn.training.batching.lanes import LanePlan
+from hrnn.training.losses import sampled_loss
+from hrnn.training.negatives import NegativeSampler
+from hrnn.training.optimisers import Adagrad
+from hrnn.training.settings import TrainingSettings
 
 
 class Stages:
@@ -45,7 +45,7 @@ def stage_milliseconds(
     model = Hrnn.initial(HrnnShape(num_items=sequences.num_items, hidden_dimension=width), counts, seed=0)
     sampler = NegativeSampler(counts, alpha=settings.alpha, num_samples=settings.num_negatives, seed=0)
     items, dense = Adagrad(model.item_table, 0.1), Adagrad(model.dense, 0.01)
-    lanes, stages = Lanes(settings.num_lanes, model.item_table), Stages()
+    carry, stages = model.initial_carry(settings.num_lanes), Stages()
     score_type = coarse_type(model.item_table) if settings.score_precision == "bfloat16" else torch.float32
     for number in range(min(windows, plan.num_windows)):
         with stages.of("planning"):
@@ -67,7 +67,7 @@ def stage_milliseconds(
             gates = affine(vectors, entering, bias).view(*window.items.shape, 3 * width)
         told = gates.detach().requires_grad_()
         with stages.of("recurrence, forward"):
-            states, lanes.session, lanes.user = recur(told, lanes.session, lanes.user, starts, weights)
+            states, carry["session"], carry["user"] = recur(told, carry["session"], carry["user"], starts, weights)
         with stages.of("dropout"):
             queries = dropped(states.detach(), settings.state_dropout, (0, number, 0, 2)).view(-1, width)
         queries.requires_grad_()

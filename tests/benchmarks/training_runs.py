@@ -8,11 +8,12 @@ import time
 import numpy as np
 
 from hrnn.data.ragged import offsets_of
-from hrnn.distributed import Ranks
-from hrnn.models.hrnn import Hrnn, HrnnShape
+from hrnn.models.contract import DataSpec
+from hrnn.models.hrnn import Hrnn
 from hrnn.sequences import Sequences
-from hrnn.training import Stopped, Trainer
-from hrnn.training_settings import TrainingSettings
+from hrnn.training.distributed import Ranks
+from hrnn.training.settings import TrainingSettings
+from hrnn.training.trainer import Stopped, Trainer
 
 SESSION_SHARE = 0.35  # of events that start a session, users' first ones apart
 
@@ -34,11 +35,10 @@ class OurTraining:
     """A trainer that stops after some windows and can go on."""
 
     def __init__(self, sequences: Sequences, settings: TrainingSettings, width: int, ranks: Ranks | None = None) -> None:
-        shape = HrnnShape(num_items=sequences.num_items, hidden_dimension=width)
         self._stamps: list[tuple[int, float]] = []
         self._windows = 0
         self.trainer = Trainer(
-            Hrnn.initial(shape, sequences.item_counts(), seed=0),
+            Hrnn.build({"hidden_dimension": width}, settings, DataSpec.of(sequences, sequences)),
             sequences,
             np.arange(sequences.num_users),
             settings,

@@ -11,7 +11,7 @@ import working_data
 from quality_models import ModelSettings
 
 from hrnn.protocols.last_session import condensed, hide_last_session
-from hrnn.training_settings import TrainingSettings
+from hrnn.training.settings import TrainingSettings
 
 SET = "online_retail"
 LANES, STEPS = (16, 64, 256), (8, 32)

@@ -81,17 +81,19 @@ def training_speed(device: str, lanes: int, windows: int, num_users: int) -> dic
     import torch
     from training_runs import made_up_sequences
 
-    from hrnn.distributed import Ranks
-    from hrnn.models.hrnn import Hrnn, HrnnShape
-    from hrnn.training import Stopped, Trainer
-    from hrnn.training_settings import TrainingSettings
+    from hrnn.models.contract import DataSpec
+    from hrnn.models.hrnn import Hrnn
+    from hrnn.training.distributed import Ranks
+    from hrnn.training.settings import TrainingSettings
+    from hrnn.training.trainer import Stopped, Trainer
 
+    settings = TrainingSettings(num_lanes=lanes, epochs=1_000)
     sequences, stamps = made_up_sequences(num_users), [(0, time.perf_counter())]
     trainer = Trainer(
-        Hrnn.initial(HrnnShape(num_items=sequences.num_items, hidden_dimension=43), sequences.item_counts(), 0),
+        Hrnn.build({"hidden_dimension": 43}, settings, DataSpec.of(sequences, sequences)),
         sequences,
         np.arange(sequences.num_users),
-        TrainingSettings(num_lanes=lanes, epochs=1_000),
+        settings,
         ranks=Ranks(0, 1, torch.device(device, 0)),
         progress=lambda events, _: stamps.append((events, time.perf_counter())),
         should_stop=lambda: len(stamps) > windows + 5,

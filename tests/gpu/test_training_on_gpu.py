@@ -11,27 +11,29 @@ import torch
 from plain_loop import double, plain_training
 from small_sequences import random_histories, sequences_of
 
-from hrnn.distributed import Ranks
-from hrnn.losses import sampled_loss
+from hrnn.layers.products import weight_gradient
+from hrnn.models.contract import DataSpec
 from hrnn.models.hrnn import Hrnn, Variant
+from hrnn.models.registry import model_for
 from hrnn.peers.moments import moments_after
-from hrnn.peers.shuffled_gru import ShuffledGru
-from hrnn.preparation import prepare, shape_of
-from hrnn.products import weight_gradient
-from hrnn.states import replay
-from hrnn.training import Stopped, Trainer
-from hrnn.training_settings import TrainingSettings
-from hrnn.validation import validation_cost
+from hrnn.peers.neural import NeuralPeer
+from hrnn.preparation import prepare
+from hrnn.training.distributed import Ranks
+from hrnn.training.heldout_loss import heldout_loss
+from hrnn.training.losses import sampled_loss
+from hrnn.training.settings import TrainingSettings
+from hrnn.training.trainer import Stopped, Trainer
 from jobs.training.checkpoints import WorkspaceCheckpoints
 
 SEQUENCES = sequences_of(random_histories(40, 25))
 USERS = np.arange(SEQUENCES.num_users)
+GRU = model_for("hrnn-gru4rec")
 SETTINGS = TrainingSettings(num_lanes=4, num_steps=5, epochs=2, num_negatives=8, exact_below=0, state_dropout=0.0)
 DROPPING = replace(SETTINGS, state_dropout=0.2, input_dropout=0.1, momentum=0.2, in_batch_negatives=True, gap_inputs=True)
 
 
 def fresh_model(settings: TrainingSettings = SETTINGS, variant: Variant = "init", width: int = 6) -> Hrnn:
-    return Hrnn.initial(shape_of(SEQUENCES, settings, width, variant), SEQUENCES.item_counts(), seed=0)
+    return Hrnn.build({"hidden_dimension": width, "variant": variant}, settings, DataSpec.of(SEQUENCES, SEQUENCES))
 
 
 def ranks_on(device: torch.device) -> Ranks:
@@ -96,7 +98,7 @@ def test_the_same_seed_gives_the_same_bits_and_a_stopped_training_ends_with_them
             ranks=ranks_on(device),
             store=store,
             should_stop=None if stop_after is None else lambda: next(asked) >= stop_after,
-            validate=lambda model: validation_cost(model, prepared),
+            validate=lambda model: heldout_loss(model, prepared),
         )
 
     whole, again, store = training(), training(), WorkspaceCheckpoints(str(tmp_path / "checkpoints"))
@@ -113,11 +115,14 @@ def test_the_same_seed_gives_the_same_bits_and_a_stopped_training_ends_with_them
 
 def test_histories_are_replayed_as_on_the_cpu(device: torch.device) -> None:
     model = fresh_model(variant="all")
-    plain, there = replay(model, SEQUENCES, USERS), replay(model.to(device), SEQUENCES, USERS)
-    torch.testing.assert_close(there.continuing, plain.continuing, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(there.fresh, plain.fresh, atol=1e-4, rtol=1e-4)
+    plain, there = model.queries(SEQUENCES, USERS), model.to(device).queries(SEQUENCES, USERS)
+    torch.testing.assert_close(there.same_session, plain.same_session, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(there.next_session, plain.next_session, atol=1e-4, rtol=1e-4)
 
 
 def test_the_shuffled_gru_answers_after_a_training_on_the_default_device() -> None:
     moments = moments_after(SEQUENCES, USERS, np.zeros(len(USERS), dtype=np.int64))
-    assert ShuffledGru(SEQUENCES, replace(SETTINGS, epochs=1), 6).scores(moments).shape == (40, SEQUENCES.num_items)
+    assert NeuralPeer(SEQUENCES, replace(SETTINGS, epochs=1), GRU, {"hidden_dimension": 6}).scores(moments).shape == (
+        40,
+        SEQUENCES.num_items,
+    )

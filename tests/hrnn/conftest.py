@@ -14,5 +14,5 @@ def _one_thread() -> None:
 def any_processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Both kinds of processor on any machine: one that multiplies bfloat16 natively, and one that does not."""
     native = bool(request.param)
-    monkeypatch.setattr("hrnn.products.multiplies_bfloat16", lambda device: native)
+    monkeypatch.setattr("hrnn.layers.products.multiplies_bfloat16", lambda device: native)
     return native

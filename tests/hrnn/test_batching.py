@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small_sequences import random_histories, sequences_of
 
-from hrnn.batching import LanePlan, deal
+from hrnn.training.batching.lanes import LanePlan, deal
 
 HISTORIES = random_histories(40, 30)
 SEQUENCES = sequences_of(HISTORIES)

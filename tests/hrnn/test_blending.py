@@ -6,11 +6,11 @@ from small_sequences import circular_histories, random_histories, sequences_of
 
 from hrnn.blending import FEATURES, draw_examples, fit_weights
 from hrnn.counted import Counted
+from hrnn.inference.replay import replay
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.preparation import prepare, users_between
 from hrnn.sequences import Sequences
 from hrnn.serving import EvaluationView, Fitted
-from hrnn.states import replay
 
 RANDOM = sequences_of(random_histories(200, 30))
 
@@ -132,7 +132,10 @@ def test_without_examples_the_weights_are_those_of_the_plain_sequence_model() ->
     weights = fit_weights(
         untrained(single), prepared.available, prepared.learnt_from, prepared.examples, later=True, use_trends=True, seed=0
     )
-    assert dict(zip(FEATURES, weights.tolist(), strict=True)) == dict.fromkeys(FEATURES, 0.0) | {"fresh": 1.0, "bias": 1.0}
+    assert dict(zip(FEATURES, weights.tolist(), strict=True)) == dict.fromkeys(FEATURES, 0.0) | {
+        "next_session": 1.0,
+        "bias": 1.0,
+    }
 
 
 def test_percentiles_leave_out_users_with_short_and_long_histories() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hrnn.checkpoints import Checkpoint, checkpoint_names, newest_checkpoint, remove_checkpoints, save_checkpoint
+from hrnn.training.checkpoints import Checkpoint, checkpoint_names, newest_checkpoint, remove_checkpoints, save_checkpoint
 from jobs.training.checkpoints import WorkspaceCheckpoints
 
 

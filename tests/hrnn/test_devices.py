@@ -12,20 +12,22 @@ import torch
 from pretended_gpu import pretended_gpu
 from small_sequences import random_histories, sequences_of
 
-from hrnn.distributed import Ranks
+from hrnn.models.contract import DataSpec
 from hrnn.models.hrnn import Hrnn
+from hrnn.models.registry import model_for
 from hrnn.peers.moments import moments_after
-from hrnn.peers.shuffled_gru import ShuffledGru
-from hrnn.preparation import Prepared, prepare, shape_of
-from hrnn.states import replay
-from hrnn.training import Stopped, Trainer
-from hrnn.training_settings import TrainingSettings
-from hrnn.validation import validation_cost
+from hrnn.peers.neural import NeuralPeer
+from hrnn.preparation import Prepared, prepare
+from hrnn.training.distributed import Ranks
+from hrnn.training.heldout_loss import heldout_loss
+from hrnn.training.settings import TrainingSettings
+from hrnn.training.trainer import Stopped, Trainer
 from jobs.training.checkpoints import WorkspaceCheckpoints
 
 SEQUENCES = sequences_of(random_histories(12, 15))
 USERS = np.arange(SEQUENCES.num_users)
 CPU = Ranks(0, 1, torch.device("cpu"))
+GRU = model_for("hrnn-gru4rec")
 SETTINGS = TrainingSettings(
     num_lanes=4, num_steps=4, epochs=2, num_negatives=8, exact_below=0, in_batch_negatives=True, gap_inputs=True, momentum=0.1
 )
@@ -42,8 +44,8 @@ def prepared() -> Prepared:
     return prepare(SEQUENCES, 0)
 
 
-def fresh_model() -> Hrnn:
-    return Hrnn.initial(shape_of(SEQUENCES, SETTINGS, 6, "all"), SEQUENCES.item_counts(), 0)
+def fresh_model(settings: TrainingSettings = SETTINGS) -> Hrnn:
+    return Hrnn.build({"hidden_dimension": 6, "variant": "all"}, settings, DataSpec.of(SEQUENCES, SEQUENCES))
 
 
 def test_the_pretended_gpu_refuses_what_a_real_one_refuses(gpu: torch.device) -> None:
@@ -65,8 +67,7 @@ def test_a_training_on_a_gpu_gives_what_one_on_the_cpu_gives_and_leaves_its_mode
     settings = replace(SETTINGS, loss=loss, state_dropout=0.0, score_precision="float32", epochs=1)  # type: ignore[arg-type]
     models = []
     for ranks in (Ranks.alone(), CPU):
-        model = fresh_model()
-        start = Hrnn(model.shape, model.item_table.double(), model.dense.double())
+        start = fresh_model(settings).double()
         trainer = Trainer(start, SEQUENCES, USERS, settings, ranks=ranks)
         assert trainer.model.dense.device == ranks.device
         trainer.run()
@@ -83,14 +84,14 @@ def test_a_training_on_a_gpu_validates_is_stopped_and_goes_on_with_the_same_bits
         stop = None if stop_after is None else (lambda: next(asked) >= stop_after)
         weights = np.where(SEQUENCES.item_rows % 2, np.float32(1.0), np.float32(0.5))
         return Trainer(
-            fresh_model(),
+            fresh_model(replace(SETTINGS, input_dropout=0.1)),
             prepared.learnt_from,
             USERS,
-            replace(SETTINGS, input_dropout=0.1),
+            SETTINGS,
             store=store,
             should_stop=stop,
             event_weights=weights,
-            validate=lambda model: validation_cost(model, prepared, weights),
+            validate=lambda model: heldout_loss(model, prepared, weights),
         )
 
     whole = training()
@@ -107,13 +108,13 @@ def test_a_training_on_a_gpu_validates_is_stopped_and_goes_on_with_the_same_bits
 
 def test_histories_are_replayed_on_a_gpu_and_states_come_back_on_the_cpu(gpu: torch.device) -> None:
     model = fresh_model()
-    plain, there = replay(model, SEQUENCES, USERS), replay(model.to(gpu), SEQUENCES, USERS)
-    torch.testing.assert_close(there.continuing, plain.continuing)
-    torch.testing.assert_close(there.fresh, plain.fresh)
+    plain, there = model.queries(SEQUENCES, USERS), model.to(gpu).queries(SEQUENCES, USERS)
+    torch.testing.assert_close(there.same_session, plain.same_session)
+    torch.testing.assert_close(there.next_session, plain.next_session)
 
 
 @pytest.mark.usefixtures("gpu")
 def test_the_shuffled_gru_is_trained_on_a_gpu_and_asked_on_the_cpu() -> None:
-    peer = ShuffledGru(SEQUENCES, replace(SETTINGS, epochs=1), 6)
+    peer = NeuralPeer(SEQUENCES, replace(SETTINGS, epochs=1), GRU, {"hidden_dimension": 6})
     moments = moments_after(SEQUENCES, USERS, np.zeros(len(USERS), dtype=np.int64))
     assert peer.scores(moments).shape == (len(moments), SEQUENCES.num_items)

@@ -10,10 +10,10 @@ from hrnn.ablation import ablations
 from hrnn.blending import FEATURES
 from hrnn.counted import Counted
 from hrnn.explaining import PATHS, choose_users, explain
+from hrnn.inference.replay import replay
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.sequences import Sequences
 from hrnn.serving import EvaluationView, Fitted
-from hrnn.states import replay
 
 SEQUENCES = sequences_of(random_histories(12, 20))
 WIDTH = 4
@@ -84,9 +84,9 @@ def test_an_own_item_is_listed_because_of_its_own_events() -> None:
 
 def test_the_event_that_moves_the_state_towards_an_item_speaks_for_it() -> None:
     sequences = sequences_of([[[0, 1], [2, 3, 0]], [[4, 5]]])
-    fitted = fitted_to(sequences, continuing=1.0)
+    fitted = fitted_to(sequences, same_session=1.0)
     trials = ablations(sequences, np.asarray([0]), "item")
-    states = replay(fitted.model, trials.sequences, np.arange(len(trials.owners))).continuing
+    states = replay(fitted.model, trials.sequences, np.arange(len(trials.owners))).same_session
     without_item_2 = 1 + [group.item_row for group in trials.groups[0]].index(2)
     moved = states[0] - states[without_item_2]
     fitted.model.item_table[5, :WIDTH] = 10 * moved / moved.norm() ** 2  # item 5 likes where item 2 moves this user
@@ -117,7 +117,7 @@ def test_items_without_events_are_not_listed_and_one_item_may_be_all_there_is() 
 
 def test_what_counts_otherwise_for_own_items_is_split_between_them_and_the_path() -> None:
     sequences = sequences_of([[[0, 1], [0, 2]], [[3, 4, 5, 6]]])
-    fitted = fitted_to(sequences, bias=1.0, own_bias=-0.5, own_continuing=2.0)
+    fitted = fitted_to(sequences, bias=1.0, own_bias=-0.5, own_same_session=2.0)
     [found] = explain(fitted, sequences, np.asarray([0]), num_ranked=7)
     paths = {item.item_row: item.paths for item in found.items}
     bias = fitted.model.item_table[:, WIDTH]
@@ -125,7 +125,7 @@ def test_what_counts_otherwise_for_own_items_is_split_between_them_and_the_path(
     assert paths[1]["popularity"] - paths[3]["popularity"] == pytest.approx(
         float(bias[1] - bias[3]) - 0.5 * float(bias[1] - average)
     )
-    state = replay(fitted.model, sequences, np.asarray([0])).continuing[0]
+    state = replay(fitted.model, sequences, np.asarray([0])).same_session[0]
     level = -0.5 * average + 2.0 * float(state @ fitted.model.item_table[:, :WIDTH].mean(dim=0))
     assert {round(paths[row]["own item"] - paths[3]["own item"], 5) for row in (0, 1, 2)} == {round(level, 5)}
     assert {paths[row]["recency"] for row in paths} == {0.0}

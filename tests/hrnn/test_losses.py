@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hrnn.losses import LOSSES, bpr_max, cross_entropy, sampled_loss, top1, top1_max
+from hrnn.training.losses import LOSSES, bpr_max, cross_entropy, sampled_loss, top1, top1_max
 
 POSITIVE = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
 NEGATIVE = torch.tensor(
@@ -142,7 +142,7 @@ def test_rows_taken_in_parts_cost_what_they_cost_at_once(monkeypatch: pytest.Mon
     learnt, weights = [tensor.requires_grad_() for tensor in (queries, positives, negatives)], queries.new_tensor([1, 2, 3])
     found = []
     for rows_at_once in (8_192, 2):
-        monkeypatch.setattr("hrnn.losses._ROWS_AT_ONCE", rows_at_once)
+        monkeypatch.setattr("hrnn.training.losses._ROWS_AT_ONCE", rows_at_once)
         loss = sampled_loss("cross_entropy", *learnt, log_weight, hits, weights)
         found.append([loss.detach(), *torch.autograd.grad(loss, learnt)])
     for one, other in zip(*found, strict=True):

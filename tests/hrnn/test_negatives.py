@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hrnn.negatives import NegativeSampler
+from hrnn.training.negatives import NegativeSampler
 
 COUNTS = np.asarray([50, 30, 0, 20, 10, 5, 1, 1], dtype=np.int64)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hrnn.optimiser import EPSILON, Adagrad, coalesce
+from hrnn.training.optimisers import EPSILON, Adagrad, Adam, coalesce
 
 
 def gradients(steps: int = 4) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -64,3 +64,34 @@ def test_an_optimiser_goes_on_from_its_state(momentum: float) -> None:
         one.step_rows(*coalesce(rows, grads))
         other.step_rows(*coalesce(rows, grads))
     assert torch.equal(one.parameter, other.parameter)
+
+
+def test_adam_moves_as_pytorch_s_does() -> None:
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(5, 3, generator=generator, dtype=torch.float64)
+    ours, theirs = start.clone(), torch.nn.Parameter(start.clone())
+    adam, reference = Adam(ours, 0.01), torch.optim.Adam([theirs], lr=0.01)
+    for _ in range(7):
+        grad = torch.randn(5, 3, generator=generator, dtype=torch.float64)
+        adam.step(grad)
+        theirs.grad = grad
+        reference.step()
+    torch.testing.assert_close(ours, theirs.detach(), atol=1e-9, rtol=0)
+
+
+def test_adam_by_rows_moves_as_pytorch_s_for_sparse_gradients_and_goes_on_from_its_state() -> None:
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(6, 3, generator=generator, dtype=torch.float64)
+    ours, theirs = start.clone(), torch.nn.Parameter(start.clone())
+    adam, reference = Adam(ours, 0.01), torch.optim.SparseAdam([theirs], lr=0.01)
+    for step in range(6):
+        rows = torch.tensor([[0, 2], [1, 2, 5], [5]][step % 3])
+        grad = torch.randn(len(rows), 3, generator=generator, dtype=torch.float64)
+        adam.step_rows(rows, grad)
+        theirs.grad = torch.sparse_coo_tensor(rows.unsqueeze(0), grad, (6, 3), check_invariants=True)
+        reference.step()
+        again = Adam(ours, 0.01)
+        again.load_state({name: values.clone() for name, values in adam.state().items()})
+        adam = again
+    torch.testing.assert_close(ours, theirs.detach(), atol=1e-6, rtol=0)  # which corrects its epsilon, too
+    assert torch.equal(ours[[3, 4]], start[[3, 4]])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 import hrnn
 import jobs
-from hrnn.products import affine, coarse_type, multiplies_bfloat16, padded, weight_gradient
+from hrnn.layers.products import affine, coarse_type, multiplies_bfloat16, padded, weight_gradient
 
 
 def drawn(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:

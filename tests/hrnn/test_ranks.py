@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from threading import Barrier
 
 import numpy as np
 import pytest
 import torch
 from small_sequences import random_histories, sequences_of
-from torch import Tensor
+from thread_ranks import together
 
-from hrnn.batching import LanePlan
-from hrnn.checkpoints import checkpoint_names
-from hrnn.distributed import Ranks
 from hrnn.models.hrnn import Hrnn, HrnnShape
-from hrnn.training import Stopped, Trainer
-from hrnn.training_settings import TrainingSettings
+from hrnn.training.batching.lanes import LanePlan
+from hrnn.training.checkpoints import checkpoint_names
+from hrnn.training.distributed import Ranks
+from hrnn.training.settings import TrainingSettings
+from hrnn.training.trainer import Stopped, Trainer
 from jobs.training.checkpoints import WorkspaceCheckpoints
 
 SEQUENCES = sequences_of(random_histories(40, 20))
@@ -38,34 +35,6 @@ SETTINGS = TrainingSettings(
 NUMBERS = [1, 2, 3, 5, 6, 7, 64, 70]
 
 
-class ThreadRanks(Ranks):
-    """A rank that is a thread; all share a blackboard."""
-
-    def __init__(self, rank: int, blackboard: list[Tensor], barrier: Barrier) -> None:
-        super().__init__(rank, len(blackboard), torch.device("cpu"))
-        self._blackboard, self._barrier = blackboard, barrier
-
-    def gather(self, values: Tensor) -> Tensor:
-        self._blackboard[self.rank] = values
-        self._barrier.wait()
-        gathered = torch.stack(self._blackboard)
-        self._barrier.wait()
-        return gathered
-
-    def add_up(self, values: Tensor) -> Tensor:
-        return self.gather(values).sum(0)
-
-    def from_first(self, values: Tensor) -> Tensor:
-        return self.gather(values)[0]
-
-
-def together(world_size: int, work: Callable[[Ranks], Hrnn]) -> list[Hrnn]:
-    """What each rank's work gives."""
-    blackboard, barrier = [torch.empty(0)] * world_size, Barrier(world_size, timeout=60)
-    with ThreadPoolExecutor(world_size) as pool:
-        return list(pool.map(work, (ThreadRanks(rank, blackboard, barrier) for rank in range(world_size))))
-
-
 def trained(
     world_size: int,
     store: WorkspaceCheckpoints | None = None,
@@ -77,9 +46,11 @@ def trained(
 
     def work(ranks: Ranks) -> Hrnn:
         asked = iter(range(10_000))
-        model = Hrnn.initial(HrnnShape(num_items=20, hidden_dimension=5, variant="all"), SEQUENCES.item_counts(), 0)
+        shape = HrnnShape(num_items=20, hidden_dimension=5, variant="all")
+        dropout = {"input_dropout": settings.input_dropout, "state_dropout": settings.state_dropout}
+        model = Hrnn.initial(shape, SEQUENCES.item_counts(), 0, **dropout)
         trainer = Trainer(
-            Hrnn(model.shape, model.item_table.double(), model.dense.double()),
+            model.double(),
             SEQUENCES,
             USERS,
             settings,
@@ -148,7 +119,7 @@ def test_another_number_of_ranks_goes_on_where_the_first_stopped_and_says_so(
     with caplog.at_level(logging.WARNING):
         assert_close(trained(after, store), of_one)
     [said] = [record.message for record in caplog.records if "going on" in record.message]
-    assert said.startswith(f"going on with {after} ranks after window {stop_after + 1}, which {before} had trained: nothing")
+    assert said.startswith(f"going on with {after} ranks after batch {stop_after + 1}, which {before} had trained: nothing")
 
 
 def test_a_young_training_keeps_its_checkpoints_beside_an_older_one_s(tmp_path: Path) -> None:

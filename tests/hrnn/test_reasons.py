@@ -8,11 +8,11 @@ from hrnn.best_items import OwnItems
 from hrnn.blending import FEATURES, TREND_NAMES
 from hrnn.counted import Counted
 from hrnn.data.ragged import Ragged
+from hrnn.inference.replay import replay
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.reasons import MOST_PAST_ITEMS, Lists, NightlyReasons, Reasons
 from hrnn.sequences import Sequences
 from hrnn.serving import Fitted, NightlyView
-from hrnn.states import replay
 
 NUM_ITEMS = 40
 random = np.random.default_rng(0)
@@ -104,7 +104,7 @@ def test_popularity_is_the_part_of_bias_and_trends(cut: int, gap: int | None) ->
 @pytest.mark.parametrize(("cut", "gap"), MOMENTS)
 def test_contributions_are_those_of_plain_runs_without_the_events(cut: int, gap: int | None) -> None:
     """Where only the sequence counts, a contribution is by how much the served score falls, measured from the mean."""
-    night = Night(fitted_with(continuing=1.5, fresh=0.7, bias=0.3), cut, gap)
+    night = Night(fitted_with(same_session=1.5, next_session=0.7, bias=0.3), cut, gap)
     users, items = [0, 3, 5, 3], [[1, 2, 30], list(range(NUM_ITEMS)), [5, 7], [9]]
     told = night.told(users, items)
     at = 0
@@ -145,15 +145,15 @@ def test_every_term_of_a_contribution_is_as_documented(cut: int, gap: int | None
         falls = {}
         for past in set(history):
             other = replay(night.fitted.model, without(user, past), np.asarray([user]))
-            continuing = (whole.continuing - other.continuing)[0].double().numpy()
-            fresh = (whole.fresh - other.fresh)[0].double().numpy()
+            same_session = (whole.same_session - other.same_session)[0].double().numpy()
+            fresh = (whole.next_session - other.next_session)[0].double().numpy()
             faded = sum(1 / back for back, row in enumerate(latest, 1) if row == past)
             for item in range(NUM_ITEMS):
-                fall = vectors[item] @ (weight["continuing"] * continuing + weight["fresh"] * fresh)
+                fall = vectors[item] @ (weight["same_session"] * same_session + weight["next_session"] * fresh)
                 if item == past:
                     fall += own[item]
                 elif item in history:
-                    fall += vectors[item] @ (weight["own_continuing"] * continuing + weight["own_fresh"] * fresh)
+                    fall += vectors[item] @ (weight["own_same_session"] * same_session + weight["own_next_session"] * fresh)
                 else:
                     fall += own.get(item, 0.0) * faded / sum(1 / back for back in range(1, len(latest) + 1))
                 falls[item, past] = fall
@@ -167,7 +167,7 @@ def test_every_term_of_a_contribution_is_as_documented(cut: int, gap: int | None
 
 
 def test_an_own_item_is_listed_because_of_its_own_events_however_old() -> None:
-    night = Night(fitted_with(own=4.0, fresh=0.1), 30 * DAY)
+    night = Night(fitted_with(own=4.0, next_session=0.1), 30 * DAY)
     told = night.told([4, 3], [[30, 2], [10]], most=3)
     assert 2 not in HISTORIES[4][1][-MOST_PAST_ITEMS:]
     assert told.past_items[:, 0].tolist() == [30, 2, 10]
@@ -214,7 +214,7 @@ def test_histories_are_run_a_parcel_at_a_time(monkeypatch: pytest.MonkeyPatch) -
         return replay(model, sequences, user_rows)
 
     monkeypatch.setattr("hrnn.reasons._MOST_EVENTS", 200)
-    monkeypatch.setattr("hrnn.reasons.replay", counted)
+    monkeypatch.setattr(Hrnn, "queries", counted)
     parts = night.told(users, [[1, 2, 3]] * len(users), most=3)
     assert len(runs) > 2
     np.testing.assert_allclose(parts.shares, whole.shares, atol=1e-5)

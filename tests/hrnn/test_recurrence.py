@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hrnn.recurrence import RecurrentWeights, Starts, begin_session, recur
+from hrnn.layers.hierarchical_gru import RecurrentWeights, Starts, begin_session, recur
 
 STEPS, LANES, WIDTH = 7, 4, 3
 

@@ -7,10 +7,10 @@ from small_sequences import DAY, random_histories, sequences_of
 
 from hrnn.blending import ALL_WEIGHTS, COUNTED_WEIGHTS, FEATURES, OWN_AGAIN_WEIGHTS, TREND_WEIGHTS
 from hrnn.counted import Counted
+from hrnn.inference.replay import replay
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.serving import EvaluationView, Fitted, NightlyView
 from hrnn.session_model import ScoringModel, UserStates
-from hrnn.states import replay
 
 SEQUENCES = sequences_of(random_histories(12, 20))
 USERS = np.arange(12)
@@ -43,8 +43,8 @@ def by_hand(fitted: Fitted, user: int, weights: np.ndarray, as_of: int, trends: 
     model = fitted.model
     states = replay(model, SEQUENCES, np.asarray([user]))
     features = np.zeros((SEQUENCES.num_items, len(FEATURES)), dtype=np.float32)
-    features[:, 0] = (model.item_table[:, :4] @ states.continuing[0]).numpy()
-    features[:, 1] = (model.item_table[:, :4] @ states.fresh[0]).numpy()
+    features[:, 0] = (model.item_table[:, :4] @ states.same_session[0]).numpy()
+    features[:, 1] = (model.item_table[:, :4] @ states.next_session[0]).numpy()
     features[:, 2] = model.item_table[:, 4].numpy()
     features[:, TREND_WEIGHTS] = trends
     own = fitted.counted.user_items(SEQUENCES, np.asarray([user]), np.asarray([as_of]))

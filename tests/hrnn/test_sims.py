@@ -126,8 +126,8 @@ def test_a_user_is_asked_by_the_last_item_and_popular_items_follow() -> None:
 def test_what_is_served_knows_no_user_and_holds_the_table() -> None:
     sequences = sequences_of(random_histories(30, 9), num_items=9)
     model = fitted(sequences)
-    assert sims.ENTRY.served is not None
-    served, parameters = sims.ENTRY.served(model)
+    assert sims.ENTRIES[0].served is not None
+    served, parameters = sims.ENTRIES[0].served(model)
     assert served.user_states(sequences, np.arange(3)).own_item_rows.tolist() == []
     assert served.item_bias().tolist() == model.item_bias().tolist()
     assert [(name, str(tensor.dtype)) for name, tensor in parameters.items()] == [

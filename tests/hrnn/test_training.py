@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,12 +13,14 @@ from plain_loop import double, plain_training
 from small_sequences import circular_histories, random_histories, sequences_of
 from torch import Tensor
 
-from hrnn.checkpoints import checkpoint_names
 from hrnn.event_weights import event_weights
+from hrnn.models.contract import OptimiserSpec, Phase
 from hrnn.models.hrnn import Hrnn, HrnnShape, Variant
 from hrnn.sequences import Sequences
-from hrnn.training import Stopped, Trainer
-from hrnn.training_settings import CurvePoint, TrainingSettings
+from hrnn.training.batching.lanes import LanePlan
+from hrnn.training.checkpoints import checkpoint_names
+from hrnn.training.settings import CurvePoint, TrainingSettings
+from hrnn.training.trainer import Stopped, Trainer
 from schemas.errors import DataError
 from schemas.event_rules import EventRule, EventRules
 
@@ -48,7 +51,12 @@ class Folder:
 
 
 def fresh_model(
-    sequences: Sequences = SEQUENCES, variant: Variant = "init", width: int = 6, gap_buckets: int = 0, event_types: int = 0
+    sequences: Sequences = SEQUENCES,
+    variant: Variant = "init",
+    width: int = 6,
+    gap_buckets: int = 0,
+    event_types: int = 0,
+    settings: TrainingSettings = SETTINGS,
 ) -> Hrnn:
     shape = HrnnShape(
         num_items=sequences.num_items,
@@ -57,7 +65,8 @@ def fresh_model(
         gap_buckets=gap_buckets,
         event_types=event_types,
     )
-    return Hrnn.initial(shape, sequences.item_counts(), seed=0)
+    dropout = {"input_dropout": settings.input_dropout, "state_dropout": settings.state_dropout}
+    return Hrnn.initial(shape, sequences.item_counts(), 0, **dropout)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +87,7 @@ def trained(store: Folder | None = None, stop_after: int | None = None, settings
     """A model trained to the end, or stopped after some windows."""
     asked = iter(range(10_000))
     stop: Callable[[], bool] | None = (lambda: next(asked) >= stop_after) if stop_after is not None else None
-    model = fresh_model()
+    model = fresh_model(settings=settings)
     Trainer(model, SEQUENCES, USERS, settings, store=store, identity="x", should_stop=stop).run()
     return model
 
@@ -179,7 +188,7 @@ def test_progress_counts_every_event_of_every_epoch() -> None:
 def test_a_loss_that_is_not_a_number_ends_with_a_clear_error() -> None:
     model = fresh_model()
     model.dense[0] = math.nan
-    with pytest.raises(DataError, match=r"not a number any more \(epoch 1, window 1\)"):
+    with pytest.raises(DataError, match=r"not a number any more \(epoch 1, batch 1\)"):
         Trainer(model, SEQUENCES, USERS, SETTINGS).run()
 
 
@@ -235,7 +244,7 @@ def test_a_resumed_training_keeps_the_same_best_and_ends_in_the_same_epoch(tmp_p
     def training(store: Folder | None, stop_after: int | None) -> Trainer[Hrnn]:
         asked = iter(range(10_000))
         return Trainer(
-            fresh_model(),
+            fresh_model(settings=settings),
             SEQUENCES,
             USERS,
             settings,
@@ -245,7 +254,7 @@ def test_a_resumed_training_keeps_the_same_best_and_ends_in_the_same_epoch(tmp_p
         )
 
     whole = training(None, None)
-    sizes = [float(whole.model.dense.abs().sum())]
+    sizes = [float(whole.model.dense.detach().abs().sum())]
     PREFERRED = sizes[0] * 1.02
     curve = whole.run()
     assert 0 < whole.best_epoch < len(curve) < 6
@@ -286,3 +295,68 @@ def test_events_of_weight_zero_are_read_but_are_no_targets() -> None:
         costs.append(Trainer(fresh_model(), SEQUENCES, USERS, settings, event_weights=only).run()[0].loss)
     assert counted == pytest.approx(np.mean(costs), abs=1e-5)
     assert counted != pytest.approx(of_all, abs=1e-5)
+
+
+RATES = OptimiserSpec(item_rate=0.2, dense_rate=0.1)
+IN_TURN = (
+    Phase(name="dense", batching="lanes", epochs=2, optimiser=RATES, trains=lambda name: name == "dense"),
+    Phase(name="items", batching="lanes", epochs=1, optimiser=RATES, trains=lambda name: name == "item_table"),
+    Phase(name="all", batching="lanes", epochs=2, optimiser=replace(RATES, momentum=0.3)),
+)
+BATCHES = LanePlan(SEQUENCES, USERS, SETTINGS.num_lanes, SETTINGS.num_steps, seed=0, epoch=0).num_windows
+
+
+def in_phases(store: Folder | None = None, stop_after: int | None = None, costs: list[float] | None = None) -> Trainer[Hrnn]:
+    """A training in three phases; stopped after some batches, or to its end."""
+    asked, told = iter(range(10_000)), iter(costs or ())
+    trainer = Trainer(
+        fresh_model(),
+        SEQUENCES,
+        USERS,
+        replace(SETTINGS, patience=1),
+        phases=IN_TURN,
+        store=store,
+        should_stop=None if stop_after is None else lambda: next(asked) >= stop_after,
+        validate=None if costs is None else lambda model: next(told),
+    )
+    with contextlib.suppress(Stopped):
+        trainer.run()
+    return trainer
+
+
+def test_each_phase_moves_its_own_parameters_and_no_others() -> None:
+    ends = 2 * BATCHES, 3 * BATCHES, 5 * BATCHES
+    fresh, (dense, items, whole) = fresh_model(), (in_phases(stop_after=end - 1).model for end in ends)
+    assert torch.equal(dense.item_table, fresh.item_table)
+    assert not torch.equal(dense.dense, fresh.dense)
+    assert torch.equal(items.dense, dense.dense)
+    assert not torch.equal(items.item_table, dense.item_table)
+    assert not torch.equal(whole.dense, items.dense)
+    assert not torch.equal(whole.item_table, items.item_table)
+
+
+@pytest.mark.parametrize("stop_after", [0, BATCHES, 2 * BATCHES - 1, 2 * BATCHES, 3 * BATCHES, 4 * BATCHES + 1])
+def test_a_training_in_phases_is_resumed_in_any_of_them_with_the_same_bits(tmp_path: Path, stop_after: int) -> None:
+    whole, store = in_phases(), Folder(tmp_path / "c")
+    in_phases(store, stop_after)
+    assert checkpoint_names(store, "")
+    resumed = in_phases(store)
+    assert torch.equal(resumed.model.dense, whole.model.dense)
+    assert torch.equal(resumed.model.item_table, whole.model.item_table)
+
+
+def test_a_phase_starts_from_the_best_parameters_of_the_one_before_and_has_a_best_of_its_own() -> None:
+    first_epoch = in_phases(stop_after=BATCHES - 1).model
+    trainer = in_phases(costs=[2.0, 3.0, 9.0, 8.0, 8.5], stop_after=2 * BATCHES)  # stopped in the second phase's first batch
+    assert torch.equal(trainer.model.dense, first_epoch.dense)
+    assert in_phases(costs=[2.0, 3.0, 9.0, 8.0, 8.5]).best_epoch == 4
+
+
+def test_a_phase_that_gets_no_better_gives_way_to_the_next() -> None:
+    patient = Phase(batching="lanes", epochs=9, optimiser=OptimiserSpec(item_rate=0.1, dense_rate=0.1))
+    told = iter([5.0, 6.0, 4.0, 3.0, 3.5])
+    trainer = Trainer(
+        fresh_model(), SEQUENCES, USERS, replace(SETTINGS, patience=1), phases=[patient, patient], validate=lambda _: next(told)
+    )
+    assert [point.validation for point in trainer.run()] == [5.0, 6.0, 4.0, 3.0, 3.5]
+    assert trainer.best_epoch == 4

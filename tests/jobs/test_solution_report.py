@@ -192,7 +192,7 @@ def test_training_puts_the_files_under_its_own_names(tmp_path: Path) -> None:
     view = PopularityCount.fit(SEQUENCES)
     parameters = tensors_of(version.uri, tmp_path)
     prepared = prepare(SEQUENCES, 0)
-    evaluation = EvaluationView(fitted_of(parameters, facts["training_outcome"]["shape"], prepared.available))
+    evaluation = EvaluationView(fitted_of("aws-hrnn", parameters, facts["training_outcome"]["shape"], prepared.available))
     fitted = FittedRecipe(view, evaluation, parameters, [], facts["training_outcome"])
     inputs = ReportInputs(
         name="v", recipe="r", hyperparameters={}, config={}, counts={}, metrics=measured(), curve=[], best_epoch=None

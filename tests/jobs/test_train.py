@@ -18,11 +18,11 @@ from published_versions import tensors_of
 from small_sequences import circular_histories, publish_sequences, sequences_of
 
 import jobs.training.fit
-from hrnn.checkpoints import Checkpoint, save_checkpoint
 from hrnn.data.ragged import Ragged
 from hrnn.recency import WINDOWS_DAYS
 from hrnn.sequences import Sequences
 from hrnn.splits import evaluation_split
+from hrnn.training.checkpoints import Checkpoint, save_checkpoint
 from jobs.evaluate import evaluate, table_lines
 from jobs.storage import join
 from jobs.storage.folders import StepFolder

@@ -15,7 +15,7 @@ from one_rank import one_rank_here
 from published_versions import tensors_of
 from small_sequences import circular_histories, publish_sequences, sequences_of
 
-from hrnn.models import model_for
+from hrnn.models.registry import model_for
 from hrnn.preparation import prepare
 from hrnn.sequences import Sequences
 from jobs.recommendation.lines import read_requests

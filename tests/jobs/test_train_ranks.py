@@ -18,7 +18,7 @@ from published_versions import tensors_of
 from safetensors import SafetensorError
 from small_sequences import circular_histories, publish_sequences, random_histories, sequences_of
 
-from hrnn.distributed import Ranks
+from hrnn.training.distributed import Ranks
 from jobs import train_worker
 from jobs.scratch import run_folder
 from jobs.storage.folders import StepFolder
@@ -91,8 +91,8 @@ def spec_in(folder: Path) -> WorkerSpec:
         arrays="",
         checkpoints_uri="",
         answers=str(folder),
-        hyperparameters={},
-        variant="init",
+        recipe="aws-hrnn",
+        config={},
         settings={},
         threads=1,
     )
@@ -135,7 +135,7 @@ def test_a_rank_that_finds_no_way_to_the_others_says_where_it_looked(monkeypatch
     others = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port)}
     for name, value in others.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("hrnn.distributed._SILENCE_LIMIT", timedelta(seconds=1))
+    monkeypatch.setattr("hrnn.training.distributed._SILENCE_LIMIT", timedelta(seconds=1))
     with pytest.raises(MachineError, match=f"^rank 1 found no way to the first rank, at 127.0.0.1:{free_port}"):
         Ranks.join()
 

@@ -10,9 +10,9 @@ from small_sequences import circular_histories, publish_sequences, sequences_of
 
 import jobs.training.fit
 import jobs.training.search
-from hrnn.distributed import Ranks
 from hrnn.models.popularity import PopularityCount
 from hrnn.preparation import prepare
+from hrnn.training.distributed import Ranks
 from jobs.storage.folders import StepFolder
 from jobs.train import train
 from jobs.train_worker import work

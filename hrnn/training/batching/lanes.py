@@ -7,41 +7,56 @@ is met exactly once an epoch. Positions are computed window by window; memory is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from hrnn.data.arrays import Flags, Rows
+from hrnn.data.arrays import Rows
+from hrnn.models.contract import Batch
 from hrnn.sequences import Sequences
 
 
-@dataclass(frozen=True)
-class Window:
-    """T steps of B lanes, step first.
+class LaneBatches:
+    """Batching "lanes": see the module's text.
 
-    Attributes:
-        positions: int64 [T, B], events in the sequences' arrays; 0 where not `alive`.
-        items: int64 [T, B], item rows; 0 where not `alive`.
-        session_starts: bool [T, B], first event of a session.
-        user_starts: bool [T, B], first event of a user; implies a session start.
-        alive: bool [T, B], False after the end of a lane.
-        weights: float32 [T, B], how much each event counts as a target, 0 to be read only; None: all alike.
-        context: int64 [T, B], codes of what else is known of each event (hrnn/event_context.py); None: nothing.
+    Args:
+        sequences: Histories; truncated ones keep their oldest events.
+        user_rows: int64, users to learn from.
+        num_lanes: Of all ranks together.
+        num_steps: T.
+        seed: Of the order of users.
+        rank, world_size: This rank among the others.
     """
 
-    positions: Rows
-    items: Rows
-    session_starts: Flags
-    user_starts: Flags
-    alive: Flags
-    weights: npt.NDArray[np.float32] | None = None
-    context: Rows | None = None
+    def __init__(
+        self,
+        sequences: Sequences,
+        user_rows: Rows,
+        *,
+        num_lanes: int,
+        num_steps: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.num_lanes = lanes_a_rank(num_lanes, world_size)
+        self.nominal_targets = num_lanes * num_steps
+        self._plan = partial(LanePlan, sequences, user_rows, num_lanes, num_steps, seed=seed, rank=rank, world_size=world_size)
+        self._current: tuple[int, LanePlan] | None = None
 
-    @property
-    def num_events(self) -> int:
-        """Events in the window."""
-        return int(self.alive.sum())
+    def num_batches(self, epoch: int) -> int:
+        """Of an epoch, the same on all ranks."""
+        return self._of(epoch).num_windows
+
+    def batch(self, epoch: int, number: int) -> Batch:
+        """This rank's part of a batch."""
+        return self._of(epoch).window(number)
+
+    def _of(self, epoch: int) -> LanePlan:
+        if self._current is None or self._current[0] != epoch:
+            self._current = epoch, self._plan(epoch=epoch)
+        return self._current[1]
 
 
 class LanePlan:
@@ -93,21 +108,24 @@ class LanePlan:
         self._lane_begin = np.cumsum(self._lane_events) - self._lane_events
         self.num_events = int(self._lane_events.sum())
 
-    def window(self, number: int) -> Window:
+    def window(self, number: int) -> Batch:
         """The window of that number, from 0; past this rank's last event all lanes are dead."""
         steps = np.arange(number * self.num_steps, (number + 1) * self.num_steps, dtype=np.int64)[:, None]
         alive = steps < self._lane_events[None, :]
         stream = np.where(alive, steps + self._lane_begin[None, :], 0)
-        if self.num_events == 0:
-            return Window(stream, stream, alive, alive, alive)
-        user = np.searchsorted(self._user_begin, stream, side="right") - 1
-        positions = np.where(alive, self._first_event[user] + stream - self._user_begin[user], 0)
-        return Window(
-            positions,
-            np.where(alive, self._sequences.item_rows[positions], 0).astype(np.int64),
-            self._sequences.session_starts[positions] & alive,
-            (stream == self._user_begin[user]) & alive,
-            alive,
+        positions, user_starts = stream, alive
+        if self.num_events:
+            user = np.searchsorted(self._user_begin, stream, side="right") - 1
+            positions = np.where(alive, self._first_event[user] + stream - self._user_begin[user], 0)
+            user_starts = (stream == self._user_begin[user]) & alive
+        return Batch(
+            sequences=self._sequences,
+            positions=positions,
+            items=np.where(alive, self._sequences.item_rows[positions], 0).astype(np.int64),
+            session_starts=self._sequences.session_starts[positions] & alive,
+            user_starts=user_starts,
+            alive=alive,
+            num_events=int(alive.sum()),
         )
 
 

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from small_sequences import random_histories, sequences_of
 from torch import Tensor
 
-from hrnn.batching import LanePlan
+from hrnn.layers.dropout import dropped
 from hrnn.models.hrnn import Hrnn, HrnnShape, Variant
-from hrnn.negatives import NegativeSampler
-from hrnn.training_settings import TrainingSettings
-from hrnn.window_loss import Lanes, dropped, window_loss
+from hrnn.training.batching.lanes import LanePlan
+from hrnn.training.negatives import NegativeSampler
+from hrnn.training.settings import TrainingSettings
+from hrnn.training.step import TrainingStep, with_targets
 
 SEQUENCES = sequences_of(random_histories(8, 10))
 
@@ -18,18 +21,22 @@ SEQUENCES = sequences_of(random_histories(8, 10))
 @pytest.mark.parametrize("variant", ["init", "all"])
 @pytest.mark.parametrize("loss", ["cross_entropy", "bpr_max"])
 def test_gradients_of_a_whole_window_agree_with_finite_differences(variant: Variant, loss: str) -> None:
-    settings = TrainingSettings(num_lanes=3, num_steps=4, num_negatives=5, loss=loss, input_dropout=0.2, state_dropout=0.3)  # type: ignore[arg-type]
+    settings = TrainingSettings(num_lanes=3, num_steps=4, num_negatives=5, loss=loss)  # type: ignore[arg-type]
     shape = HrnnShape(num_items=SEQUENCES.num_items, hidden_dimension=2, variant=variant)
-    fresh = Hrnn.initial(shape, SEQUENCES.item_counts(), seed=0)
+    fresh = Hrnn.initial(shape, SEQUENCES.item_counts(), seed=0, input_dropout=0.2, state_dropout=0.3)
     window = LanePlan(SEQUENCES, np.arange(8), 3, 4, seed=0, epoch=0).window(0)
+    batch = replace(with_targets(window, None, within_session_only=False), dropout_seed=(0, 0, 0))
+    step = TrainingStep(fresh.double(), settings)
     negatives = NegativeSampler(SEQUENCES.item_counts(), alpha=0.75, num_samples=5, seed=0).draw(0, 0)
     rows = np.unique(np.concatenate([window.items.reshape(-1), negatives.item_rows]))
 
     def cost(table: Tensor, dense: Tensor) -> Tensor:
-        model = Hrnn(shape, fresh.item_table, dense)
-        return window_loss(model, Lanes(3, table), window, negatives, rows, table, settings, (0, 0, 0))[0]
+        carry = {name: values.double() for name, values in fresh.initial_carry(3).items()}
+        loss, _ = torch.func.functional_call(step, {"model.dense": dense}, (table, rows, batch, negatives, carry))
+        assert isinstance(loss, Tensor)
+        return loss
 
-    learnt = fresh.item_table[torch.from_numpy(rows)].double(), fresh.dense.double()
+    learnt = fresh.item_table[torch.from_numpy(rows)], fresh.dense.clone()
     assert torch.autograd.gradcheck(cost, [tensor.requires_grad_() for tensor in learnt])
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import os
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from schemas.errors import MachineError
 
@@ -48,6 +50,20 @@ class Ranks:
             _meet("nccl" if on_gpu else "gloo", device if on_gpu else None)
         return cls(int(os.environ.get("RANK", "0")), world_size, device)
 
+    def data_parallel(self, module: nn.Module, ignored: str) -> nn.Module:
+        """The module with gradients that are, after each backward pass, the sums over all ranks; bitwise the same on each.
+
+        Args:
+            module: Its parameters are those of rank 0 from now on, on every rank.
+            ignored: Name of a parameter whose gradients are exchanged otherwise.
+        """
+        if self.world_size == 1:
+            return module
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, [ignored])  # type: ignore[no-untyped-call]
+        parallel = DistributedDataParallel(module)
+        parallel.register_comm_hook(None, lambda _, bucket: _sum(bucket))
+        return parallel
+
     def add_up(self, values: Tensor) -> Tensor:
         """The sum over all ranks, in place; bitwise the same on each."""
         if self.world_size > 1:
@@ -74,6 +90,13 @@ class Ranks:
             gc.collect()
             dist.barrier()
             dist.destroy_process_group()
+
+
+def _sum(bucket: Any) -> torch.futures.Future[Tensor]:
+    """In place of the default, which divides by the number of ranks, not exactly; a step divides by its targets."""
+    sums = dist.all_reduce(bucket.buffer(), async_op=True)
+    assert sums is not None
+    return sums.get_future().then(lambda done: done.value()[0])  # type: ignore[no-any-return]
 
 
 def _meet(backend: str, device: torch.device | None) -> None:

@@ -20,7 +20,7 @@ class TrainingSettings:
         num_steps: Events through which gradients flow back (Personalize's `bptt`).
         epochs: Most times that every event is met.
         patience: Training ends when validation has not become better for so many epochs; None: never before `epochs`.
-        loss: A key of hrnn.losses.LOSSES.
+        loss: A key of hrnn.training.losses.LOSSES.
         num_negatives: Draws a window.
         exact_below: A catalogue with no more seen items than this is taken whole in place of draws.
         alpha: Negatives are drawn in proportion to count ** alpha.
@@ -73,7 +73,7 @@ class CurvePoint:
     """One line of training.parquet, written at the end of an epoch.
 
     Attributes:
-        step: Windows done.
+        step: Batches done.
         epoch: Epochs done.
         events: Events met, by all ranks.
         seconds: Since the start, interruptions left out.

@@ -19,13 +19,26 @@ Source: Hidasi et al. 2016 (TOP1), Hidasi & Karatzoglou 2018 (the -max losses), 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from hrnn.sampled_softmax import SampledCrossEntropy
+from hrnn.training.sampled_softmax import SampledCrossEntropy
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class Scored(NamedTuple):
+    """R rows, each with its right item, that share S negatives: what `sampled_loss` takes, in its order."""
+
+    queries: Tensor
+    positives: Tensor
+    negatives: Tensor
+    log_weight: Tensor
+    hits: Tensor
+    weights: Tensor | None
+
 
 _ROWS_AT_ONCE = 8_192  # more make scores that no cache holds
 BPR_REGULARISATION = 1.0  # tuned values in the literature: 0.9 to 1.95

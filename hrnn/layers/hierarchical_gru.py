@@ -11,7 +11,7 @@ GRU, for both:  r, z = sigmoid(a_r + h·U_r), sigmoid(a_z + h·U_z);  n = tanh(a
 
 The reset gate acts after the recurrent product, as in cuDNN: one product a step in place of two. Gradients flow through the
 whole window, session starts included, and stop at its edges. The user GRU is evaluated only in the lanes where a known user
-starts a session (hrnn/session_starts.py).
+starts a session (hrnn/layers/session_starts.py).
 
 A step is about ten small kernels; autograd would add as many nodes forward and twice as many backward. Here the backward loop
 has three kernels a step: everything that does not depend on the incoming gradient is computed for all steps at once beforehand.
@@ -29,8 +29,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hrnn.products import weight_gradient
-from hrnn.session_starts import RecurrentWeights, SessionStarts, Starts, gate_slopes
+from hrnn.layers.products import weight_gradient
+from hrnn.layers.session_starts import RecurrentWeights, SessionStarts, Starts, gate_slopes
 
 __all__ = ["RecurrentWeights", "Starts", "begin_session", "recur"]
 

@@ -69,3 +69,59 @@ class Adagrad:
         self.accumulated.copy_(state["accumulated"])
         if self.velocity is not None:
             self.velocity.copy_(state["velocity"])
+
+
+class Adam:
+    """Adam over one tensor, dense or by rows.
+
+    Moments of a row that a step doesn't touch stay as they are. Source: Kingma & Ba 2015.
+
+    Args:
+        parameter: Changed in place.
+        rate: Learning rate; may be set anew between steps.
+        momentum: Must be 0: the decay of the first moment is MEAN_DECAY.
+    """
+
+    MEAN_DECAY, SQUARE_DECAY, EPSILON = 0.9, 0.999, 1e-8
+
+    def __init__(self, parameter: Tensor, rate: float, momentum: float = 0.0) -> None:
+        assert momentum == 0.0
+        self.parameter, self.rate = parameter, rate
+        self.mean, self.square = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        self.steps = torch.zeros(1, dtype=torch.int64)
+
+    @torch.no_grad()
+    def step(self, grad: Tensor) -> None:
+        """Move the whole parameter."""
+        self.mean.lerp_(grad, 1.0 - self.MEAN_DECAY)
+        self.square.mul_(self.SQUARE_DECAY).addcmul_(grad, grad, value=1.0 - self.SQUARE_DECAY)
+        self.parameter.add_(self._change(self.mean, self.square))
+
+    @torch.no_grad()
+    def step_rows(self, rows: Tensor, grad: Tensor) -> None:
+        """Move some rows: `rows` int64 [M] without repeats, `grad` [M, W]."""
+        mean = self.mean.index_select(0, rows).lerp_(grad, 1.0 - self.MEAN_DECAY)
+        square = self.square.index_select(0, rows).mul_(self.SQUARE_DECAY).addcmul_(grad, grad, value=1.0 - self.SQUARE_DECAY)
+        self.mean.index_copy_(0, rows, mean)
+        self.square.index_copy_(0, rows, square)
+        self.parameter.index_add_(0, rows, self._change(mean, square))
+
+    def _change(self, mean: Tensor, square: Tensor) -> Tensor:
+        self.steps += 1
+        steps = int(self.steps)
+        of_mean, of_square = 1.0 - self.MEAN_DECAY**steps, 1.0 - self.SQUARE_DECAY**steps
+        return mean / (square / of_square).sqrt_().add_(self.EPSILON) * (-self.rate / of_mean)
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold beside the parameter."""
+        return {"mean": self.mean, "square": self.square, "steps": self.steps}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take up what `state` gave."""
+        for name, values in self.state().items():
+            values.copy_(state[name])
+
+
+Optimiser = Adagrad | Adam
+OPTIMISERS: dict[str, type[Optimiser]] = {"adagrad": Adagrad, "adam": Adam}
+"""By name: (parameter, rate, momentum) -> what moves it."""

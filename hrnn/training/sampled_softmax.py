@@ -20,13 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hrnn.products import coarse_type, padded
+from hrnn.layers.products import coarse_type, padded
 
 _SAFE_EXPONENT = 60.0  # well below 88, where single precision ends: thousands of terms are added up
 
 
 class SampledCrossEntropy(torch.autograd.Function):
-    """The summed loss of R rows; arguments as in hrnn/losses.py, and the number type of scores.
+    """The summed loss of R rows; arguments as in hrnn/training/losses.py, and the number type of scores.
 
     Gradients are made together with the loss, while E is at hand.
     """

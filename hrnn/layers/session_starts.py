@@ -1,6 +1,6 @@
 """What happens where sessions start, in the lanes where one does and nowhere else: forward and hand-written backward.
 
-See hrnn/recurrence.py for the formulas.
+See hrnn/layers/hierarchical_gru.py for the formulas.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hrnn.data.arrays import Flags
-from hrnn.products import weight_gradient
+from hrnn.layers.products import weight_gradient
 
 
 class RecurrentWeights(NamedTuple):

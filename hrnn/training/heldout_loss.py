@@ -6,16 +6,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hrnn.models.hrnn import Hrnn
+from hrnn.models.contract import QueryModel
 from hrnn.preparation import Prepared
-from hrnn.states import replay
 
 _MOST_EXAMPLES = 1_000  # of each kind; a replay takes time that no training uses
 _LONGEST = 1_000  # events of a history: a replay takes as many steps as the longest has events, for the one user who has them
 
 
 @torch.no_grad()
-def validation_cost(model: Hrnn, prepared: Prepared, event_weights: npt.NDArray[np.float32] | None = None) -> float | None:
+def heldout_loss(model: QueryModel, prepared: Prepared, event_weights: npt.NDArray[np.float32] | None = None) -> float | None:
     """Mean of -log(share of exp(score)) of each example's first hidden event among all items with events, or None without any.
 
     Examples asked `now` are predicted by the state that goes on with their session, those asked `later` by a new session's;
@@ -37,11 +36,11 @@ def validation_cost(model: Hrnn, prepared: Prepared, event_weights: npt.NDArray[
     known = np.flatnonzero(seen[targets] & (weights > 0))
     if len(known) == 0:
         return None
-    states = replay(model, available.truncate(users, keep), users[known])
+    states = model.queries(available.truncate(users, keep), users[known])
     later = torch.from_numpy(examples.later[chosen][known]).unsqueeze(1)
-    queries = torch.where(later, states.fresh, states.continuing)
-    table = model.item_table.cpu()
-    scores = torch.addmm(table[:, -1], queries, table[:, :-1].t())
+    queries = torch.where(later, states.next_session, states.same_session)
+    items = model.items()
+    scores = torch.addmm(items.bias, queries, items.vectors.t())
     scores[:, torch.from_numpy(~seen)] = -torch.inf
     costs = torch.nn.functional.cross_entropy(scores, torch.from_numpy(targets[known]), reduction="none")
     weighing = torch.from_numpy(weights[known])

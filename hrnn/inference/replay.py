@@ -1,0 +1,144 @@
+"""Replay histories through a trained model whose lanes carry state: what it knows of each user after their last event."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hrnn.data.arrays import Rows
+from hrnn.models.contract import Batch, Carry, Queries, SequenceModel
+from hrnn.sequences import Sequences
+from hrnn.training.batching.lanes import LaneBatches
+
+LONGEST = 1 << 14  # events; what a recurrent state keeps of older ones is nothing, and each costs a step of one user alone
+_LANES = 512
+_STEPS = 64
+_LANES_OF_ALL = 256
+
+
+class LaneModel(SequenceModel):
+    """A model that reads histories event by event; what it carries says all of what it has read."""
+
+    def next_session(self, same_session: Tensor, carry: Carry, has_events: Tensor) -> Tensor:
+        """[B, D], queries for the first event of a new session; by default those of the session that there is.
+
+        Args:
+            same_session: [B, D], queries for the next event of the same session.
+            carry: After the last event.
+            has_events: [B, 1], 0.0 for users without any.
+        """
+        return same_session
+
+    def queries(self, histories: Sequences, user_rows: Rows) -> Queries:
+        """As QueryModel's."""
+        return replay(self, histories, user_rows)
+
+
+@torch.no_grad()
+def replay(model: LaneModel, sequences: Sequences, user_rows: Rows) -> Queries:
+    """Run histories, of long ones the LONGEST newest events; users without events are asked as at a first session's start.
+
+    Users of like length are run together.
+
+    Args:
+        model: Trained parameters, on any device.
+        sequences: Histories, possibly truncated.
+        user_rows: int64 [B], in any order.
+
+    Returns:
+        On the CPU, in the order of `user_rows`.
+    """
+    lengths = sequences.history_lengths[user_rows]
+    order = np.argsort(-lengths, kind="stable")
+    vectors = model.item_matrix(model.item_table).vectors
+    same_session = vectors.new_zeros(len(user_rows), vectors.shape[1])
+    carried = {name: values.to(vectors) for name, values in model.initial_carry(len(user_rows)).items()}
+    for begin in range(0, len(order), _LANES):
+        group = order[begin : begin + _LANES]
+        at = torch.from_numpy(group).to(vectors.device)
+        same_session[at], carry = _replay_group(model, vectors, sequences, np.asarray(user_rows)[group], lengths[group])
+        for name, values in carry.items():
+            carried[name][at] = values
+    has_events = torch.from_numpy(lengths > 0).unsqueeze(1).to(vectors)
+    next_session = model.next_session(same_session, carried, has_events)
+    none = torch.from_numpy(np.flatnonzero(lengths == 0)).to(vectors.device)
+    same_session[none] = next_session[none]
+    return Queries(same_session.cpu(), next_session.cpu())
+
+
+def _replay_group(
+    model: LaneModel, vectors: Tensor, sequences: Sequences, user_rows: Rows, lengths: Rows
+) -> tuple[Tensor, Carry]:
+    """Queries and carry of up to _LANES users in falling order of length, one lane each; lanes fall away as users end."""
+    histories = sequences.event_positions(user_rows)
+    positions, lengths = histories.values, np.minimum(lengths, LONGEST)
+    firsts = histories.offsets[1:] - lengths
+    carry = {name: values.to(vectors) for name, values in model.initial_carry(len(user_rows)).items()}
+    ended = vectors.new_zeros(len(user_rows), vectors.shape[1])
+    for begin in range(0, int(lengths.max(initial=0)) + 1, _STEPS):
+        lanes = int((lengths >= begin).sum())  # one step past the end: the state after the last event
+        steps = np.arange(begin, begin + _STEPS, dtype=np.int64)[:, None]
+        alive = steps < lengths[None, :lanes]
+        events = (
+            positions[np.where(alive, firsts[None, :lanes] + steps, 0)] if len(positions) else np.zeros_like(alive, np.int64)
+        )
+        user_starts = (steps == 0) & alive
+        batch = Batch(
+            sequences=sequences,
+            positions=events,
+            items=sequences.item_rows[events].astype(np.int64),
+            session_starts=sequences.session_starts[events] & alive | user_starts,
+            user_starts=user_starts,
+            alive=alive,
+        )
+        before, moved = _encoded(model, vectors, batch, {name: values[:lanes] for name, values in carry.items()})
+        for name, values in moved.items():
+            carry[name][:lanes] = values
+        over = np.flatnonzero(lengths[:lanes] < begin + _STEPS)
+        at = torch.from_numpy(over).to(vectors.device)
+        ended[at] = before[torch.from_numpy(lengths[over] - begin).to(vectors.device), at]
+    return ended, carry
+
+
+@torch.no_grad()
+def queries_before(model: LaneModel, sequences: Sequences, positions: Rows, *, with_next_session: bool = True) -> Queries:
+    """What `replay` would give just before each of some events, from one run through all histories.
+
+    Args:
+        model: Trained parameters, on the CPU.
+        sequences: Histories, with the asked events.
+        positions: int64 [P], where the asked events lie in the sequences' arrays, none twice. None starts a session.
+        with_next_session: Whether these are wanted too, for which every event is a batch of its own; else they are zeros.
+
+    Returns:
+        [P, D], of the events in their order.
+    """
+    vectors = model.item_matrix(model.item_table).vectors
+    same_session, next_session = (torch.zeros(len(positions), vectors.shape[1]) for _ in range(2))
+    number = np.full(len(sequences.item_rows), -1, dtype=np.int64)
+    number[positions] = np.arange(len(positions))
+    steps = 1 if with_next_session else _STEPS
+    batches = LaneBatches(sequences, np.arange(sequences.num_users), num_lanes=_LANES_OF_ALL, num_steps=steps, seed=0)
+    carry = model.initial_carry(_LANES_OF_ALL)
+    for batch_number in range(batches.num_batches(0)):
+        batch = batches.batch(0, batch_number)
+        before, carry = _encoded(model, vectors, batch, carry)
+        step, lane = np.nonzero(batch.alive & (number[batch.positions] >= 0))
+        if len(lane) == 0:
+            continue
+        asked, at_step, at_lane = (torch.from_numpy(at) for at in (number[batch.positions[step, lane]], step, lane))
+        same_session[asked] = before[at_step, at_lane]
+        if with_next_session:
+            there = {name: values[at_lane] for name, values in carry.items()}
+            next_session[asked] = model.next_session(same_session[asked], there, torch.ones(len(lane), 1))
+    return Queries(same_session, next_session)
+
+
+def _encoded(model: LaneModel, vectors: Tensor, batch: Batch, carry: Carry) -> tuple[Tensor, Carry]:
+    """Queries for all places of a batch, [T, B, D], and what the lanes carry on."""
+    inputs = vectors[torch.from_numpy(batch.items).to(vectors.device)]
+    queries, carry = model.encode(inputs, replace(batch, target_places=None, dropout_seed=None), carry)
+    return queries.view(*batch.items.shape, -1), carry

@@ -1,0 +1,27 @@
+"""Dropout that a resumed training repeats: a function of a few numbers, and of nothing that a process carries along."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def dropped(values: Tensor, share: float, seed: tuple[int, ...]) -> Tensor:
+    """Inverted dropout.
+
+    Args:
+        values: Of any shape.
+        share: Of the numbers that become 0; the others grow, so that the mean stays.
+        seed: What the draw is a function of, alone.
+    """
+    if share == 0.0:
+        return values
+    if not values.is_cuda:
+        draws = np.random.Philox(np.random.SeedSequence(seed)).random_raw(-(-values.numel() // 4)).view(np.uint16)
+        kept = torch.from_numpy((draws[: values.numel()] >= round(share * 65_536)).astype(np.float32)).to(values.dtype)
+        return values * kept.view(values.shape).mul_(1.0 / (1.0 - share))
+    low, high = np.random.SeedSequence(seed).generate_state(2, np.uint32).tolist()
+    generator = torch.Generator(device=values.device).manual_seed(high << 31 | low)
+    kept = torch.empty_like(values).bernoulli_(1.0 - share, generator=generator)
+    return values * kept.mul_(1.0 / (1.0 - share))

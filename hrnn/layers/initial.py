@@ -1,0 +1,36 @@
+"""First values of parameters, drawn uniformly in ±sqrt(6 / (rows + columns)) of each gate's own block.
+
+Source: Glorot & Bengio 2010, block by block as in GRU4Rec: over the three gates together the values would be too small.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from hrnn.data.arrays import Rows
+
+
+def uniform(rows: int, width: int, generator: torch.Generator, columns: int | None = None) -> Tensor:
+    """[rows, columns or width], bounded as a block of `width` columns is."""
+    bound = math.sqrt(6.0 / (rows + width))
+    return (torch.rand(rows, columns or width, generator=generator) * 2.0 - 1.0) * bound
+
+
+def gates(rows: int, width: int, generator: torch.Generator, number: int = 3) -> Tensor:
+    """[rows, number · width], blocks side by side."""
+    return torch.cat([uniform(rows, width, generator) for _ in range(number)], dim=1)
+
+
+def shared_item_table(item_counts: Rows, width: int, generator: torch.Generator) -> Tensor:
+    """[N, width + 1], vectors that are input and output alike, and biases: the log of each item's share of the events.
+
+    Items without events have a zero vector.
+    """
+    table = uniform(len(item_counts), width, generator, width + 1)
+    counts = torch.from_numpy(item_counts).to(torch.float32)
+    table[:, width] = torch.log((counts + 0.5) / counts.sum().clamp(min=1.0))
+    table[counts == 0, :width] = 0.0
+    return table

@@ -1,0 +1,305 @@
+"""What a model is: all that the author of one must read.
+
+Shape letters, used in all of `hrnn/`:
+
+    B  lanes of a batch, or users        H  hidden units
+    T  steps of a batch                  D  numbers of a query (H and whatever a model adds)
+    N  items of the catalogue            R  targets of a batch
+    U  users        S  negatives         E  events
+
+A model answers for a user with a query, for an item with a vector and a bias:
+
+    score(user, item) = query · vector + bias
+
+Serving, evaluation, blending and explanations know `QueryModel` alone. A neural model is a `SequenceModel`: it says how queries
+come from a batch of events, and which of its parameters are tables with a row an item; `hrnn/training/` does the rest.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from hrnn.data.arrays import Flags, Floats, Rows
+from hrnn.layers.products import coarse_type
+from hrnn.sequences import Sequences
+from hrnn.session_model import ScoringModel
+from hrnn.training.losses import Scored, sampled_loss
+from hrnn.training.settings import TrainingSettings
+from schemas.recipes import Recipe
+
+Carry = dict[str, Tensor]
+"""What the lanes carry from one batch to the next, by name: [B, ...] each. Empty for models that begin anew with each batch."""
+
+
+@dataclass(frozen=True)
+class ItemMatrix:
+    """What items are scored with.
+
+    Attributes:
+        packed: [M, D + 1], a row an item: its vector, and its bias in the last column.
+    """
+
+    packed: Tensor
+
+    @property
+    def vectors(self) -> Tensor:
+        """[M, D]."""
+        return self.packed[:, :-1]
+
+    @property
+    def bias(self) -> Tensor:
+        """[M]."""
+        return self.packed[:, -1]
+
+
+class Queries(NamedTuple):
+    """What B users are asked with after their last event; a model without sessions gives the same twice.
+
+    Attributes:
+        same_session: [B, D], for the next event of the session that the user is in.
+        next_session: [B, D], for the first event of a new session.
+    """
+
+    same_session: Tensor
+    next_session: Tensor
+
+
+class QueryModel(Protocol):
+    """A fitted model, as all but its training see it."""
+
+    def items(self) -> ItemMatrix:
+        """Of all N items, on the CPU."""
+
+    def queries(self, histories: Sequences, user_rows: Rows) -> Queries:
+        """After the given events, on the CPU; a user without events is asked as one of whom nothing is known.
+
+        Args:
+            histories: Possibly truncated (`Sequences.truncate`).
+            user_rows: int64 [B], in any order.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Events of B lanes in T steps, oldest first, each to be predicted from what comes before it in its lane.
+
+    Attributes:
+        sequences: Where the events lie.
+        positions: int64 [T, B], events in the sequences' arrays; 0 where not `alive`.
+        items: int64 [T, B], item rows; 0 where not `alive`.
+        session_starts: bool [T, B], first event of a session.
+        user_starts: bool [T, B], first event of a user; implies a session start.
+        alive: bool [T, B], where there is an event.
+        target_places: int64 [R], which of the T · B places, row by row, are asked for; None: all of them, dead ones too.
+        weights: float32 [R], how much each target counts; None: all alike.
+        dropout_seed: Numbers that the dropped units of this batch are a function of; None: nothing is dropped.
+        num_events: Events of the epoch that the batch is about: over an epoch's batches they add up to all of them.
+    """
+
+    sequences: Sequences
+    positions: Rows
+    items: Rows
+    session_starts: Flags
+    user_starts: Flags
+    alive: Flags
+    target_places: Rows | None = None
+    weights: Floats | None = None
+    dropout_seed: tuple[int, ...] | None = None
+    num_events: int = 0
+
+    def asked(self, queries: Tensor) -> Tensor:
+        """[R, D], those of the targets among queries of all places [T, B, D]."""
+        flat = queries.flatten(0, 1)
+        return flat if self.target_places is None else flat[torch.from_numpy(self.target_places).to(flat.device)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserSpec:
+    """How parameters move.
+
+    Attributes:
+        name: A key of hrnn.training.optimisers.OPTIMISERS.
+        item_rate: Learning rate of the item table; it and the next fall linearly to zero over a phase.
+        dense_rate: Of all other parameters.
+        momentum: 0 for none.
+    """
+
+    name: str = "adagrad"
+    item_rate: float
+    dense_rate: float
+    momentum: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A part of a training with batches and an optimiser of its own; most models have one.
+
+    Attributes:
+        name: Told where more than one is done.
+        batching: A key of hrnn.training.batching.BATCHINGS.
+        epochs: Most times that every event is met.
+        optimiser: How parameters move.
+        trains: Which parameters move, by name; the others stay as they are.
+    """
+
+    name: str = "training"
+    batching: str
+    epochs: int
+    optimiser: OptimiserSpec
+    trains: Callable[[str], bool] = lambda name: True
+
+
+class Batching(Protocol):
+    """Histories as batches, by random access: a place in a training is (epoch, number), the same on all ranks.
+
+    Attributes:
+        num_lanes: B of this rank.
+        nominal_targets: Targets of a full batch of all ranks, which a step's gradients are divided by.
+    """
+
+    num_lanes: int
+    nominal_targets: int
+
+    def num_batches(self, epoch: int) -> int:
+        """Of an epoch, the same on all ranks."""
+
+    def batch(self, epoch: int, number: int) -> Batch:
+        """This rank's part of a batch, from 0; a rank whose events are all met gets dead places."""
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What may be known of the data when a model is built.
+
+    Attributes:
+        item_counts: int64 [N], events of each item among those that are learnt from.
+        num_event_types: Codes of events' types, in all data; 1 where they tell nothing.
+    """
+
+    item_counts: Rows
+    num_event_types: int
+
+    @classmethod
+    def of(cls, sequences: Sequences, learnt_from: Sequences) -> DataSpec:
+        """Of all sequences, and of those of them that are learnt from."""
+        return cls(learnt_from.item_counts(), int(sequences.event_types.max(initial=0)) + 1)
+
+
+class SequenceModel(nn.Module, ABC):
+    """A neural model over sequences of events: the abstract methods must be written, the others where the defaults don't fit.
+
+    Parameters are `frozen` but while they are trained.
+
+    Attributes:
+        item_table: [N, W], what is learnt of each item. A training step reads and changes the rows that its batch touches, and
+            no others; by default a row is the item's vector and, last, its bias.
+    """
+
+    item_table: nn.Parameter
+
+    @classmethod
+    @abstractmethod
+    def build(cls, config: Mapping[str, Any], settings: TrainingSettings, data: DataSpec) -> Self:
+        """Fresh parameters, a function of the settings' seed alone.
+
+        Args:
+            config: What the model is, by the names of its recipe's hyperparameters.
+            settings: How it is trained; some models take inputs and shares to drop from it.
+            data: What it is trained on.
+        """
+
+    @classmethod
+    @abstractmethod
+    def restored(cls, sizes: Mapping[str, Any], parameters: Mapping[str, Tensor]) -> Self:
+        """A trained model again, from what `sizes` told, and its parameters by name."""
+
+    @property
+    @abstractmethod
+    def sizes(self) -> dict[str, Any]:
+        """What a trained model is beside its parameters, as JSON holds it."""
+
+    @abstractmethod
+    def encode(self, inputs: Tensor, batch: Batch, carry: Carry) -> tuple[Tensor, Carry]:
+        """Queries for the targets of a batch, each from what comes before it.
+
+        Args:
+            inputs: [T, B, D], vectors of the batch's events.
+            batch: The events.
+            carry: What the lanes have carried on; no gradient flows to it.
+
+        Returns:
+            [R, D], and what they carry on (detached).
+        """
+
+    @abstractmethod
+    def queries(self, histories: Sequences, user_rows: Rows) -> Queries:
+        """As QueryModel's, from a model on any device."""
+
+    def initial_carry(self, num_lanes: int) -> Carry:
+        """What lanes carry that have met no event."""
+        return {}
+
+    def item_matrix(self, rows: Tensor) -> ItemMatrix:
+        """Of items whose rows of the item table are given [M, …]; gradients flow back to them."""
+        return ItemMatrix(rows)
+
+    def loss(self, scored: Scored, settings: TrainingSettings) -> Tensor:
+        """What a batch's targets cost, summed."""
+        exact = settings.score_precision == "float32"
+        kind = scored.queries.dtype if exact else coarse_type(scored.queries)
+        return sampled_loss(settings.loss, *scored, score_type=kind)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it goes to another process: as arrays, for tensors would take shared memory, of which containers have little."""
+        return _of_arrays, (type(self), self.sizes, {name: values.numpy() for name, values in self.named_parameters()})
+
+    @torch.no_grad()
+    def items(self) -> ItemMatrix:
+        """As QueryModel's."""
+        return ItemMatrix(self.item_matrix(self.item_table).packed.detach().cpu())
+
+
+def frozen(values: Tensor) -> nn.Parameter:
+    """A parameter that asks for no gradient until a training does."""
+    return nn.Parameter(values, requires_grad=False)
+
+
+def one_phase(settings: TrainingSettings, batching: str = "lanes") -> tuple[Phase, ...]:
+    """All parameters together, as the settings say."""
+    rates = OptimiserSpec(item_rate=settings.item_rate, dense_rate=settings.dense_rate, momentum=settings.momentum)
+    return (Phase(batching=batching, epochs=settings.epochs, optimiser=rates),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelEntry:
+    """What a file says of its model, in its tuple `ENTRIES`; nothing else names the model.
+
+    A model is fitted in closed form, or step by step by `hrnn/training/trainer.py`, under torchrun.
+
+    Attributes:
+        recipes: Names of the recipes that are this model's own.
+        described: Those of them that are no recipes of Personalize; `schemas/models.json` holds them for whoever can't import
+            models, and is written by `python -m hrnn.models.registry`.
+        neural: The model that is trained; None for one in closed form.
+        phases: Of its training, from the settings.
+        fit: Of a model in closed form: (sequences to learn from, parsed hyperparameters) -> the fitted model; else None.
+        served: Where a model in closed form is not served as it is measured: the model -> what is served for users, and
+            parameters that are stored beside it.
+    """
+
+    recipes: tuple[str, ...]
+    described: tuple[Recipe, ...] = ()
+    neural: type[SequenceModel] | None = None
+    phases: Callable[[TrainingSettings], tuple[Phase, ...]] = one_phase
+    fit: Callable[[Sequences, Any], ScoringModel] | None = None
+    served: Callable[[ScoringModel], tuple[ScoringModel, dict[str, Tensor]]] | None = None
+
+
+def _of_arrays(kind: type[SequenceModel], sizes: dict[str, Any], arrays: dict[str, Floats]) -> SequenceModel:
+    return kind.restored(sizes, {name: torch.from_numpy(values) for name, values in arrays.items()})

@@ -1,0 +1,75 @@
+"""Which model serves a recipe. The registry reads this folder: a file with `ENTRIES` is a model, and nothing else names it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+from torch import Tensor
+
+import hrnn.models
+from hrnn.models.contract import ModelEntry, SequenceModel
+from schemas.errors import ConfigError
+from schemas.recipes import RECIPES
+
+
+@cache
+def registry() -> dict[str, ModelEntry]:
+    """Recipe name -> how it is fitted."""
+    entries = {}
+    for module in pkgutil.iter_modules(hrnn.models.__path__):
+        for entry in getattr(importlib.import_module(f"{hrnn.models.__name__}.{module.name}"), "ENTRIES", ()):
+            entries.update(dict.fromkeys(entry.recipes, entry))
+    return entries
+
+
+def model_for(recipe: str) -> ModelEntry:
+    """The model that serves a recipe: its own, or that of the recipe that it runs on.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    name = RECIPES[recipe].runs_on or recipe if recipe in RECIPES else recipe
+    if name not in registry():
+        raise ConfigError(
+            "there is no model for this recipe", where="recipe", value=recipe, allowed=", ".join(sorted(registry()))
+        )
+    return registry()[name]
+
+
+def neural_model_for(recipe: str) -> type[SequenceModel]:
+    """The neural model that serves a recipe, of which it is known that it has one."""
+    neural = model_for(recipe).neural
+    assert neural is not None
+    return neural
+
+
+def restored(recipe: str, sizes: Mapping[str, Any], parameters: Mapping[str, Tensor]) -> SequenceModel:
+    """The trained model of a recipe again, from what it was stored as (hrnn/models/contract.py)."""
+    return neural_model_for(recipe).restored(sizes, parameters)
+
+
+def document() -> dict[str, Any]:
+    """`schemas/models.json`: recipes that models describe themselves, as `schemas.recipes` reads them."""
+    described = {recipe.name: recipe for entry in registry().values() for recipe in entry.described}
+    return {
+        name: {
+            "recipe_type": recipe.recipe_type,
+            "summary": recipe.summary,
+            "line_kind": recipe.line_kind,
+            "has_scores": recipe.has_scores,
+            "hyperparameters": [asdict(each) for each in recipe.hyperparameters.parameters()],
+        }
+        for name, recipe in sorted(described.items())
+    }
+
+
+if __name__ == "__main__":
+    json.dump(document(), sys.stdout, indent=1)
+    sys.stdout.write("\n")

@@ -1,0 +1,1 @@
+"""How a sequence model is trained: batches, losses, negatives, optimisers, checkpoints, ranks."""

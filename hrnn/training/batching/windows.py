@@ -1,0 +1,177 @@
+"""Windows of histories, a lane each, that end at events: batches of models that read some events anew for each answer.
+
+"prefixes": every event that has one before it in its session is the target of one lane, behind the events that it is predicted
+from. Events come in an order drawn anew each epoch, of which every batch is a part.
+
+"padded": histories are cut into parts, a lane each, whose events are all targets. Batches hold parts of like length, which are
+found among the next few batches' parts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from hrnn.data.arrays import Flags, Rows
+from hrnn.data.ragged import offsets_of
+from hrnn.models.contract import Batch
+from hrnn.sequences import Sequences
+from hrnn.training.batching.permutation import Permutation
+
+_BLOCK = 32  # batches among which parts of like length are put together
+
+
+class PrefixBatches:
+    """Batching "prefixes": see the module's text.
+
+    Args:
+        sequences: Histories; truncated ones keep their oldest events.
+        user_rows: int64, users to learn from.
+        num_targets: Of a batch of all ranks, those without a prefix included, which are passed over.
+        num_steps: Events of a prefix; of longer ones, the newest count.
+        seed: Of the order.
+        rank, world_size: This rank among the others.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        user_rows: Rows,
+        *,
+        num_targets: int,
+        num_steps: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self._sequences, self._num_steps, self._seed = sequences, num_steps, seed
+        self._rank, self._world_size = rank, world_size
+        self.num_lanes, self.nominal_targets = -(-num_targets // world_size), num_targets
+        self._begin = sequences.user_offsets[:-1][user_rows]
+        self._offsets = offsets_of(sequences.history_lengths[user_rows])
+
+    def num_batches(self, epoch: int) -> int:
+        """Of an epoch, the same on all ranks."""
+        return max(1, -(-int(self._offsets[-1]) // self.nominal_targets))
+
+    def batch(self, epoch: int, number: int) -> Batch:
+        """This rank's part of a batch."""
+        size = int(self._offsets[-1])
+        numbers = number * self.nominal_targets + self._rank + self._world_size * np.arange(self.num_lanes)
+        there = (numbers < size) & (numbers < (number + 1) * self.nominal_targets)
+        events = Permutation(size, self._seed, epoch)(np.where(there, numbers, 0))
+        user = np.searchsorted(self._offsets, events, side="right") - 1
+        begin = self._begin[user]
+        target = begin + events - self._offsets[user]
+        led_to = there & ~self._sequences.session_starts[target] & (target > begin)
+        batch = window_batch(self._sequences, begin, target, led_to, self._num_steps, within_session=True, has_target=True)
+        return replace(batch, num_events=int(there.sum()))
+
+
+def window_batch(
+    sequences: Sequences,
+    begin: Rows,
+    target: Rows,
+    there: Flags,
+    num_steps: int,
+    *,
+    within_session: bool,
+    has_target: bool,
+) -> Batch:
+    """Lanes that end at a place which is asked for, with the newest events before it: [num_steps + 1, B].
+
+    Args:
+        sequences: Where the events lie.
+        begin: int64 [B], each history's first position.
+        target: int64 [B], the position that is asked for.
+        there: bool [B], which lanes are alive at all.
+        num_steps: Events before it, at most.
+        within_session: Whether only those of the session count that the event just before it is in.
+        has_target: Whether there is an event at the place; else it is one past the end.
+    """
+    back = np.arange(num_steps, -1, -1)[:, None]
+    positions = target[None, :] - back
+    alive = (positions >= begin[None, :]) & there[None, :]
+    alive[-1] &= has_target
+    positions = np.where(alive, positions, 0)
+    starts = sequences.session_starts[positions] & alive
+    if within_session:
+        later = np.zeros_like(starts)  # whether a session starts between an event and the place
+        later[:-2] = np.logical_or.accumulate(starts[1:-1][::-1], axis=0)[::-1]
+        alive &= ~later
+        starts &= alive
+        positions = np.where(alive, positions, 0)
+    return Batch(
+        sequences=sequences,
+        positions=positions,
+        items=np.where(alive, sequences.item_rows[positions], 0).astype(np.int64),
+        session_starts=starts,
+        user_starts=(positions == begin[None, :]) & alive,
+        alive=alive,
+        target_places=num_steps * len(target) + np.arange(len(target)),
+    )
+
+
+class PaddedBatches:
+    """Batching "padded": see the module's text.
+
+    Args:
+        sequences: Histories; truncated ones keep their oldest events.
+        user_rows: int64, users to learn from.
+        num_lanes: Of all ranks together.
+        num_steps: Events that a lane has as targets, at most.
+        seed: Of the order.
+        rank, world_size: This rank among the others.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        user_rows: Rows,
+        *,
+        num_lanes: int,
+        num_steps: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self._sequences, self._num_steps, self._seed = sequences, num_steps, seed
+        self._rank, self._world_size, self._all_lanes = rank, world_size, num_lanes
+        self.num_lanes = -(-num_lanes // world_size)
+        self._begin, self._lengths = sequences.user_offsets[:-1][user_rows], sequences.history_lengths[user_rows]
+        self._offsets = offsets_of(-(-self._lengths // num_steps))
+        self.nominal_targets = max(1, round(num_lanes * int(self._lengths.sum()) / max(1, int(self._offsets[-1]))))
+
+    def num_batches(self, epoch: int) -> int:
+        """Of an epoch, the same on all ranks."""
+        return max(1, -(-int(self._offsets[-1]) // self._all_lanes))
+
+    def batch(self, epoch: int, number: int) -> Batch:
+        """This rank's part of a batch: lanes of like length, as long as the longest of all ranks'."""
+        size = int(self._offsets[-1])
+        first = number // _BLOCK * _BLOCK
+        block = np.arange(first * self._all_lanes, min((first + _BLOCK) * self._all_lanes, size))
+        parts = Permutation(size, self._seed, epoch)(block)
+        begin, end, lengths = self._bounds(parts)
+        in_order = np.argsort(lengths, kind="stable")
+        turns = -(-len(block) // self._all_lanes)  # the last block's last batch is not full: it stays the shortest one
+        turn = int(Permutation(turns, self._seed, epoch, first)(np.asarray([number - first]))[0])
+        whole = in_order[::-1][turn * self._all_lanes : (turn + 1) * self._all_lanes]
+        mine = whole[self._rank :: self._world_size]
+        there = np.arange(self.num_lanes) < len(mine)
+        mine = np.append(mine, np.zeros(self.num_lanes - len(mine), dtype=np.int64))
+        steps = int(lengths[whole].max(initial=1))
+        # One event more is read where there is one: the first target's predecessor.
+        read_from = np.maximum(begin[mine], end[mine] - lengths[mine] - 1)
+        batch = window_batch(self._sequences, read_from, end[mine] - 1, there, steps, within_session=False, has_target=True)
+        targets = batch.alive & (batch.positions >= (end - lengths)[mine][None, :])
+        user_starts = (batch.positions == begin[mine][None, :]) & batch.alive
+        return replace(batch, target_places=np.flatnonzero(targets), user_starts=user_starts, num_events=int(targets.sum()))
+
+    def _bounds(self, parts: Rows) -> tuple[Rows, Rows, Rows]:
+        """Of parts of histories: the history's first position, the part's end, and how many events it has."""
+        user = np.searchsorted(self._offsets, parts, side="right") - 1
+        begin, part = self._begin[user], parts - self._offsets[user]
+        end = np.minimum((part + 1) * self._num_steps, self._lengths[user])
+        return begin, begin + end, end - part * self._num_steps

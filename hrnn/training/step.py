@@ -1,0 +1,104 @@
+"""One training step, forward: the rows of the item table that a batch touches, and what its targets cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from hrnn.data.arrays import Floats, Rows
+from hrnn.models.contract import Batch, Carry, SequenceModel
+from hrnn.training.losses import Scored
+from hrnn.training.negatives import Negatives
+from hrnn.training.settings import TrainingSettings
+
+
+class TrainingStep(nn.Module):
+    """A model and its loss as one module, so that DistributedDataParallel sees the gradients of all that is not a sparse table.
+
+    Args:
+        model: Its sparse table is not read, only the touched rows are that `forward` is given.
+        settings: The loss.
+    """
+
+    def __init__(self, model: SequenceModel, settings: TrainingSettings) -> None:
+        super().__init__()
+        self.model, self._settings = model, settings
+
+    def forward(self, table: Tensor, rows: Rows, batch: Batch, negatives: Negatives, carry: Carry) -> tuple[Tensor, Carry]:
+        """What a batch's targets cost, summed, and what the lanes carry on.
+
+        Args:
+            table: [M, …], the touched rows of the item table.
+            rows: int64 [M], item rows of batch and negatives, rising.
+            batch: The events.
+            negatives: Shared by all targets.
+            carry: What the lanes have carried on.
+        """
+        device = table.device
+        place, negative_place = np.searchsorted(rows, batch.items), np.searchsorted(rows, negatives.item_rows)
+        places = (torch.from_numpy(some.reshape(-1)).to(device) for some in (place, negative_place))
+        packed = self.model.item_matrix(table).packed
+        vectors, positives, compared = _Gathered.apply(packed, *places)  # type: ignore[no-untyped-call]
+        queries, carry = self.model.encode(vectors.view(*place.shape, -1), batch, carry)
+        which = np.full(len(rows), -1, dtype=np.int64)
+        which[negative_place] = np.arange(len(negative_place))
+        hits = which[place].reshape(-1)
+        if batch.target_places is not None:
+            positives = positives[torch.from_numpy(batch.target_places).to(device)]
+            hits = hits[batch.target_places]
+        scored = Scored(
+            queries,
+            positives,
+            compared,
+            torch.from_numpy(negatives.log_weight).to(device),
+            torch.from_numpy(hits).to(device),
+            None if batch.weights is None else torch.from_numpy(batch.weights).to(table),
+        )
+        return self.model.loss(scored, self._settings), carry
+
+
+def with_targets(batch: Batch, event_weights: npt.NDArray[np.float32] | None, *, within_session_only: bool) -> Batch:
+    """The batch with those of its events as targets that are to be predicted.
+
+    Args:
+        batch: Its own targets, where it names some, are narrowed.
+        event_weights: float32 [E], how much each stored event counts, those of 0 not at all; None: all alike.
+        within_session_only: Whether first events of sessions are left out.
+    """
+    targets = batch.alive & ~batch.session_starts if within_session_only else batch.alive
+    if batch.target_places is not None:
+        named = np.zeros(targets.size, dtype=np.bool_)
+        named[batch.target_places] = True
+        targets = targets & named.reshape(targets.shape)
+    weights: Floats | None = None
+    if event_weights is not None:
+        of_all = np.asarray(event_weights[batch.positions])
+        targets = targets & (of_all > 0)
+        weights = of_all[targets]
+    return replace(batch, target_places=None if targets.all() else np.flatnonzero(targets), weights=weights)
+
+
+class _Gathered(torch.autograd.Function):
+    """Rows of a table [M, D + 1] as events' vectors [T · B, D], as positives [T · B, D + 1], as negatives [S, D + 1]."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, place: Tensor, negative_place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.save_for_backward(place, negative_place)
+        ctx.num_rows = len(table)
+        positives = table.index_select(0, place)
+        return positives[:, :-1].contiguous(), positives, table.index_select(0, negative_place)
+
+    @staticmethod
+    def backward(ctx: Any, of_vectors: Tensor, of_positives: Tensor, of_negatives: Tensor) -> Any:
+        place, negative_place = ctx.saved_tensors
+        grad = of_negatives.new_zeros(ctx.num_rows, of_negatives.shape[1]).index_copy_(0, negative_place, of_negatives)
+        both = of_positives.clone()
+        both[:, :-1] += of_vectors
+        if grad.is_cuda:  # which adds rows up in an order of its own, but for this call
+            return grad.index_put_((place,), both, accumulate=True), None, None
+        return grad.index_add_(0, place, both), None, None
