@@ -38,7 +38,7 @@ from schemas.errors import ConfigError
 from schemas.hyperparameters import parameter
 from schemas.recipes import HrnnHyperparameters, Recipe
 
-_RATE = 0.001  # Adam's
+_RATE = 0.003  # Adam's
 
 
 class SasRecHyperparameters(HrnnHyperparameters):
