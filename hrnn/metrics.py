@@ -6,7 +6,7 @@ reciprocal rank 0.5, NDCG@5 0.6241 and precision@5 0.4. The tests repeat it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,8 @@ import numpy.typing as npt
 from hrnn.data.arrays import Flags, Rows
 from hrnn.data.ragged import Ragged
 
-DEPTH = 25  # K of the reciprocal rank, and length of the lists that are measured
+DEPTH = 25  # length of the lists that are measured
+_GAIN = 1.0 / np.log2(1.0 + np.arange(1, DEPTH + 1))
 
 PERSONALIZE_METRICS = (
     "coverage",
@@ -26,9 +27,23 @@ PERSONALIZE_METRICS = (
     "precision_at_10",
     "precision_at_25",
 )
-LITERATURE_METRICS = ("hit_rate_at_25", "recall_at_25")
 
 PerUser = dict[str, npt.NDArray[np.float64]]
+
+
+def _discounted_gain(hits: Flags, num_true: Rows) -> npt.NDArray[np.float64]:
+    best = np.cumsum(_GAIN)[np.minimum(np.maximum(num_true, 1), hits.shape[1]) - 1]
+    return np.asarray(hits @ _GAIN[: hits.shape[1]] / best)
+
+
+# Metric without its depth -> of (hits [V, depth], distinct true items [V]) a number a user [V]; and its depths, at most DEPTH.
+METRICS: dict[str, tuple[Callable[[Flags, Rows], npt.NDArray[np.float64]], tuple[int, ...]]] = {
+    "mean_reciprocal_rank": (lambda hits, num_true: np.where(hits.any(axis=1), 1.0 / (1 + hits.argmax(axis=1)), 0.0), (25,)),
+    "normalized_discounted_cumulative_gain": (_discounted_gain, (5, 10, 25)),
+    "precision": (lambda hits, num_true: hits.sum(axis=1) / hits.shape[1], (5, 10, 25)),
+    "hit_rate": (lambda hits, num_true: np.asarray(hits.any(axis=1), np.float64), (25,)),
+    "recall": (lambda hits, num_true: hits.sum(axis=1) / np.maximum(num_true, 1), (25,)),
+}
 
 
 def hits_of(lists: Rows, truth: Ragged[np.int64]) -> tuple[Flags, Rows]:
@@ -59,18 +74,11 @@ def per_user_metrics(hits: npt.NDArray[np.bool_], num_true: npt.NDArray[np.int64
         Metric name -> float64 [V].
     """
     hits = np.pad(hits, ((0, 0), (0, max(0, DEPTH - hits.shape[1]))))[:, :DEPTH]
-    rank = np.arange(1, DEPTH + 1)
-    gain = 1.0 / np.log2(1.0 + rank)
-    found = hits.any(axis=1)
-    values: PerUser = {"mean_reciprocal_rank_at_25": np.where(found, 1.0 / (1 + hits.argmax(axis=1)), 0.0)}
-    for depth in (5, 10, 25):
-        best = np.cumsum(gain)[np.minimum(np.maximum(num_true, 1), depth) - 1]
-        values[f"normalized_discounted_cumulative_gain_at_{depth}"] = hits[:, :depth] @ gain[:depth] / best
-    for depth in (5, 10, 25):
-        values[f"precision_at_{depth}"] = hits[:, :depth].sum(axis=1) / depth
-    values["hit_rate_at_25"] = np.asarray(found.astype(np.float64))
-    values["recall_at_25"] = hits.sum(axis=1) / np.maximum(num_true, 1)
-    return values
+    return {
+        f"{name}_at_{depth}": of_users(hits[:, :depth], num_true)
+        for name, (of_users, depths) in METRICS.items()
+        for depth in depths
+    }
 
 
 def coverage(lists: npt.NDArray[np.int64], num_items: int) -> float:

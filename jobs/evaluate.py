@@ -18,6 +18,7 @@ from hrnn.segment_metrics import SEGMENT_METRICS
 from hrnn.sequences import Sequences
 from hrnn.splits import drawn_users, evaluation_split, segment_split
 from jobs.cli import job_main
+from jobs.explanation.tables import METRIC_NAMES, metric_name
 from jobs.night.wording import metric_text
 from jobs.scratch import scratch_folder
 from jobs.storage.folders import StepFolder
@@ -33,18 +34,7 @@ from schemas.manifest import Manifest, fingerprint
 
 _HEADLINE = "normalized_discounted_cumulative_gain_at_25"
 
-_NAMES = {
-    "coverage": "coverage",
-    "mean_reciprocal_rank_at_25": "MRR@25",
-    "normalized_discounted_cumulative_gain_at_5": "NDCG@5",
-    "normalized_discounted_cumulative_gain_at_10": "NDCG@10",
-    "normalized_discounted_cumulative_gain_at_25": "NDCG@25",
-    "precision_at_5": "P@5",
-    "precision_at_10": "P@10",
-    "precision_at_25": "P@25",
-    "hit_rate_at_25": "hits@25",
-    "recall_at_25": "recall@25",
-}
+_NARROW = METRIC_NAMES | {"precision": "P", "hit_rate": "hits"}
 
 
 def evaluate(*, solution_uri: str, sequences_uri: str | None = None, output_uri: str | None = None) -> dict[str, Any]:
@@ -122,7 +112,7 @@ def table_lines(document: dict[str, Any]) -> list[str]:
     """What people read: the table of model and peers, how sure the gain over each is, the slices, and the lists as a whole."""
     rows: dict[str, dict[str, float | None]] = document["table"]
     width = max(len(name) for name in [*rows, *document["slices"]])
-    lines = [" " * width + "".join(f"{_NAMES[metric]:>11}" for metric in rows["model"])]
+    lines = [" " * width + "".join(f" {metric_name(metric, _NARROW):>10}" for metric in rows["model"])]
     lines += [name.ljust(width) + "".join(f"{metric_text(value):>11}" for value in row.values()) for name, row in rows.items()]
     for name, gain in document["gain_in_normalized_discounted_cumulative_gain_at_25"].items():
         lines.append(f"NDCG@25, model less {name}: {gain['difference']:+.4f} (standard error {gain['standard_error']:.4f})")

@@ -17,7 +17,7 @@ HEADLINE = "normalized_discounted_cumulative_gain_at_25"
 _SURE = 1.96  # standard errors either side of a 95 % interval
 _FIRST = (HEADLINE, "recall_at_25", "hit_rate_at_25", "mean_reciprocal_rank_at_25")  # columns; the others follow as they stand
 _LAST = "coverage"  # says nothing of how good lists are
-_SHORT = {
+METRIC_NAMES = {
     "normalized_discounted_cumulative_gain": "NDCG",
     "mean_reciprocal_rank": "MRR",
     "hit_rate": "hit rate",
@@ -29,13 +29,13 @@ _CURVES = {"loss": ("Training loss", "mean over an epoch"), "validation": ("Cost
 Rows = Mapping[str, Mapping[str, Any]]
 
 
-def metric_name(key: str) -> str:
-    """`normalized_discounted_cumulative_gain_at_25` as `NDCG@25`."""
+def metric_name(key: str, names: Mapping[str, str] = METRIC_NAMES) -> str:
+    """`normalized_discounted_cumulative_gain_at_25` as `NDCG@25`; what `names` does not have, in its own words."""
     found = re.fullmatch(r"(\w+)_at_(\d+)", key)
     if found is None:
         return key.replace("_", " ")
     stem, depth = found.groups()
-    return f"{_SHORT.get(stem, stem.replace('_', ' '))}@{depth}"
+    return f"{names.get(stem, stem.replace('_', ' '))}@{depth}"
 
 
 def verdict(document: Mapping[str, Any]) -> Verdict:

@@ -43,7 +43,11 @@ def test_no_user_gives_zero_everywhere() -> None:
 
 
 def test_every_metric_of_personalize_is_measured_but_coverage_which_is_not_a_mean() -> None:
-    assert set(measured([1], 1)) | {"coverage"} == {*metrics.PERSONALIZE_METRICS, *metrics.LITERATURE_METRICS}
+    assert set(metrics.PERSONALIZE_METRICS) - set(measured([1], 1)) == {"coverage"}
+
+
+def test_no_depth_is_beyond_the_lists() -> None:
+    assert all(1 <= depth <= metrics.DEPTH for _, depths in metrics.METRICS.values() for depth in depths)
 
 
 def test_a_true_item_counts_once_however_often_it_was_taken() -> None:
