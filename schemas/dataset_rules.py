@@ -11,6 +11,7 @@ from typing import Final, Literal
 from schemas import columns
 
 FieldType = Literal["string", "int", "long", "float", "double", "boolean"]
+ValueKind = Literal["text", "number", "truth"]
 DatasetType = Literal["Interactions", "Users", "Items", "Actions", "Action_Interactions"]
 
 
@@ -104,6 +105,16 @@ DATASET_RULES: dict[DatasetType, DatasetRules] = {
         },
         needs_metadata=False,
     ),
+}
+
+# What values of a type are compared with.
+VALUE_KINDS: Final[dict[FieldType, ValueKind]] = {
+    "string": "text",
+    "int": "number",
+    "long": "number",
+    "float": "number",
+    "double": "number",
+    "boolean": "truth",
 }
 
 # Record names that AWS's pages use for a dataset type, besides its own, in lower case.

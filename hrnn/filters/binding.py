@@ -10,7 +10,8 @@ import numpy as np
 
 from hrnn.data.arrays import Flags, Rows
 from hrnn.filters.asked import Asked
-from hrnn.filters.columns import Column, Kind, Value
+from hrnn.filters.columns import Column, Value
+from schemas.dataset_rules import ValueKind
 from schemas.errors import DataError
 from schemas.filters import FilterValues
 from schemas.filters.tokens import number_of
@@ -30,7 +31,7 @@ from schemas.filters.tree import (
 ANY_EVENT: Final = "*"
 
 Binding = tuple[tuple[Value, ...], ...]  # of each condition of an expression, those of IF last
-Kinds = Callable[[FieldRef], Kind]
+Kinds = Callable[[FieldRef], ValueKind]
 _Values = TypeVar("_Values")
 
 
@@ -154,7 +155,7 @@ def _distinct_rows(columns: Sequence[Rows]) -> tuple[Rows, Rows]:
     return kept, of.reshape(-1)
 
 
-def _parameter(condition: Condition, operand: Parameter, kind: Kind, texts: tuple[str, ...]) -> tuple[Value, ...]:
+def _parameter(condition: Condition, operand: Parameter, kind: ValueKind, texts: tuple[str, ...]) -> tuple[Value, ...]:
     """The values of a placeholder, of the kind that its field holds."""
     where = f"filterValues.{operand.name}"
     if len(texts) != 1 and condition.operator not in LISTS:
@@ -162,7 +163,7 @@ def _parameter(condition: Condition, operand: Parameter, kind: Kind, texts: tupl
     return tuple(_typed(text, kind, where, condition.field.name) for text in texts)
 
 
-def _typed(text: str, kind: Kind, where: str, field: str) -> Value:
+def _typed(text: str, kind: ValueKind, where: str, field: str) -> Value:
     if kind == "number":
         number = number_of(text)
         if number is None:
@@ -175,6 +176,6 @@ def _typed(text: str, kind: Kind, where: str, field: str) -> Value:
     return text
 
 
-def _fixed(value: Value, kind: Kind) -> Value:
+def _fixed(value: Value, kind: ValueKind) -> Value:
     """A value of the expression itself, as its field holds it; `check_filter` has seen to it that it fits."""
     return _typed(value, kind, "filter", "the field") if isinstance(value, str) else value

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import ge, gt, le, lt
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hrnn.data.arrays import Flags, Rows
+from schemas.dataset_rules import ValueKind
 from schemas.filters.tree import NEGATIONS, Operator
 
 Value = str | int | float | bool
-Kind = Literal["text", "number", "truth"]
 
 _NO_VALUES: tuple[Value, ...] = ()
 _ORDERS: dict[Operator, Callable[[Any, Any], Any]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
@@ -41,7 +41,7 @@ class Column(Protocol):
         ...
 
 
-def kind_of(kind: pa.DataType) -> Kind:
+def kind_of(kind: pa.DataType) -> ValueKind:
     """What a column of an Arrow type is compared with."""
     if pa.types.is_boolean(kind):
         return "truth"

@@ -11,9 +11,9 @@ import pyarrow as pa
 from hrnn.data.arrays import Flags
 from hrnn.filters.asked import Asked
 from hrnn.filters.binding import Bound, bind, bind_lines, groups
-from hrnn.filters.columns import Column, Kind, Value, column_of
+from hrnn.filters.columns import Column, Value, column_of
 from schemas import columns
-from schemas.dataset_rules import DatasetType, FieldType
+from schemas.dataset_rules import VALUE_KINDS, DatasetType, FieldType, ValueKind
 from schemas.datasets import DatasetSchema, SchemaField
 from schemas.errors import DataError
 from schemas.filters import Filter, FilterError, FilterValues, check_filter
@@ -80,10 +80,9 @@ class FilterTables:
         assert field is not None, "check_filter has found it"
         return field
 
-    def kind(self, ref: FieldRef) -> Kind:
+    def kind(self, ref: FieldRef) -> ValueKind:
         """What a field is compared with."""
-        kinds: dict[FieldType, Kind] = {"string": "text", "boolean": "truth"}
-        return kinds.get(self.field(ref).type, "number")
+        return VALUE_KINDS[self.field(ref).type]
 
     def column(self, ref: FieldRef, table: pa.Table) -> Column:
         """A field's column, made ready."""

@@ -22,6 +22,7 @@ from jobs.sessionization.events import HASH, USER, Encoding, load_lookup
 from jobs.sessionization.plan import Plan
 from jobs.spark.parcels import unpack, widen
 from jobs.storage.folders import StepFolder
+from jobs.validation.fields import ARROW_TYPES
 from schemas.columns import (
     EVENT_TIME,
     EVENT_TYPE,
@@ -36,8 +37,6 @@ from schemas.columns import (
     USER_ID,
     USER_ROW,
 )
-
-_NUMERIC_TYPES = {"int": pa.int32(), "long": pa.int64(), "float": pa.float32(), "double": pa.float64(), "boolean": pa.bool_()}
 
 
 class HashCollision(Exception):
@@ -139,7 +138,7 @@ def _joined(plan: Plan, tables: list[pa.Table], users: ShardUsers) -> dict[str, 
         columns[name] = _concatenated([widen(table, name) for table in tables])
     for name, kind in plan.columns.numeric.items():
         chunks = [chunk for table in tables for chunk in table[name].chunks]
-        columns[name] = pa.concat_arrays([pa.array([], _NUMERIC_TYPES[kind]), *chunks])
+        columns[name] = pa.concat_arrays([pa.array([], ARROW_TYPES[kind]), *chunks])
     return columns
 
 

@@ -16,6 +16,7 @@ from hrnn.held_out import HeldOut
 from hrnn.segment_metrics import attribute_sets, attributes_without_use, item_sets, segment_metrics
 from schemas import columns
 from schemas.batch import LineKind
+from schemas.dataset_rules import VALUE_KINDS
 from schemas.datasets import parse_schema_document
 from schemas.errors import DataError
 
@@ -58,7 +59,7 @@ def attribute_columns(catalogue: pa.Schema, facts: Mapping[str, Any]) -> list[st
         names = [field.name for field in catalogue if pa.types.is_string(field.type) and field.name != columns.ITEM_ID]
     else:
         metadata = parse_schema_document(document).metadata
-        asked = [field.name for field in metadata if not field.textual and field.type != "boolean"]
+        asked = [field.name for field in metadata if not field.textual and VALUE_KINDS[field.type] != "truth"]
         names = [name for name in asked if name in catalogue.names]
     if not names:
         raise DataError(

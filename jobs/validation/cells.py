@@ -1,6 +1,6 @@
 """One column's cells: text to type, and which cells are wrong and why.
 
-Adding a field type is one function in PARSERS. A cell has at most one reason; a row is rejected when any of its cells has one.
+A type is added as docs/adding-a-field-type.md says. A cell has at most one reason; a row is rejected when any cell has one.
 Numbers are read a column at a time (numerals); strings by their distinct values (strings), since a column of millions of rows
 often has thousands of them.
 """

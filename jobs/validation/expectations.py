@@ -18,35 +18,18 @@ import pyarrow.parquet as pq
 
 from jobs.scratch import scratch_folder
 from jobs.storage.folders import StepFolder
-from jobs.validation.fields import LATEST_SECONDS, is_time, longest_string
+from jobs.validation.fields import LATEST_SECONDS, STORED, is_real, is_time, longest_string
 from jobs.validation.measures import Measures
 from jobs.validation.page import SECTION, offline_page
 from jobs.validation.strings import LONGEST_TEXT
 from jobs.validation.suites import great_expectations, run_suite
 from schemas import columns
-from schemas.dataset_rules import FieldType
 from schemas.datasets import DatasetSchema, SchemaField
 from schemas.manifest import FileEntry
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-_SPARK_TYPES: dict[FieldType, str] = {
-    "string": "string",
-    "int": "int",
-    "long": "bigint",
-    "float": "float",
-    "double": "double",
-    "boolean": "boolean",
-}
-_STORED = {
-    "string": "text",
-    "int": "32-bit whole numbers",
-    "long": "64-bit whole numbers",
-    "float": "32-bit numbers",
-    "double": "64-bit numbers",
-    "boolean": "true or false",
-}
 _ALL = {
     "columns out of place": "no column is out of place: those of the schema, in its order, then INPUT_ORDER",
     "rows out of order": "no row has an INPUT_ORDER that is not above that of the row before it",
@@ -80,7 +63,7 @@ def accepted_rows(spark: SparkSession, folder: StepFolder, parts: Sequence[FileE
     if folder.uri.startswith("/"):
         paths = ["file://" + re.sub(r"([\\{}\[\]*?,])", r"\\\1", folder.uri_of(part.path)) for part in parts]
         return spark.read.parquet(*paths)
-    fields = [(field.name, _SPARK_TYPES[field.type]) for field in schema.fields] + [(columns.INPUT_ORDER, "bigint")]
+    fields = [(field.name, STORED[field.type].spark) for field in schema.fields] + [(columns.INPUT_ORDER, "bigint")]
     declared = ", ".join(f"`{name}` {kind}" for name, kind in fields)
     return spark.range(0, len(parts), 1, len(parts)).mapInArrow(partial(_read_parts, folder.uri, list(parts)), declared)
 
@@ -131,7 +114,7 @@ def expectations(kinds: Any, schema: DatasetSchema, num_rows: int) -> Iterator[A
 
 def _of_field(kinds: Any, field: SchemaField) -> Iterator[Any]:
     name = field.name
-    yield _none(kinds, f"{name} of another type", f"no part stores it as anything but {_STORED[field.type]}", name)
+    yield _none(kinds, f"{name} of another type", f"no part stores it as anything but {STORED[field.type].words}", name)
     if not field.nullable:
         yield _none(kinds, f"missing {name}", "no value is missing", name)
     if field.type == "string":
@@ -141,7 +124,7 @@ def _of_field(kinds: Any, field: SchemaField) -> Iterator[Any]:
     elif is_time(field):
         yield _least(kinds, f"earliest {name}", 0, "the earliest moment is not before 1970", name)
         yield _most(kinds, f"latest {name}", LATEST_SECONDS, "the latest moment is in seconds, not in milliseconds", name)
-    elif field.type in {"float", "double"}:
+    elif is_real(field):
         yield _none(kinds, f"{name} not finite", "no number is infinite or NaN", name)
 
 

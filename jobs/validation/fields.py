@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -14,20 +14,36 @@ LONGEST_ID = 256  # characters
 LONGEST_VALUE = 1000  # characters of a string that is neither an id nor a text; of several categories or items, bars included
 LATEST_SECONDS = 100_000_000_000  # the year 5138; anything later counts something finer than seconds
 
-ARROW_TYPES: dict[FieldType, Any] = {
-    "string": pa.string(),
-    "int": pa.int32(),
-    "long": pa.int64(),
-    "float": pa.float32(),
-    "double": pa.float64(),
-    "boolean": pa.bool_(),
+
+class Stored(NamedTuple):
+    """How values of a type are stored, and how that is said to people."""
+
+    arrow: Any
+    parquet: tuple[str, str]  # physical and logical type
+    spark: str
+    words: str
+
+
+STORED: dict[FieldType, Stored] = {
+    "string": Stored(pa.string(), ("BYTE_ARRAY", "STRING"), "string", "text"),
+    "int": Stored(pa.int32(), ("INT32", "NONE"), "int", "32-bit whole numbers"),
+    "long": Stored(pa.int64(), ("INT64", "NONE"), "bigint", "64-bit whole numbers"),
+    "float": Stored(pa.float32(), ("FLOAT", "NONE"), "float", "32-bit numbers"),
+    "double": Stored(pa.float64(), ("DOUBLE", "NONE"), "double", "64-bit numbers"),
+    "boolean": Stored(pa.bool_(), ("BOOLEAN", "NONE"), "boolean", "true or false"),
 }
+ARROW_TYPES = {name: stored.arrow for name, stored in STORED.items()}
 KEYWORDS = frozenset(name for rules in DATASET_RULES.values() for name in rules.reserved)
 
 StringKind = Literal["id", "list", "text", "plain"]
 
 _IDS = {columns.USER_ID, columns.ITEM_ID, "ACTION_ID"}
 _TIMES = {columns.TIMESTAMP, columns.CREATION_TIMESTAMP, "EXPIRATION_TIMESTAMP"}
+
+
+def is_real(field: SchemaField) -> bool:
+    """Whether a field holds numbers that need not be whole, nor finite."""
+    return bool(pa.types.is_floating(ARROW_TYPES[field.type]))
 
 
 def is_time(field: SchemaField) -> bool:

@@ -15,10 +15,9 @@ import pyarrow.parquet as pq
 
 from jobs.scratch import scratch_folder
 from jobs.storage.folders import StepFolder
-from jobs.validation.fields import is_time
+from jobs.validation.fields import STORED, is_real, is_time
 from jobs.validation.tasks import run_tasks
 from schemas import columns
-from schemas.dataset_rules import FieldType
 from schemas.datasets import DatasetSchema, SchemaField
 from schemas.manifest import FileEntry
 
@@ -28,15 +27,6 @@ if TYPE_CHECKING:
 Measures = dict[str, int | None]
 
 BLOCK_ROWS = 1 << 18  # read at a time
-
-_STORED: dict[FieldType, tuple[str, str]] = {  # Parquet's physical and logical type
-    "string": ("BYTE_ARRAY", "STRING"),
-    "int": ("INT32", "NONE"),
-    "long": ("INT64", "NONE"),
-    "float": ("FLOAT", "NONE"),
-    "double": ("DOUBLE", "NONE"),
-    "boolean": ("BOOLEAN", "NONE"),
-}
 
 
 def measure_parts(spark: SparkSession, folder: StepFolder, parts: Sequence[FileEntry], schema: DatasetSchema) -> list[Measures]:
@@ -88,7 +78,7 @@ def _layout(stored: Any, schema: DatasetSchema) -> Iterator[tuple[str, int | Non
     yield "rows without a place", 0
     types = {column.name: (column.physical_type, column.logical_type.type) for column in stored}
     for field in schema.fields:
-        yield f"{field.name} of another type", int(types.get(field.name) != _STORED[field.type])
+        yield f"{field.name} of another type", int(types.get(field.name) != STORED[field.type].parquet)
         yield f"missing {field.name}", 0
         for name in _own_measures(field):
             yield name, 0 if name.endswith("not finite") else None
@@ -100,7 +90,7 @@ def _own_measures(field: SchemaField) -> tuple[str, ...]:
         return f"shortest {field.name}", f"longest {field.name}"
     if is_time(field):
         return f"earliest {field.name}", f"latest {field.name}"
-    return (f"{field.name} not finite",) if field.type in {"float", "double"} else ()
+    return (f"{field.name} not finite",) if is_real(field) else ()
 
 
 def _measure(batch: pa.RecordBatch, field: SchemaField) -> Measures:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from jobs.validation.cells import is_time
 from jobs.validation.strings import null_words, spaced_texts
 from schemas import columns
-from schemas.dataset_rules import DATASET_RULES
+from schemas.dataset_rules import DATASET_RULES, VALUE_KINDS
 from schemas.datasets import DatasetSchema, SchemaField
 
 Kind = Literal["id", "time", "category", "list", "text", "number"]
@@ -40,7 +40,7 @@ def kind_of(entry: SchemaField, schema: DatasetSchema) -> Kind:
         return "list"
     if entry.textual or entry.item_name:
         return "text"
-    return "category" if entry.type in ("string", "boolean") else "number"
+    return "number" if VALUE_KINDS[entry.type] == "number" else "category"
 
 
 @dataclass

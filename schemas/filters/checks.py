@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 from schemas import columns
-from schemas.dataset_rules import DatasetType, FieldType
+from schemas.dataset_rules import VALUE_KINDS, DatasetType
 from schemas.datasets import DatasetSchema, SchemaField
 from schemas.errors import ConfigError
 from schemas.filters.fault import INVALID_SYMBOL, FilterError, Span
@@ -264,7 +264,7 @@ def _check_types(
     wanted: Filter, condition: Condition, field: SchemaField, others: Mapping[FieldRef, SchemaField | None]
 ) -> None:
     """Values must be such as the field has."""
-    kind = _kind(field.type)
+    kind = VALUE_KINDS[field.type]
     if kind != "number" and condition.operator in RANGES:
         raise _fault(
             wanted,
@@ -288,10 +288,6 @@ def _check_types(
 _EXAMPLES = {"text": 'a text in quotes, as "comedy"', "number": "a number, as 12.5", "truth": "true, false"}
 
 
-def _kind(kind: FieldType) -> str:
-    return {"string": "text", "boolean": "truth"}.get(kind, "number")
-
-
 def _kind_of(operand: Operand, wanted: str, other: SchemaField | None) -> str | None:
     """text, number or truth; None where only the input lines tell. A quoted number is also a number."""
     if isinstance(operand, Text):
@@ -302,7 +298,7 @@ def _kind_of(operand: Operand, wanted: str, other: SchemaField | None) -> str | 
         return "number"
     if isinstance(operand, Truth):
         return "truth"
-    return None if other is None else _kind(other.type)
+    return None if other is None else VALUE_KINDS[other.type]
 
 
 def _fault(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyspark.sql.pandas.types import from_arrow_type
 
 from jobs.validation import cells, numerals, strings
 from jobs.validation.cells import Column, parse_column
-from jobs.validation.fields import KEYWORDS
+from jobs.validation.fields import ARROW_TYPES, KEYWORDS, STORED
+from schemas.dataset_rules import VALUE_KINDS, FieldType
 from schemas.datasets import SchemaField
 
 CATEGORIES_TOO_LONG = "longer than 1000 characters: Personalize fails the whole import on it"
@@ -27,8 +30,30 @@ def field(name: str = "X", kind: Any = "string", **more: bool) -> SchemaField:
 TEXT = field("PLOT", textual=True)
 GENRES = field("GENRES", categorical=True)
 IMPRESSION = field("IMPRESSION")
+TYPES: tuple[FieldType, ...] = get_args(FieldType)
 USER = field("USER_ID", nullable=False)
 TIME = field("TIMESTAMP", "long")
+
+
+def test_every_field_type_can_be_read_stored_and_compared() -> None:
+    assert {*cells.PARSERS, "string"} == set(STORED) == set(VALUE_KINDS) == set(TYPES)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_field_type_is_stored_as_parquet_and_spark_have_it(kind: FieldType) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"X": pa.array([], ARROW_TYPES[kind])}), sink)
+    [column] = pq.ParquetFile(sink.getvalue()).schema
+    assert (column.physical_type, column.logical_type.type) == STORED[kind].parquet
+    assert from_arrow_type(ARROW_TYPES[kind]).simpleString() == STORED[kind].spark
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_column_of_every_field_type_is_of_its_arrow_type(kind: FieldType) -> None:
+    parsed = parse_column(pa.array([b"", None], pa.binary()), field(kind=kind))
+    stored = parsed.values.type
+    assert (stored.value_type if pa.types.is_dictionary(stored) else stored) == ARROW_TYPES[kind]
+    assert not parsed.wrong
 
 
 def parsed(values: list[str | bytes | None], described: SchemaField, as_dictionary: bool) -> Column:
