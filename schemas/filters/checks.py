@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import get_args
 
 from schemas import columns
 from schemas.dataset_rules import VALUE_KINDS, DatasetType
@@ -23,6 +24,7 @@ from schemas.filters.tree import (
     Moment,
     Number,
     Operand,
+    Operator,
     Parameter,
     Source,
     Subject,
@@ -270,7 +272,7 @@ def _check_types(
             wanted,
             f"{field.name} is a {field.type}, and {condition.operator} compares numbers",
             condition.span,
-            allowed="IN, NOT IN, =, !=",
+            allowed=", ".join(name for name in get_args(Operator) if name not in RANGES),
         )
     for operand in condition.operands:
         other = others.get(operand) if isinstance(operand, FieldRef) else None

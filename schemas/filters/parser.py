@@ -24,6 +24,7 @@ from schemas.filters.fault import FilterError, Span
 from schemas.filters.policy import PUBLISHED, FilterPolicy
 from schemas.filters.tokens import Kind, Token, tokens_of
 from schemas.filters.tree import (
+    LISTS,
     AllOf,
     AnyOf,
     Anything,
@@ -53,7 +54,7 @@ _SOURCES: dict[str, Source] = {name.casefold(): name for name in get_args(Source
 }
 _VERBS: dict[str, Verb] = {name.casefold(): name for name in get_args(Verb)}
 _SUBJECTS: dict[str, Subject] = {name.casefold(): name for name in get_args(Subject)}
-_COMPARISONS: dict[str, Operator] = {name: name for name in ("=", "!=", "<", "<=", ">", ">=")}
+_COMPARISONS: dict[str, Operator] = {name: name for name in get_args(Operator) if name not in LISTS}
 _INSTEAD = {
     "==": "Write =.",
     "<>": "Write !=.",
@@ -64,7 +65,7 @@ _INSTEAD = {
     "between": "Write two comparisons joined by AND.",
     "is": "An empty cell meets no condition; there is no IS NULL.",
 }
-_OPERATORS = "IN, NOT IN, =, !=, <, <=, >, >="
+_OPERATORS = ", ".join(get_args(Operator))
 
 
 def parse_filter(
@@ -173,7 +174,7 @@ class _Parser:
         start = self._token
         field = self._field("a condition begins with a field", "a dataset's name, a point and a field, as Items.GENRE")
         operator = self._operator(field)
-        operands = self._list() if operator in ("IN", "NOT IN") else (self._compared(),)
+        operands = self._list() if operator in LISTS else (self._compared(),)
         return Condition(field, operator, operands, self._since(start))
 
     def _field(self, problem: str, allowed: str) -> FieldRef:

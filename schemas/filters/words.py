@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from schemas.filters.tree import (
+    LISTS,
+    NEGATIONS,
     AllOf,
     Anything,
     Condition,
@@ -70,7 +72,7 @@ def _event(condition: Condition, subject: str) -> str:
     is_any = any(isinstance(operand, Anything) for operand in condition.operands)
     kind = "any event" if is_any else f"an event of type {kinds}"
     no_kind = "no event at all" if is_any else f"events, but none of type {kinds}"
-    if condition.operator in ("NOT IN", "!="):
+    if condition.operator in NEGATIONS:
         return f"that had {no_kind}" if subject == "UserID" else f"with which the user had {no_kind}"
     return f"that had {kind}" if subject == "UserID" else f"with which the user had {kind}"
 
@@ -80,11 +82,11 @@ def _field(condition: Condition) -> str:
     name, values = condition.field.name, _operands(condition)
     if condition.operator in _RANGES:
         return f"{name} is {_RANGES[condition.operator]} {values}"
-    return f"{name} is known and not {values}" if condition.operator in ("NOT IN", "!=") else f"{name} is {values}"
+    return f"{name} is known and not {values}" if condition.operator in NEGATIONS else f"{name} is {values}"
 
 
 def _operands(condition: Condition) -> str:
-    many = condition.operator in ("IN", "NOT IN")
+    many = condition.operator in LISTS
     return _joined([_operand(operand, many) for operand in condition.operands], "or")
 
 
