@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from hrnn.allowed import Allowed
 from hrnn.filters import Asked, ItemFilter, UserFilter, value_sets
 from hrnn.filters.cache import MaskCache
+from hrnn.filters.columns import column_of
 from hrnn.past_events import PastEvents
 from schemas.datasets import DatasetSchema, parse_schema_document
 from schemas.errors import DataError
 from schemas.filters import Filter, FilterError, FilterPolicy, parse_filter
 from schemas.filters.tree import (
+    RANGES,
     AllOf,
     Anything,
     Condition,
@@ -26,9 +28,11 @@ from schemas.filters.tree import (
     Moment,
     Node,
     Number,
+    Operator,
     Parameter,
     Text,
     Truth,
+    conditions,
 )
 
 NOW = 1_000_000
@@ -160,8 +164,23 @@ def holds(condition: Condition, cell: list[Any], wanted: list[Any]) -> bool:
             return cell[0] <= wanted[0]
         case ">":
             return cell[0] > wanted[0]
-        case _:
+        case ">=":
             return cell[0] >= wanted[0]
+    raise AssertionError(f"what {condition.operator} means is not said here")
+
+
+NUMBERS, TEXTS = (0, 1, 2, None), ("a", "ab", "b|a", "b", None)
+COMPARED = [(operator, NUMBERS) for operator in get_args(Operator)]
+COMPARED += [(operator, TEXTS) for operator in get_args(Operator) if operator not in RANGES]
+
+
+@pytest.mark.parametrize(("operator", "cells"), COMPARED)
+def test_every_operator_finds_the_rows_of_a_plain_loop(operator: Operator, cells: tuple[Any, ...]) -> None:
+    wanted = [1] if cells is NUMBERS else ["a"]
+    parsed = parse_filter(f'INCLUDE ItemID WHERE Items.X {operator} ("{wanted[0]}")', extended=True)
+    [condition] = conditions(parsed.expressions[0].where)
+    found = column_of(pa.chunked_array([pa.array(cells)]), multiple=True).match(operator, tuple(wanted))
+    assert found.tolist() == [holds(condition, cell_values(cell, cells is TEXTS), wanted) for cell in cells]
 
 
 KINDS = {"PRICE": "number", "YEAR": "number", "AGE": "number", "CREATION_TIMESTAMP": "number", "SOLD": "truth", "VIP": "truth"}

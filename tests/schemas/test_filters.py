@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ from schemas.filters import (
     parse_filter,
     parse_filter_values,
 )
-from schemas.filters.tree import AllOf, AnyOf, Condition, Moment, Number, Text
+from schemas.filters.tree import AllOf, AnyOf, Condition, Moment, Number, Operator, Text, conditions
 from schemas.recipes import RECIPES
 
 PIECES = (
@@ -471,3 +472,21 @@ def test_malformed_filter_values_become_one_sentence(text: str, says: str) -> No
 def test_no_filter_value_makes_it_stumble(text: str) -> None:
     with contextlib.suppress(DataError):
         assert parse_filter_values({"X": text})["X"]
+
+
+@pytest.mark.parametrize("operator", get_args(Operator))
+def test_every_operator_is_read_and_its_grammar_is_written(operator: Operator) -> None:
+    parsed = parse_filter(f'INCLUDE ItemID WHERE Items.X {operator} ("5")', extended=True)
+    assert [condition.operator for condition in conditions(parsed.expressions[0].where)] == [operator]
+    page = (Path(__file__).parents[2] / "docs/filters.md").read_text()
+    assert all(f'"{word}"' in page for word in operator.split())
+
+
+def test_operators_that_mean_different_things_are_said_differently() -> None:
+    said = {
+        operator: in_words(parse_filter(f'INCLUDE ItemID WHERE Items.X {operator} ("5")', extended=True))
+        for operator in get_args(Operator)
+    }
+    assert said["IN"] == said["="]
+    assert said["NOT IN"] == said["!="]
+    assert len(set(said.values())) == len(said) - 2
