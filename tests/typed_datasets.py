@@ -9,16 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.storage.folders import StepFolder
+from jobs.validation.fields import ARROW_TYPES
 from schemas.manifest import fingerprint
 
-_TYPES = {
-    "string": pa.string(),
-    "int": pa.int32(),
-    "long": pa.int64(),
-    "float": pa.float32(),
-    "double": pa.float64(),
-    "boolean": pa.bool_(),
-}
 _IDS = {"USER_ID": "string", "ITEM_ID": "string"}
 
 
@@ -53,7 +46,7 @@ def publish_users(uri: str, rows: Sequence[tuple[Any, ...]], extra: dict[str, An
 def _publish(uri: str, dataset_type: str, columns: dict[str, Any], rows: Sequence[tuple[Any, ...]], parts: int) -> str:
     fields = [{"name": name, **(kind if isinstance(kind, dict) else {"type": kind})} for name, kind in columns.items()]
     document = {"type": "record", "name": dataset_type, "fields": fields, "version": "1.0"}
-    types = [_TYPES[next(each for each in _listed(field["type"]) if each != "null")] for field in fields]
+    types = [ARROW_TYPES[next(each for each in _listed(field["type"]) if each != "null")] for field in fields]
     arrays = [pa.array([row[place] for row in rows], kind) for place, kind in enumerate(types)]
     table = pa.table([*arrays, pa.array(range(len(rows)), pa.int64())], names=[*columns, "INPUT_ORDER"])
     folder = StepFolder(uri)

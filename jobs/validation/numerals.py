@@ -51,11 +51,11 @@ def parse_whole_numbers(texts: Any, field: SchemaField) -> Parsed:
         values = _cast(texts, field.type)
     if values is None:
         is_whole = _matches(texts, _INTEGER)
-        bits = 32 if field.type == "int" else 64
+        bits = ARROW_TYPES[field.type].bit_width
         values, fits = _fitting(pc.if_else(is_whole, texts, pa.scalar(None, pa.string())), bits)
         values = values.cast(ARROW_TYPES[field.type])
         wrong += _not_whole(texts, is_whole, is_time(field))
-        wrong.append((f"outside the range of {'an' if bits == 32 else 'a'} {field.type} ({bits} bits)", ~fits))
+        wrong.append((f"outside the range of {'an' if field.type == 'int' else 'a'} {field.type} ({bits} bits)", ~fits))
     if is_time(field):
         wrong += _not_seconds(values)
     return values, wrong

@@ -56,6 +56,14 @@ def test_a_column_of_every_field_type_is_of_its_arrow_type(kind: FieldType) -> N
     assert not parsed.wrong
 
 
+@pytest.mark.parametrize("kind", [kind for kind in TYPES if kind != "string"])
+def test_what_no_value_of_a_field_type_is_is_rejected_with_a_reason(kind: FieldType) -> None:
+    stored = ARROW_TYPES[kind]
+    beyond = "9" * 400 if pa.types.is_floating(stored) else str(1 << (stored.bit_width - 1))
+    parsed = parse_column(pa.array([b"x", beyond.encode()], pa.binary()), field(kind=kind))
+    assert np.sum([mask for _, mask in parsed.wrong], axis=0).tolist() == [1, 1]
+
+
 def parsed(values: list[str | bytes | None], described: SchemaField, as_dictionary: bool) -> Column:
     raw = pa.array([value.encode() if isinstance(value, str) else value for value in values], pa.binary())
     return parse_column(raw.dictionary_encode() if as_dictionary else raw, described)
