@@ -57,9 +57,9 @@ def evaluate(*, solution_uri: str, sequences_uri: str | None = None, output_uri:
     source = StepFolder(solution_uri)
     solution = source.require("solution_version")
     identity = fingerprint("evaluate", {"version": MEASURING_VERSION}, [solution.fingerprint])
-    folder = StepFolder(output_uri) if output_uri else None
+    folder = None if output_uri is None else StepFolder(output_uri)
     done = folder.manifest() if folder else None
-    if folder and done and done.fingerprint == identity and folder.is_whole(done) and not sequences_uri:
+    if folder and done and done.fingerprint == identity and folder.is_whole(done) and sequences_uri is None:
         return _summary(done.facts["metrics"], began, output=folder.uri, skipped=True)
     with (folder or source).made_of(source.reference(solution)), scratch_folder("evaluate") as scratch_path:
         scratch = Path(scratch_path)
@@ -67,7 +67,7 @@ def evaluate(*, solution_uri: str, sequences_uri: str | None = None, output_uri:
             pq.read_table(source.fetch(solution.file(solution.facts["evaluation"]["held_out"]), scratch)),
             solution.facts["evaluation"]["dimension"],
         )
-        if sequences_uri:
+        if sequences_uri is not None:
             check_held_out(held_out, solution, StepFolder(sequences_uri), scratch)
         document = _measured(source, solution, held_out, scratch).to_document()
     if folder:

@@ -60,7 +60,7 @@ def sessionize(
     began = time.monotonic()
     _check_settings(gap_seconds, tie_order, num_shards, event_types)
     given = {"Interactions": interactions_uri, "Items": items_uri, "Users": users_uri}
-    datasets = {kind: _dataset(uri, kind) for kind, uri in given.items() if uri}
+    datasets = {kind: _dataset(uri, kind) for kind, uri in given.items() if uri is not None}
     sources = list(datasets.values())
     order = sources[0][1].facts.get("tie_order", "file") if tie_order == "auto" else tie_order
     config = {
@@ -80,7 +80,7 @@ def sessionize(
         plan = _plan(*sources[0], folder.uri, config)
         inputs = [source.reference(manifest) for source, manifest in sources]
         with folder.made_of(*inputs):
-            items = read_items(*datasets["Items"]) if items_uri else None
+            items = read_items(*datasets["Items"]) if items_uri is not None else None
             made = make_sequences(spark_session(master), plan, folder, items, datasets.get("Users"))
             counts, facts = manifest_counts(made), manifest_facts(plan, made)
             facts["schemas"] = {kind: manifest.facts["schema"] for kind, (_, manifest) in datasets.items()}

@@ -111,7 +111,7 @@ def solution_report(solution_uri: str, sequences_uri: str | None = None, output_
             fitted = fitted_of(facts["recipe"], parameters, outcome.get("shape", {}), available)
             explained = explain_users(fitted, sequences, kept, split.user_rows, staged)
     files = _files(inputs, explained, NO_PATHS if sequences_uri is not None else NO_HISTORIES)
-    target = output_uri or folder.uri
+    target = folder.uri if output_uri is None else output_uri
     for name, data in files.items():
         store_for(target).write(join(target, name), data)
     return [join(target, name) for name in files]

@@ -12,7 +12,8 @@ from schemas.errors import ConfigError
 from schemas.nights import Job
 
 STEP = re.compile(rf"(?:{'|'.join(get_args(Job))})/[^/]+/[0-9a-f]{{12}}(?=/)")
-_AGE = re.compile(r"([0-9]+)(m|h|d|w)")
+_AGE = re.compile(r"([0-9]{1,6})(m|h|d|w)")
+_LONGEST = timedelta(days=36_525)  # no clock reaches back ten thousand years
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -42,6 +43,8 @@ def parse_age(text: str) -> timedelta:
         ConfigError: It is none.
     """
     match = _AGE.fullmatch(text.strip())
-    if match is None or len(match[1]) > 6:
-        raise ConfigError("this is no age", where="--older-than", value=text, allowed="a number and m, h, d or w, such as 7d")
-    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    age = None if match is None else timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    if age is None or age > _LONGEST:
+        allowed = "a number and m, h, d or w, such as 7d; 100 years at most"
+        raise ConfigError("this is no age", where="--older-than", value=text, allowed=allowed)
+    return age

@@ -62,7 +62,8 @@ class LocalStore:
         return _stored(uri)
 
     def now(self, uri: str) -> datetime:
-        folder = next(each for each in (Path(uri), *Path(uri).parents) if each.is_dir())
+        with local_errors(uri):
+            folder = next(each for each in (Path(uri), *Path(uri).parents) if each.is_dir())
         try:
             with tempfile.TemporaryFile(dir=folder) as file:  # on another machine's disk, that machine dates it
                 return datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)

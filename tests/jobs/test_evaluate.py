@@ -129,6 +129,12 @@ def test_other_sequences_are_refused(trained: tuple[str, str], tmp_path: Path) -
         evaluate(solution_uri=trained[1], sequences_uri=others)
 
 
+@pytest.mark.parametrize("place", ["output_uri", "sequences_uri"])
+def test_an_empty_place_is_not_none(trained: tuple[str, str], place: str) -> None:
+    with pytest.raises(StorageError, match="the path is empty"):
+        evaluate(solution_uri=trained[1], **{place: ""})
+
+
 def test_a_folder_that_holds_no_solution_version_is_refused(trained: tuple[str, str], tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no finished step lies here"):
         evaluate(solution_uri=str(tmp_path))

@@ -322,7 +322,7 @@ def test_ages(text: str, seconds: int) -> None:
     assert parse_age(text).total_seconds() == seconds
 
 
-@pytest.mark.parametrize("text", ["", "7", "d", "-7d", "7 days", "1.5d", "9999999d", "٧d"])
+@pytest.mark.parametrize("text", ["", "7", "d", "-7d", "7 days", "1.5d", "9999999d", "999999d", "5250w", "٧d"])
 def test_other_ages_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"this is no age .*such as 7d"):
         parse_age(text)

@@ -392,16 +392,19 @@ TYPED = {"EVENT_TYPE": "string"}
         ([("a", "b", 1, 1)], {"user_row": "int"}, {}, SchemaError, "Interactions schema: the sequences have a column"),
         ([("a", "b", 1)], None, {"items_uri": "in"}, DataError, r"another dataset \(got 'Interactions'\). Allowed: Items"),
         ([("a", "b", 1)], None, {"items_uri": "nowhere"}, StorageError, "no finished step lies here"),
+        ([("a", "b", 1)], None, {"interactions_uri": ""}, StorageError, "the path is empty"),
+        ([("a", "b", 1)], None, {"items_uri": ""}, StorageError, "the path is empty"),
+        ([("a", "b", 1)], None, {"users_uri": ""}, StorageError, "the path is empty"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_sentence(
     tmp_path: Path, rows: Any, extra: Any, settings: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     publish_interactions(f"{tmp_path}/in", rows, extra)
-    if "items_uri" in settings:
+    if settings.get("items_uri"):
         settings = {"items_uri": f"{tmp_path}/{settings['items_uri']}"}
     with pytest.raises(error, match=message):
-        sessionize(interactions_uri=f"{tmp_path}/in", output_uri=f"{tmp_path}/out", **settings)
+        sessionize(**{"interactions_uri": f"{tmp_path}/in", "output_uri": f"{tmp_path}/out"} | settings)
     assert StepFolder(f"{tmp_path}/out").manifest() is None
 
 

@@ -36,6 +36,7 @@ LOCAL = store_for("/")
 READS: dict[str, Call] = {
     "list": lambda store, uri, _: store.list(uri + "/"),
     "stat": lambda store, uri, _: store.stat(uri),
+    "now": lambda store, uri, _: store.now(uri),
     "read": lambda store, uri, _: store.read(uri),
     "download": lambda store, uri, scratch: store.download(uri, scratch / "file"),
 }
