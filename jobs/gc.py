@@ -99,15 +99,16 @@ def gc(
     outputs = {normalise(uri).rstrip("/") for uri in output_uris}
     outputs |= {step["folder"].rstrip("/") for night in nights for step in night if step["job"] in PUBLISHING}
     found = [*_steps(workspace, files, nights, keep_nights, before), *_uploads(workspace, STEP, before)]
+    ages = [before] * len(found)  # by the clock of each place
     for output in sorted(outputs):  # of temporary files, those in an output below the workspace were found already
-        found += [
-            garbage for garbage in _output(output, before_in(output)) if garbage.kind != "upload" or not _holds(found, garbage)
-        ]
-    for garbage in found:
+        of_output = before_in(output)
+        found += [garbage for garbage in _output(output, of_output) if garbage.kind != "upload" or not _holds(found, garbage)]
+        ages += [of_output] * (len(found) - len(ages))
+    for garbage, age in zip(found, ages, strict=True):
         if dry_run:
             print(*(f"{garbage.kind}: {file.uri} ({file.size:,} bytes)" for file in garbage.files), sep="\n", file=sys.stderr)
         else:
-            _remove(garbage, before)
+            _remove(garbage, age)
     removed = [file for garbage in found for file in garbage.files]
     stale = sweep(dry_run=dry_run)  # on this machine; whether a run lives is known by its lock, not by its age
     for folder in stale if dry_run else ():

@@ -59,9 +59,13 @@ def usage_error(error: typer.TyperException) -> UsageError:
         _problem(first["msg"].removeprefix("Value error, ")),
         where="/".join(param.opts) if param.param_type_name == "option" else param.metavar or param.name,
         value=first["input"],
-        allowed=None if least is None else f"{least:g} or more" if most is None else f"{least:g} to {most:g}",
+        allowed=None if least is None else f"{_shown(least)} or more" if most is None else f"{_shown(least)} to {_shown(most)}",
         remedy=remedy,
     )
+
+
+def _shown(bound: float) -> str:
+    return str(int(bound)) if bound == int(bound) else str(bound)
 
 
 def _problem(said: str) -> str:

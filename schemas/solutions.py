@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from schemas.errors import ConfigError
 from schemas.event_rules import event_rules
 from schemas.recipes import RECIPE_ARN, recipe_for
-from schemas.tuning import MOST_JOBS, MOST_PARALLEL_JOBS, tuned_parameters
+from schemas.tuning import MOST_JOBS, MOST_PARALLEL_JOBS, MOST_SEED, tuned_parameters
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 
@@ -77,8 +77,8 @@ class Training(Section):
         default=None,
         description="epochs without a better validation that end it, 1 or more; 0: never; absent: the recipe's own",
     )
-    seed: Annotated[int, Field(strict=True, ge=0)] = Field(
-        default=0, description="whole number of 0 or more; of everything random"
+    seed: Annotated[int, Field(strict=True, ge=0, le=MOST_SEED)] = Field(
+        default=0, description="whole number of 0 or more, in 63 bits; of everything random"
     )
     time_limit_seconds: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="seconds after which fitting ends, above 0; absent: none"

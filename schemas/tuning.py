@@ -14,6 +14,7 @@ from schemas.recipes import Recipe
 
 MOST_JOBS = 40
 MOST_PARALLEL_JOBS = 10
+MOST_SEED = 2**63 - 1  # what every generator of random numbers takes
 
 
 def tuned_parameters(recipe: Recipe, ranges: Mapping[str, Sequence[float | bool]], where: str = "hpo") -> tuple[Parameter, ...]:

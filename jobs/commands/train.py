@@ -10,7 +10,7 @@ from jobs.training.options import Nnodes, NodeRank, NprocPerNode, RdzvBackend, R
 from schemas.documents import read_json
 from schemas.errors import ConfigError
 from schemas.quotas import PUBLISHED
-from schemas.tuning import MOST_JOBS, MOST_PARALLEL_JOBS
+from schemas.tuning import MOST_JOBS, MOST_PARALLEL_JOBS, MOST_SEED
 
 
 def run(
@@ -22,7 +22,7 @@ def run(
     loss: Annotated[str, typer.Option(help="cross_entropy, bpr_max, top1_max or top1.")] = "cross_entropy",
     epochs: Annotated[int | None, typer.Option(min=1, help="Most times that every event is met.")] = None,
     patience: Annotated[int | None, typer.Option(min=0, help="Epochs without better validation that end it; 0: never.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of everything random.")] = 0,
     time_limit: Annotated[float | None, typer.Option(min=0.0, help="Seconds after which the training loop ends.")] = None,
     within_session_only: Annotated[bool, typer.Option(help="The papers' mode: sessions' first events are no targets.")] = False,
     split: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 NprocPerNode = Annotated[
-    int | None, typer.Option(min=1, help="torchrun: ranks on this node.", show_default="one a GPU, else one")
+    int | None, typer.Option(min=1, max=1024, help="torchrun: ranks on this node.", show_default="one a GPU, else one")
 ]
 Nnodes = Annotated[int, typer.Option(min=1, help="torchrun: nodes of the training.")]
 NodeRank = Annotated[int, typer.Option(min=0, help="torchrun: this node's number; all but 0 only help to train.")]

@@ -21,6 +21,7 @@ from schemas.hyperparameters import Hyperparameters, bare_name
 from schemas.manifest import Manifest, fingerprint
 from schemas.recipes import parse_hyperparameters, recipe_for
 from schemas.solutions import Hpo
+from schemas.tuning import MOST_SEED
 
 CHECKPOINTS, TRIALS = "checkpoints", "trials"  # folders of a solution version, while it is trained
 
@@ -130,6 +131,8 @@ def read_request(
         raise ConfigError("at least one epoch is needed", where="epochs", value=epochs, allowed="1 and more")
     if patience is not None and patience < 0:
         raise ConfigError("patience is a number of epochs", where="patience", value=patience, allowed="0 (endless) and more")
+    if not 0 <= seed <= MOST_SEED:
+        raise ConfigError("a seed has 63 bits", where="seed", value=seed, allowed=f"0 to {MOST_SEED}")
     if auto_ml and (hpo is not None or hyperparameters):
         raise ConfigError(
             "AutoML takes the HRNN recipes with their defaults", where="auto_ml", allowed="neither hpo nor hyperparameters"

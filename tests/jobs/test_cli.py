@@ -117,6 +117,8 @@ PLACES = ["--sequences", "a", "--output", "b"]
             ["train", *PLACES, "--hpo-jobs", "99"],
             "--hpo-jobs: input should be less than or equal to 40 (got '99'). Allowed: 1 to 40.",
         ),
+        (["train", *PLACES, "--seed", str(2**63)], f"(got '{2**63}'). Allowed: 0 to {2**63 - 1}. See hrnn train"),
+        (["train", *PLACES, "--nproc-per-node", "1000000"], "(got '1000000'). Allowed: 1 to 1024. See hrnn train"),
         (["train", *PLACES, "--time-limit", "a\nb"], r"(got 'a\nb')"),
         (["train", "--output", "b"], "missing option '--sequences'. See hrnn train --help."),
         (["train", *PLACES, "more\nwords"], r"unexpected extra argument(s) (more\x0awords). See hrnn train --help."),
