@@ -36,7 +36,7 @@ class StandsIn(Launch):
 
 def spec_in(folder: Path) -> WorkerSpec:
     folder.mkdir()
-    none = {"hyperparameters": {}, "variant": "init", "settings": {}, "threads": 1}
+    none = {"recipe": "aws-hrnn", "config": {}, "settings": {}, "threads": 1}
     return WorkerSpec(identity="x", arrays="", checkpoints_uri="", answers=str(folder), **none)  # type: ignore[arg-type]
 
 
