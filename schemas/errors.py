@@ -49,6 +49,13 @@ class UserError(HrnnError):
 
     _MISSING: Any = object()
 
+    # Of an error from another process, only the message may be known.
+    problem: str = ""
+    where: str | None = None
+    value: Any = None
+    allowed: str | None = None
+    remedy: str | None = None
+
     def __init__(
         self,
         problem: str,

@@ -99,9 +99,9 @@ BEFORE_SPARK = [
         "config of a missing schema", _nightly("no-schema.toml"), r"nothing/schemas/interactions\.json: there is no such file"
     ),
     Case("config not UTF-8", _nightly("latin.toml"), r"latin\.toml.*UTF-8"),
-    Case("unknown command", "trian", r"No such command 'trian'", 2),
-    Case("unknown option", "train --sequenzes @/x", r"No such option.*--sequenzes", 2),
-    Case("missing option", "train --recipe aws-hrnn", r"Missing option.*--sequences", 2),
+    Case("unknown command", "trian", r"no such command 'trian'.*Did you mean 'train'", 2),
+    Case("unknown option", "train --sequenzes @/x", r"no such option.*--sequenzes", 2),
+    Case("missing option", "train --recipe aws-hrnn", r"missing option.*--sequences", 2),
     Case("option of a wrong type", _TRAIN + " --epochs many", r"--epochs.*valid integer", 2),
     Case(
         "option out of range",
