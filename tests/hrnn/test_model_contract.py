@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pretended_gpu import pretended_gpu
 from small_sequences import circular_histories, random_histories, sequences_of
 from thread_ranks import together
 from torch import Tensor
@@ -257,3 +258,23 @@ def test_an_epoch_is_about_every_event_once(recipe: str, world_size: int) -> Non
     assert events == 2 * len(mine)
     assert sorted(targets) == sorted([*mine[~SEQUENCES.session_starts[mine]]] * 2)
     assert len(shapes) < 20, "each new shape costs a compilation"
+
+
+@pytest.mark.parametrize("recipe", NEURAL)
+def test_it_is_trained_and_asked_on_a_gpu_as_on_the_cpu(recipe: str) -> None:
+    settings = replace(SETTINGS, state_dropout=0.0, score_precision="float32", epochs=1)
+
+    def trained(ranks: Ranks) -> Trainer[SequenceModel]:
+        trainer = trainer_of(recipe, fresh(recipe, settings).double(), settings, ranks=ranks)
+        trainer.run()
+        return trainer
+
+    with pretended_gpu() as gpu:
+        there = trained(Ranks.alone()).model
+        assert {values.device.type for values in there.parameters()} == {"cpu"}
+        on_gpu = there.to(gpu).queries(SEQUENCES, USERS)
+        there.to(torch.device("cpu"))
+    here = trained(Ranks.alone()).model
+    for (name, values), (_, others) in zip(there.named_parameters(), here.named_parameters(), strict=True):
+        torch.testing.assert_close(values, others, atol=1e-9, rtol=0, msg=name)
+    assert_close(on_gpu, here.queries(SEQUENCES, USERS))
