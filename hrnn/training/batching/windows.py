@@ -17,6 +17,7 @@ from hrnn.data.arrays import Flags, Rows
 from hrnn.data.ragged import offsets_of
 from hrnn.models.contract import Batch
 from hrnn.sequences import Sequences
+from hrnn.training.batching.lanes import lanes_a_rank
 from hrnn.training.batching.permutation import Permutation
 
 _BLOCK = 32  # batches among which parts of like length are put together
@@ -28,7 +29,7 @@ class PrefixBatches:
     Args:
         sequences: Histories; truncated ones keep their oldest events.
         user_rows: int64, users to learn from.
-        num_targets: Of a batch of all ranks, those without a prefix included, which are passed over.
+        num_lanes: Of all ranks together, a target each; targets without a prefix are passed over.
         num_steps: Events of a prefix; of longer ones, the newest count.
         seed: Of the order.
         rank, world_size: This rank among the others.
@@ -39,7 +40,7 @@ class PrefixBatches:
         sequences: Sequences,
         user_rows: Rows,
         *,
-        num_targets: int,
+        num_lanes: int,
         num_steps: int,
         seed: int,
         rank: int = 0,
@@ -47,7 +48,7 @@ class PrefixBatches:
     ) -> None:
         self._sequences, self._num_steps, self._seed = sequences, num_steps, seed
         self._rank, self._world_size = rank, world_size
-        self.num_lanes, self.nominal_targets = -(-num_targets // world_size), num_targets
+        self.num_lanes, self.nominal_targets = lanes_a_rank(num_lanes, world_size), num_lanes
         self._begin = sequences.user_offsets[:-1][user_rows]
         self._offsets = offsets_of(sequences.history_lengths[user_rows])
 
@@ -138,7 +139,7 @@ class PaddedBatches:
     ) -> None:
         self._sequences, self._num_steps, self._seed = sequences, num_steps, seed
         self._rank, self._world_size, self._all_lanes = rank, world_size, num_lanes
-        self.num_lanes = -(-num_lanes // world_size)
+        self.num_lanes = lanes_a_rank(num_lanes, world_size)
         self._begin, self._lengths = sequences.user_offsets[:-1][user_rows], sequences.history_lengths[user_rows]
         self._offsets = offsets_of(-(-self._lengths // num_steps))
         self.nominal_targets = max(1, round(num_lanes * int(self._lengths.sum()) / max(1, int(self._offsets[-1]))))
