@@ -1,7 +1,7 @@
-"""The console script `hrnn`: one subcommand a job, whose options are those of `run` in its module of jobs/commands.
+"""The console script `hrnn`: one subcommand a job, whose options are those of `run` in jobs/<job>/__main__.py.
 
-jobs/ending.py has the exit statuses. What runs a job is imported when it runs, so that help, completion and wrong usage need
-neither torch nor Spark.
+jobs/platform/process/ending.py has the exit statuses. What runs a job is imported when it runs, so that help, completion and
+wrong usage need neither torch nor Spark.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from jobs.ending import USAGE, run_to_end, tell
-from jobs.scratch import sweep
+from jobs.platform.process.ending import USAGE, run_to_end, tell
+from jobs.platform.process.scratch import sweep
 from jobs.usage import completing, forget_odd_widths, of_option, usage_error
 from schemas.errors import ConfigError, StorageError
 from schemas.version import VERSION
@@ -43,6 +43,7 @@ JOBS = {
 
 Summary = dict[str, Any]
 
+_OF_INFRA = ("demo", "doctor")
 _ONLY_LOOK = ("dry_run", "plan")  # options of commands that change nothing
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -66,11 +67,16 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         app.callback()(_about)
         for name, help_line in JOBS.items():
             needed = all_jobs or name == wanted
-            command = _telling(importlib.import_module(f"jobs.commands.{name.replace('-', '_')}").run) if needed else _stub
+            command = _telling(importlib.import_module(_module(name)).run) if needed else _stub
             app.command(name, short_help=help_line)(command)
         _run(app, arguments)
 
     run_to_end(wanted, work)
+
+
+def _module(name: str) -> str:
+    """Where a command's options are; as text, so that infra's commands are found by a layer that must not import infra."""
+    return f"{'infra' if name in _OF_INFRA else 'jobs'}.{name.replace('-', '_')}.__main__"
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -12,7 +12,7 @@ Java does: at most seven decimals, without trailing zeros, `3.1E-5` below a thou
 the list of users. Other keys of an input line are given back. Personalize documents that failed records have output lines, not
 what stands in them; ours have `output` null and the reason.
 
-This module is the plain statement of the rules; jobs/recommendation/lines.py does the same faster.
+This module is the plain statement of the rules; jobs/recommend/lines.py does the same faster.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def seaweed_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
 
     Their user may do all but make buckets; the user `reader`, whose secret is `reader-secret`, may only read.
     """
-    from jobs.local_s3 import local_s3
+    from infra.local_s3 import local_s3
 
     folder = tmp_path_factory.mktemp("seaweedfs")
     write = ["Read", "Write", "List", "Tagging"]
@@ -153,7 +153,7 @@ def seaweed(seaweed_environment: dict[str, str]) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def spark(moto_endpoint: str) -> Iterator[SparkSession]:
     """The one Spark of the test session, on two cores; its workers see the bucket of `s3`."""
-    from jobs.spark.session import spark_session
+    from jobs.platform.spark.session import spark_session
 
     session = spark_session("local[2]")
     yield session
@@ -196,6 +196,6 @@ def free_port(free_ports: Callable[[int], list[int]]) -> int:
 
 def _forget_client() -> None:
     """Make the next S3 call read the environment again."""
-    from jobs.storage.s3 import client
+    from jobs.platform.storage.s3 import client
 
     client.cache_clear()

@@ -3,7 +3,7 @@
     Ragged.from_lengths([2, 0, 1], np.array([7, 8, 9]))     # [7, 8], [], [9]
     Ragged.expand([3, 9], [2, 1])                           # [3, 4], [9]: values that rise by one
 
-A class with several arrays beside the same offsets (hrnn/past_events.py) uses the functions at the end.
+A class with several arrays beside the same offsets (hrnn/data/past_events.py) uses the functions at the end.
 """
 
 from __future__ import annotations

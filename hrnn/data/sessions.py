@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from hrnn.data.arrays import Rows
-from hrnn.sequences import Sequences
+from hrnn.data.sequences import Sequences
 
 
 def session_begins(sequences: Sequences) -> Rows:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from hrnn.data.arrays import Rows
+from hrnn.data.sequences import Sequences
 from hrnn.models.contract import Batch, Carry, Queries, SequenceModel
-from hrnn.sequences import Sequences
 from hrnn.training.batching.lanes import LaneBatches
 
 LONGEST = 1 << 14  # events; what a recurrent state keeps of older ones is nothing, and each costs a step of one user alone

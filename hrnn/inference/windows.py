@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from hrnn.data.arrays import Rows
+from hrnn.data.sequences import Sequences
 from hrnn.models.contract import Batch, Queries, SequenceModel
-from hrnn.sequences import Sequences
 from hrnn.training.batching.windows import window_batch
 
 _LANES = 1_024

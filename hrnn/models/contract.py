@@ -26,9 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from hrnn.data.arrays import Flags, Floats, Rows
+from hrnn.data.sequences import Sequences
 from hrnn.layers.products import coarse_type
-from hrnn.sequences import Sequences
-from hrnn.session_model import ScoringModel
+from hrnn.models.scoring_model import ScoringModel
 from hrnn.training.losses import Scored, sampled_loss
 from hrnn.training.settings import TrainingSettings
 from schemas.recipes import Recipe

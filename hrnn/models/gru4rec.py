@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from hrnn.data.arrays import Rows
+from hrnn.data.sequences import Sequences
 from hrnn.data.sessions import last_sessions
 from hrnn.inference.replay import LaneModel, replay
 from hrnn.layers.dropout import dropped
@@ -36,7 +37,6 @@ from hrnn.layers.hierarchical_gru import RecurrentWeights, Starts, recur
 from hrnn.layers.initial import gates, shared_item_table
 from hrnn.layers.products import affine
 from hrnn.models.contract import Batch, Carry, DataSpec, ModelEntry, Queries, frozen, one_phase
-from hrnn.sequences import Sequences
 from hrnn.training.settings import TrainingSettings
 from schemas.hyperparameters import parameter
 from schemas.recipes import HrnnHyperparameters, Recipe

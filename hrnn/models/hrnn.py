@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from hrnn.data.arrays import Rows
-from hrnn.event_context import EventContext
+from hrnn.data.event_context import EventContext
 from hrnn.inference.replay import LaneModel
 from hrnn.layers.dropout import dropped
 from hrnn.layers.hierarchical_gru import RecurrentWeights, Starts, begin_session, recur

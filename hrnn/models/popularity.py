@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from hrnn.data.sequences import Sequences
 from hrnn.models.contract import ModelEntry
-from hrnn.sequences import Sequences
-from hrnn.session_model import UserStates
+from hrnn.models.scoring_model import UserStates
 
 
 class PopularityCount:

@@ -27,12 +27,12 @@ import torch
 from torch import Tensor, nn
 
 from hrnn.data.arrays import Rows
+from hrnn.data.sequences import Sequences
 from hrnn.inference.windows import queries_of_windows
 from hrnn.layers.dropout import dropped
 from hrnn.layers.initial import shared_item_table, uniform
 from hrnn.layers.transformer import Block
 from hrnn.models.contract import Batch, Carry, DataSpec, ModelEntry, OptimiserSpec, Phase, Queries, SequenceModel
-from hrnn.sequences import Sequences
 from hrnn.training.settings import TrainingSettings
 from schemas.errors import ConfigError
 from schemas.hyperparameters import parameter

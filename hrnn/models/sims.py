@@ -25,12 +25,12 @@ import torch
 from torch import Tensor
 
 from hrnn.data.arrays import Flags, Floats, Rows
+from hrnn.data.preparation import users_between
 from hrnn.data.ragged import Ragged, offsets_of
-from hrnn.metrics import DEPTH
+from hrnn.data.sequences import Sequences
+from hrnn.evaluation.metrics import DEPTH
 from hrnn.models.contract import ModelEntry
-from hrnn.preparation import users_between
-from hrnn.sequences import Sequences
-from hrnn.session_model import ScoringModel, UserStates
+from hrnn.models.scoring_model import ScoringModel, UserStates
 from schemas.errors import DataError
 from schemas.recipes import SimsHyperparameters
 

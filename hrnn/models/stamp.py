@@ -34,11 +34,11 @@ import torch
 from torch import Tensor
 
 from hrnn.data.arrays import Flags, Rows
+from hrnn.data.sequences import Sequences
 from hrnn.inference.windows import queries_of_windows
 from hrnn.layers.dropout import dropped
 from hrnn.layers.initial import shared_item_table, uniform
 from hrnn.models.contract import Batch, Carry, DataSpec, ModelEntry, OptimiserSpec, Phase, Queries, SequenceModel, frozen
-from hrnn.sequences import Sequences
 from hrnn.training.settings import TrainingSettings
 from schemas.hyperparameters import parameter
 from schemas.recipes import HrnnHyperparameters, Recipe

@@ -4,10 +4,10 @@
     expected = all newest · (before + SMOOTHING · share) / (all before + SMOOTHING)
 
 `newest` are the item's events in the newest window, as long as trend_discovery_frequency and ending with the last event of the
-data whose time can be true (hrnn/plausible.py); `before` are those in the WINDOWS_BEFORE windows before it; share is the item's
-part of all events. Dividing by all events of each time takes out busy and quiet hours. The growth is the mean of the Gamma
-posterior of a Poisson rate, PRIOR being shape and rate of its prior: with few events it stays near 1, so that three events
-instead of one are no trend.
+data whose time can be true (hrnn/data/plausible.py); `before` are those in the WINDOWS_BEFORE windows before it; share is the
+item's part of all events. Dividing by all events of each time takes out busy and quiet hours. The growth is the mean of the
+Gamma posterior of a Poisson rate, PRIOR being shape and rate of its prior: with few events it stays near 1, so that three
+events instead of one are no trend.
 
 Source: the idea is the service's (Amazon Personalize developer guide, Trending-Now recipe), whose formula is not published; the
 posterior: Gelman et al., "Bayesian Data Analysis", section 2.6.
@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from hrnn.data.plausible import plausible_span
+from hrnn.data.sequences import Sequences
 from hrnn.models.contract import ModelEntry
-from hrnn.plausible import plausible_span
-from hrnn.sequences import Sequences
-from hrnn.session_model import UserStates
+from hrnn.models.scoring_model import UserStates
 from schemas.recipes import TrendingHyperparameters
 
 WINDOWS_BEFORE = 8

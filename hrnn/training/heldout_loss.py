@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from hrnn.data.preparation import Prepared
 from hrnn.models.contract import QueryModel
-from hrnn.preparation import Prepared
 
 _MOST_EXAMPLES = 1_000  # of each kind; a replay takes time that no training uses
 _LONGEST = 1_000  # events of a history: a replay takes as many steps as the longest has events, for the one user who has them

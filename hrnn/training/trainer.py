@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from hrnn.data.arrays import Rows
+from hrnn.data.sequences import Sequences
 from hrnn.models.contract import Batch, Batching, Carry, Phase, SequenceModel, one_phase
-from hrnn.sequences import Sequences
 from hrnn.training.batching import BATCHINGS
 from hrnn.training.checkpoints import Checkpoint, CheckpointStore, newest_checkpoint, save_checkpoint
 from hrnn.training.distributed import Ranks

@@ -6,8 +6,8 @@
     wanted.parameters       # ("MOST",)
     parse_filter_values({"MOST": "\\"12.5\\""})   # {"MOST": ("12.5",)}
 
-What is wrong is a FilterError that points at the character. What a filter means stands in docs/filters.md; hrnn/filters/ works
-it out.
+What is wrong is a FilterError that points at the character. What a filter means stands in docs/filters.md;
+hrnn/inference/filters/ works it out.
 Source: developer guide, "Filter expressions", and AWS's samples.
 """
 

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from working_data import SETS, find
 
+from hrnn.evaluation.baselines.neural import NeuralPeer
+from hrnn.evaluation.settings.last_session import condensed, hide_last_session, metrics_of, ranks_of
 from hrnn.models.registry import model_for
-from hrnn.peers.neural import NeuralPeer
-from hrnn.protocols.last_session import condensed, hide_last_session, metrics_of, ranks_of
 from hrnn.training.settings import TrainingSettings
 from schemas.recipes import RECIPES
 

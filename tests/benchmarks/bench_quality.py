@@ -31,13 +31,13 @@ import working_data
 from quality_models import ModelSettings
 from working_data import WorkingSet
 
-from hrnn.blending import FEATURES
-from hrnn.counted import Counted
-from hrnn.peers import NEXT_EVENT, NIGHTLY
-from hrnn.protocols.last_session import LastSession, condensed, hide_last_session, metrics_of, ranks_of
-from hrnn.protocols.next_night import NextNight, cut_at_horizon, lists_of
-from hrnn.sequences import Sequences
-from hrnn.serving import Fitted
+from hrnn.blend.item_statistics import Counted
+from hrnn.blend.snapshots import Fitted
+from hrnn.blend.weights import FEATURES
+from hrnn.data.sequences import Sequences
+from hrnn.evaluation.baselines import NEXT_EVENT, NIGHTLY
+from hrnn.evaluation.settings.last_session import LastSession, condensed, hide_last_session, metrics_of, ranks_of
+from hrnn.evaluation.settings.next_period import NextNight, cut_at_horizon, lists_of
 from hrnn.training.settings import TrainingSettings
 
 NEIGHBOUR_SESSIONS = 4_000  # hidden sessions that session-kNN is asked for, where there are more than twice as many

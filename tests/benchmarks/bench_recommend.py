@@ -29,12 +29,12 @@ import numpy as np
 import torch
 from whole_steps import whole_steps
 
-from hrnn.allowed import Allowed
-from hrnn.best_items import OwnItems, TopItems
-from hrnn.coarse_scores import BLOCK_ITEMS
 from hrnn.data.ragged import Ragged
+from hrnn.inference.allowed import Allowed
+from hrnn.inference.top_items import OwnItems, TopItems
+from hrnn.inference.topk import Scorer
+from hrnn.inference.topk_bf16 import BLOCK_ITEMS
 from hrnn.layers.products import coarse_type
-from hrnn.scoring import Scorer
 
 WIDTH, NUM_RESULTS, OWN, AT_ONCE = 100, 25, 20, 256
 

@@ -26,7 +26,7 @@ from growth_plot import write_growth
 from training_runs import SESSION_SHARE, OurTraining, made_up_sequences
 
 from hrnn.data.ragged import offsets_of
-from hrnn.sequences import Sequences
+from hrnn.data.sequences import Sequences
 from hrnn.training.distributed import Ranks
 from hrnn.training.settings import TrainingSettings
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from contenders import check_same, measure, median, paired, shown
 
-from jobs.storage.folders import StepFolder
+from jobs.platform.storage.folders import StepFolder
 
 NUM_ITEMS = 50_000
 NUM_PARTS = 8
@@ -140,8 +140,8 @@ def run_polars(data: Path, output: Path, cores: int) -> dict[str, Any]:
 def run_hrnn(data: Path, output: Path, cores: int) -> dict[str, Any]:
     """`hrnn sessionize` in a Spark of its own, its first job: nothing is warm."""
     began = time.monotonic()
-    from jobs.sessionize import sessionize
-    from jobs.spark.session import spark_session
+    from jobs.platform.spark.session import spark_session
+    from jobs.sessionize.job import sessionize
 
     spark = spark_session(f"local[{cores}]")
     started = time.monotonic()

@@ -29,8 +29,8 @@ from stages import stage_milliseconds
 from training_runs import OurTraining, made_up_sequences
 from window_trade import window_trade
 
+from hrnn.data.sequences import Sequences
 from hrnn.layers.products import coarse_type
-from hrnn.sequences import Sequences
 from hrnn.training.batching.lanes import LanePlan
 from hrnn.training.negatives import NegativeSampler
 from hrnn.training.settings import TrainingSettings

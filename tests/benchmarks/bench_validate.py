@@ -194,9 +194,9 @@ def _histogram(frame: Any, column: str) -> list[tuple[int, int]]:
 def run_hrnn(suite: bool, data: Path, output: Path, cores: int) -> Run:
     """`hrnn validate` in a Spark of its own, its first job: nothing is warm."""
     began = time.monotonic()
-    from jobs.spark.session import spark_session
-    from jobs.storage.folders import StepFolder
-    from jobs.validate import validate
+    from jobs.platform.spark.session import spark_session
+    from jobs.platform.storage.folders import StepFolder
+    from jobs.validate.job import validate
 
     spark = spark_session(f"local[{cores}]")
     started = time.monotonic()

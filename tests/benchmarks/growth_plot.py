@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jobs.pages.axes import short_number
-from jobs.pages.plots import HEIGHT, WIDTH, bar_plot
-from jobs.pages.rendering import template_module
+from jobs.reports.axes import short_number
+from jobs.reports.charts import HEIGHT, WIDTH, bar_plot
+from jobs.reports.html import template_module
 
 TITLE, GAP = 24, 16  # SVG units
 STYLE = """

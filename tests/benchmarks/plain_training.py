@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hrnn.data.sequences import Sequences
 from hrnn.models.contract import Batch
-from hrnn.sequences import Sequences
 from hrnn.training.batching.lanes import LanePlan
 from hrnn.training.negatives import NegativeSampler
 from hrnn.training.settings import TrainingSettings

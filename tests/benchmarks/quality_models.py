@@ -11,19 +11,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hrnn.blending import OWN_AGAIN_WEIGHTS, OWN_WEIGHTS, TREND_WEIGHTS, Examples, draw_examples, fit_weights
-from hrnn.counted import Counted
+from hrnn.blend.item_statistics import Counted
+from hrnn.blend.snapshots import Fitted, NightlyView
+from hrnn.blend.weights import OWN_AGAIN_WEIGHTS, OWN_WEIGHTS, TREND_WEIGHTS, Examples, draw_examples, fit_weights
 from hrnn.data.arrays import Floats, Rows
 from hrnn.data.ragged import row_ids
+from hrnn.data.sequences import Sequences
 from hrnn.data.sessions import sessions_alone
+from hrnn.evaluation.baselines.prediction_points import Moments
+from hrnn.evaluation.settings.last_session import LastSession, metrics_of, ranks_of
+from hrnn.evaluation.settings.next_period import NextNight, best_of
 from hrnn.inference.replay import queries_before
 from hrnn.models.contract import DataSpec, Queries
 from hrnn.models.hrnn import Hrnn, Variant
-from hrnn.peers.moments import Moments
-from hrnn.protocols.last_session import LastSession, metrics_of, ranks_of
-from hrnn.protocols.next_night import NextNight, best_of
-from hrnn.sequences import Sequences
-from hrnn.serving import Fitted, NightlyView
 from hrnn.training.settings import TrainingSettings
 from hrnn.training.trainer import Trainer
 

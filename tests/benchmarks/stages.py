@@ -11,11 +11,11 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from hrnn.data.sequences import Sequences
 from hrnn.layers.dropout import dropped
 from hrnn.layers.hierarchical_gru import RecurrentWeights, Starts, recur
 from hrnn.layers.products import affine, coarse_type
 from hrnn.models.hrnn import Hrnn, HrnnShape
-from hrnn.sequences import Sequences
 from hrnn.training.batching.lanes import LanePlan
 from hrnn.training.losses import sampled_loss
 from hrnn.training.negatives import NegativeSampler

@@ -8,9 +8,9 @@ import time
 import numpy as np
 
 from hrnn.data.ragged import offsets_of
+from hrnn.data.sequences import Sequences
 from hrnn.models.contract import DataSpec
 from hrnn.models.hrnn import Hrnn
-from hrnn.sequences import Sequences
 from hrnn.training.distributed import Ranks
 from hrnn.training.settings import TrainingSettings
 from hrnn.training.trainer import Stopped, Trainer

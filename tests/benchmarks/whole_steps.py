@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 import torch
 from contenders import _tree
 
-from hrnn.best_items import OwnItems
-from hrnn.hashing import hash64
-from hrnn.scoring import Scorer
-from jobs.storage.folders import StepFolder
-from jobs.training.model_files import write_tensors
+from hrnn.data.hashing import hash64
+from hrnn.inference.top_items import OwnItems
+from hrnn.inference.topk import Scorer
+from jobs.platform.storage.folders import StepFolder
+from jobs.solutions.tensors import write_tensors
 from schemas import columns
 
 NUM_ITEMS, NUM_USERS, WIDTH, OWN, NUM_SHARDS, HASH_SEED = 26_000, 100_000, 100, 20, 8, 5

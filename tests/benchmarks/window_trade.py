@@ -10,7 +10,7 @@ import quality_models as ours
 import working_data
 from quality_models import ModelSettings
 
-from hrnn.protocols.last_session import condensed, hide_last_session
+from hrnn.evaluation.settings.last_session import condensed, hide_last_session
 from hrnn.training.settings import TrainingSettings
 
 SET = "online_retail"

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
+from hrnn.data.hashing import hash64
 from hrnn.data.ragged import offsets_of
-from hrnn.hashing import hash64
-from hrnn.sequences import Sequences
+from hrnn.data.sequences import Sequences
 
 ARCHIVES = Path(__file__).resolve().parents[3] / "shared" / "data"
 HALF_HOUR = 1_800

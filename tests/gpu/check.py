@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
-PATH = [str(path) for path in (ROOT, ROOT / "tests", ROOT / "tests" / "benchmarks", HERE / "absent")]
+PATH = [str(path) for path in (ROOT, ROOT / "tests" / "support", ROOT / "tests" / "benchmarks", HERE / "absent")]
 GOALS = {64: 1_000_000, 4_096: 10_000_000}  # events a second, by lanes
 NOISE = 0.3  # of the events of a whole training
 

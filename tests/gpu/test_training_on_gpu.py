@@ -11,19 +11,19 @@ import torch
 from plain_loop import double, plain_training
 from small_sequences import random_histories, sequences_of
 
+from hrnn.data.preparation import prepare
+from hrnn.evaluation.baselines.neural import NeuralPeer
+from hrnn.evaluation.baselines.prediction_points import moments_after
 from hrnn.layers.products import weight_gradient
 from hrnn.models.contract import DataSpec
 from hrnn.models.hrnn import Hrnn, Variant
 from hrnn.models.registry import model_for
-from hrnn.peers.moments import moments_after
-from hrnn.peers.neural import NeuralPeer
-from hrnn.preparation import prepare
 from hrnn.training.distributed import Ranks
 from hrnn.training.heldout_loss import heldout_loss
 from hrnn.training.losses import sampled_loss
 from hrnn.training.settings import TrainingSettings
 from hrnn.training.trainer import Stopped, Trainer
-from jobs.training.checkpoints import WorkspaceCheckpoints
+from jobs.train.checkpoints import WorkspaceCheckpoints
 
 SEQUENCES = sequences_of(random_histories(40, 25))
 USERS = np.arange(SEQUENCES.num_users)

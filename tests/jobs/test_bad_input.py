@@ -208,9 +208,9 @@ def finished(prepared: Path, spark: object) -> Path:
     """The folder, with a finished step of each kind too, and a damaged one."""
     import shutil
 
-    from jobs.sessionize import sessionize
-    from jobs.train import train
-    from jobs.validate import validate
+    from jobs.sessionize.job import sessionize
+    from jobs.train.job import train
+    from jobs.validate.job import validate
 
     good, shop = prepared / "good", prepared / "shop"
     validate(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from jobs.cli import main
-from jobs.commands import recipes
+from jobs.recipes import __main__ as recipes
 from schemas.errors import DataError
 from schemas.version import VERSION
 
@@ -250,7 +250,7 @@ def test_completion_can_be_installed(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 PROGRAM = """
 import sys
-from jobs.ending import run_to_end, tell
+from jobs.platform.process.ending import run_to_end, tell
 run_to_end("night", lambda: (print("working", file=sys.stderr), tell({"job": "night"})))
 """
 

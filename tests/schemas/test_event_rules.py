@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hrnn.event_weights import event_weights
+from hrnn.data.event_weights import event_weights
 from schemas.errors import ConfigError
 from schemas.event_rules import EventRule, EventRules, event_rules
 

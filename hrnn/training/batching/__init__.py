@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from hrnn.data.arrays import Rows
+from hrnn.data.sequences import Sequences
 from hrnn.data.sessions import sessions_alone
 from hrnn.models.contract import Batching
-from hrnn.sequences import Sequences
 from hrnn.training.batching.lanes import LaneBatches
 from hrnn.training.batching.windows import PaddedBatches, PrefixBatches
 from hrnn.training.distributed import Ranks

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.arrays import Rows
+from hrnn.data.sequences import Sequences
 from hrnn.models.contract import Batch
-from hrnn.sequences import Sequences
 
 
 class LaneBatches:

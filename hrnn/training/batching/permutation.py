@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hrnn.data.arrays import Rows
-from hrnn.hashing import mix64
+from hrnn.data.hashing import mix64
 
 _ROUNDS = 4
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from hrnn.data.arrays import Flags, Rows
 from hrnn.data.ragged import offsets_of
+from hrnn.data.sequences import Sequences
 from hrnn.models.contract import Batch
-from hrnn.sequences import Sequences
 from hrnn.training.batching.lanes import lanes_a_rank
 from hrnn.training.batching.permutation import Permutation
 

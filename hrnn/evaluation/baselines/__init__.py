@@ -1,0 +1,60 @@
+"""Plain recommenders to stand beside a model: each is fitted on sequences and scores the whole catalogue at given moments.
+
+They serve two questions alike: which item comes next in a session (hrnn/evaluation/settings/last_session.py), and which 25
+items a user takes during the next days (hrnn/evaluation/settings/next_period.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from hrnn.data.sequences import Sequences
+from hrnn.evaluation.baselines.item_neighbours import ItemNeighbours
+from hrnn.evaluation.baselines.popular import PersonalPopularity, Popularity, RecentPopularity
+from hrnn.evaluation.baselines.prediction_points import Moments
+from hrnn.evaluation.baselines.rules import SequentialRules, markov_chain
+from hrnn.evaluation.baselines.session_neighbours import SessionNeighbours
+
+
+class Peer(Protocol):
+    """A fitted recommender."""
+
+    def scores(self, moments: Moments) -> npt.NDArray[np.float32]:
+        """float32 [B, N], higher is better; 0 where nothing speaks for an item, -inf where it must not be recommended."""
+
+
+Fit = Callable[[Sequences], Peer]
+
+RECENT_DAYS = 3.0
+
+NEXT_EVENT: dict[str, Fit] = {
+    "popularity": Popularity,
+    "popularity, last 3 days": partial(RecentPopularity, days=RECENT_DAYS),
+    "personal popularity": PersonalPopularity,
+    "Markov": partial(markov_chain, then_popular=True),
+    "sequential rules": partial(SequentialRules, then_popular=True),
+    "sequential rules, last 3 events": partial(SequentialRules, events=3, then_popular=True),
+    "item-kNN": ItemNeighbours,
+    "SKNN": partial(SessionNeighbours, kind="plain", no_repeats=False),
+    "V-SKNN": partial(SessionNeighbours, kind="vector", no_repeats=False),
+    "SKNN, no repeats": partial(SessionNeighbours, kind="plain"),
+    "V-SKNN, no repeats": partial(SessionNeighbours, kind="vector"),
+}
+"""By name, for the next event of a session."""
+
+NIGHTLY: dict[str, Fit] = {
+    "popularity": Popularity,
+    "popularity, last 3 days": partial(RecentPopularity, days=RECENT_DAYS),
+    "personal popularity": partial(PersonalPopularity, newest_first=True),
+    "Markov": partial(markov_chain, across_sessions=True, then_popular=True),
+    "sequential rules": partial(SequentialRules, across_sessions=True, then_popular=True),
+    "item-kNN": ItemNeighbours,
+    "session-kNN": partial(SessionNeighbours, no_repeats=False),
+    "session-kNN, no repeats": SessionNeighbours,
+}
+"""By name, for lists of 25 at a moment."""

@@ -1,0 +1,59 @@
+"""A neural model as a peer: trained by the engine that trains them all, and asked inside sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hrnn.data.sequences import Sequences
+from hrnn.evaluation.baselines.prediction_points import Moments
+from hrnn.models.contract import DataSpec, ModelEntry
+from hrnn.training.settings import TrainingSettings
+from hrnn.training.trainer import Trainer
+
+
+class NeuralPeer:
+    """score(item) = query for the next event of the session · vector + bias.
+
+    Args:
+        sequences: What to learn from, possibly truncated.
+        settings: How.
+        entry: Of a neural model.
+        config: What the model is, by the names of its hyperparameters.
+        event_weights: float32 [E], how much each stored event counts as a target; None: all alike.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        settings: TrainingSettings,
+        entry: ModelEntry,
+        config: Mapping[str, Any],
+        event_weights: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        assert entry.neural is not None
+        self._sequences = sequences
+        users = np.flatnonzero(sequences.history_lengths)
+        trainer = Trainer(
+            entry.neural.build(config, settings, DataSpec.of(sequences, sequences)),
+            sequences,
+            users,
+            replace(settings, patience=None),
+            phases=entry.phases(settings),
+            event_weights=event_weights,
+        )
+        trainer.run()
+        self._model = trainer.model
+
+    def scores(self, moments: Moments) -> npt.NDArray[np.float32]:
+        """As Peer's, from what each moment's user has done so far."""
+        offsets = np.append(moments.user_begin, len(moments.item_rows))
+        each = replace(self._sequences, user_offsets=offsets, kept=moments.end - moments.user_begin)
+        queries, items = self._model.queries(each, np.arange(len(moments))).same_session, self._model.items()
+        scores: npt.NDArray[np.float32] = torch.addmm(items.bias, queries, items.vectors.t()).numpy()
+        return scores

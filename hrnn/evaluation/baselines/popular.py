@@ -1,0 +1,84 @@
+"""Popularity: of all time, of the last days, and a user's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from hrnn.data.sequences import Sequences
+from hrnn.evaluation.baselines.prediction_points import Moments
+
+_DAY = 86_400
+
+
+class Popularity:
+    """An item's score is its number of events."""
+
+    def __init__(self, sequences: Sequences) -> None:
+        self._counts = sequences.item_counts().astype(np.float32)
+
+    def scores(self, moments: Moments) -> npt.NDArray[np.float32]:
+        """The same for everybody."""
+        return np.tile(self._counts, (len(moments), 1))
+
+
+class RecentPopularity:
+    """An item's score is its number of events in the days before the moment, then in all."""
+
+    def __init__(self, sequences: Sequences, days: float) -> None:
+        positions = sequences.event_positions(np.arange(sequences.num_users)).values
+        order = np.argsort(sequences.timestamps[positions], kind="stable")
+        self._times = np.asarray(sequences.timestamps[positions[order]])
+        self._items = np.asarray(sequences.item_rows[positions[order]])
+        self._seconds = round(days * _DAY)
+        self._remainder = _below_one(sequences.item_counts())
+
+    def scores(self, moments: Moments) -> npt.NDArray[np.float32]:
+        """Counts move with the time; only events up to the moment count."""
+        num_items = len(self._remainder)
+        scores = np.empty((len(moments), num_items), dtype=np.float32)
+        counts, begin, end = np.zeros(num_items, dtype=np.int64), 0, 0
+        for moment in np.argsort(moments.as_of, kind="stable"):
+            time = int(moments.as_of[moment])
+            until = int(np.searchsorted(self._times, time, side="right"))
+            since = int(np.searchsorted(self._times, time - self._seconds, side="right"))
+            if since >= end:
+                counts[:] = np.bincount(self._items[since:until], minlength=num_items)
+            else:
+                counts += np.bincount(self._items[end:until], minlength=num_items) if until > end else 0
+                counts -= np.bincount(self._items[begin:since], minlength=num_items) if since > begin else 0
+            begin, end = since, until
+            np.add(counts, self._remainder, out=scores[moment], casting="unsafe")
+        return scores
+
+
+class PersonalPopularity:
+    """An item's score is the user's own number of events with it, then everybody's.
+
+    Args:
+        sequences: What to learn from, possibly truncated.
+        newest_first: Own items of equal number are ordered by the user's latest event with them, not by everybody's number.
+    """
+
+    def __init__(self, sequences: Sequences, *, newest_first: bool = False) -> None:
+        self._remainder, self._newest_first = _below_one(sequences.item_counts()), newest_first
+
+    def scores(self, moments: Moments) -> npt.NDArray[np.float32]:
+        """Events of the current session count too."""
+        users, items = moments.history_pairs()
+        num_items = len(self._remainder)
+        keys = users * num_items + items
+        scores = np.tile(self._remainder, (len(moments), 1))
+        if self._newest_first:
+            ends = np.cumsum(moments.end - moments.user_begin)
+            scores.reshape(-1)[keys] = 1.0 / (2.0 + ends[users] - np.arange(len(keys)))  # of several values the last one stays
+            scores *= 0.5
+        own, counts = np.unique(keys, return_counts=True)
+        scores.reshape(-1)[own] += counts
+        return scores
+
+
+def _below_one(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Counts as fractions below one: they decide between whole numbers that are equal."""
+    fractions: npt.NDArray[np.float32] = (counts / (counts.max(initial=0) + 1)).astype(np.float32)
+    return fractions

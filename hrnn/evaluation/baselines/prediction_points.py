@@ -1,0 +1,67 @@
+"""When a recommender is asked: a user, the events they have had so far, and the session they are in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hrnn.data.arrays import Rows
+from hrnn.data.ragged import Ragged
+from hrnn.data.sequences import Sequences
+from hrnn.data.sessions import session_begins
+
+
+@dataclass(frozen=True)
+class Moments:
+    """B moments. Positions are those of the sequences' arrays; every user has had one event at least.
+
+    Attributes:
+        item_rows: int32 [E], of all events of all users.
+        user_begin: int64 [B], each user's first event.
+        session_begin: int64 [B], the current session's first event.
+        end: int64 [B], one past the latest event that is known.
+        as_of: int64 [B], the moment, UTC epoch seconds.
+    """
+
+    item_rows: npt.NDArray[np.int32]
+    user_begin: Rows
+    session_begin: Rows
+    end: Rows
+    as_of: Rows
+
+    def __len__(self) -> int:
+        return len(self.end)
+
+    def __getitem__(self, chosen: slice | Rows) -> Moments:
+        return Moments(
+            self.item_rows, self.user_begin[chosen], self.session_begin[chosen], self.end[chosen], self.as_of[chosen]
+        )
+
+    @property
+    def last_items(self) -> Rows:
+        """int64 [B], the item of each latest event."""
+        return self.item_rows[self.end - 1].astype(np.int64)
+
+    def session(self, moment: int) -> Rows:
+        """Items of one moment's current session, oldest first."""
+        return self.item_rows[self.session_begin[moment] : self.end[moment]].astype(np.int64)
+
+    def history_pairs(self) -> tuple[Rows, Rows]:
+        """Every event so far of every moment's user: (moment's number, item row)."""
+        events = Ragged.expand(self.user_begin, self.end - self.user_begin)
+        return events.row_ids(), self.item_rows[events.values].astype(np.int64)
+
+
+def moments_after(sequences: Sequences, user_rows: Rows, as_of: Rows) -> Moments:
+    """Moments after the given events of some users; the current session is each one's last.
+
+    Args:
+        sequences: Histories, possibly truncated.
+        user_rows: int64 [B], users with one event at least.
+        as_of: int64 [B], UTC epoch seconds.
+    """
+    begin = sequences.user_offsets[:-1][user_rows]
+    end = begin + sequences.history_lengths[user_rows]
+    return Moments(sequences.item_rows, begin, session_begins(sequences)[end - 1], end, as_of)

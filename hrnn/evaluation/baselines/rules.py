@@ -1,0 +1,79 @@
+"""Sequential rules: which item follows which within a session, near ones counting more.
+
+Source: Kamehkhosh, Jannach, Ludewig 2017, "A Comparison of Frequent Pattern Techniques and a Deep Learning Method for
+Session-Based Recommendation".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from hrnn.data.sequences import Sequences
+from hrnn.evaluation.baselines.prediction_points import Moments
+from hrnn.evaluation.baselines.sparse import ItemTable, summed
+
+_TIE = 1e-5  # below any difference of two scores that are not equal
+
+
+class SequentialRules:
+    """rule(a, item) = sum over sessions and pairs (a, item) at distance d of 1 / d; score(item) = rule(last item, item).
+
+    From several events, the latest one's rules count whole, the one's before a half, and so on, as shares of all rules of each.
+
+    Args:
+        sequences: What to learn from, possibly truncated.
+        steps: Greatest distance; 1 is a Markov chain.
+        events: How many of the current session's latest events speak.
+        across_sessions: Whether a session's first event follows the last one of the session before.
+        then_popular: Whether popularity decides between equal scores.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        steps: int = 10,
+        *,
+        events: int = 1,
+        across_sessions: bool = False,
+        then_popular: bool = False,
+    ) -> None:
+        num_items = sequences.num_items
+        items, sessions = events_and_sessions(sequences)
+        if across_sessions:
+            sessions = np.repeat(np.arange(sequences.num_users), sequences.history_lengths)
+        keys, weights = np.zeros(0, dtype=np.int64), np.zeros(0)
+        for distance in range(1, steps + 1):
+            together = np.flatnonzero(sessions[distance:] == sessions[:-distance])
+            if len(together) == 0:
+                break
+            pairs = items[together] * num_items + items[together + distance]
+            found, counts = np.unique(pairs, return_counts=True)
+            keys, weights = summed(np.concatenate([keys, found]), np.concatenate([weights, counts / distance]))
+        if events > 1:
+            weights /= np.bincount(keys // num_items, weights, minlength=num_items)[keys // num_items]
+        self._rules, self._events = ItemTable.of(keys, weights, num_items), events
+        counts = sequences.item_counts()
+        self._remainder = (_TIE * counts / max(1, counts.max(initial=0))).astype(np.float32) if then_popular else None
+
+    def scores(self, moments: Moments) -> npt.NDArray[np.float32]:
+        """What follows from the latest events' items."""
+        scores = self._rules.rows(moments.last_items)
+        for back in range(2, self._events + 1):
+            position = moments.end - back
+            inside = np.flatnonzero(position >= moments.session_begin)
+            scores[inside] += self._rules.rows(moments.item_rows[position[inside]].astype(np.int64)) / np.float32(back)
+        return scores if self._remainder is None else scores + self._remainder
+
+
+def markov_chain(sequences: Sequences, *, across_sessions: bool = False, then_popular: bool = False) -> SequentialRules:
+    """score(item) = how often it came right after the last item."""
+    return SequentialRules(sequences, steps=1, across_sessions=across_sessions, then_popular=then_popular)
+
+
+def events_and_sessions(sequences: Sequences) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Items of all events that count, user by user, oldest first, and the number of each one's session from 0."""
+    events = sequences.event_positions(np.arange(sequences.num_users))
+    starts = np.array(sequences.session_starts[events.values])
+    starts[events.offsets[:-1][events.lengths > 0]] = True
+    return sequences.item_rows[events.values].astype(np.int64), np.cumsum(starts) - 1

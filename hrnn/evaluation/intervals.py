@@ -1,0 +1,119 @@
+"""What surrounds a table of metrics: how sure its means are, where they come from, and what the lists look like as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from hrnn.data.arrays import Rows
+from hrnn.data.ragged import Ragged
+from hrnn.evaluation import metrics
+from hrnn.evaluation.metrics import PerUser
+
+Intervals = dict[str, tuple[float, float]]
+
+RESAMPLES = 1_000
+SLICE_METRICS = ("normalized_discounted_cumulative_gain_at_25", "mean_reciprocal_rank_at_25", "recall_at_25")
+_AT_ONCE = 1 << 22
+
+
+def intervals(rows: Mapping[str, PerUser], *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Intervals]:
+    """Bootstrap 95 % confidence intervals of each metric's mean: users are drawn anew, with replacement, the same for all rows.
+
+    Args:
+        rows: Row's name -> metric -> float64 [V], of the same users.
+        seed: Of the draws.
+        resamples: How often all users are drawn.
+
+    Returns:
+        Row's name -> metric -> (2.5th, 97.5th percentile of the means); (0, 0) where there is no user.
+    """
+    if not rows:
+        return {}
+    values = np.stack([values for of_users in rows.values() for values in of_users.values()], axis=1)
+    users = len(values)
+    bounds = np.zeros((2, values.shape[1]))
+    if users:
+        random = np.random.Generator(np.random.Philox(key=seed))
+        means = []
+        for begin in range(0, resamples, step := max(1, _AT_ONCE // users)):
+            lines = min(step, resamples - begin)
+            drawn = random.integers(0, users, (lines, users)) + np.arange(lines)[:, None] * users
+            times = np.bincount(drawn.reshape(-1), minlength=lines * users).reshape(lines, users)
+            means.append(times.astype(np.float64) @ values / users)
+        bounds = np.percentile(np.concatenate(means), [2.5, 97.5], axis=0)
+    each = iter(zip(*bounds.tolist(), strict=True))
+    return {name: {metric: next(each) for metric in of_users} for name, of_users in rows.items()}
+
+
+def length_terciles(lengths: Rows) -> dict[str, npt.NDArray[np.bool_]]:
+    """Which users have short, middling and long histories, a third each; equal lengths stand together."""
+    if len(lengths) == 0:
+        return {}
+    low, high = np.quantile(lengths, [1 / 3, 2 / 3], method="lower")
+    return {
+        f"history of at most {low} events": lengths <= low,
+        f"history of {low + 1} to {high} events": (lengths > low) & (lengths <= high),
+        f"history of more than {high} events": lengths > high,
+    }
+
+
+def popularity_classes(num_events: Rows) -> dict[str, npt.NDArray[np.bool_]]:
+    """Which items are head, middle and tail: the most popular ones that have a third of all events, the next, the rest."""
+    order = np.argsort(-num_events, kind="stable")
+    before = np.cumsum(num_events[order]) - num_events[order]
+    third = np.empty(len(order), dtype=np.int64)
+    third[order] = np.minimum(3 * before // max(1, int(num_events.sum())), 2)
+    return {f"{name} items": third == at for at, name in enumerate(("head", "middle", "tail"))}
+
+
+def of_slice(
+    lists: Mapping[str, Rows], users: Rows, truth: Ragged[np.int64], kept: npt.NDArray[np.bool_]
+) -> dict[str, dict[str, float]]:
+    """Metrics of every list over some users and some of their true items.
+
+    Args:
+        lists: Row's name -> [V, 25].
+        users: int64, which of the V users may count.
+        truth: [V] item rows.
+        kept: bool, true items that count; users without any do not.
+
+    Returns:
+        Row's name -> SLICE_METRICS, and `users`.
+    """
+    owner = truth.row_ids()
+    counts = np.bincount(owner[kept], minlength=len(truth))
+    chosen = users[counts[users] > 0]
+    left = Ragged.from_lengths(counts[chosen], truth.values[kept & np.isin(owner, chosen)])
+    rows = {}
+    for name, listed in lists.items():
+        means = metrics.means(metrics.per_user_metrics(*metrics.hits_of(listed[chosen], left)))
+        rows[name] = {metric: means[metric] for metric in SLICE_METRICS} | {"users": float(len(chosen))}
+    return rows
+
+
+def of_catalogue(lists: Rows, num_events: Rows) -> dict[str, float]:
+    """How widely lists reach into the catalogue.
+
+    Args:
+        lists: [V, 25], -1 fills.
+        num_events: int64 [N], events of each item.
+
+    Returns:
+        `coverage`: share of items that stand in any list. `gini`: inequality of how often items are listed, 0 where all are
+        alike. `novelty`: mean of -log2 of a listed item's share of the events.
+    """
+    listed = lists[lists >= 0]
+    times = np.sort(np.bincount(listed, minlength=len(num_events)))
+    total, size = int(times.sum()), len(times)
+    if total == 0:
+        return {"coverage": 0.0, "gini": 0.0, "novelty": 0.0}
+    rank = np.arange(1, size + 1)
+    share = (num_events + 0.5) / (num_events.sum() + 0.5 * size)
+    return {
+        "coverage": float(np.count_nonzero(times)) / size,
+        "gini": float((2 * rank - size - 1) @ times) / (size * total),
+        "novelty": float(-np.log2(share[listed]).mean()),
+    }

@@ -1,0 +1,59 @@
+"""What some input lines tell a filter: values of placeholders, the users' attributes and past, the current items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from hrnn.data.arrays import Rows
+from hrnn.data.past_events import PastEvents
+from schemas.filters import FilterValues
+
+
+@dataclass(frozen=True)
+class Asked:
+    """B input lines. What a filter does not mention may be left out.
+
+    Attributes:
+        num_lines: B.
+        values: Distinct sets of values; see `value_sets`.
+        values_of: int64 [B], the set of each line; None: the first set for all.
+        attributes: B rows of the Users dataset, all null for users who are not in it; None: nobody is.
+        past: What the B users did; None: nobody did anything.
+        current_items: int64 [B], item rows; -1 for an item that is not in the catalogue.
+    """
+
+    num_lines: int
+    values: Sequence[FilterValues] = field(default=({},))
+    values_of: Rows | None = None
+    attributes: pa.Table | None = None
+    past: PastEvents | None = None
+    current_items: Rows | None = None
+
+    def take(self, places: Rows) -> Asked:
+        """Some of the lines, in any order."""
+        return Asked(
+            len(places),
+            self.values,
+            None if self.values_of is None else self.values_of[places],
+            None if self.attributes is None else self.attributes.take(pa.array(places)),
+            None if self.past is None else self.past.take(places),
+            None if self.current_items is None else self.current_items[places],
+        )
+
+
+def value_sets(of_lines: Sequence[Mapping[str, str]]) -> tuple[list[Mapping[str, str]], Rows]:
+    """The distinct `filterValues` of some lines, as texts, and int64 [B] which of them is each line's."""
+    codes: dict[tuple[tuple[str, str], ...], int] = {}
+    sets: list[Mapping[str, str]] = []
+    of = np.empty(len(of_lines), np.int64)
+    for line, given in enumerate(of_lines):
+        key = tuple(sorted(given.items()))
+        if (code := codes.get(key)) is None:
+            code = codes[key] = len(sets)
+            sets.append(given)
+        of[line] = code
+    return sets, of

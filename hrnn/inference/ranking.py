@@ -1,0 +1,106 @@
+"""Given lists of items, put in the order in which their users are likely to take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hrnn.data.arrays import Doubles, Rows
+from hrnn.data.ragged import Ragged, row_ids
+from hrnn.inference.allowed import Allowed
+from hrnn.inference.top_items import OwnItems
+
+_PAIRS_AT_ONCE = 1 << 18
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Lists of B users in their new order, one after the other, as long as those that were given.
+
+    Attributes:
+        places: int64, where each item stood in its list; -1 at the end of a list from which items were removed.
+        shares: float64, falling: softmax of the scores over the list; 0 for items without a score.
+    """
+
+    places: Rows
+    shares: Doubles
+
+
+def listed_scores(
+    queries: npt.NDArray[np.float32],
+    own: OwnItems,
+    item_vectors: npt.NDArray[np.float32],
+    item_bias: npt.NDArray[np.float32],
+    lists: Ragged[np.int64],
+) -> Doubles:
+    """Scores of listed items: query · item vector + item bias + own item's score, summed in float64.
+
+    A pair's score does not depend on what else is asked.
+
+    Args:
+        queries: [B, D].
+        own: Of the same users.
+        item_vectors: [N, D].
+        item_bias: [N].
+        lists: [B] item rows.
+
+    Returns:
+        float64, of every listed item.
+    """
+    users, item_rows = lists.row_ids(), lists.values
+    scores = item_bias[item_rows].astype(np.float64)
+    for begin in range(0, len(users), _PAIRS_AT_ONCE):
+        some = slice(begin, begin + _PAIRS_AT_ONCE)
+        left, right = queries[users[some]].astype(np.float64), item_vectors[item_rows[some]].astype(np.float64)
+        scores[some] += np.einsum("pd,pd->p", left, right)
+    num_items = np.int64(len(item_bias))
+    owned = row_ids(own.offsets) * num_items + own.item_rows
+    if len(owned):
+        order = np.argsort(owned, kind="stable")
+        asked = users * num_items + item_rows
+        found = order[np.minimum(np.searchsorted(owned, asked, sorter=order), len(owned) - 1)]
+        scores += np.where(owned[found] == asked, own.scores[found], np.float32(0))
+    return scores
+
+
+def rank(offsets: Rows, scores: Doubles, scored: npt.NDArray[np.bool_], kept: npt.NDArray[np.bool_]) -> Ranked:
+    """Order lists by score; what has none comes after, in the order given, and what is not kept goes.
+
+    Equal scores stay in the order given; an item that is listed twice counts twice.
+
+    Args:
+        offsets: int64 [B + 1].
+        scores: float64, of every listed item.
+        scored: bool, which of them mean something.
+        kept: bool, which items stay in their list.
+    """
+    lists, num_lists = row_ids(offsets), len(offsets) - 1
+    counted = scored & kept
+    values = np.where(counted, scores, -np.inf)
+    order = np.lexsort((np.arange(len(lists)), -values, ~kept, lists))
+    greatest = np.full(num_lists, -np.inf)
+    np.maximum.at(greatest, lists, values)
+    weights = np.zeros(len(lists))
+    weights[counted] = np.exp(values[counted] - greatest[lists[counted]])
+    totals = np.bincount(lists, weights, num_lists)
+    shares = np.divide(weights, totals[lists], out=np.zeros_like(weights), where=counted)
+    places = np.arange(len(lists)) - offsets[lists]
+    return Ranked(np.where(kept[order], places[order], -1), shares[order])
+
+
+def allowed_in(allowed: Allowed, lists: Ragged[np.int64]) -> npt.NDArray[np.bool_]:
+    """Whether each listed item may be had.
+
+    Args:
+        allowed: What the B users may get.
+        lists: [B] item rows.
+    """
+    users, item_rows = lists.row_ids(), lists.values
+    kept = allowed.masks[allowed.mask_of[users], item_rows]
+    num_items = allowed.masks.shape[1]
+    for others, value in ((allowed.added, True), (allowed.removed, False)):
+        pairs = others.row_ids() * num_items + others.values
+        kept[np.isin(users * num_items + item_rows, pairs)] = value
+    return kept

@@ -1,0 +1,130 @@
+"""How likely users are to take one of a set of items: the scores of user segments.
+
+    affinity(user, set) = log( sum over the set of exp(score(user, item)) / sum over all items of exp(score(user, item)) )
+
+That is the log of the summed shares that `recommend` writes for these items, own items included. Items are scored exactly, in
+float32, in blocks that stay in cache; the sums are running log-sum-exps, so no share is too small to be told from another.
+
+Results do not depend on which users are asked together: the shape of all products is fixed (a short batch is filled up with
+zeros). For the same bytes on every run, use one thread.
+
+Shapes: B users asked, N items, D numbers of a query, Q sets, R users of one product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hrnn.data.arrays import Doubles, Rows
+from hrnn.data.ragged import Ragged, row_ids
+from hrnn.inference.top_items import OwnItems
+from schemas.errors import IntegrityError
+
+BLOCK_ITEMS = 4096
+MOST_ROWS = 128  # R
+
+
+def sets_of(sets: Sequence[npt.ArrayLike]) -> Ragged[np.int64]:
+    """[Q] item rows of sets, none of which is empty: rising, none twice."""
+    return Ragged.from_rows([np.unique(items) for items in sets], np.int64)
+
+
+class Affinity:
+    """Holds a catalogue and sets of its items, and asks users about them.
+
+    Args:
+        item_vectors: float32 [N, D].
+        item_bias: float32 [N].
+        sets: [Q], from `sets_of`, of item rows below N.
+
+    Raises:
+        IntegrityError: A parameter is not a finite number.
+    """
+
+    def __init__(self, item_vectors: torch.Tensor, item_bias: torch.Tensor, sets: Ragged[np.int64]) -> None:
+        if not (bool(torch.isfinite(item_vectors).all()) and bool(torch.isfinite(item_bias).all())):
+            raise IntegrityError("the model holds parameters that are not finite numbers; train it again.")
+        self._dimension, self._num_sets = item_vectors.shape[1], len(sets)
+        vectors, bias = item_vectors.detach().float(), item_bias.detach().float()
+        blocks = [slice(start, start + BLOCK_ITEMS) for start in range(0, len(bias), BLOCK_ITEMS)]
+        self._blocks = [(vectors[block].t().contiguous(), bias[block]) for block in blocks]
+        self._pieces = _pieces(sets, len(self._blocks))
+
+    def of(self, queries: torch.Tensor, own: OwnItems) -> Doubles:
+        """The affinity of users to every set.
+
+        Args:
+            queries: float32 [B, D].
+            own: Own items of the same B users.
+
+        Returns:
+            float64 [B, Q], at most 0.
+
+        Raises:
+            IntegrityError: A user's state is not made of finite numbers.
+        """
+        found = np.empty((len(queries), self._num_sets))
+        for start in range(0, len(queries), MOST_ROWS):
+            end = min(start + MOST_ROWS, len(queries))
+            found[start:end] = self._of_few(queries[start:end], own.part(start, end))[: end - start]
+        if not np.isfinite(found).all():
+            raise IntegrityError("a user's state is not made of finite numbers; train the model again.")
+        return found
+
+    def _of_few(self, queries: torch.Tensor, own: OwnItems) -> Doubles:
+        """[R, Q] for at most R users; the rows behind them mean nothing."""
+        asked = torch.zeros(MOST_ROWS, self._dimension)
+        asked[: len(queries)] = queries
+        users = row_ids(own.offsets)
+        order = np.argsort(own.item_rows, kind="stable")
+        ends = np.searchsorted(own.item_rows[order], np.arange(1, len(self._blocks) + 1) * BLOCK_ITEMS)
+        whole, parts = _LogSum((MOST_ROWS, 1)), _LogSum((MOST_ROWS, self._num_sets))
+        for (vectors, bias), pieces, mine in zip(self._blocks, self._pieces, np.split(order, ends)[:-1], strict=True):
+            cells = torch.addmm(bias, asked, vectors).numpy()
+            cells[users[mine], own.item_rows[mine] % BLOCK_ITEMS] += own.scores[mine]
+            for number, columns in pieces:
+                parts.add(slice(number, number + 1), cells[:, columns])
+            whole.add(slice(0, 1), cells)
+        with np.errstate(invalid="ignore"):  # what is not finite is found by the caller
+            return np.minimum(parts.value() - whole.value(), 0.0)
+
+
+class _LogSum:
+    """Running logs of sums of exponentials.
+
+    Args:
+        shape: [R, how many sums a row].
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._greatest, self._total = np.full(shape, -np.inf), np.zeros(shape)
+
+    def add(self, at: slice, scores: npt.NDArray[np.float32]) -> None:
+        """Add exp(scores), float32 [R, any], to one sum of each row; may overwrite the scores."""
+        greatest = np.maximum(self._greatest[:, at], scores.max(axis=1, keepdims=True))
+        with np.errstate(invalid="ignore"):
+            scores -= greatest.astype(np.float32)
+            np.exp(scores, out=scores)
+            kept = self._total[:, at] * np.exp(self._greatest[:, at] - greatest)
+            self._total[:, at] = kept + scores.sum(axis=1, keepdims=True, dtype=np.float64)
+        self._greatest[:, at] = greatest
+
+    def value(self) -> Doubles:
+        """The logs."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(self._greatest + np.log(self._total))
+
+
+def _pieces(sets: Ragged[np.int64], num_blocks: int) -> list[list[tuple[int, Rows]]]:
+    """Of each block, the sets that have items in it, and their columns."""
+    pieces: list[list[tuple[int, Rows]]] = [[] for _ in range(num_blocks)]
+    for number in range(len(sets)):
+        rows = sets.row(number)
+        blocks, starts = np.unique(rows // BLOCK_ITEMS, return_index=True)
+        for block, columns in zip(blocks.tolist(), np.split(rows % BLOCK_ITEMS, starts[1:]), strict=True):
+            pieces[block].append((number, columns))
+    return pieces

@@ -1,0 +1,1 @@
+"""What `hrnn doctor` is made of."""

@@ -1,0 +1,189 @@
+"""What a batch inference is asked for beside its lines: how many items, a filter, exploration. Checked before Spark starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from schemas.datasets import parse_schema_document
+from schemas.documents import read_json
+from schemas.errors import ConfigError
+from schemas.filters import NO_LIMITS, PUBLISHED, Filter, check_filter, parse_filter
+from schemas.filters.checks import check_recipe
+from schemas.filters.tree import Moment, all_conditions
+from schemas.manifest import Manifest
+from schemas.numbers import number_of
+from schemas.recipes import RECIPES, Recipe, check_explained
+
+EXPLORING = "aws-user-personalization"  # the one recipe that explores
+_MOST_EVENTS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterOptions:
+    """A filter of items, or of a segment's users.
+
+    Attributes:
+        text: Its expression.
+        extended: Whether the platform's own extensions are allowed.
+        events: A user's newest events of each type that it looks at.
+        now: What now() means, UTC epoch seconds; 0 where the filter doesn't mention it.
+        asks_past: It asks what users did.
+        asks_attributes: It asks for users' attributes.
+    """
+
+    text: str
+    extended: bool
+    events: int
+    now: int
+    asks_past: bool
+    asks_attributes: bool
+
+    def parsed(self) -> Filter:
+        """The filter itself, which was checked before; how large it may be is the night's business."""
+        return parse_filter(self.text, "filter", extended=self.extended, policy=NO_LIMITS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exploration:
+    """Personalize's itemExplorationConfig.
+
+    Attributes:
+        weight: Above 0, at most 1.
+        cut_off_days: Items younger than this, at the time of the newest event, are explored.
+    """
+
+    weight: float
+    cut_off_days: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What every line is answered with.
+
+    Attributes:
+        num_results: Items a line.
+        filter: None: none.
+        exploration: None: relevance alone decides.
+        explain: Whether lines say why.
+    """
+
+    num_results: int
+    filter: FilterOptions | None = None
+    exploration: Exploration | None = None
+    explain: bool = False
+
+    def config(self) -> dict[str, Any]:
+        """What of it decides about the answers."""
+        return {name: value for name, value in asdict(self).items() if value is not None and value is not False}
+
+
+def read_options(
+    manifest: Manifest,
+    num_results: int,
+    filter_expression: str | None = None,
+    extended_filters: bool = False,
+    filter_events: int = PUBLISHED.past_events,
+    item_exploration_config: Mapping[str, Any] | None = None,
+    explain: bool = False,
+) -> Options:
+    """Check what `jobs.recommend.job.recommend` was told; see there.
+
+    Raises:
+        ConfigError: An option is out of range, or does not go with the solution version's recipe.
+        FilterError: The filter is wrong.
+    """
+    if num_results < 1:
+        raise ConfigError("at least one item must be asked for", where="num_results", value=num_results, allowed="1 or more")
+    if not 1 <= filter_events <= _MOST_EVENTS:
+        allowed = f"1 to {_MOST_EVENTS:,}"
+        raise ConfigError("this number of events is out of range", where="filter_events", value=filter_events, allowed=allowed)
+    recipe = RECIPES[manifest.facts["recipe"]]
+    if recipe.recipe_type == "USER_SEGMENTATION":
+        raise ConfigError(
+            "this solution version makes segments of users", where="solution", value=recipe.name, remedy="Run `hrnn segment`."
+        )
+    if explain:
+        check_explained(recipe, "explain")
+    return Options(
+        num_results=num_results,
+        filter=None if filter_expression is None else read_filter(filter_expression, extended_filters, filter_events, manifest),
+        exploration=_exploration(item_exploration_config, manifest, recipe),
+        explain=explain,
+    )
+
+
+def read_filter(text: str, extended: bool, events: int, manifest: Manifest) -> FilterOptions:
+    """A job's filter, checked against the recipe and the schemas of a solution version.
+
+    Raises:
+        FilterError: It is wrong.
+        ConfigError: The solution version is too old for it.
+    """
+    wanted = parse_filter(text, "filter", extended=extended, policy=NO_LIMITS)  # the night keeps them
+    schemas = {kind: parse_schema_document(document) for kind, document in manifest.facts.get("schemas", {}).items()}
+    check_recipe(wanted, RECIPES[manifest.facts["recipe"]])
+    check_filter(wanted, schemas, complete=bool(schemas))
+    if wanted.uses("Interactions") and "event_types" not in manifest.facts:
+        raise ConfigError(
+            "an older release trained this solution version, without what users did", where="solution", remedy="Train it again."
+        )
+    conditions = (condition for expression in wanted.expressions for condition in all_conditions(expression))
+    looks_at_clock = any(isinstance(operand, Moment) for condition in conditions for operand in condition.operands)
+    return FilterOptions(
+        text=text,
+        extended=extended,
+        events=events,
+        now=int(time.time()) if looks_at_clock else 0,
+        asks_past=wanted.uses("Interactions"),
+        asks_attributes=wanted.uses("CurrentUser") or wanted.uses("Users"),
+    )
+
+
+def _exploration(given: Mapping[str, Any] | None, manifest: Manifest, recipe: Recipe) -> Exploration | None:
+    """The exploration of a job: what is given, else what the solution's hyperparameters say."""
+    where = "item_exploration_config"
+    names = {"explorationWeight": "exploration_weight", "explorationItemAgeCutOff": "exploration_item_age_cut_off"}
+    if recipe.name != EXPLORING:
+        if given:
+            raise ConfigError(f"{recipe.name} does not explore", where=where, allowed=f"nothing; {EXPLORING} explores")
+        return None
+    trained = manifest.facts.get("hyperparameters", {})
+    parsed = recipe.hyperparameters()
+    values = {name: float(trained.get(key, getattr(parsed, key))) for name, key in names.items()}
+    for name, value in (given or {}).items():
+        if name not in names:
+            raise ConfigError("this key is not known", where=where, value=name, allowed=", ".join(names))
+        values[name] = _number(value, f"{where}.{name}")
+    weight, cut_off = values["explorationWeight"], values["explorationItemAgeCutOff"]
+    if not 0 <= weight <= 1:
+        raise ConfigError("the weight is out of range", where=f"{where}.explorationWeight", value=weight, allowed="0 to 1")
+    if not 0 < cut_off < float("inf"):
+        where = f"{where}.explorationItemAgeCutOff"
+        raise ConfigError("the cut-off is out of range", where=where, value=cut_off, allowed="a number of days above 0")
+    return Exploration(weight=weight, cut_off_days=cut_off) if weight else None
+
+
+def parse_exploration(text: str) -> Mapping[str, Any]:
+    """The JSON of an option.
+
+    Raises:
+        ConfigError: It is no JSON object.
+    """
+    option, allowed = "--item-exploration-config", '{"explorationWeight": "0.3", "explorationItemAgeCutOff": "30"}'
+    try:
+        parsed = read_json(text)
+    except ValueError as error:
+        raise ConfigError(f"this is no JSON object ({error})", where=option, value=text, allowed=allowed) from None
+    if not isinstance(parsed, dict):
+        raise ConfigError("this is no JSON object", where=option, value=text, allowed=allowed)
+    return parsed
+
+
+def _number(value: Any, where: str) -> float:
+    number = number_of(value)
+    if number is None:
+        raise ConfigError("this is no number", where=where, value=value, allowed='a number as text, "0.3"')
+    return number

@@ -1,0 +1,1 @@
+"""What `hrnn evaluate` is made of."""

@@ -1,0 +1,106 @@
+"""`hrnn filter check`: what a filter expression means, or where it is wrong; and what it would leave of a solution version."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobs.cli import Summary
+from schemas.dataset_rules import DatasetType
+from schemas.datasets import DatasetSchema
+from schemas.filters import (
+    PUBLISHED,
+    Filter,
+    FilterError,
+    FilterPolicy,
+    FilterValues,
+    check_filter,
+    in_words,
+    parse_filter,
+)
+from schemas.filters.checks import unchecked
+
+
+def check(
+    expressions: Sequence[str],
+    *,
+    schemas: Mapping[DatasetType, DatasetSchema] | None = None,
+    extended: bool = False,
+    historic: bool = False,
+    policy: FilterPolicy = PUBLISHED,
+    solution_uri: str | None = None,
+    values: FilterValues | None = None,
+) -> Summary:
+    """Check filter expressions, and try them on a solution version.
+
+    Args:
+        expressions: Each by itself.
+        schemas: Of datasets; fields of the others are not checked.
+        extended, historic, policy: See `parse_filter`.
+        solution_uri: Folder that `train` wrote; None: nothing is tried.
+        values: Of placeholders, for the trial.
+
+    Returns:
+        The summary: `filters`, one dict an expression in their order: `accepted`, `words`, `parameters` …, or `error` and
+        `character`; `checked` and `refused` count them.
+
+    Raises:
+        StorageError: There is no solution version.
+        DataError: A value for the trial is missing or does not fit.
+    """
+    found = []
+    for expression in expressions:
+        told: dict[str, Any] = {"expression": expression}
+        try:
+            wanted = parse_filter(expression, extended=extended, historic=historic, policy=policy)
+            check_filter(wanted, schemas or {})
+            told |= _meaning(wanted, schemas or {})
+            if solution_uri is not None:
+                from jobs.filter.trial import try_filter  # numpy and pyarrow, which a check by itself does without
+
+                told["trial"] = try_filter(wanted, solution_uri, values or {}, past_events=policy.past_events)
+                told["unchecked"] = []  # the solution version knows all its datasets
+        except FilterError as error:
+            told = {"expression": expression, "accepted": False, "error": error.sentence, "character": error.span.start + 1}
+            print(f"hrnn: {error}", file=sys.stderr)
+        else:
+            _describe(told)
+        found.append(told)
+    refused = sum(not told["accepted"] for told in found)
+    return {"job": "filter", "checked": len(found), "refused": refused, "filters": found}
+
+
+def _meaning(wanted: Filter, schemas: Mapping[DatasetType, DatasetSchema]) -> dict[str, Any]:
+    """What is told of a filter that is accepted."""
+    return {
+        "accepted": True,
+        "words": in_words(wanted),
+        "subject": wanted.subject,
+        "parameters": list(wanted.parameters),
+        "unchecked": list(unchecked(wanted, schemas)),
+    }
+
+
+def _describe(told: Mapping[str, Any]) -> None:
+    """The same, for people."""
+    print(f"{told['expression']}\n  {told['words']}", file=sys.stderr)
+    if told["unchecked"]:
+        print(f"  Not checked, for want of a schema: fields of {', '.join(told['unchecked'])}.", file=sys.stderr)
+    if trial := told.get("trial"):
+        print(f"  {_trial_words(trial)}", file=sys.stderr)
+        for name in trial["unknown_event_types"]:
+            print(f'hrnn: warning: no event is of type "{name}"', file=sys.stderr)
+
+
+def _trial_words(trial: Mapping[str, Any]) -> str:
+    if "kept" in trial:
+        return f"{trial['kept']:,} of {trial['users']:,} users are kept."
+    survive = f"{trial['surviving_items']:,} of {trial['items']:,} items survive"
+    if "least" not in trial:
+        return f"{survive}; the solution version has no users to try."
+    who = "current_items" if "current_items" in trial else "users"
+    return (
+        f"{survive} for one at least of {trial[who]:,} {who.replace('_', ' ')}. Each may get {trial['least']:,} at least, "
+        f"{trial['median']:,.0f} in the middle, {trial['most']:,} at most; {trial['fewer_than_25']:,} have fewer than 25 left."
+    )

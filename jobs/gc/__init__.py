@@ -1,0 +1,1 @@
+"""What `hrnn gc` is made of."""

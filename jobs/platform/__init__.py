@@ -1,0 +1,1 @@
+"""What jobs stand on: storage, Spark, processes, progress."""

@@ -1,0 +1,166 @@
+"""The one place that starts Spark."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.platform.process.scratch import at_end_of_run, run_folder, space_error
+from jobs.platform.spark.java import java_home
+from jobs.platform.spark.surroundings import NOBODY, java_surroundings, own_spark_home, user_without_name
+from schemas.errors import HrnnError, MachineError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_QUIET = Path(__file__).with_name("log4j2.properties")
+_SETTINGS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+    "spark.sql.execution.arrow.localRelationThreshold": "0",  # a table of ours becomes a partition a batch
+    "spark.sql.adaptive.enabled": "true",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.speculation": "false",
+    "spark.executorEnv.PYTHONSAFEPATH": "1",  # a task takes no module from the folder that it stands in
+}
+_END_SECONDS = 10.0  # in which Java ends by itself
+
+
+def spark_session(master: str | None = None) -> SparkSession:
+    """The running session, or a new one.
+
+    Args:
+        master: Spark master URL; None takes what spark-submit or spark-defaults.conf set, else `local[*]`.
+
+    Raises:
+        MachineError: There is no Java for it, or the master can't be reached.
+        StorageError: There is no place for temporary files.
+    """
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.Builder().appName("hrnn")
+    if master is None and not _configured():
+        master = "local[*]"
+    local = master is not None and master.startswith("local")
+    settings = _SETTINGS | (_local_settings() if local else {}) | ({} if master is None else {"spark.master": master})
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    try:
+        with _surroundings(local):
+            _start_java(settings)
+            spark = builder.getOrCreate()
+    except HrnnError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[-1][:300].rstrip(".") if str(error).strip() else type(error).__name__
+        raise space_error(error, str(run_folder())) or MachineError(
+            f"Spark did not start: {reason}", remedy="Check --master, and Java and this host's name with `hrnn doctor`."
+        ) from None
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
+def _local_settings() -> dict[str, str]:
+    """Of Spark on this machine alone."""
+    return {
+        "spark.driver.memory": os.environ.get("HRNN_DRIVER_MEMORY", "4g"),
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_QUIET.as_uri()}",
+        "spark.local.dir": str(run_folder()),
+        # Tasks run in the process that would miss their heartbeats; all that it can miss is an hour by which the clock was set.
+        "spark.storage.blockManagerHeartbeatTimeoutMs": "36500d",
+    }
+
+
+def _surroundings(local: bool) -> AbstractContextManager[None]:
+    """What Spark starts in, where it is this process that starts it."""
+    from pyspark import SparkContext
+
+    if _submitted() or SparkContext._active_spark_context is not None:
+        return nullcontext()
+    return java_surroundings(java_home(), local)
+
+
+def _start_java(settings: dict[str, str]) -> None:
+    """Start the Java that Spark lives in, unless it runs; it ends with the run."""
+    from pyspark import SparkConf, SparkContext
+
+    if _submitted() or SparkContext._gateway is not None:
+        return
+    with _ending_with_us():
+        SparkContext._ensure_initialized(conf=SparkConf(loadDefaults=False).setAll(list(settings.items())))
+    gateway: Any = SparkContext._gateway
+    at_end_of_run(partial(_end_java, gateway, signal.getsignal(signal.SIGINT)))
+    if user_without_name():
+        hadoop = gateway.jvm.org.apache.hadoop.security.UserGroupInformation
+        hadoop.setLoginUser(hadoop.createRemoteUser(NOBODY))  # it would ask Java, which asks passwd, and fails
+
+
+@contextmanager
+def _ending_with_us() -> Iterator[None]:
+    """End Java where Ctrl-C or SIGTERM comes while it starts: it hears neither, and would wait for us for ever."""
+    from pyspark import java_gateway
+
+    module: Any = java_gateway
+    started: list[subprocess.Popen[Any]] = []
+
+    def start(*arguments: Any, **named: Any) -> subprocess.Popen[Any]:
+        started.append(subprocess.Popen(*arguments, **named))
+        return started[-1]
+
+    before, module.Popen = module.Popen, start
+    try:
+        yield
+    except BaseException:
+        for process in started:
+            process.kill()
+            process.wait()
+        raise
+    finally:
+        module.Popen = before
+
+
+def _end_java(gateway: Any, interrupt: Any) -> None:
+    """End Spark and its Java, wait until it has cleared its files, and hear Ctrl-C as before."""
+    from pyspark import SparkContext
+
+    with suppress(Exception):  # a signal to all our processes may have ended Java already
+        if SparkContext._active_spark_context is not None:
+            SparkContext._active_spark_context.stop()
+    with suppress(Exception):
+        gateway.shutdown()
+    SparkContext._gateway = SparkContext._jvm = None
+    with suppress(OSError):
+        gateway.proc.stdin.close()
+    try:
+        gateway.proc.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        gateway.proc.kill()
+        gateway.proc.wait()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, interrupt)  # Spark's own handler fails once Spark has ended
+
+
+def _submitted() -> bool:
+    """Whether spark-submit runs this process: Java is up already, and knows its master."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def _configured() -> bool:
+    """Whether spark-submit, MASTER or spark-defaults.conf says where Spark runs."""
+    if _submitted() or os.environ.get("MASTER"):
+        return True
+    home = own_spark_home() or ""
+    defaults = Path(os.environ.get("SPARK_CONF_DIR") or Path(home, "conf"), "spark-defaults.conf")
+    return defaults.is_file() and re.search(r"(?m)^\s*spark\.master[\s=]", defaults.read_text()) is not None

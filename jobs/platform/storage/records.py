@@ -1,0 +1,44 @@
+"""Small JSON documents of the platform beside manifests: sealed as those are, and checked at every read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from jobs.platform.storage import store_for
+from schemas.sealed import damaged, seal, unseal
+
+
+def write_record(uri: str, document: Mapping[str, Any]) -> None:
+    """Write one, replacing any other."""
+    store_for(uri).write(uri, seal(document))
+
+
+def create_record(uri: str, document: Mapping[str, Any]) -> None:
+    """Write one that must not exist. Raises CommitLost where it does, CommitUnknown where the store won't say."""
+    store_for(uri).create(uri, seal(document))
+
+
+def read_record(uri: str, shape: type[Any], *, what: str, remedy: str) -> dict[str, Any]:
+    """What `write_record` or `create_record` was given.
+
+    Args:
+        uri: Where it lies.
+        shape: A model or dataclass: what it must say.
+        what: Such as "record of a night".
+        remedy: What to do where it is damaged, without a full stop.
+
+    Raises:
+        IntegrityError: It was damaged since, or has another shape.
+        StorageError: It is not there, or cannot be read.
+    """
+    document = unseal(store_for(uri).read(uri), where=uri, what=what, remedy=remedy)
+    try:
+        TypeAdapter(shape).validate_python(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise damaged(f"{key}: {first['msg']}", where=uri, what=what, remedy=remedy) from None
+    return document

@@ -1,0 +1,1 @@
+"""What `hrnn recipes` is made of."""

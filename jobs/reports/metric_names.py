@@ -1,0 +1,28 @@
+"""Metrics as people read them: short names, four decimals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+METRIC_NAMES = {
+    "normalized_discounted_cumulative_gain": "NDCG",
+    "mean_reciprocal_rank": "MRR",
+    "hit_rate": "hit rate",
+    "precision": "precision",
+    "recall": "recall",
+}
+
+
+def metric_name(key: str, names: Mapping[str, str] = METRIC_NAMES) -> str:
+    """`normalized_discounted_cumulative_gain_at_25` as `NDCG@25`; what `names` does not have, in its own words."""
+    found = re.fullmatch(r"(\w+)_at_(\d+)", key)
+    if found is None:
+        return key.replace("_", " ")
+    stem, depth = found.groups()
+    return f"{names.get(stem, stem.replace('_', ' '))}@{depth}"
+
+
+def metric_text(value: float | None) -> str:
+    """Four decimals; a dash for what was not measured."""
+    return "–" if value is None else f"{value:.4f}"

@@ -1,0 +1,140 @@
+"""Cut validated interactions into sessions: sequences, users and the catalogue (design: contracts between the steps)."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from jobs.cli import Summary
+from jobs.platform.spark.session import spark_session
+from jobs.platform.storage.folders import StepFolder
+from jobs.sessionize.catalogue import read_items
+from jobs.sessionize.passes import make_sequences, manifest_counts, manifest_facts
+from jobs.sessionize.plan import EventColumns, Plan, TieOrder, cut_tasks, shards_for
+from jobs.versions import SEQUENCES_VERSION
+from schemas.datasets import parse_schema_document
+from schemas.errors import ConfigError, DataError
+from schemas.manifest import Manifest, fingerprint
+from schemas.uris import canonical
+
+Source = tuple[StepFolder, Manifest]
+
+
+def sessionize(
+    *,
+    interactions_uri: str,
+    output_uri: str,
+    items_uri: str | None = None,
+    users_uri: str | None = None,
+    gap_seconds: int | None = 1800,
+    tie_order: str = "auto",
+    num_shards: int | None = None,
+    event_types: Sequence[str] | None = None,
+    master: str | None = None,
+) -> Summary:
+    """Make sequences, users, their attributes and the catalogue of typed datasets.
+
+    Args:
+        interactions_uri: Folder of the Interactions dataset that `validate` wrote.
+        output_uri: Folder of the sequences.
+        items_uri: Folder of a validated Items dataset: metadata, creation times, and items without events.
+        users_uri: Folder of a validated Users dataset: attributes of users, for filters.
+        gap_seconds: A session ends where its user was idle for longer than this; None: a whole history is one session.
+        tie_order: Order of a user's events at one time: "file" keeps the input's, "hash" shuffles it, the same way each time;
+            "auto" does what `validate` found right: "hash" where the input's order is an artefact.
+        num_shards: Shards that users are dealt to; None: by the number of events.
+        event_types: Keep events of these types only; None keeps all.
+        master: Spark master URL.
+
+    Returns:
+        The job's summary: counts of events, users, items and sessions, and warnings.
+
+    Raises:
+        ConfigError: A setting is out of range, event types are asked of data that have none, or the output is an input.
+        DataError: No event is left, or a dataset is of another type or empty.
+        StorageError: An input is missing or the output cannot be written.
+        IntegrityError: An input differs from its manifest.
+    """
+    began = time.monotonic()
+    _check_settings(gap_seconds, tie_order, num_shards, event_types)
+    given = {"Interactions": interactions_uri, "Items": items_uri, "Users": users_uri}
+    datasets = {kind: _dataset(uri, kind) for kind, uri in given.items() if uri is not None}
+    sources = list(datasets.values())
+    order = sources[0][1].facts.get("tie_order", "file") if tie_order == "auto" else tie_order
+    config = {
+        "layout": SEQUENCES_VERSION,
+        "gap_seconds": gap_seconds,
+        "tie_order": order,
+        "num_shards": num_shards,
+        "event_types": None if event_types is None else sorted(set(event_types)),
+    }
+    identity = fingerprint("sessionize", config, [manifest.fingerprint for _, manifest in sources])
+    folder = StepFolder(output_uri)
+    if canonical(folder.uri) in {canonical(source.uri) for source, _ in sources}:
+        raise ConfigError("the output would replace an input", where="output", value=folder.uri, remedy="Name another folder.")
+    published = folder.manifest()
+    skipped = published is not None and published.fingerprint == identity and folder.is_whole(published)
+    if published is None or not skipped:
+        plan = _plan(*sources[0], folder.uri, config)
+        inputs = [source.reference(manifest) for source, manifest in sources]
+        with folder.made_of(*inputs):
+            items = read_items(*datasets["Items"]) if items_uri is not None else None
+            made = make_sequences(spark_session(master), plan, folder, items, datasets.get("Users"))
+            counts, facts = manifest_counts(made), manifest_facts(plan, made)
+            facts["schemas"] = {kind: manifest.facts["schema"] for kind, (_, manifest) in datasets.items()}
+            published = folder.publish("sequences", identity, config, inputs, made.files, counts, facts)
+    for warning in published.facts["warnings"]:
+        print(f"hrnn: warning: {warning}", file=sys.stderr)
+    return {
+        "job": "sessionize",
+        "output": folder.uri,
+        "skipped": skipped,
+        "seconds": round(time.monotonic() - began, 3),
+        **published.counts,
+        "shards": len(published.facts["shards"]),
+        "tie_order": published.facts["tie_order"],
+        "warnings": published.facts["warnings"],
+    }
+
+
+def _check_settings(gap_seconds: int | None, tie_order: str, num_shards: int | None, event_types: Sequence[str] | None) -> None:
+    """ConfigError where a setting is wrong."""
+    if gap_seconds is not None and gap_seconds < 1:
+        raise ConfigError("this gap is too short", where="gap_seconds", value=gap_seconds, allowed="1 or more seconds, or none")
+    if tie_order not in ("auto", *get_args(TieOrder)):
+        raise ConfigError("this order is not known", where="tie_order", value=tie_order, allowed='"auto", "file", "hash"')
+    if num_shards is not None and not 1 <= num_shards <= 10_000:
+        raise ConfigError("this number of shards is out of range", where="shards", value=num_shards, allowed="1 to 10000")
+    if event_types is not None and not event_types:
+        raise ConfigError("the list of event types is empty", where="event_types", remedy="Name at least one, or leave it out.")
+
+
+def _dataset(uri: str, wanted: str) -> Source:
+    """A validated dataset; DataError where it is of another type."""
+    folder = StepFolder(uri)
+    manifest = folder.require("dataset")
+    if (found := manifest.facts["dataset_type"]) != wanted:
+        raise DataError("the folder holds another dataset", where=folder.uri, value=found, allowed=wanted)
+    return folder, manifest
+
+
+def _plan(source: StepFolder, manifest: Manifest, output_uri: str, config: dict[str, Any]) -> Plan:
+    columns = EventColumns.of(parse_schema_document(manifest.facts["schema"]))
+    if config["event_types"] and not columns.event_type:
+        raise ConfigError("the interactions have no EVENT_TYPE", where="event_types", value=config["event_types"])
+    parts = [part for part in manifest.files_below("data") if part.rows]
+    num_events = sum(part.rows or 0 for part in parts)
+    if not num_events:
+        raise DataError("the dataset holds no interactions", where=source.uri, remedy="See the rows that validate rejected.")
+    return Plan(
+        interactions_uri=source.uri,
+        output_uri=output_uri,
+        tasks=cut_tasks(parts),
+        columns=columns,
+        event_types=None if config["event_types"] is None else tuple(config["event_types"]),
+        gap_seconds=config["gap_seconds"],
+        tie_order=config["tie_order"],
+        num_shards=config["num_shards"] or shards_for(num_events),
+    )

@@ -1,0 +1,81 @@
+"""What recipes of user segments need of the catalogue, and how they are measured."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from hrnn.evaluation.evaluate import Evaluation
+from hrnn.evaluation.holdout import HeldOut
+from hrnn.evaluation.segment_metrics import attribute_sets, attributes_without_use, item_sets, segment_metrics
+from schemas import columns
+from schemas.batch import LineKind
+from schemas.dataset_rules import VALUE_KINDS
+from schemas.datasets import parse_schema_document
+from schemas.errors import DataError
+
+
+def with_segments(
+    evaluation: Evaluation,
+    held_out: HeldOut,
+    item_vectors: torch.Tensor,
+    item_bias: torch.Tensor,
+    catalogue: pa.Table,
+    kind: LineKind,
+    facts: Mapping[str, Any],
+) -> Evaluation:
+    """An evaluation with the metrics of user segments.
+
+    Args:
+        evaluation: Of lists of items.
+        held_out: The test users.
+        item_vectors: float32 [N, D].
+        item_bias: float32 [N].
+        catalogue: N items, all columns.
+        kind: Of the recipe's lines.
+        facts: Of a manifest that holds the datasets' schemas.
+    """
+    ranked = int(np.count_nonzero(catalogue[columns.NUM_EVENTS].to_numpy()))
+    sets = item_sets(held_out)
+    if kind == "attribute_users":
+        sets = attribute_sets(catalogue.slice(0, ranked), attribute_columns(catalogue.schema, facts))
+    return replace(evaluation, segments=segment_metrics(held_out, item_vectors[:ranked], item_bias[:ranked], sets))
+
+
+def attribute_columns(catalogue: pa.Schema, facts: Mapping[str, Any]) -> list[str]:
+    """Columns of items by which users can be asked for: metadata of strings or numbers that are not textual.
+
+    Raises:
+        DataError: There are none.
+    """
+    document = facts.get("schemas", {}).get("Items")
+    if document is None:
+        names = [field.name for field in catalogue if pa.types.is_string(field.type) and field.name != columns.ITEM_ID]
+    else:
+        metadata = parse_schema_document(document).metadata
+        asked = [field.name for field in metadata if not field.textual and VALUE_KINDS[field.type] != "truth"]
+        names = [name for name in asked if name in catalogue.names]
+    if not names:
+        raise DataError(
+            "aws-item-attribute-affinity needs an Items dataset with a column of strings or numbers that is not textual",
+            remedy="Sessionize with the Items dataset, or take aws-item-affinity.",
+        )
+    return names
+
+
+def tell_of_attributes(catalogue: pa.Table, names: Sequence[str]) -> None:
+    """Say on stderr by which columns no users can be told from others.
+
+    Args:
+        catalogue: NUM_EVENTS and these columns of all items, those with events first.
+        names: Columns by which users can be asked for.
+    """
+    ranked = int(np.count_nonzero(catalogue[columns.NUM_EVENTS].to_numpy()))
+    for sentence in attributes_without_use(catalogue.slice(0, ranked), names):
+        print(f"train: {sentence}", file=sys.stderr)

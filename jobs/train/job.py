@@ -1,0 +1,278 @@
+"""Fit a recipe to sequences: stage them on this node, train under torchrun, publish a solution version."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+
+from hrnn.data.cold_items import FEWEST, MOST, cold_items
+from hrnn.data.preparation import prepare
+from hrnn.data.sequences import Sequences
+from hrnn.evaluation.evaluate import Evaluation
+from hrnn.training.checkpoints import remove_checkpoints
+from jobs.platform.process.scratch import scratch_folder
+from jobs.platform.storage.folders import StepFolder
+from jobs.solutions.segments import attribute_columns, tell_of_attributes
+from jobs.solutions.staging import Staged, stage
+from jobs.train.checkpoints import WorkspaceCheckpoints
+from jobs.train.fit import FitOrder, FittedRecipe, fit, trained_peers, weights_in
+from jobs.train.launch import Launch
+from jobs.train.minimums import check_minimums, counted_events
+from jobs.train.publication import copy_attributes, measure, write_curve, write_model
+from jobs.train.report.page import ReportInputs
+from jobs.train.report.write import training_report
+from jobs.train.request import CHECKPOINTS, TRIALS, read_request
+from jobs.train.search import Search, clear, search
+from jobs.train.states import write_states
+from schemas import columns
+from schemas.errors import ConfigError
+from schemas.manifest import Manifest
+from schemas.minimums import CountedEvents
+from schemas.quotas import PUBLISHED, Quotas
+from schemas.recipes import ColdstartHyperparameters, recipe_for
+
+
+def train(
+    *,
+    sequences_uri: str,
+    recipe: str,
+    hyperparameters: Mapping[str, str | int | float | bool] | None = None,
+    output_uri: str,
+    variant: str = "init",
+    loss: str = "cross_entropy",
+    epochs: int | None = None,
+    patience: int | None = None,
+    seed: int = 0,
+    time_limit_seconds: float | None = None,
+    within_session_only: bool = False,
+    split: str = "personalize",
+    event_type: str | None = None,
+    event_value_threshold: str | float | None = None,
+    events_config: Sequence[Mapping[str, Any]] | None = None,
+    hpo: Mapping[str, Any] | None = None,
+    auto_ml: bool = False,
+    gru_baseline: bool = True,
+    strict: bool = False,
+    quotas: Quotas = PUBLISHED,
+    launch: Launch | None = None,
+) -> dict[str, Any]:
+    """Train, measure and publish one solution version; nothing is done where the same one lies there already.
+
+    Args:
+        sequences_uri: Folder that `sessionize` wrote.
+        recipe: Name or ARN.
+        hyperparameters: Personalize's names; strings or numbers.
+        output_uri: Folder of the solution version.
+        variant: `init` or `all`, for aws-hrnn.
+        loss: A key of hrnn.training.losses.LOSSES, for aws-hrnn.
+        epochs: Most times that every event is met; None: the default.
+        patience: Epochs without a better validation that end the training, 0 for never; None: the default.
+        seed: Of everything random.
+        time_limit_seconds: Bound of the training loop; None: none.
+        within_session_only: The papers' mode, for aws-hrnn: the first event of a session is nothing to be predicted.
+        split: `personalize`: nothing of the tenth of users who are tested is learnt from; `all_users`: their older events are.
+        event_type, event_value_threshold, events_config: schemas.event_rules.event_rules.
+        hpo: Fields of schemas.solutions.Hpo: hyperparameters are searched for; None: they are not.
+        auto_ml: The HRNN recipes are tried with their defaults, and the best one kept.
+        gru_baseline: A GRU that knows no users is trained too and stands in the table; it takes about a third of the time.
+        strict: Fewer interactions or users than Personalize trains on are an error; else they are told of on stderr.
+        quotas: How many there must be.
+        launch: Ranks and nodes.
+
+    Returns:
+        The job's summary.
+
+    Raises:
+        ConfigError: A setting is not allowed.
+        DataError: The sequences can't be learnt from.
+        MachineError: A rank died.
+    """
+    began = time.monotonic()
+    request = read_request(
+        recipe=recipe,
+        hyperparameters=hyperparameters or {},
+        variant=variant,
+        loss=loss,
+        epochs=epochs,
+        patience=patience,
+        seed=seed,
+        time_limit_seconds=time_limit_seconds,
+        within_session_only=within_session_only,
+        split=split,
+        event_type=event_type,
+        event_value_threshold=event_value_threshold,
+        events_config=events_config,
+        hpo=hpo,
+        auto_ml=auto_ml,
+        gru_baseline=gru_baseline,
+    )
+    launch = launch or Launch()
+    source, folder = StepFolder(sequences_uri), StepFolder(output_uri)
+    sequences_manifest = source.require("sequences")
+    order = request.order(sequences_manifest, folder.uri)
+    wanted = request.search(folder.uri, order.identity)
+    existing = folder.manifest()
+    if existing is not None and existing.fingerprint == order.identity and folder.is_whole(existing):
+        if "counted" in existing.facts:
+            check_minimums(CountedEvents(**existing.facts["counted"]), quotas, request.rules, strict=strict)
+        folder.show()
+        _clear_up(order, wanted)  # a run that was killed once it had published has not
+        return _summary(folder, existing, began, skipped=True)
+    if wanted is not None and launch.nnodes > 1:
+        raise ConfigError("a search runs on one node", where="nnodes", value=launch.nnodes, allowed="1 with hpo or auto_ml")
+    with folder.made_of(source.reference(sequences_manifest)), scratch_folder("train") as scratch:
+        staged = stage(source, sequences_manifest, Path(scratch), request.rules)
+        counted = counted_events(Sequences.load(staged.arrays), weights_in(staged.arrays, order))
+        check_minimums(counted, quotas, request.rules, strict=strict)
+        facts = {"counted": asdict(counted)}
+        manifest = _fit_and_publish(order, wanted, request.config(), facts, source, folder, staged, launch, Path(scratch))
+    if manifest is None:
+        seconds = round(time.monotonic() - began, 1)
+        return {"job": "train", "output": folder.uri, "skipped": False, "published": False, "seconds": seconds}
+    return _summary(folder, manifest, began, skipped=False)
+
+
+def _fit_and_publish(
+    order: FitOrder,
+    wanted: Search | None,
+    config: dict[str, Any],
+    facts: dict[str, Any],
+    source: StepFolder,
+    folder: StepFolder,
+    staged: Staged,
+    launch: Launch,
+    scratch: Path,
+) -> Manifest | None:
+    """The published manifest; None on a node that does not hold the first rank."""
+    torch.set_num_threads(1)  # the last bits of a sum depend on how many threads share it
+    sequences = Sequences.load(staged.arrays)
+    prepared = prepare(sequences, order.settings.seed, segments=order.settings.segments, split=order.settings.split)
+    identity, searched = order.identity, dict[str, Any]()
+    if wanted is not None:
+        order, searched = search(wanted, order, sequences, prepared, staged.arrays, launch, scratch)
+    found = facts | searched | _check_items(order, staged)
+    fitted = fit(order, sequences, prepared, staged.arrays, launch, scratch)
+    if fitted is None:
+        return None
+    model = write_model(folder, scratch, fitted.nightly, fitted.evaluation, fitted.parameters)
+    curve = write_curve(folder, scratch, fitted.curve)
+    event_weights = weights_in(staged.arrays, order)
+    measured, evaluation = measure(
+        folder,
+        scratch,
+        fitted.evaluation,
+        sequences,
+        prepared,
+        staged,
+        other_peers={} if order.settings.segments else trained_peers(order, fitted, event_weights),
+        event_weights=event_weights,
+        kind=recipe_for(order.recipe).line_kind,
+    )
+    states, shards = write_states(folder, scratch, fitted.nightly, sequences, staged, launch.ranks_here)
+    attributes = copy_attributes(folder, scratch, source, staged.manifest)
+    catalogue = folder.put_file(staged.catalogue, folder.own("catalogue.parquet"), rows=sequences.num_items)
+    counts = {
+        "users": sequences.num_users,
+        "items": sequences.num_items,
+        "events": sequences.num_events,
+        "test_users": len(prepared.split),
+    }
+    inputs = ReportInputs(
+        name=folder.uri.rsplit("/", 1)[-1],
+        recipe=order.recipe,
+        hyperparameters=order.hyperparameters.model_dump(),
+        config=config,
+        counts=counts,
+        metrics=evaluation.to_document(),
+        curve=fitted.curve,
+        best_epoch=fitted.facts.get("best_epoch"),
+        search=found.get("search"),
+    )
+    told = training_report(folder, inputs, fitted, sequences, prepared, staged)
+    paths = {"training": curve.path, "metrics": measured[1].path, "catalogue": catalogue.path}
+    paths["report"] = told[0].path
+    found |= paths | {"model": {purpose: entry.path for purpose, entry in model.items()}}
+    found |= {"shards": shards, "attributes": [entry.path for entry in attributes]}
+    manifest = folder.publish(
+        "solution_version",
+        identity,
+        config,
+        [source.reference(staged.manifest)],
+        [*model.values(), curve, *measured, *states, *attributes, catalogue, *told],
+        counts=counts,
+        facts=_facts(order, fitted, staged, evaluation, measured[0].path) | found,
+        spared=(CHECKPOINTS, TRIALS),  # of other trainings too, which go on from them; this one's own go below
+    )
+    _clear_up(order, wanted)
+    return manifest
+
+
+def _clear_up(order: FitOrder, wanted: Search | None) -> None:
+    """Remove what the training has gone on from, once its solution version is published."""
+    if wanted is not None:
+        clear(wanted)
+    remove_checkpoints(WorkspaceCheckpoints(order.checkpoints_uri), order.identity)
+
+
+def _check_items(order: FitOrder, staged: Staged) -> dict[str, Any]:
+    """See that the catalogue has what the recipe asks for; facts for the manifest.
+
+    Raises:
+        DataError: It has no attributes, where users of attributes are asked for.
+    """
+    schema, parsed = pq.read_schema(staged.catalogue), order.hyperparameters
+    if recipe_for(order.recipe).line_kind == "attribute_users":
+        asked = attribute_columns(schema, staged.manifest.facts)
+        tell_of_attributes(staged.catalogue_table([columns.NUM_EVENTS, *asked]), asked)
+    if not isinstance(parsed, ColdstartHyperparameters) or columns.CREATION_TIMESTAMP not in schema.names:
+        return {}
+    names = [columns.NUM_EVENTS, columns.CREATION_TIMESTAMP]
+    num_events, created = (column.to_numpy() for column in staged.catalogue_table(names).columns)
+    cold = int(cold_items(num_events, created, parsed, int(time.time())).sum())
+    if not FEWEST <= cold <= MOST:
+        print(f"train: {cold:,} cold items; Personalize trains this recipe with {FEWEST} to {MOST:,}", file=sys.stderr)
+    return {"cold_items": cold}
+
+
+def _facts(order: FitOrder, fitted: FittedRecipe, staged: Staged, evaluation: Evaluation, held_out: str) -> dict[str, Any]:
+    recipe = recipe_for(order.recipe)
+    return {
+        "recipe": order.recipe,
+        "runs_on": recipe.runs_on or recipe.name,
+        "hyperparameters": order.hyperparameters.model_dump(),
+        "dimension": fitted.nightly.item_vectors().shape[1],
+        "hash_seed": staged.manifest.facts.get("hash_seed", 0),
+        "event_types": staged.manifest.facts.get("event_types", []),
+        "newest_event": staged.manifest.facts.get("newest_event"),
+        "schemas": staged.manifest.facts.get("schemas", {}),
+        "training_outcome": fitted.facts,
+        "line_kind": recipe.line_kind,
+        "scores": recipe.has_scores,
+        "evaluation": evaluation.to_document() | {"held_out": held_out, "dimension": fitted.evaluation.item_vectors().shape[1]},
+    }
+
+
+def _summary(folder: StepFolder, manifest: Manifest, began: float, *, skipped: bool) -> dict[str, Any]:
+    told: dict[str, Any] = {key: manifest.facts[key] for key in ("tunedHPOParams", "autoMLResult") if key in manifest.facts}
+    outcome = manifest.facts.get("training_outcome", {})
+    told |= {key: outcome[key] for key in ("epochs", "best_epoch") if key in outcome}
+    if "report" in manifest.facts:
+        told["report"] = folder.uri_of(manifest.facts["report"])
+    return {
+        "job": "train",
+        "output": folder.uri,
+        "skipped": skipped,
+        "published": True,
+        **told,
+        "recipe": manifest.facts["recipe"],
+        **manifest.counts,
+        "metrics": manifest.facts["evaluation"]["metrics"],
+        "seconds": round(time.monotonic() - began, 1),
+    }

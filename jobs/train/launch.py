@@ -1,0 +1,184 @@
+"""Start torchrun on this node, pass signals on, and turn a failed rank into one clear message."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jobs.platform.process.children import same_modules, same_run
+from jobs.platform.process.ending import TERMINATED
+from jobs.platform.process.scratch import no_space
+from jobs.train.spec import NO_SPACE, WorkerSpec
+from schemas.errors import ConfigError, MachineError
+
+MEETING_SECONDS = 600  # in which all nodes must have come to the place where they meet
+_OF_OTHERS = re.compile(r"(?:PET|MASTER|TORCHELASTIC)_|(?:LOCAL_|GROUP_|ROLE_)?(?:RANK|WORLD_SIZE)$|ROLE_NAME$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """Where ranks run; each field is torchrun's option of that name.
+
+    Attributes:
+        nproc_per_node: Ranks on this node; None: one a GPU, else one.
+        nnodes: Nodes of the training.
+        node_rank: This node's number, where the rendezvous needs one.
+        rdzv_endpoint: host:port that all nodes meet at; needed when there are several.
+        rdzv_backend: How they meet.
+        rdzv_id: The same on all nodes.
+
+    Raises:
+        ConfigError: There are several nodes and no place to meet, or more ranks than GPUs.
+    """
+
+    nproc_per_node: int | None = None
+    nnodes: int = 1
+    node_rank: int = 0
+    rdzv_endpoint: str | None = None
+    rdzv_backend: str = "c10d"
+    rdzv_id: str = "hrnn"
+
+    def __post_init__(self) -> None:
+        if self.nnodes > 1 and not self.rdzv_endpoint:
+            raise ConfigError("several nodes need a place to meet", where="--rdzv-endpoint", allowed="host:port")
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if 0 < gpus < (self.nproc_per_node or 1):
+            raise ConfigError(
+                "more ranks than GPUs",
+                where="--nproc-per-node",
+                value=self.nproc_per_node,
+                allowed=f"at most {gpus}, the GPUs of this node",
+                remedy="Each rank needs a GPU of its own; with CUDA_VISIBLE_DEVICES= ranks run on this node's CPUs.",
+            )
+
+    @property
+    def ranks_here(self) -> int:
+        """Ranks on this node."""
+        return self.nproc_per_node or max(1, torch.cuda.device_count())
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of each rank: beside GPUs this node's cores, shared out; on CPUs one.
+
+        A step is made of kernels of microseconds. A second thread gains little on idle cores and, on busy ones, costs a
+        factor of ten, because the threads wait for one another by spinning. More ranks use more cores.
+        """
+        cores = len(os.sched_getaffinity(0))
+        return max(1, cores // self.ranks_here) if torch.cuda.is_available() else 1
+
+    def command(self, answers: Path, spec_path: Path) -> list[str]:
+        """The command line that starts the ranks; `answers` is where a failure is named."""
+        # One node needs no name: this machine's own may mean no address.
+        alone = ["--local-addr=127.0.0.1", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"]
+        together = [
+            f"--node-rank={self.node_rank}",
+            f"--rdzv-backend={self.rdzv_backend}",
+            f"--rdzv-endpoint={self.rdzv_endpoint}",
+            f"--rdzv-id={self.rdzv_id}",
+        ]
+        where = [f"--nnodes={self.nnodes}", f"--rdzv-conf=join_timeout={MEETING_SECONDS}"]
+        where += alone if self.nnodes == 1 else together
+        ranks = f"--nproc-per-node={self.ranks_here}"
+        worker = ["-m", "jobs.train.worker", "--spec", str(spec_path)]
+        return [sys.executable, "-m", "jobs.train.torchrun", str(answers), *where, ranks, *worker]
+
+
+def run_ranks(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
+    """Train on this node's ranks and wait for them.
+
+    Raises:
+        HrnnError: What a rank left behind.
+        StorageError: A rank found the disk full.
+        MachineError: Ranks died without a word.
+        SystemExit: SIGTERM came; the checkpoint is written.
+    """
+    spec.save(spec_path)
+    # Another launcher's variables would say where nodes meet, and how many there are; the options say it.
+    environment = {name: value for name, value in os.environ.items() if not _OF_OTHERS.match(name)}
+    environment |= {"OMP_NUM_THREADS": str(launch.threads)} | same_modules() | same_run()
+    with stopping_on_sigterm() as stopping:
+        command = launch.command(Path(spec.answers), spec_path)
+        status = stopping.wait_for(subprocess.Popen(command, env=environment, stdout=sys.stderr, start_new_session=True))
+    error = spec.told_error()
+    if error is not None:
+        raise error
+    if stopping.stopped:
+        raise SystemExit(TERMINATED)
+    if status == NO_SPACE:
+        raise no_space(spec.answers)
+    if status != 0:
+        told = Path(spec.answers) / "failure.txt"
+        how = told.read_text() if told.is_file() else f"torchrun ended with status {status}"
+        raise MachineError(
+            f"training broke off: {how}", remedy="Run the same command again to go on from the newest checkpoint."
+        )
+
+
+class Stopping:
+    """Whether this process was asked to end, and the torchruns that it must then end, whichever thread waits for them.
+
+    Attributes:
+        asked: The signals that came.
+        stopped: No torchrun is to run any more.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.stopped = False
+        self._processes: set[subprocess.Popen[Any]] = set()
+
+    def pass_on(self, number: int, _frame: Any) -> None:
+        """A handler of SIGTERM."""
+        self.asked.append(number)
+        self.stop()
+
+    def stop(self) -> None:
+        """End every torchrun, those that are started later too."""
+        self.stopped = True
+        for process in list(self._processes):
+            process.send_signal(signal.SIGTERM)
+
+    def wait_for(self, process: subprocess.Popen[Any]) -> int:
+        """The exit status of a torchrun; it never outlives this call."""
+        self._processes.add(process)
+        try:
+            if self.stopped:  # before it was known here
+                process.send_signal(signal.SIGTERM)
+            return process.wait()
+        finally:
+            self._processes.discard(process)
+            if process.poll() is None:
+                process.kill()
+
+
+_CURRENT: list[Stopping] = []  # of the block that catches signals now
+
+
+@contextmanager
+def stopping_on_sigterm() -> Iterator[Stopping]:
+    """Pass SIGTERM on to every torchrun that is started inside, by whichever thread; blocks inside one another are one."""
+    if _CURRENT:
+        yield _CURRENT[0]
+        return
+    stopping = Stopping()
+    try:
+        before = signal.signal(signal.SIGTERM, stopping.pass_on)
+    except ValueError:  # not the main thread: a server that runs the job keeps its own handlers
+        yield stopping
+        return
+    _CURRENT.append(stopping)
+    try:
+        yield stopping
+    finally:
+        _CURRENT.clear()
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,117 @@
+"""Write a solution version: item vectors, attributes of users, metrics and curves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from torch import Tensor
+
+from hrnn.data.preparation import Prepared
+from hrnn.data.sequences import Sequences
+from hrnn.evaluation.baselines import Fit
+from hrnn.evaluation.evaluate import Evaluation, evaluate
+from hrnn.evaluation.holdout import hold_out
+from hrnn.models.scoring_model import ScoringModel
+from jobs.platform.storage.folders import StepFolder
+from jobs.solutions.segments import with_segments
+from jobs.solutions.staging import Staged
+from jobs.solutions.tensors import Purpose, write_tensors
+from schemas import columns
+from schemas.batch import SEGMENTS, LineKind
+from schemas.manifest import FileEntry, Manifest
+
+
+def write_model(
+    folder: StepFolder, scratch: Path, nightly: ScoringModel, evaluation: ScoringModel, parameters: dict[str, Tensor]
+) -> dict[Purpose, FileEntry]:
+    """All parameters, and what `recommend` (`scoring.…`) and `evaluate` (`evaluation.…`) multiply, a file a purpose."""
+    tensors = dict(parameters)
+    for view, model in (("scoring", nightly), ("evaluation", evaluation)):
+        tensors[f"{view}.item_vectors"] = model.item_vectors().contiguous()
+        tensors[f"{view}.item_bias"] = model.item_bias().contiguous()
+    return write_tensors(folder, scratch, tensors)
+
+
+def copy_attributes(folder: StepFolder, scratch: Path, source: StepFolder, sequences: Manifest) -> list[FileEntry]:
+    """What the Users dataset says of users, a file for each shard, as the sequences hold it; none without such a dataset."""
+    entries = [sequences.file(path) for path in sequences.facts.get("attributes", [])]
+    return [
+        folder.put_file(
+            source.fetch(entry, scratch),
+            folder.own(f"attributes/part-{shard:05d}.parquet"),
+            rows=entry.rows,
+            sha256=entry.sha256,
+        )
+        for shard, entry in enumerate(entries)
+    ]
+
+
+def measure(
+    folder: StepFolder,
+    scratch: Path,
+    model: ScoringModel,
+    sequences: Sequences,
+    prepared: Prepared,
+    staged: Staged,
+    *,
+    other_peers: Mapping[str, Fit] | None = None,
+    event_weights: npt.NDArray[np.float32] | None = None,
+    kind: LineKind = "user",
+) -> tuple[list[FileEntry], Evaluation]:
+    """Rank for the test users as they were before their hidden events; returns held-out table and metrics.json, and metrics.
+
+    `other_peers` and `event_weights` are those of `hrnn.evaluation.holdout.hold_out`; `kind` is that of the recipe's lines.
+    """
+    segments = kind in SEGMENTS  # peers would know the hidden events of users who are not tested
+    split = prepared.split
+    held_out = hold_out(
+        split,
+        sequences,
+        model.user_states(prepared.kept, split.user_rows),
+        learnt_from=prepared.available,
+        with_peers=not segments,
+        other_peers=other_peers,
+        event_weights=event_weights,
+    )
+    catalogue = staged.catalogue_table(None if segments else [columns.NUM_EVENTS, columns.NUM_USERS])
+    evaluation = evaluate(
+        held_out,
+        model.item_vectors(),
+        model.item_bias(),
+        catalogue[columns.NUM_EVENTS].to_numpy(),
+        catalogue[columns.NUM_USERS].to_numpy(),
+    )
+    if segments:
+        evaluation = with_segments(
+            evaluation, held_out, model.item_vectors(), model.item_bias(), catalogue, kind, staged.manifest.facts
+        )
+    path = scratch / "evaluation.parquet"
+    pq.write_table(held_out.to_table(), path, compression="zstd")
+    table = folder.put_file(path, folder.own("evaluation.parquet"), rows=len(held_out))
+    document = (json.dumps(evaluation.to_document(), indent=1) + "\n").encode()
+    return [table, folder.put(folder.own("metrics.json"), document)], evaluation
+
+
+def write_curve(folder: StepFolder, scratch: Path, points: list[dict[str, Any]]) -> FileEntry:
+    """training.parquet: one row a point of the curve."""
+    schema = pa.schema(
+        {
+            "step": pa.int64(),
+            "epoch": pa.int64(),
+            "events": pa.int64(),
+            "seconds": pa.float64(),
+            "loss": pa.float64(),
+            "learning_rate": pa.float64(),
+            "validation": pa.float64(),
+        }
+    )
+    path = scratch / "training.parquet"
+    pq.write_table(pa.Table.from_pylist(points, schema), path, compression="zstd")
+    return folder.put_file(path, folder.own("training.parquet"), rows=len(points))

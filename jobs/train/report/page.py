@@ -1,0 +1,131 @@
+"""The page of a solution version, from what was measured and who was explained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.reports.solution import ExplainedUser, SolutionPage
+from jobs.train.report.people import PATH_MEANINGS
+from jobs.train.report.tables import curves, search_table, tables, verdict
+from schemas.version import VERSION
+
+_NOTE = (
+    "Drawn by a hash among the users with 5 to 1,000 known events, those with hidden events first. Each is asked about right "
+    "after the last known event; beside a title stands the probability that the model gives the item. The bar: what each path "
+    "adds to the item's score, measured from the average item of the catalogue, to the left of the mark where it speaks "
+    "against the item. Because of: how many times likelier the item is with these past events than without them, found by "
+    "running the history again without them."
+)
+_LEARNT = {
+    "personalize": (
+        "Split as in Personalize. Model and baselines learnt from nine users of ten. The others are measured: they are asked "
+        "for with the oldest nine tenths of their events, which nothing was learnt from, and their newest tenth is the truth."
+    ),
+    "all_users": (
+        "Of a tenth of the users the newest tenth of the events is hidden, and is the truth. Model and baselines learnt from "
+        "all other events, those of these users too."
+    ),
+    "segments": "Of every user the newest fifth of the events is hidden, and is the truth. The model learnt from all others.",
+}
+_SERVED = "What is served knows all events of all users: as what they are asked for with, and in every count."
+NO_HISTORIES = "The histories were not at hand when this page was written."
+NO_PATHS = "This recipe has no paths to tell apart: whoever has no history of use to it gets the most popular items."
+_NO_USERS = "No user has 5 to 1,000 known events."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportInputs:
+    """What the page tells of, beside users.
+
+    Attributes:
+        name: Of the solution version.
+        recipe: Personalize's name.
+        hyperparameters: Parsed.
+        config: The manifest's.
+        counts: The manifest's.
+        metrics: metrics.json; empty where there is none.
+        curve: Rows of training.parquet.
+        best_epoch: Whose parameters were kept; None: not known.
+        search: The trainings of a search for hyperparameters or recipes; None: there was none.
+    """
+
+    name: str
+    recipe: str
+    hyperparameters: Mapping[str, Any]
+    config: Mapping[str, Any]
+    counts: Mapping[str, int]
+    metrics: Mapping[str, Any]
+    curve: Sequence[Mapping[str, Any]]
+    best_epoch: int | None
+    search: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Some users' lists, and why.
+
+    Attributes:
+        users: For the page.
+        document: explanations.json.
+        whole_history: A history is one session.
+    """
+
+    users: tuple[ExplainedUser, ...]
+    document: dict[str, Any]
+    whole_history: bool
+
+
+def solution_page(inputs: ReportInputs, explained: Explained | None, why_no_users: str) -> SolutionPage:
+    """What the page says.
+
+    Args:
+        inputs: What it tells of.
+        explained: Users; None: there are none to show.
+        why_no_users: Said in their place.
+    """
+    plots, curves_note = curves(inputs.curve, inputs.best_epoch)
+    counts = dict(inputs.counts)
+    if "truth_events" in inputs.metrics:
+        counts["hidden_events"] = inputs.metrics.get("hidden_events", inputs.metrics["truth_events"])
+    training = inputs.config.get("settings", {})
+    others = {key: value for key, value in inputs.config.items() if key not in ("settings", "hyperparameters", "recipe")}
+    groups = {"Hyperparameters": inputs.hyperparameters, "Training": {**others, **training}}
+    return SolutionPage(
+        name=inputs.name,
+        recipe=inputs.recipe,
+        verdict=verdict(inputs.metrics),
+        tiles=tuple((key.replace("_", " "), f"{count:,}") for key, count in counts.items()),
+        learnt=_learnt(training),
+        tables=tables(inputs.metrics) + ((search_table(inputs.search),) if inputs.search else ()),
+        curves=plots,
+        curves_note=curves_note,
+        paths=PATH_MEANINGS,
+        users=explained.users if explained else (),
+        users_note=why_no_users if explained is None else _NOTE if explained.users else _NO_USERS,
+        session_word="day" if explained is not None and explained.whole_history else "session",
+        settings=tuple((heading, _pairs(values)) for heading, values in groups.items() if values),
+        software=VERSION,
+    )
+
+
+def _learnt(settings: Mapping[str, Any]) -> str:
+    """What was trained on and what was measured by, in plain words; empty for versions that don't say."""
+    told = _LEARNT.get("segments" if settings.get("segments") else settings.get("split", ""))
+    return f"{told} {_SERVED}" if told else ""
+
+
+def _pairs(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((name.replace("_", " "), _setting(value)) for name, value in values.items())
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,190 @@
+"""report.html and explanations.json of a solution version.
+
+`train` calls `training_report` before it publishes; `solution_report` does the same for a version that is published already.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from torch import Tensor
+
+from hrnn.blend.item_statistics import Counted
+from hrnn.blend.snapshots import EvaluationView, Fitted
+from hrnn.blend.weights import FEATURES
+from hrnn.data.arrays import Rows
+from hrnn.data.preparation import Prepared, hide
+from hrnn.data.sequences import Sequences
+from hrnn.explain.evaluation_reasons import UserExplanation, choose_users, explain
+from hrnn.models.registry import restored
+from jobs.platform.process.scratch import scratch_folder
+from jobs.platform.storage import join, store_for
+from jobs.platform.storage.folders import StepFolder
+from jobs.reports.solution import solution_html
+from jobs.solutions.staging import Staged, stage
+from jobs.solutions.tensors import read_tensors, tensor_file
+from jobs.train.fit import FittedRecipe
+from jobs.train.report.page import NO_HISTORIES, NO_PATHS, Explained, ReportInputs, solution_page
+from jobs.train.report.people import Named, explained_user, explanations_document, rows_told_of
+from schemas.columns import ITEM_ID, USER_ID
+from schemas.errors import DataError
+from schemas.manifest import FileEntry
+
+_TITLE_COLUMNS = ("TITLE", "ITEMNAME", "ITEM_NAME", "NAME", "PRODUCT_NAME")
+
+
+def training_report(
+    folder: StepFolder,
+    inputs: ReportInputs,
+    fitted: FittedRecipe,
+    sequences: Sequences,
+    prepared: Prepared,
+    staged: Staged,
+) -> list[FileEntry]:
+    """Put report.html, and explanations.json where there is anything to explain, into a folder that is about to be published.
+
+    Args:
+        folder: Of the solution version.
+        inputs: What the page tells of.
+        fitted: What the recipe came to.
+        sequences: All of them.
+        prepared: Their parts.
+        staged: Where ids and titles stand.
+    """
+    explained = None
+    if isinstance(fitted.evaluation, EvaluationView):
+        explained = explain_users(fitted.evaluation.fitted, sequences, prepared.kept, prepared.split.user_rows, staged)
+    return [folder.put_page(name, data) for name, data in _files(inputs, explained, NO_PATHS).items()]
+
+
+def solution_report(solution_uri: str, sequences_uri: str | None = None, output_uri: str | None = None) -> list[str]:
+    """Write report.html and explanations.json of a published solution version.
+
+    Args:
+        solution_uri: Its folder.
+        sequences_uri: Folder of the sequences that it was trained on; None: no users are shown.
+        output_uri: Folder for the files; None: beside the solution version's own.
+
+    Returns:
+        URIs of the files.
+
+    Raises:
+        StorageError: There is no such solution version, or there are no such sequences.
+        IntegrityError: A file is not the one that was written.
+        DataError: The version is of a release whose paths had other features.
+    """
+    folder = StepFolder(solution_uri)
+    manifest = folder.require("solution_version")
+    facts, outcome = manifest.facts, manifest.facts.get("training_outcome", {})
+    inputs = ReportInputs(
+        name=folder.uri.rsplit("/", 1)[-1],
+        recipe=facts["recipe"],
+        hyperparameters=facts.get("hyperparameters", {}),
+        config=manifest.config,
+        counts=manifest.counts,
+        metrics=json.loads(folder.read(manifest.file(facts["metrics"]))) if "metrics" in facts else {},
+        curve=pq.read_table(io.BytesIO(folder.read(manifest.file(facts["training"])))).to_pylist()
+        if "training" in facts
+        else [],
+        best_epoch=outcome.get("best_epoch"),
+        search=facts.get("search"),
+    )
+    explained = None
+    with scratch_folder("report") as path:
+        scratch = Path(path)
+        parameters = _parameters(folder.fetch(tensor_file(manifest, "parameters"), scratch))
+        if sequences_uri is not None and parameters:
+            source = StepFolder(sequences_uri)
+            staged = stage(source, source.require("sequences"), scratch)
+            sequences = Sequences.load(staged.arrays)
+            settings = manifest.config.get("settings", {})
+            split, kept, available = hide(
+                sequences, segments=settings.get("segments", False), split=settings.get("split", "all_users")
+            )
+            fitted = fitted_of(facts["recipe"], parameters, outcome.get("shape", {}), available)
+            explained = explain_users(fitted, sequences, kept, split.user_rows, staged)
+    files = _files(inputs, explained, NO_PATHS if sequences_uri is not None else NO_HISTORIES)
+    target = folder.uri if output_uri is None else output_uri
+    for name, data in files.items():
+        store_for(target).write(join(target, name), data)
+    return [join(target, name) for name in files]
+
+
+def _parameters(path: Path) -> dict[str, Tensor]:
+    """The sequence model's parameters and its paths' weights; empty where the recipe has none."""
+    stored = read_tensors(path, "parameters")
+    return stored if {"paths.now", "paths.later"} <= set(stored) else {}
+
+
+def fitted_of(recipe: str, parameters: Mapping[str, Tensor], sizes: Mapping[str, Any], known: Sequences) -> Fitted:
+    """The model as the evaluation has it.
+
+    Args:
+        recipe: Whose model it is.
+        parameters: The model's, `paths.now` and `paths.later`.
+        sizes: The model's.
+        known: Events that it may count.
+
+    Raises:
+        DataError: The version is of a release whose paths had other features.
+    """
+    if len(parameters["paths.now"]) != len(FEATURES):
+        raise DataError("the solution version is of a release whose paths had other features", remedy="Train it again.")
+    weights = parameters["paths.now"].numpy(), parameters["paths.later"].numpy()
+    return Fitted(restored(recipe, sizes, parameters), *weights, Counted.of(known))
+
+
+def explain_users(
+    fitted: Fitted, sequences: Sequences, known: Sequences, test_users: Rows, staged: Staged, *, num_users: int = 10
+) -> Explained:
+    """Lists of some users and why they are so.
+
+    Args:
+        fitted: The model as the evaluation has it.
+        sequences: All events.
+        known: Those that are not hidden.
+        test_users: Rows of the users who have hidden events.
+        staged: Where ids and titles stand.
+        num_users: How many users at most.
+    """
+    chosen = choose_users(known.history_lengths, test_users, num_users=num_users)
+    num_ranked = int(np.count_nonzero(sequences.item_counts()))
+    found = explain(fitted, known, chosen, num_ranked=num_ranked)
+    named = _named(found, rows_told_of(found, sequences), staged)
+    whole_history = staged.manifest.facts.get("gap_seconds") is None
+    return Explained(
+        tuple(explained_user(user, sequences, known, named, whole_history=whole_history) for user in found),
+        explanations_document(found, sequences, known, named),
+        whole_history,
+    )
+
+
+def _named(found: Sequence[UserExplanation], item_rows: Sequence[int], staged: Staged) -> Named:
+    schema = pq.read_schema(staged.catalogue)
+    texts = [name for name in schema.names if pa.types.is_string(schema.field(name).type)]
+    title = next((name for wanted in _TITLE_COLUMNS for name in texts if name.upper() == wanted), ITEM_ID)
+    told = staged.catalogue_table(sorted({ITEM_ID, title})).take(pa.array(item_rows, pa.int64()))
+    item_ids = dict(zip(item_rows, told[ITEM_ID].to_pylist(), strict=True))
+    titles = {row: str(text) if text else item_ids[row] for row, text in zip(item_rows, told[title].to_pylist(), strict=True)}
+    user_ids: dict[int, str] = {}
+    for shard, path in zip(staged.shards, staged.users, strict=True):
+        first, end = int(shard["first_user_row"]), int(shard["first_user_row"]) + int(shard["num_users"])
+        mine = [user.user_row for user in found if first <= user.user_row < end]
+        if mine:
+            ids = pq.read_table(path, columns=[USER_ID])[USER_ID].take(pa.array([row - first for row in mine], pa.int64()))
+            user_ids |= dict(zip(mine, ids.to_pylist(), strict=True))
+    return Named(user_ids, item_ids, titles)
+
+
+def _files(inputs: ReportInputs, explained: Explained | None, why_no_users: str) -> dict[str, bytes]:
+    files = {"report.html": solution_html(solution_page(inputs, explained, why_no_users)).encode()}
+    if explained is not None:
+        files["explanations.json"] = (json.dumps(explained.document, ensure_ascii=False, indent=1) + "\n").encode()
+    return files

@@ -1,0 +1,173 @@
+"""States of users after their last events: a file a shard, each made, hashed and stored by one of several processes.
+
+Shards are those of the sequences, and a process makes whole ones: the files' bytes don't hang on how many processes there are.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from hrnn.blend.snapshots import Fitted, NightlyView
+from hrnn.data.past_events import PastEvents, past_events
+from hrnn.data.ragged import Ragged
+from hrnn.data.sequences import Sequences
+from hrnn.models.scoring_model import ScoringModel, UserStates
+from jobs.platform.process.children import same_run
+from jobs.platform.process.die_with_parent import end_with_parent
+from jobs.platform.storage.folders import StepFolder
+from jobs.platform.storage.hashed import HashedFile
+from jobs.solutions.staging import Staged
+from schemas import columns
+from schemas.errors import MachineError
+from schemas.manifest import FileEntry
+
+_USERS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shard:
+    """One file of states to be made.
+
+    Attributes:
+        folder_uri, name: Where it goes.
+        local: Where it is made.
+        users: Parquet file with the ids, in user-row order.
+        first, count: User rows.
+    """
+
+    folder_uri: str
+    name: str
+    local: Path
+    users: Path
+    first: int
+    count: int
+
+
+def write_states(
+    folder: StepFolder, scratch: Path, model: ScoringModel, sequences: Sequences, staged: Staged, processes: int = 1
+) -> tuple[list[FileEntry], list[dict[str, Any]]]:
+    """States of every user after their last event, in the shards of the sequences; returns files and facts.
+
+    Args:
+        folder: Of the solution version.
+        scratch: A local folder.
+        model: What is served.
+        sequences: All of them, as they are staged.
+        staged: Where they are.
+        processes: How many make shards at the same time; 1: this one.
+
+    Raises:
+        MachineError: A process died.
+    """
+    shards = [
+        _Shard(
+            folder_uri=folder.uri,
+            name=folder.own(f"states/part-{number:05d}.parquet"),
+            local=scratch / f"states-{number}.parquet",
+            users=users,
+            first=int(facts["first_user_row"]),
+            count=int(facts["num_users"]),
+        )
+        for number, (facts, users) in enumerate(zip(staged.shards, staged.users, strict=True))
+    ]
+    processes = min(processes, len(shards))
+    if processes > 1 and isinstance(model, NightlyView):  # with other models, states cost less than a process
+        with _processes(processes, model, staged.arrays) as pool:
+            entries = list(pool.map(_write_here, shards))
+    else:
+        entries = [_write(shard, model, sequences) for shard in shards]
+    told = [
+        {"states": entry.path, "first_user_row": shard.first, "num_users": shard.count}
+        for entry, shard in zip(entries, shards, strict=True)
+    ]
+    return entries, told
+
+
+def states_table(
+    user_ids: pa.Array, user_rows: np.ndarray[Any, np.dtype[np.int64]], states: UserStates, past: PastEvents
+) -> pa.Table:
+    """One row a user, as `recommend` reads it."""
+    query = states.query.numpy()
+    width = query.shape[1]
+    return pa.table(
+        {
+            columns.USER_ID: user_ids,
+            columns.USER_ROW: pa.array(user_rows),
+            columns.QUERY: pa.FixedSizeListArray.from_arrays(pa.array(query.reshape(-1)), width)
+            if width
+            else pa.array([[]] * len(user_rows), pa.list_(pa.float32())),
+            columns.OWN_ITEM_ROWS: Ragged(states.own_offsets, states.own_item_rows).to_arrow(),
+            columns.OWN_ITEM_SCORES: Ragged(states.own_offsets, states.own_item_scores).to_arrow(),
+            columns.PAST_ITEM_ROWS: Ragged(past.offsets, past.item_rows).to_arrow(),
+            columns.PAST_EVENT_TYPES: Ragged(past.offsets, past.event_types).to_arrow(),
+            columns.PAST_RANKS: Ragged(past.offsets, past.ranks).to_arrow(),
+        }
+    )
+
+
+def _write(shard: _Shard, model: ScoringModel, sequences: Sequences) -> FileEntry:
+    """Make a shard's file and store it."""
+    user_ids = pq.read_table(shard.users, columns=[columns.USER_ID])[columns.USER_ID].combine_chunks()
+    writer: pq.ParquetWriter | None = None
+    with HashedFile(shard.local) as file:
+        for begin in range(0, max(shard.count, 1), _USERS_AT_ONCE):
+            end = min(begin + _USERS_AT_ONCE, shard.count)
+            rows = np.arange(shard.first + begin, shard.first + end, dtype=np.int64)
+            states, past = model.user_states(sequences, rows), past_events(sequences, rows)
+            table = states_table(user_ids.slice(begin, len(rows)), rows, states, past)
+            writer = writer or pq.ParquetWriter(file, table.schema, compression="zstd")
+            writer.write_table(table)
+        assert writer is not None
+        writer.close()
+    entry = StepFolder(shard.folder_uri).put_file(shard.local, shard.name, rows=shard.count, sha256=file.sha256)
+    shard.local.unlink()
+    return entry
+
+
+@contextmanager
+def _processes(number: int, model: NightlyView, arrays: Path) -> Iterator[ProcessPoolExecutor]:
+    """Processes that hold the model and the sequences; they end with the block, or with this process.
+
+    Raises:
+        MachineError: One died.
+    """
+    arguments = model.parts, arrays, same_run()
+    with ProcessPoolExecutor(number, get_context("spawn"), _begin, arguments) as pool:
+        try:
+            yield pool
+        except BrokenProcessPool:
+            raise MachineError(
+                "a process that made the states of users died",
+                remedy="If memory was short, run the same command again with fewer ranks.",
+            ) from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+_held: list[tuple[ScoringModel, Sequences]] = []  # in such a process: what it makes states of
+
+
+def _begin(parts: tuple[Fitted, int, int | None], arrays: Path, environment: dict[str, str]) -> None:
+    end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one answers it
+    os.environ.update(environment)
+    torch.set_num_threads(1)  # as in the process that started this one: the last bits of a sum depend on it
+    _held.append((NightlyView(*parts), Sequences.load(arrays)))
+
+
+def _write_here(shard: _Shard) -> FileEntry:
+    return _write(shard, *_held[0])

@@ -1,0 +1,169 @@
+"""`hrnn validate`: CSV files and a schema in, typed Parquet, rejected rows, a report and Data Docs out."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from jobs.platform.spark.session import spark_session
+from jobs.platform.storage import StoredFile, folders_read, is_s3, list_input, normalise, read_given, read_text
+from jobs.platform.storage.folders import StepFolder
+from jobs.validate.imports import base_of, check_future, check_long_categories, check_mode, references_of
+from jobs.validate.inputs import open_inputs
+from jobs.validate.running import Import, Policy
+from schemas.datasets import parse_schema, require_complete
+from schemas.errors import ConfigError
+from schemas.manifest import Manifest, fingerprint
+from schemas.quotas import PUBLISHED, Quotas
+from schemas.uris import lies_in
+
+
+def validate(
+    *,
+    schema_uri: str,
+    data_uri: str,
+    output_uri: str,
+    master: str | None = None,
+    max_rejected_fraction: float = 0.01,
+    import_mode: str = "FULL",
+    items_uri: str | None = None,
+    users_uri: str | None = None,
+    previous_uri: str | None = None,
+    expectations_uri: str | None = None,
+    gap_seconds: int = 1800,
+    quotas: Quotas = PUBLISHED,
+    strict: bool = False,
+    suite: bool = True,
+    future: str = "reject",
+    long_categories: str = "fail",
+) -> dict[str, Any]:
+    """Check a dataset import and write what is right as typed Parquet.
+
+    Args:
+        schema_uri: Avro JSON of the dataset, or what DescribeSchema answers: where it lies, or the text itself.
+        data_uri: A CSV file, plain or gzipped, or a folder of them.
+        output_uri: Folder for the typed dataset: `data/`, `rejected/`, `duplicates/`, `report.html`, `report.json`,
+            `statistics-*.json`, `data_docs/`, `manifest.json`.
+        master: Spark master URL; None takes what is configured, else this machine.
+        max_rejected_fraction: Rejected rows that are still acceptable, as a fraction of the rows read, from 0 to 1.
+        import_mode: FULL replaces what the folder holds; INCREMENTAL adds to it.
+        items_uri: Validated Items that events are compared with.
+        users_uri: Validated Users that events are compared with.
+        previous_uri: Folder of the last import, to see what changed since; None: what the output holds.
+        expectations_uri: JSON file of the user's own expectations.
+        gap_seconds: A session ends where its user was idle for longer; for the report only.
+        quotas: What Personalize, or the user, allows and advises.
+        strict: What Personalize would refuse is an error, not a finding.
+        suite: Check what was written with Great Expectations.
+        future: "reject" events whose times cannot be true (jobs/validate/clocks.py), or "keep" them.
+        long_categories: "fail" at a categorical value above 1,000 characters, as Personalize does, or "reject" its row.
+
+    Returns:
+        `rows_read`, `rows_accepted`, `rows_rejected`, `rows_duplicate`, `rows` of the dataset, `verdict`, `report` (the URI of
+        its page) and what every job returns.
+
+    Raises:
+        SchemaError: The schema breaks a rule.
+        DataError: A file cannot be read as CSV, a column is missing, no row or too few rows are right, or an expectation fails.
+        StorageError: Something cannot be read or written.
+    """
+    began = time.monotonic()
+    if not 0 <= max_rejected_fraction <= 1:
+        raise ConfigError("this is no fraction", where="--max-rejected-fraction", value=max_rejected_fraction, allowed="0 to 1")
+    if gap_seconds < 1:
+        raise ConfigError("this gap is too short", where="--gap-seconds", value=gap_seconds, allowed="1 or more seconds")
+    mode, of_times, of_categories = check_mode(import_mode), check_future(future), check_long_categories(long_categories)
+    text, name = read_given(schema_uri)
+    schema = parse_schema(text, name, quotas, strict)
+    require_complete(schema, name)
+    data_uri, output_uri = normalise(data_uri), normalise(output_uri).rstrip("/")
+    stored = list_input(data_uri)
+    _keep_apart(stored, data_uri, output_uri)
+    references = references_of(schema, {"items": items_uri, "users": users_uri})
+    own = None if expectations_uri is None else (read_text(expectations_uri), normalise(expectations_uri))
+    config = {
+        "schema": schema.document,
+        "import_mode": mode,
+        "max_rejected_fraction": max_rejected_fraction,
+        "expectations": None if own is None else own[0],
+        "gap_seconds": gap_seconds,
+        "quotas": quotas.model_dump(),
+        "strict": strict,
+        "suite": suite,
+        "future": of_times,
+        "long_categories": of_categories,
+    }
+    folder = StepFolder(output_uri)
+    identity = fingerprint("validate", config, [*references.versions, *(f"{file.size} {file.version}" for file in stored)])
+    manifest = folder.manifest()
+    skipped = manifest is not None and _last_import(manifest) == identity and folder.is_whole(manifest)
+    if skipped:
+        folder.show()
+    if manifest is None or not skipped:
+        base = base_of(manifest, mode, schema, folder.uri)
+        policy = Policy(
+            max_rejected_fraction=max_rejected_fraction,
+            quotas=quotas,
+            strict=strict,
+            suite=suite,
+            own=own,
+            future=of_times,
+            long_categories=of_categories,
+        )
+        manifest = Import(
+            folder=folder,
+            schema=schema,
+            mode=mode,
+            data_uri=data_uri,
+            files=base.numbered(open_inputs(stored, data_uri, schema)),
+            base=base,
+            references=references,
+            previous=_previous(previous_uri, folder, manifest),
+            gap_seconds=gap_seconds,
+            policy=policy,
+        ).run(lambda: spark_session(master), identity, config)
+    return {
+        "job": "validate",
+        "output": folder.uri,
+        "skipped": skipped,
+        "seconds": round(time.monotonic() - began, 3),
+        "dataset_type": schema.dataset_type,
+        **manifest.counts,
+        "verdict": manifest.facts["verdict"],
+        "report": folder.uri_of("report.html"),
+    }
+
+
+def _last_import(manifest: Manifest) -> str | None:
+    """Identity of the import that a dataset's manifest speaks of; None where it is another kind of folder."""
+    imports = manifest.facts.get("imports")
+    return imports[-1]["identity"] if imports else None
+
+
+def _previous(uri: str | None, output: StepFolder, manifest: Manifest | None) -> dict[str, Any] | None:
+    """The statistics of the last import, or None where there is none."""
+    folder = output
+    if uri is not None:
+        folder = StepFolder(uri)
+        manifest = folder.require("dataset")
+    if manifest is None or "statistics" not in manifest.facts:
+        return None
+    document: dict[str, Any] = json.loads(folder.read(manifest.file(manifest.facts["statistics"])))
+    return document
+
+
+def _keep_apart(stored: list[StoredFile], data_uri: str, output_uri: str) -> None:
+    """Input below the output could be swept away; output below the input would be read next time.
+
+    Raises:
+        ConfigError: One lies within the other.
+    """
+    read = [data_uri] if is_s3(data_uri) else folders_read(data_uri)
+    if any(lies_in(file.uri, output_uri) for file in stored) or any(lies_in(output_uri, each) for each in read):
+        raise ConfigError(
+            "data and output lie within each other",
+            where="--output",
+            value=output_uri,
+            remedy="Name a folder apart from the data.",
+        )

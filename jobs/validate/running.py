@@ -1,0 +1,273 @@
+"""One import on its way: check and write the rows, judge them, tell about them, publish."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.platform.spark.tasks import run_tasks
+from jobs.platform.storage import store_for
+from jobs.platform.storage.folders import StepFolder
+from jobs.reports.dataset import dataset_page
+from jobs.validate.expectations import accepted_rows, check_expectations
+from jobs.validate.imports import Base, References, new_entries
+from jobs.validate.inputs import OPEN_BYTES, SPLIT_BYTES, InputFile
+from jobs.validate.insights import Insight, InsightContext, insights, tie_order, verdict
+from jobs.validate.measures import measure_parts
+from jobs.validate.outcome import Outcome, run_import
+from jobs.validate.own_expectations import OwnSuite, check_own_expectations, parse_own_expectations
+from jobs.validate.parts import COUNTS
+from jobs.validate.plan import ImportMode, ImportPlan, gather
+from jobs.validate.problems import broken, refused, too_few, too_long
+from jobs.validate.report import build_report, common_reasons, put_rejected, to_json
+from jobs.validate.splits import Stretch, plan_splits, scan
+from jobs.validate.suites import preload
+from schemas.config import Future, LongCategories
+from schemas.datasets import DatasetSchema
+from schemas.errors import DataError, UserError
+from schemas.manifest import FileEntry, InputRef, Manifest, fingerprint
+from schemas.quotas import Quotas
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+FAILED = "failed/"  # below the dataset's folder: what a failed import tells must not harm a published one
+HERE_BYTES = 512 << 20  # of large files whose line ends the driver finds itself
+_THREADS = 8  # for which the time goes into waiting, as on S3
+
+_NO_ROWS = "Give CSV with a header and rows."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What an import may hold before it fails.
+
+    Attributes:
+        max_rejected_fraction: Rejected rows of those read, 0 to 1.
+        quotas: What is allowed and advised.
+        strict: What Personalize would refuse fails the import.
+        suite: What was written is checked with Great Expectations.
+        own: Text of the user's own expectations, and where it lies.
+        future: What is done with events whose times cannot be true.
+        long_categories: What is done about categories that are too long.
+    """
+
+    max_rejected_fraction: float
+    quotas: Quotas
+    strict: bool
+    suite: bool
+    own: tuple[str, str] | None
+    future: Future = "reject"
+    long_categories: LongCategories = "fail"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """One import.
+
+    Attributes:
+        folder: Of the dataset.
+        schema: Of the dataset.
+        mode: FULL or INCREMENTAL.
+        data_uri: Where the CSV files lie.
+        files: They, in order.
+        base: What is added to.
+        references: Datasets that events are compared with.
+        previous: statistics.json of the last import.
+        gap_seconds: Idle time that ends a session.
+        policy: What it may hold.
+    """
+
+    folder: StepFolder
+    schema: DatasetSchema
+    mode: ImportMode
+    data_uri: str
+    files: Sequence[InputFile]
+    base: Base
+    references: References
+    previous: dict[str, Any] | None
+    gap_seconds: int
+    policy: Policy
+
+    def run(self, start_spark: Callable[[], SparkSession], identity: str, config: dict[str, Any]) -> Manifest:
+        """Do all of it; the manifest, when all is well.
+
+        Raises:
+            DataError: Too few rows are right, or they break an expectation; the report is written all the same.
+        """
+        own = None if self.policy.own is None else parse_own_expectations(*self.policy.own, self.schema)
+        if not any(file.header for file in self.files):
+            raise DataError("every file is empty", where=self.data_uri, remedy=_NO_ROWS)
+        splits = plan_splits(self.files, SPLIT_BYTES, partial(_scan_all, start_spark))
+        if not splits:
+            raise DataError("there is a header but no rows", where=self.data_uri, remedy=_NO_ROWS)
+        spark = start_spark()
+        if self.policy.suite or own:
+            preload()
+        plan = ImportPlan(
+            schema=self.schema,
+            output_uri=self.folder.uri,
+            parts=(*self.base.parts, *gather(splits, SPLIT_BYTES, len(self.base.parts), OPEN_BYTES)),
+            references=self.references.parts,
+            file_names=(*(file["name"] for file in self.base.input_files), *(file.name for file in self.files)),
+            gap_seconds=self.gap_seconds,
+            now=int(time.time()),
+            rejects_wrong_times=self.policy.future == "reject",
+        )
+        outcome = run_import(spark, plan, self.files, self.references.uris)
+        report, found = self._judged(outcome)
+        if not report["rows_read"]:
+            self._drop(outcome)
+            raise DataError("there is a header but no rows", where=self.data_uri, remedy=_NO_ROWS)
+        pages: dict[str, bytes] = {}
+        page = self._failed("report.html")
+        problems = [
+            too_few(report, page),
+            too_long(common_reasons(outcome.answers), self.data_uri, page) if self.policy.long_categories == "fail" else None,
+            *self._unmet(spark, outcome, own, report, pages),
+            refused(found, self.data_uri, page) if self.policy.strict else None,
+        ]
+        problem = next((problem for problem in problems if problem is not None), None)
+        report["problem"] = None if problem is None else str(problem)
+        entries = self._tell(outcome, report, pages, "" if problem is None else FAILED)
+        if problem is not None:
+            self._drop(outcome)
+            raise problem
+        return self._publish(identity, config, plan, outcome, entries, report)
+
+    def _unmet(
+        self,
+        spark: SparkSession,
+        outcome: Outcome,
+        own: OwnSuite | None,
+        report: dict[str, Any],
+        pages: dict[str, bytes],
+    ) -> Iterator[UserError]:
+        """Check the schema's suite and the user's, add what they say to the report and the pages; what is not met."""
+        data = [outcome.data[number] for number in sorted(outcome.data)]
+        if not data:
+            return
+        told: dict[str, Any] = {"checked": 0, "failed": [], "own": None}
+        if self.policy.suite:
+            measured = measure_parts(spark, self.folder, data, self.schema)
+            checked = check_expectations(spark, measured, self.schema, report["rows"], "own.html" if own else None)
+            told |= {"checked": checked.num_checked, "failed": list(checked.failed)}
+            pages["data_docs/index.html"] = checked.page
+            if checked.failed:
+                yield broken(checked.failed, self.data_uri, self._failed("data_docs/index.html"))
+        if own:
+            verdict_of_own = check_own_expectations(accepted_rows(spark, self.folder, data, self.schema), own)
+            told["own"] = verdict_of_own.summary
+            pages["data_docs/own.html"] = verdict_of_own.page
+            if verdict_of_own.failed:
+                yield broken(verdict_of_own.failed, self.data_uri, self._failed("data_docs/own.html"))
+        report["expectations"] = told
+
+    def _judged(self, outcome: Outcome) -> tuple[dict[str, Any], list[Insight]]:
+        """The report, and the insights that it holds."""
+        reasons = common_reasons(outcome.answers)
+        report = build_report(
+            self.schema, self.data_uri, self.files, outcome.counts, reasons, self.policy.max_rejected_fraction
+        )
+        found = insights(
+            InsightContext(
+                schema=self.schema,
+                statistics=outcome.statistics,
+                previous=self.previous,
+                quotas=self.policy.quotas,
+                counts={name: report[name] for name in COUNTS},
+                bytes_read=sum(file.size for file in self.files),
+                import_mode=self.mode,
+                added=outcome.added,
+            )
+        )
+        report |= {
+            "import_mode": self.mode,
+            "rows": outcome.statistics["rows"],
+            "rows_replaced": outcome.rows_replaced,
+            "verdict": verdict(found),
+            "tie_order": tie_order(outcome.statistics),
+            "insights": [asdict(insight) for insight in found],
+            "statistics": outcome.statistics,
+            "data_docs": "data_docs/index.html",
+        }
+        return report, found
+
+    def _failed(self, path: str) -> str:
+        return self.folder.uri_of(FAILED + path)
+
+    def _tell(self, outcome: Outcome, report: dict[str, Any], pages: dict[str, bytes], place: str) -> list[FileEntry]:
+        """Write what people read: pages of what is about to be published, or, in a place apart, why it is not."""
+        put = self.folder.put_page if not place else partial(_put_apart, self.folder, place)
+        return [
+            *(put(path, page) for path, page in pages.items()),
+            put_rejected(self.folder, outcome.rejected, partial(put, "rejected/rejected.csv")),
+            self.folder.put(place + self.folder.own("statistics.json"), to_json(outcome.statistics)),
+            put("report.json", to_json(report)),
+            put("report.html", dataset_page(report)),
+        ]
+
+    def _drop(self, outcome: Outcome) -> None:
+        """Remove the rows of a failed import."""
+        written = {entry.path for entry in [*outcome.written, *new_entries(outcome.data, self.base)]}
+        store_for(self.folder.uri).delete([self.folder.uri_of(path) for path in sorted(written)])
+
+    def _publish(
+        self,
+        identity: str,
+        config: dict[str, Any],
+        plan: ImportPlan,
+        outcome: Outcome,
+        told: list[FileEntry],
+        report: dict[str, Any],
+    ) -> Manifest:
+        read = [
+            {"uri": file.uri, "name": file.name, "size": file.size, "rows_read": count.rows_read}
+            for file, count in zip(self.files, outcome.counts, strict=True)
+        ]
+        counts = ("rows_read", "rows_accepted", "rows_rejected", "rows_duplicate", "rows_replaced", "rows")
+        made = {"identity": identity, "mode": self.mode, "files": len(read), "rows_accepted": report["rows_accepted"]}
+        manifest = self.folder.publish(
+            "dataset",
+            fingerprint("dataset", {"import": identity}, [self.base.fingerprint]) if self.base.parts else identity,
+            config,
+            [
+                *self.base.inputs,
+                *(InputRef(uri=file.uri, version=file.version) for file in self.files),
+                *self.references.inputs,
+            ],
+            [*outcome.data.values(), *outcome.rejected, *outcome.duplicates, *told],
+            {name: report[name] for name in counts},
+            {
+                "dataset_type": self.schema.dataset_type,
+                "schema": self.schema.document,
+                "input_files": [*self.base.input_files, *read],
+                "parts": [[entry.path, plan.parts[number].first_order] for number, entry in sorted(outcome.data.items())],
+                "imports": [*self.base.imports, made],
+                # Under a name of its own: the next import reads it, also after a run that was killed while it told people.
+                "statistics": next(entry.path for entry in told if entry.path.startswith("statistics-")),
+                "tie_order": report["tie_order"],
+                "verdict": report["verdict"],
+            },
+        )
+        store = store_for(self.folder.uri)
+        store.delete([file.uri for file in store.list(self.folder.uri_of(FAILED))])
+        return manifest
+
+
+def _put_apart(folder: StepFolder, place: str, path: str, page: bytes | Path, rows: int | None = None) -> FileEntry:
+    """Write what no manifest will name."""
+    return folder.put(place + path, page, rows) if isinstance(page, bytes) else folder.put_file(page, place + path, rows)
+
+
+def _scan_all(start_spark: Callable[[], SparkSession], stretches: Sequence[Stretch]) -> list[dict[str, Any]]:
+    """Look for line ends: here, where that takes no longer than to start workers; on Spark, where there is more."""
+    if sum(stretch.end - stretch.start for stretch in stretches) > HERE_BYTES:
+        return run_tasks(start_spark(), scan, stretches, "find lines")
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(scan, stretches))

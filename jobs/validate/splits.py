@@ -1,0 +1,216 @@
+r"""Splits that begin and end between records, whatever is quoted, with the line number of each one's first byte.
+
+A task that starts in the midst of a file cannot know whether it stands within quotes. So a first pass reads the stretches of
+a large file all at once, each as if a record began with its first line, and tells where the first record after it begins. Where
+one ends not where the next was taken to begin, that next one is read again, until all fit together. Where a backslash stands
+before a quote, they are read by both ways of quoting, and the way that leaves fewer such rows wrong is the file's.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from jobs.validate import reading
+from jobs.validate.inputs import InputFile, Split
+from jobs.validate.quotes import Quoting, Structure, field_counts
+from jobs.validate.reading import line_blocks, line_start, pieces, structured
+
+_ESCAPED = b'\\"'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """A stretch of a file that is to be scanned.
+
+    Attributes:
+        file: The file.
+        start: Where a record is taken to begin: with the first line that starts there or later.
+        end: The stretch takes all records that begin before it.
+        quoting: How quotes are written within values.
+    """
+
+    file: InputFile
+    start: int
+    end: int
+    quoting: Quoting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """What a stretch holds.
+
+    Attributes:
+        start: First byte of its first record.
+        next: First byte of the first record after it.
+        lines: Between the two.
+        wrong: Records with a backslash before a quote that are faulty, or have too few or too many fields.
+        differs: A backslash stands before a quote, so that the other way of quoting may see other records.
+    """
+
+    start: int
+    next: int
+    lines: int
+    wrong: int
+    differs: bool
+
+
+ScanAll = Callable[[list[Stretch]], list[dict[str, Any]]]
+
+
+def plan_splits(files: Iterable[InputFile], split_bytes: int, scan_all: ScanAll) -> list[Split]:
+    """Cut all files into splits, in order.
+
+    Args:
+        files: The files; empty ones give no split.
+        split_bytes: About how long a split of a plain file is. A gzipped file is one split.
+        scan_all: Applies `scan` to stretches, in order; asked a few times for the files that are longer than a split.
+    """
+    splits: list[Split] = []
+    courses: list[_Course] = []
+    for file in files:
+        if file.header and (file.gzipped or file.size - file.body_start <= split_bytes):
+            if file.gzipped or file.size > file.body_start:
+                splits.append(Split(file=file, start=file.body_start, end=file.size, first_line=file.body_line))
+        elif file.header:
+            courses.append(_Course(file, range(file.body_start, file.size, split_bytes)))
+    while asked := [(course, stretch) for course in courses for stretch in course.missing()]:
+        for (course, stretch), found in zip(asked, scan_all([stretch for _, stretch in asked]), strict=True):
+            course.learn(stretch, Scan(**found))
+    splits += [split for course in courses for split in course.splits()]
+    return sorted(splits, key=lambda split: (split.file.number, split.start))
+
+
+def quoting_of(split: Split) -> Quoting:
+    """How quotes are written within values of a file that is one split."""
+    wrong = {}
+    for quoting in Quoting:
+        found = Scan(**scan(Stretch(file=split.file, start=split.start, end=split.end, quoting=quoting)))
+        if not (found.differs and found.wrong):
+            return quoting
+        wrong[quoting] = found.wrong
+    return _fewest(wrong)
+
+
+def scan(stretch: Stretch) -> dict[str, Any]:
+    """Read one stretch, and on to the end of its last record; the answer is a `Scan` as plain JSON."""
+    file = stretch.file
+    start = position = stretch.start if file.gzipped else line_start(file, stretch.start)
+    lines = wrong = 0
+    differs = False
+
+    def watched(blocks: Iterable[bytes]) -> Iterator[bytes]:
+        nonlocal differs
+        for block in blocks:
+            differs = differs or (b"\\" in block and _ESCAPED in block)
+            yield block
+
+    if file.gzipped or start < stretch.end:
+        for found in structured(watched(line_blocks(_from(file, start, stretch.end), file.uri)), stretch.quoting):
+            if not file.gzipped and position + len(found.block) > stretch.end:
+                last = int(np.searchsorted(found.record_stops, stretch.end - position))
+                found = found.first(int((found.record_lines + found.record_spans)[last]))
+            wrong += _wrong_records(found, stretch.quoting, len(file.header))
+            lines += found.num_lines
+            position += len(found.block)
+            if not file.gzipped and position >= stretch.end:
+                break
+    return vars(Scan(start=start, next=position, lines=lines, wrong=wrong, differs=differs))
+
+
+def _from(file: InputFile, start: int, end: int) -> Iterator[bytes]:
+    """Bytes from the start of a line on: up to a line end beyond `end`, then a little more each time."""
+    if file.gzipped:
+        return pieces(file, start, file.size)
+    stop = line_start(file, end)
+
+    def beyond() -> Iterator[bytes]:
+        position, size = stop, reading.EDGE_BYTES
+        while position < file.size:
+            yield from pieces(file, position, min(file.size, position + size))
+            position, size = position + size, min(2 * size, reading.PIECE_BYTES)
+
+    return chain(pieces(file, start, stop), beyond())
+
+
+def _wrong_records(found: Structure, quoting: Quoting, num_columns: int) -> int:
+    """How many records speak against a way of quoting: wrong ones in which a backslash stands before a quote."""
+    if b"\\" not in found.block or _ESCAPED not in found.block:
+        return 0
+    data = np.frombuffer(found.block, np.uint8)
+    escaped = np.flatnonzero((data[:-1] == _ESCAPED[0]) & (data[1:] == _ESCAPED[1]))
+    records = np.unique(np.searchsorted(found.record_stops, escaped, side="right"))
+    is_faulty = found.record_faults[records] > 0
+    starts, stops = found.record_starts[records[~is_faulty]], found.record_stops[records[~is_faulty]]
+    text = b"".join(found.block[start:stop] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True))
+    num_fields = field_counts(text, np.cumsum(stops - starts), quoting)
+    return int(np.count_nonzero(is_faulty) + np.count_nonzero(num_fields != num_columns))
+
+
+def _fewest(wrong: dict[Quoting, int]) -> Quoting:
+    """The way of quoting that leaves fewer rows wrong; Personalize's where both leave as many."""
+    return min(Quoting, key=lambda quoting: wrong[quoting])
+
+
+@dataclass
+class _Course:
+    """How the records of one large file follow each other, as far as it is known."""
+
+    file: InputFile
+    cuts: range
+    known: dict[tuple[int, Quoting], Scan] = field(default_factory=dict)  # by the first byte of the stretch's first record
+    guesses: dict[int, Scan] = field(default_factory=dict)  # the latest of each stretch, by its place
+
+    def learn(self, stretch: Stretch, found: Scan) -> None:
+        """Take an answer to what was missing."""
+        if found.lines:  # else a single line spans the stretch, and begins before it
+            for quoting in [stretch.quoting] if found.differs else Quoting:
+                self.known[found.start, quoting] = found
+        self.guesses[self._place(stretch.start)] = found
+
+    def missing(self) -> list[Stretch]:
+        """What must be scanned to know more; nothing, once all is known."""
+        if not self.guesses:
+            return [self._stretch(start, Quoting.BACKSLASH) for start in self.cuts]
+        for quoting in Quoting:
+            stretches, scans = self._walk(quoting)
+            if stretches or not (sum(scan.wrong for scan in scans) and any(scan.differs for scan in scans)):
+                return stretches
+        return []
+
+    def splits(self) -> list[Split]:
+        """The splits, once nothing is missing."""
+        walks = {quoting: self._walk(quoting) for quoting in Quoting}
+        wrong = {quoting: sum(scan.wrong for scan in scans) for quoting, (missing, scans) in walks.items() if not missing}
+        quoting = _fewest({Quoting.DOUBLED: 1 << 62, **wrong})
+        splits, line = [], self.file.body_line
+        for found in walks[quoting][1]:
+            splits.append(Split(file=self.file, start=found.start, end=found.next, first_line=line, quoting=quoting))
+            line += found.lines
+        return splits
+
+    def _walk(self, quoting: Quoting) -> tuple[list[Stretch], list[Scan]]:
+        """From record to record along the file: what is not known of it, and all of it by the best guesses."""
+        missing, scans, position = [], [], self.file.body_start
+        while position < self.file.size:
+            found = self.known.get((position, quoting))
+            if found is None:
+                missing.append(self._stretch(position, quoting))
+                found = self.guesses[self._place(position)]
+            scans.append(found)
+            position = found.next
+        return missing, scans
+
+    def _stretch(self, start: int, quoting: Quoting) -> Stretch:
+        place = self._place(start) + 1
+        end = self.cuts[place] if place < len(self.cuts) else self.file.size
+        return Stretch(file=self.file, start=start, end=end, quoting=quoting)
+
+    def _place(self, position: int) -> int:
+        """Number of the stretch that a position lies in."""
+        return bisect(self.cuts, position) - 1

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from hrnn.data.hashing import hash64
+from hrnn.evaluation.agreement import Lists, Moments, agreement, gini, overlap
+
+
+def lists(*each: str, scores: list[list[float]] | None = None) -> Lists:
+    """Each text is a list of one-letter ids."""
+    offsets = np.cumsum([0, *map(len, each)])
+    flat = [value for of_line in scores for value in of_line] if scores else [float("nan")] * int(offsets[-1])
+    return Lists(offsets, hash64(pa.array(list("".join(each)), pa.string())), np.array(flat, np.float32))
+
+
+def plain_rank_biased_overlap(one: str, other: str, p: float) -> float:
+    """Equation 32 of Webber et al. (2010), as it stands there."""
+    short, long = sorted((one, other), key=len)
+    if not short:
+        return float(not long)
+
+    def common(depth: int) -> int:
+        return len(set(short[:depth]) & set(long[:depth]))
+
+    s, length = len(short), len(long)
+    first = sum(common(d) / d * p**d for d in range(1, length + 1))
+    second = sum(common(s) * (d - s) / (s * d) * p**d for d in range(s + 1, length + 1))
+    tail = ((common(length) - common(s)) / length + common(s) / s) * p**length
+    return (1 - p) / p * (first + second) + tail
+
+
+def test_rank_biased_overlap_of_two_by_hand() -> None:
+    # X_1 = 0, X_2 = 2: (0.1/0.9)·(2/2·0.81) + 2/2·0.81 = 0.9
+    found = agreement(lists("ab", "ab", "ab", "", "a"), lists("ba", "ab", "cd", "", ""), 5, 0.9)
+    assert found.rank_biased_overlap == pytest.approx([0.9, 1, 0, 1, 0])
+    assert found.same_first.tolist() == [False, True, False, True, False]
+    assert found.identical.tolist() == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("p", [0.5, 0.9, 0.98])
+def test_rank_biased_overlap_is_the_plain_formula_for_lists_of_any_length(p: float) -> None:
+    dice = np.random.default_rng(3)
+    pairs = [
+        tuple("".join(dice.permutation(list("abcdefghijkl"))[: dice.integers(0, 13)]) for _ in range(2)) for _ in range(300)
+    ]
+    old, new = (lists(*side) for side in zip(*pairs, strict=True))
+    expected = [plain_rank_biased_overlap(one, other, p) for one, other in pairs]
+    assert agreement(old, new, 10, p).rank_biased_overlap == pytest.approx(expected, abs=1e-12)
+    assert agreement(new, old, 10, p).rank_biased_overlap == pytest.approx(expected, abs=1e-12)
+
+
+def test_overlap_counts_what_stands_in_the_first_places_of_both() -> None:
+    old, new = lists("abcd", "ab", "xy"), lists("bxay", "abcd", "x")
+    found = agreement(old, new, 3)
+    assert found.common_within.tolist() == [[0, 1, 2], [1, 2, 2], [1, 1, 1]]
+    assert found.common.tolist() == [2, 2, 1]
+    assert overlap(found.common_within[:, 2], old, new, 3) == pytest.approx([2 / 3, 2 / 3, 1 / 2])  # of at most 3 places
+    assert overlap(found.common, old, new) == pytest.approx([0.5, 0.5, 0.5])
+
+
+def test_scores_of_common_entries_are_correlated_and_the_others_left_out() -> None:
+    old = lists("abc", "ab", scores=[[3, 2, 9], [1, float("nan")]])
+    new = lists("abd", "ab", scores=[[6, 4, 0], [2, 5]])
+    moments = agreement(old, new, 1).scores
+    assert moments.pairs == 3  # a and b of the first line, a of the second
+    assert moments.correlation() == pytest.approx(1.0)
+
+
+def test_correlation_of_parts_is_that_of_the_whole() -> None:
+    dice = np.random.default_rng(0)
+    x, y = dice.random((2, 500), np.float32)
+    parts = Moments()
+    for begin in range(0, 500, 130):
+        parts.add(Moments.of(x[begin : begin + 130], y[begin : begin + 130]))
+    assert parts.correlation() == pytest.approx(np.corrcoef(x, y)[0, 1])
+    assert Moments.of(np.ones(9, np.float32), y[:9]).correlation() is None
+    assert Moments().correlation() is None
+
+
+def test_gini_counts_items_that_are_never_listed() -> None:
+    assert gini(np.array([5, 5, 5]), 3) == pytest.approx(0)
+    assert gini(np.array([7]), 4) == pytest.approx(0.75)
+    assert gini(np.array([7]), 4) > gini(np.array([4, 3]), 4) > gini(np.array([2, 2, 2, 1]), 4) > 0
+    assert gini(np.empty(0, np.int64), 4) == 0

@@ -1,0 +1,130 @@
+"""Where Spark runs: what the caller says, else what spark-submit or spark-defaults.conf says, else this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from jobs.platform.spark.session import _configured
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MASTER", "SPARK_HOME", "SPARK_CONF_DIR", "PYSPARK_GATEWAY_PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("defaults", "configured"),
+    [("spark.master yarn\n", True), ("# spark.master yarn\n", False), ("spark.executor.memory=4g\nspark.master=yarn", True)],
+)
+def test_spark_defaults_may_name_the_master(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, defaults: str, configured: bool
+) -> None:
+    (tmp_path / "spark-defaults.conf").write_text(defaults)
+    assert not _configured()
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+    assert _configured() is configured
+
+
+def test_defaults_of_another_spark_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/spark-defaults.conf").write_text("spark.master yarn\n")
+    monkeypatch.setenv("SPARK_HOME", str(tmp_path))
+    assert not _configured()
+    (tmp_path / "jars").mkdir()
+    (tmp_path / f"jars/spark-core_2.13-{version('pyspark')}.jar").touch()
+    assert _configured()
+
+
+def test_the_environment_may_name_the_master(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASTER", "yarn")
+    assert _configured()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("asked", "expected"), [("None", "local[3]"), ("'local[1]'", "local[1]")])
+def test_under_spark_submit_its_master_stands_unless_the_caller_names_another(
+    tmp_path: Path, asked: str, expected: str
+) -> None:
+    import pyspark
+
+    script = tmp_path / "where.py"
+    script.write_text(
+        f"from jobs.platform.spark.session import spark_session\nprint('master', spark_session({asked}).sparkContext.master)\n"
+    )
+    submit = Path(pyspark.__file__).parent / "bin" / "spark-submit"
+    from jobs.platform.spark.java import java_home
+
+    environment = os.environ | {"JAVA_HOME": str(java_home()), "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    answer = subprocess.run(
+        [submit, "--master", "local[3]", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert f"master {expected}" in answer.stdout, answer.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_shuffles_lie_in_the_runs_folder_whatever_sparks_settings_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "spark-defaults.conf").write_text(f"spark.local.dir {tmp_path}/elsewhere\n")
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+    script = """if True:
+        from jobs.platform.process.scratch import run_folder
+        from jobs.platform.spark.session import spark_session
+        spark_session("local[1]").range(9).repartition(2).count()
+        print("shuffles:", len([path for path in run_folder().glob("blockmgr-*") if any(path.rglob("shuffle_*"))]))
+    """
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.stdout == "shuffles: 1\n", ended.stderr
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_java_does_not_outlive_a_run_that_is_interrupted_while_it_starts() -> None:
+    """It would wait for ever: the place where it says its port is gone by then."""
+    script = """if True:
+        import os, types
+        from pyspark import java_gateway
+        from jobs.platform.spark.session import spark_session
+        def interrupted(_seconds):
+            raise KeyboardInterrupt
+        java_gateway.time = types.SimpleNamespace(sleep=interrupted)
+        try:
+            spark_session("local[1]")
+        except KeyboardInterrupt:
+            left = open(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read().split()
+            print("left:", len(left))
+            for process in left:
+                os.kill(int(process), 9)
+    """
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.stdout == "left: 0\n", ended.stderr
+
+
+def test_what_java_no_longer_answers_is_told_without_a_traceback() -> None:
+    """As where SIGTERM ends a process group: Java is gone before Spark is stopped, and py4j logs each try."""
+    script = """if True:
+        import signal, threading
+        from contextlib import suppress
+        from jobs.cli import main
+        from jobs.recipes import __main__ as recipes
+        from jobs.platform.spark.session import spark_session
+        def run():
+            spark = spark_session("local[1]")
+            java = spark.sparkContext._gateway.proc
+            java.send_signal(signal.SIGSTOP)  # so that a command lies unread where Java ends, which resets the connection
+            threading.Timer(1.0, java.kill).start()
+            with suppress(Exception):
+                spark.range(1).count()
+            raise SystemExit(143)
+        recipes.run = run
+        main(["recipes"])
+    """
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (143, False), ended.stderr
+    assert ended.stderr.splitlines()[-1] == "hrnn: ended by SIGTERM; run the same command again to go on"
