@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 SEQUENCES_VERSION = 2
-TRAINING_VERSION = 5
+TRAINING_VERSION = 6
 MEASURING_VERSION = 3

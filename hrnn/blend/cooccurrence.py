@@ -3,7 +3,7 @@
     after(a, b)  = sum of 1 / d over pairs of events of a session, a first, b next but d - 1, d up to DISTANCE
     beside(a, b) = after(a, b) + after(b, a)
 
-Of each item a the MOST_SUCCESSORS items b with the greatest after(a, b) + beside(a, b) are kept, as shares of all that comes
+Of each item a the MOST_COOCCURRING items b with the greatest after(a, b) + beside(a, b) are kept, as shares of all that comes
 after, or beside, a. Every item that is kept for one of the EVENTS latest events of a user has a row of features; learned
 weights for them make its score (hrnn/blend/weights.py).
 
@@ -32,15 +32,15 @@ FEATURES = (
 )
 DISTANCE = 5  # events
 EVENTS = 3
-MOST_SUCCESSORS = 100
+MOST_COOCCURRING = 100
 MOST_EVENTS = 1 << 25  # of more, those of every second, third, … user are counted
 _WHOLE = 60  # 1 / d as a whole number of parts for every d up to DISTANCE, so that sums are exact in any order
 _EVENTS_AT_ONCE = 1 << 20
-_SPARE = 2  # times MOST_SUCCESSORS are kept while counting goes on, where there is more
+_SPARE = 2  # times MOST_COOCCURRING are kept while counting goes on, where there is more
 
 
 @dataclass(frozen=True)
-class Successors:
+class Cooccurrence:
     """What comes after and beside each of N items.
 
     Attributes:
@@ -55,10 +55,10 @@ class Successors:
     beside: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, sequences: Sequences) -> Successors:
+    def of(cls, sequences: Sequences) -> Cooccurrence:
         """Count the sessions of all events that count.
 
-        Memory is O(_EVENTS_AT_ONCE · DISTANCE + N · MOST_SUCCESSORS) whatever the number of events: users are counted in
+        Memory is O(_EVENTS_AT_ONCE · DISTANCE + N · MOST_COOCCURRING) whatever the number of events: users are counted in
         parcels, and of what has been counted only the strongest pairs of each first item are kept once there are many more.
         """
         num_items = sequences.num_items
@@ -68,7 +68,7 @@ class Successors:
         beside[0, np.searchsorted(keys, after_keys)] = after
         beside[1, np.searchsorted(keys, before_keys)] = before
         of_all = np.stack([np.bincount(keys // num_items, each, minlength=num_items) for each in beside])
-        kept = np.searchsorted(keys, _strongest(keys, 2 * beside[0] + beside[1], num_items, MOST_SUCCESSORS))
+        kept = np.searchsorted(keys, _strongest(keys, 2 * beside[0] + beside[1], num_items, MOST_COOCCURRING))
         first, second = np.divmod(keys[kept], num_items)
         offsets = offsets_of(np.bincount(first, minlength=num_items))
         share_after = beside[0, kept] / np.maximum(of_all[0, first], 1)
@@ -76,7 +76,7 @@ class Successors:
         return cls(offsets, second, share_after.astype(np.float32), share_beside.astype(np.float32))
 
     def of_users(self, sequences: Sequences, user_rows: Rows) -> UserItems:
-        """Successors of the latest events of some users, with FEATURES.
+        """Cooccurrence of the latest events of some users, with FEATURES.
 
         Args:
             sequences: Histories, possibly truncated.
@@ -102,12 +102,12 @@ def _counted(sequences: Sequences, backwards: bool) -> tuple[Rows, Rows]:
     """Keys a · N + b, rising, and the parts of after(a, b), or of after(b, a) where `backwards`."""
     users = np.arange(0, sequences.num_users, max(1, -(-sequences.num_events // MOST_EVENTS)))
     parcels = np.cumsum(sequences.history_lengths[users]) // _EVENTS_AT_ONCE
-    most = max(_SPARE * MOST_SUCCESSORS * sequences.num_items, _EVENTS_AT_ONCE * DISTANCE)
+    most = max(_SPARE * MOST_COOCCURRING * sequences.num_items, _EVENTS_AT_ONCE * DISTANCE)
     keys, parts = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     for some in np.split(users, np.flatnonzero(np.diff(parcels)) + 1):
         keys, parts = _summed([(keys, parts), *_pairs(sequences, some, backwards)])
         if len(keys) > most:
-            kept = np.searchsorted(keys, _strongest(keys, parts, sequences.num_items, _SPARE * MOST_SUCCESSORS))
+            kept = np.searchsorted(keys, _strongest(keys, parts, sequences.num_items, _SPARE * MOST_COOCCURRING))
             keys, parts = keys[kept], parts[kept]
     return keys, parts
 

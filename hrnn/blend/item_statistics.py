@@ -7,37 +7,37 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hrnn.blend import cooccurrence as successors
+from hrnn.blend import cooccurrence as cooccurrence
 from hrnn.blend import repeats as own_items
-from hrnn.blend.cooccurrence import Successors
+from hrnn.blend.cooccurrence import Cooccurrence
 from hrnn.blend.repeats import UserItems, own_item_features, repeat_odds
 from hrnn.blend.trends import Trends
 from hrnn.data.arrays import Rows
 from hrnn.data.ragged import row_ids
 from hrnn.data.sequences import Sequences
 
-FEATURES = (*own_items.FEATURES, *successors.FEATURES)
+FEATURES = (*own_items.FEATURES, *cooccurrence.FEATURES)
 """Of the items that a user has a score of their own for: those they have had, and the successors of their latest events."""
 
 
 @dataclass(frozen=True)
-class Counted:
+class ItemStatistics:
     """Counts of the events that may be known.
 
     Attributes:
         item_repeat_odds: float32 [N], hrnn/blend/repeats.py.
         trends: hrnn/blend/trends.py.
-        successors: hrnn/blend/cooccurrence.py.
+        cooccurrence: hrnn/blend/cooccurrence.py.
     """
 
     item_repeat_odds: npt.NDArray[np.float32]
     trends: Trends
-    successors: Successors
+    cooccurrence: Cooccurrence
 
     @classmethod
-    def of(cls, sequences: Sequences) -> Counted:
+    def of(cls, sequences: Sequences) -> ItemStatistics:
         """Count events of sequences, possibly truncated."""
-        return cls(repeat_odds(sequences), Trends(sequences), Successors.of(sequences))
+        return cls(repeat_odds(sequences), Trends(sequences), Cooccurrence.of(sequences))
 
     def user_items(self, sequences: Sequences, user_rows: Rows, as_of: Rows) -> UserItems:
         """Own items of some users with FEATURES; those of successors are 0 where an item is none, and the other way round.
@@ -48,7 +48,7 @@ class Counted:
             as_of: int64 [B], when the user is asked about, UTC epoch seconds.
         """
         had = own_item_features(sequences, user_rows, as_of, self.item_repeat_odds)
-        return _merged(had, self.successors.of_users(sequences, user_rows), sequences.num_items)
+        return _merged(had, self.cooccurrence.of_users(sequences, user_rows), sequences.num_items)
 
 
 def _merged(left: UserItems, right: UserItems, num_items: int) -> UserItems:

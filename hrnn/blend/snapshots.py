@@ -1,184 +1,204 @@
-"""A trained HRNN with its three paths, as `recommend` and `evaluate` see it: two views of one model.
+"""A model as of a moment: what lists are made from (`ServingSnapshot`), and what metrics measure (`PerUserSnapshot`).
 
-The bias and the trends of an item stand beside its vector, and their weights beside the user's state, so that a score is still
-one product: query · item_vector + item_bias + own item's score.
+Of a blended model, the bias and the trends of an item stand beside its vector, and their weights beside the user's query, so
+that a score is still one product: query · item vector + bias + sparse score.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hrnn.blend.item_statistics import Counted
+from hrnn.blend.item_statistics import ItemStatistics
 from hrnn.blend.trends import WINDOWS_DAYS, Trends
-from hrnn.blend.weights import BESIDE_WEIGHTS, COUNTED_WEIGHTS, EVERY_TREND, OWN_AGAIN_WEIGHTS, TREND_WEIGHTS
+from hrnn.blend.weights import BESIDE_WEIGHTS, COUNTED_WEIGHTS, EVERY_TREND, OWN_AGAIN_WEIGHTS, TREND_WEIGHTS, BlendWeights
 from hrnn.data.arrays import Flags, Rows
 from hrnn.data.ragged import row_ids
 from hrnn.data.sequences import Sequences, unknown_user
-from hrnn.models.contract import Queries, QueryModel
-from hrnn.models.scoring_model import UserStates
+from hrnn.data.sparse_scores import SparseScores
+from hrnn.models.contract import ItemMatrix, Queries, QueryModel, UserStates
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A model with the weights of its paths.
+class BlendedModel:
+    """A model with the weights of what it is blended with.
 
     Attributes:
-        model: Trained parameters, on the CPU.
-        now, later: float32 [hrnn.blend.weights.FEATURES], see there.
-        counted: What is counted from the events that may be known.
+        model: Fitted, on the CPU, without sparse scores of its own.
+        weights: How much each feature counts.
+        statistics: Of the events that may be known.
     """
 
     model: QueryModel
-    now: npt.NDArray[np.float32]
-    later: npt.NDArray[np.float32]
-    counted: Counted
+    weights: BlendWeights
+    statistics: ItemStatistics
 
     @property
     def trends(self) -> Trends:
         """Popularity over time."""
-        return self.counted.trends
+        return self.statistics.trends
 
-    def own_scores(
+    def sparse_scores(
         self,
         sequences: Sequences,
         user_rows: Rows,
         as_of: Rows,
-        later: npt.NDArray[np.bool_],
-        states: Queries,
+        next_session: Flags,
+        queries: Queries,
         asked_at: Rows | None = None,
-    ) -> UserStates:
-        """States with own items, and without queries.
+    ) -> SparseScores:
+        """Scores of the items that users have had, and of those that follow their latest events.
 
         Args:
             sequences: Histories, possibly truncated.
             user_rows: int64 [B].
             as_of: int64 [B], the moment that ages are counted to, epoch seconds.
-            later: bool [B], which weights count.
-            states: Of the users.
+            next_session: bool [B], which weights count.
+            queries: Of the users.
             asked_at: int64 [B], the moment whose trends count, of few different ones; None: that of the grid.
         """
         asked_at = self.trends.grid_time(as_of) if asked_at is None else asked_at
-        own = self.counted.user_items(sequences, user_rows, as_of)
+        own = self.statistics.user_items(sequences, user_rows, as_of)
         owners = row_ids(own.offsets)
-        again = self._features_of_all(states, owners, own.item_rows, asked_at)
+        again = self._features_of_all(queries, owners, own.item_rows, asked_at)
         features = np.concatenate([own.features, again * own.features[:, :1]], axis=1)  # the first one: an item they have had
-        weights = slice(COUNTED_WEIGHTS.start, OWN_AGAIN_WEIGHTS.stop)
-        scores = np.where(later[owners], features @ self.later[weights], features @ self.now[weights])
-        return UserStates(torch.zeros(len(user_rows), 0), own.offsets, own.item_rows, scores.astype(np.float32))
+        of_sparse = slice(COUNTED_WEIGHTS.start, OWN_AGAIN_WEIGHTS.stop)
+        scores = np.where(
+            next_session[owners],
+            features @ self.weights.next_session[of_sparse],
+            features @ self.weights.same_session[of_sparse],
+        )
+        return SparseScores(own.offsets, own.item_rows, scores.astype(np.float32))
 
-    def _features_of_all(self, states: Queries, owners: Rows, item_rows: Rows, asked_at: Rows) -> npt.NDArray[np.float32]:
+    def _features_of_all(self, queries: Queries, owners: Rows, item_rows: Rows, asked_at: Rows) -> npt.NDArray[np.float32]:
         """The features that every item has, of pairs of user and item: float32 [pairs, 3 + windows]."""
-        table = self.model.items().packed[torch.from_numpy(item_rows)]
-        users = torch.from_numpy(owners)
-        of_states = [(table[:, :-1] * state[users]).sum(1) for state in (states.same_session, states.next_session)]
+        items, rows, users = self.model.items(), torch.from_numpy(item_rows), torch.from_numpy(owners)
+        vectors = items.vectors[rows]
+        products = [(vectors * query[users]).sum(1) for query in (queries.same_session, queries.next_session)]
         trends = np.zeros((len(owners), len(WINDOWS_DAYS)), dtype=np.float32)
-        if self.now[EVERY_TREND].any() or self.later[EVERY_TREND].any():
+        if any(weights[EVERY_TREND].any() for weights in self.weights):
             moments, places = np.unique(asked_at, return_inverse=True)
             by_moment = np.argsort(places[owners], kind="stable")
             ends = np.cumsum(np.bincount(places[owners], minlength=len(moments)))
             for time, begin, end in zip(moments.tolist(), [0, *ends][:-1], ends, strict=True):
                 pairs = by_moment[begin:end]
                 trends[pairs] = self.trends.at(time, item_rows[pairs])
-        return np.concatenate([torch.stack([*of_states, table[:, -1]], dim=1).numpy(), trends], axis=1)
+        return np.concatenate([torch.stack([*products, items.bias[rows]], dim=1).numpy(), trends], axis=1)
 
-    def mixed(self, states: Queries, later: npt.NDArray[np.bool_]) -> Tensor:
-        """[B, H]: same_session and fresh states in each kind's proportion."""
-        weights = torch.from_numpy(np.where(later[:, None], self.later[None, :2], self.now[None, :2]))
-        return weights[:, :1] * states.same_session + weights[:, 1:] * states.next_session
+    def mixed(self, queries: Queries, next_session: Flags) -> Tensor:
+        """[B, H]: queries for the same and for the next session, in each user's proportion."""
+        weights = torch.from_numpy(self.weights.of(next_session)[:, :2])
+        return weights[:, :1] * queries.same_session + weights[:, 1:] * queries.next_session
 
 
-class NightlyView:
-    """ScoringModel as of one moment, the end of the data: what `recommend` serves.
+class ServingSnapshot:
+    """A blended model as of one moment, the end of the data: what `recommend` serves.
 
-    Users whose last event is at least a session's gap ago are asked `later`, the others `now`. A user nobody knows gets what a
-    first session starts with; that answer is the item bias, and the queries hold the difference to it.
+    Users whose last event is at least a session's gap ago are asked for their next session. A user nobody knows gets what a
+    first session starts with; that answer is the bias, and the queries hold the difference to it.
 
     Args:
-        fitted: The model.
+        blended: The model.
         cut: The moment, UTC epoch seconds; only events before it are known.
-        gap_seconds: Of the sessions; None where sessions have no gap, and everybody is asked `now`.
+        gap_seconds: Of the sessions; None where sessions have no gap, and everybody is asked for the same one.
     """
 
-    def __init__(self, fitted: Fitted, cut: int, gap_seconds: int | None) -> None:
-        self._fitted, self._cut, self._gap = fitted, cut, gap_seconds
-        self._vectors = torch.cat([fitted.model.items().packed, torch.from_numpy(fitted.trends.at(cut))], dim=1)
-        unknown = fitted.model.queries(unknown_user(len(self._vectors)), np.zeros(1, dtype=np.int64))
+    def __init__(self, blended: BlendedModel, cut: int, gap_seconds: int | None) -> None:
+        self._blended, self._cut, self._gap = blended, cut, gap_seconds
+        vectors = torch.cat([*_packed(blended.model), torch.from_numpy(blended.trends.at(cut))], dim=1)
+        unknown = blended.model.queries(unknown_user(len(vectors)), np.zeros(1, dtype=np.int64))
         self._unknown = self._queries(unknown, np.asarray([gap_seconds is not None]))
+        self._items = ItemMatrix(vectors, vectors @ self._unknown[0])
 
     @property
-    def parts(self) -> tuple[Fitted, int, int | None]:
+    def parts(self) -> tuple[BlendedModel, int, int | None]:
         """What it is made of, for another process."""
-        return self._fitted, self._cut, self._gap
+        return self._blended, self._cut, self._gap
 
-    def item_vectors(self) -> Tensor:
-        """float32 [N, H + 1 + windows]."""
-        return self._vectors
+    def items(self) -> ItemMatrix:
+        """Vectors [N, H + 1 + windows]."""
+        return self._items
 
-    def item_bias(self) -> Tensor:
-        """float32 [N]."""
-        return self._vectors @ self._unknown[0]
-
-    def user_states(self, sequences: Sequences, user_rows: Rows) -> UserStates:
-        """States after the given events."""
-        later = asked_later(sequences, user_rows, self._cut, self._gap)
-        states = self._fitted.model.queries(sequences, user_rows)
+    def user_states(self, histories: Sequences, user_rows: Rows) -> UserStates:
+        """After the given events."""
+        next_session = asks_next_session(histories, user_rows, self._cut, self._gap)
+        queries = self._blended.model.queries(histories, user_rows)
         cut = np.full(len(user_rows), self._cut)
-        own = self._fitted.own_scores(sequences, user_rows, cut, later, states, cut)
-        return replace(own, query=self._queries(states, later) - self._unknown)
+        sparse = self._blended.sparse_scores(histories, user_rows, cut, next_session, queries, cut)
+        return UserStates(self._queries(queries, next_session) - self._unknown, sparse)
 
-    def _queries(self, states: Queries, later: npt.NDArray[np.bool_]) -> Tensor:
-        fitted = self._fitted
-        weights = np.where(later[:, None], fitted.later[None, BESIDE_WEIGHTS], fitted.now[None, BESIDE_WEIGHTS])
-        return torch.cat([fitted.mixed(states, later), torch.from_numpy(weights)], dim=1)
+    def _queries(self, queries: Queries, next_session: Flags) -> Tensor:
+        weights = self._blended.weights.of(next_session)[:, BESIDE_WEIGHTS]
+        return torch.cat([self._blended.mixed(queries, next_session), torch.from_numpy(weights)], dim=1)
 
 
-class EvaluationView:
-    """ScoringModel as of each user's own last event, asked `now`: what Personalize's offline metrics measure.
+class PerUserSnapshot:
+    """A blended model as of each user's own last event, asked for the same session: what Personalize's offline metrics measure.
 
     Items' trends change with the moment, so an item's vector holds its weighted trend at every moment of a grid, and a
     user's query a one at theirs.
 
     Args:
-        fitted: The model, its trends from events that are not hidden.
+        blended: The model, its statistics from events that are not hidden.
     """
 
-    def __init__(self, fitted: Fitted) -> None:
-        self.fitted = fitted
-        trends, weights = fitted.trends, fitted.now[TREND_WEIGHTS]
+    def __init__(self, blended: BlendedModel) -> None:
+        self.blended = blended
+        trends, weights = blended.trends, blended.weights.same_session[TREND_WEIGHTS]
         self._num_moments = trends.num_moments if weights.any() else 0
         by_moment = [torch.from_numpy(trends.at(trends.time_of(moment)) @ weights) for moment in range(self._num_moments)]
-        self._vectors = torch.cat([fitted.model.items().packed, *(column.unsqueeze(1) for column in by_moment)], dim=1)
+        vectors = torch.cat([*_packed(blended.model), *(column.unsqueeze(1) for column in by_moment)], dim=1)
+        self._items = ItemMatrix(vectors, torch.zeros(len(vectors)))
 
-    def item_vectors(self) -> Tensor:
-        """float32 [N, H + 1 + moments]."""
-        return self._vectors
+    def items(self) -> ItemMatrix:
+        """Vectors [N, H + 1 + moments]; the bias stands among them."""
+        return self._items
 
-    def item_bias(self) -> Tensor:
-        """float32 [N], zeros: the bias stands among the vectors."""
-        return torch.zeros(len(self._vectors))
-
-    def user_states(self, sequences: Sequences, user_rows: Rows) -> UserStates:
-        """States after the given events, of which every user must have one at least."""
-        fitted = self.fitted
-        later = np.full(len(user_rows), False)
-        last = sequences.user_offsets[:-1][user_rows] + sequences.history_lengths[user_rows] - 1
-        as_of = np.asarray(sequences.timestamps[last])
-        replayed = fitted.model.queries(sequences, user_rows)
-        states = fitted.mixed(replayed, later)
-        bias = torch.full((len(user_rows), 1), float(fitted.now[BESIDE_WEIGHTS][0]))
+    def user_states(self, histories: Sequences, user_rows: Rows) -> UserStates:
+        """After the given events, of which every user must have one at least."""
+        blended = self.blended
+        same_session = np.zeros(len(user_rows), dtype=np.bool_)
+        as_of = histories.timestamps[histories.user_offsets[:-1][user_rows] + histories.history_lengths[user_rows] - 1]
+        queries = blended.model.queries(histories, user_rows)
+        bias = torch.full((len(user_rows), 1), float(blended.weights.same_session[BESIDE_WEIGHTS][0]))
         moments = torch.zeros(len(user_rows), self._num_moments)
         if self._num_moments:
-            moments.scatter_(1, torch.from_numpy(fitted.trends.moment(as_of)).unsqueeze(1), 1.0)
-        own = fitted.own_scores(sequences, user_rows, as_of, later, replayed)
-        return replace(own, query=torch.cat([states, bias, moments], dim=1))
+            moments.scatter_(1, torch.from_numpy(blended.trends.moment(np.asarray(as_of))).unsqueeze(1), 1.0)
+        sparse = blended.sparse_scores(histories, user_rows, np.asarray(as_of), same_session, queries)
+        return UserStates(torch.cat([blended.mixed(queries, same_session), bias, moments], dim=1), sparse)
 
 
-def asked_later(sequences: Sequences, user_rows: Rows, cut: int, gap_seconds: int | None) -> Flags:
+class PlainSnapshot:
+    """A model that is blended with nothing.
+
+    Args:
+        model: Fitted, on the CPU.
+        cut: The moment that users are asked at, UTC epoch seconds; None: each right after their last event.
+        gap_seconds: As ServingSnapshot's.
+    """
+
+    def __init__(self, model: QueryModel, cut: int | None = None, gap_seconds: int | None = None) -> None:
+        self.model, self._cut, self._gap = model, cut, gap_seconds
+
+    def items(self) -> ItemMatrix:
+        """Those of the model."""
+        return self.model.items()
+
+    def user_states(self, histories: Sequences, user_rows: Rows) -> UserStates:
+        """After the given events."""
+        queries = self.model.queries(histories, user_rows)
+        sparse = self.model.sparse_scores(histories, user_rows) or SparseScores.none(len(user_rows))
+        if self._cut is None:
+            return UserStates(queries.same_session, sparse)
+        next_session = torch.from_numpy(asks_next_session(histories, user_rows, self._cut, self._gap))
+        return UserStates(torch.where(next_session[:, None], queries.next_session, queries.same_session), sparse)
+
+
+def asks_next_session(sequences: Sequences, user_rows: Rows, cut: int, gap_seconds: int | None) -> Flags:
     """bool [B], whether users are asked for a next session: the last event is a session's gap ago, or there is none.
 
     Args:
@@ -195,3 +215,9 @@ def asked_later(sequences: Sequences, user_rows: Rows, cut: int, gap_seconds: in
     last = sequences.user_offsets[:-1][user_rows] + np.maximum(lengths - 1, 0)
     idle = cut - np.asarray(sequences.timestamps[np.minimum(last, len(sequences.timestamps) - 1)])
     return np.asarray((idle >= gap_seconds) | (lengths == 0))
+
+
+def _packed(model: QueryModel) -> tuple[Tensor, Tensor]:
+    """Vectors [N, H] and biases [N, 1] of a model's items, to stand side by side."""
+    items = model.items()
+    return items.vectors, items.bias.unsqueeze(1)

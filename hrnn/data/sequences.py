@@ -70,14 +70,14 @@ class Sequences:
         kept[user_rows] = np.minimum(kept[user_rows], keep_counts)
         return replace(self, kept=kept)
 
-    def only(self, counted: npt.NDArray[np.bool_]) -> Sequences:
+    def only(self, statistics: npt.NDArray[np.bool_]) -> Sequences:
         """Some of the events, for all users: those that have none keep an empty history. A session begins with its first one.
 
         Args:
-            counted: bool [E], which stored events are taken.
+            statistics: bool [E], which stored events are taken.
         """
-        before = offsets_of(counted)
-        session = np.cumsum(self.session_starts)[counted]
+        before = offsets_of(statistics)
+        session = np.cumsum(self.session_starts)[statistics]
         kept = None
         if self.kept is not None:
             begins = self.user_offsets[:-1]
@@ -85,10 +85,10 @@ class Sequences:
         return replace(
             self,
             user_offsets=before[self.user_offsets],
-            item_rows=self.item_rows[counted],
-            timestamps=self.timestamps[counted],
+            item_rows=self.item_rows[statistics],
+            timestamps=self.timestamps[statistics],
             session_starts=np.diff(session, prepend=-1) != 0,
-            event_types=self.event_types[counted],
+            event_types=self.event_types[statistics],
             kept=kept,
         )
 

@@ -44,7 +44,7 @@ class Agreement:
         identical: bool [M], both lists are equal in all places.
         common: int64 [M], entries of both lists.
         common_within: int64 [M, D], entries that stand among the first d + 1 of both lists, in column d.
-        scores: Moments of the scores of all common entries that have one on both sides.
+        scores: CorrelationSums of the scores of all common entries that have one on both sides.
     """
 
     rank_biased_overlap: Doubles
@@ -52,25 +52,25 @@ class Agreement:
     identical: npt.NDArray[np.bool_]
     common: Rows
     common_within: Rows
-    scores: Moments
+    scores: CorrelationSums
 
 
 @dataclass
-class Moments:
+class CorrelationSums:
     """Sums over pairs (x, y), from which their correlation follows; sums of parts may be added."""
 
     pairs: int = 0
     sums: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(5))  # x, y, x·x, y·y, x·y
 
     @classmethod
-    def of(cls, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32]) -> Moments:
+    def of(cls, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32]) -> CorrelationSums:
         """The sums of parallel arrays; pairs with a NaN are left out."""
         both = ~(np.isnan(x) | np.isnan(y))
         left, right = x[both].astype(np.float64), y[both].astype(np.float64)
         sums = [left.sum(), right.sum(), left @ left, right @ right, left @ right]
         return cls(int(both.sum()), np.array(sums))
 
-    def add(self, other: Moments) -> None:
+    def add(self, other: CorrelationSums) -> None:
         """Take in the sums of other pairs."""
         self.pairs += other.pairs
         self.sums = self.sums + other.sums
@@ -109,7 +109,7 @@ def agreement(old: Lists, new: Lists, depth: int, persistence: float = PERSISTEN
         identical=(old.lengths == new.lengths) & (same_places == old.lengths),
         common=np.bincount(lines, minlength=count),
         common_within=by_depth,
-        scores=Moments.of(old.scores[at_old], new.scores[at_new]),
+        scores=CorrelationSums.of(old.scores[at_old], new.scores[at_new]),
     )
 
 

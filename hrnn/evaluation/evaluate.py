@@ -2,10 +2,10 @@
 
 What `train` does with it, in this order:
 
-    prepared = prepare(sequences, seed)                                                   # hrnn/data/preparation.py
-    states = model.user_states(prepared.kept, prepared.split.user_rows)                   # of one that learnt from `available`
-    held_out = hold_out(prepared.split, sequences, states, learnt_from=prepared.available)
-    pq.write_table(held_out.to_table(), "evaluation-<token>.parquet")                    # facts["evaluation"]["held_out"]: path
+    prepared = prepare(sequences, seed)                                          # hrnn/data/splits.py
+    states = snapshot.user_states(prepared.kept, prepared.split.user_rows)       # of a model of `fit_and_calibration`
+    held_out = hold_out(prepared.split, sequences, states, fit=prepared.fit_and_calibration)
+    pq.write_table(held_out.to_table(), "evaluation-<token>.parquet")            # facts["evaluation"]["held_out"]: path
     evaluation = evaluate(held_out, item_vectors, item_bias, catalogue num_events, catalogue num_users)
     metrics.json = evaluation.to_document()
 """
@@ -38,17 +38,17 @@ class Evaluation:
     """Metrics of the model and its baselines on the same users.
 
     Attributes:
-        rows: `model`, `popularity`, `personal popularity` and other peers, each metric name -> value.
+        rows: `model`, `popularity`, `personal popularity` and other baselines, each metric name -> value.
         test_users: How many users were measured.
         truth_events: How many hidden events were right answers.
         hidden_events: How many were hidden: more where event rules let only some count.
         gain: Baseline -> (difference of NDCG@25, model minus baseline, and its standard error, paired over users).
-        users: Row -> how many users it was measured on: peers that take long are asked for some.
+        users: Row -> how many users it was measured on: baselines that take long are asked for some.
         intervals: Row -> metric -> 95 % confidence interval of the mean over users, by bootstrap.
         slices: Slice -> row -> metrics of a part of the users, or of their true items; all rows over the same users.
         catalogue: Row -> coverage, Gini coefficient and novelty of its lists.
         segments: Metrics of user segments, in the order of Personalize's; empty where the recipe makes none.
-        fitted_on: Peer -> on how many events it was fitted, and how many there are; those alone that were fitted on a part.
+        fitted_on: Baseline -> on how many events it was fitted, and how many there are; those alone that were fitted on a part.
     """
 
     rows: dict[str, dict[str, float]]
@@ -104,7 +104,7 @@ def evaluate(
     num_events: npt.ArrayLike,
     num_users: npt.ArrayLike,
 ) -> Evaluation:
-    """Rank the catalogue for every test user by the model and by its peers, and measure all of them.
+    """Rank the catalogue for every test user by the model and by its baselines, and measure all of them.
 
     Only items with events are ranked, as in `recommend`. Items a user has already seen are not left out, in no row.
 
@@ -127,10 +127,10 @@ def evaluate(
     }
     everybody = np.arange(len(held_out))
     asked = dict.fromkeys(lists, everybody)
-    if held_out.peers is not None:
-        for name, listed in held_out.peers.lists.items():
-            lists[name], asked[name] = np.full((len(held_out), DEPTH), -1, dtype=np.int64), held_out.peers.asked
-            lists[name][held_out.peers.asked] = listed
+    if held_out.baselines is not None:
+        for name, listed in held_out.baselines.lists.items():
+            lists[name], asked[name] = np.full((len(held_out), DEPTH), -1, dtype=np.int64), held_out.baselines.asked
+            lists[name][held_out.baselines.asked] = listed
     of_users: dict[str, PerUser] = {}
     rows: dict[str, dict[str, float]] = {}
     own: dict[str, PerUser] = {}
@@ -155,9 +155,9 @@ def evaluate(
         {name: len(users) for name, users in asked.items()},
         figures.intervals({name: own[name] for name in list(lists)[:3]})
         | figures.intervals({name: own[name] for name in list(lists)[3:]}),
-        _slices(held_out, lists, everybody if held_out.peers is None else held_out.peers.asked, np.asarray(num_events)),
+        _slices(held_out, lists, everybody if held_out.baselines is None else held_out.baselines.asked, np.asarray(num_events)),
         catalogue,
-        {} if held_out.peers is None else held_out.peers.fitted_on,
+        {} if held_out.baselines is None else held_out.baselines.fitted_on,
     )
 
 
@@ -175,7 +175,7 @@ def _slices(held_out: HeldOut, lists: dict[str, Rows], asked: Rows, num_events: 
 
 def model_lists(held_out: HeldOut, item_vectors: torch.Tensor, item_bias: torch.Tensor) -> Rows:
     """The model's 25 best items of each test user: int64 [V, 25], -1 where the catalogue is smaller."""
-    top = Scorer(item_vectors, item_bias).top(held_out.queries, held_out.own, DEPTH)
+    top = Scorer(item_vectors, item_bias).top(held_out.queries, held_out.sparse, DEPTH)
     return np.pad(top.item_rows, ((0, 0), (0, DEPTH - top.item_rows.shape[1])), constant_values=-1)
 
 

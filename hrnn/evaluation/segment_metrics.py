@@ -42,7 +42,7 @@ def segment_metrics(
     model, affinities = Affinity(item_vectors, item_bias, sets), np.empty((len(held_out), len(sets)), dtype=np.float32)
     for start in range(0, len(held_out), _USERS_AT_ONCE):
         end = min(start + _USERS_AT_ONCE, len(held_out))
-        affinities[start:end] = model.of(held_out.queries[start:end], held_out.own.part(start, end))
+        affinities[start:end] = model.of(held_out.queries[start:end], held_out.sparse.part(start, end))
     listed = max(1, len(held_out) // 100)
     owners = held_out.truth.row_ids()
     hits, recalls = list[float](), list[float]()

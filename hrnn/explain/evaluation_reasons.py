@@ -1,11 +1,11 @@
 """Why a list is as it is: the share of each path in every score, and which past events an item owes its place to.
 
-Users are asked right after their last known event, as in the evaluation (hrnn/blend/snapshots.py, `EvaluationView`).
+Users are asked right after their last known event, as in the evaluation (hrnn/blend/snapshots.py, `PerUserSnapshot`).
 
 * A path's part in an item's score is the sum of its weighted features, less the mean of that sum over the catalogue. The parts
   add up to the item's score less the mean score, whatever constants a path adds to every item alike. Where a feature counts
   otherwise for items that the user has had, what that does to an average item is the own items' path's, the rest the
-  feature's own path's. Successors of the latest events (hrnn/blend/cooccurrence.py) are part of the sequence.
+  feature's own path's. Cooccurrence of the latest events (hrnn/blend/cooccurrence.py) are part of the sequence.
 * What a past event contributes is found by ablation: the history is run again without it, and the contribution is by how
   much the log of the item's probability (softmax over the catalogue) falls. Events are taken away together where they belong
   together: all events with one item, or a session. The latest events are tried, and those with the listed items. What only
@@ -21,21 +21,21 @@ from typing import Literal
 import numpy as np
 import torch
 
-from hrnn.blend.snapshots import Fitted
+from hrnn.blend.snapshots import BlendedModel
 from hrnn.blend.weights import (
     ALL_WEIGHTS,
+    COOCCURRENCE_WEIGHTS,
     FEATURES,
     OWN_AGAIN_WEIGHTS,
     OWN_WEIGHTS,
-    SUCCESSOR_WEIGHTS,
     TREND_NAMES,
     TREND_WEIGHTS,
 )
 from hrnn.data.arrays import Floats, Rows
 from hrnn.data.hashing import mix64
 from hrnn.data.sequences import Sequences
+from hrnn.data.sparse_scores import SparseScores
 from hrnn.explain.ablation import By, Group, ablations
-from hrnn.models.scoring_model import UserStates
 
 PathName = Literal["sequence", "popularity", "recency", "own item"]
 PATHS: tuple[PathName, ...] = ("sequence", "popularity", "recency", "own item")
@@ -122,7 +122,7 @@ def choose_users(lengths: Rows, preferred: Rows, *, num_users: int = 10, seed: i
 
 @torch.no_grad()
 def explain(
-    fitted: Fitted, sequences: Sequences, user_rows: Rows, *, num_ranked: int, num_items: int = 10, by: By = "item"
+    fitted: BlendedModel, sequences: Sequences, user_rows: Rows, *, num_ranked: int, num_items: int = 10, by: By = "item"
 ) -> list[UserExplanation]:
     """The best items of some users, and why.
 
@@ -170,23 +170,24 @@ def _explained(terms: Floats, without: Floats, groups: list[Group], items: Rows)
 
 
 class _Asked:
-    """Histories, run: scores and the terms of them. All users are asked `now`."""
+    """Histories, run: scores and the terms of them. All users are asked for the same session."""
 
-    def __init__(self, fitted: Fitted, sequences: Sequences, lanes: Rows, as_of: Rows, num_ranked: int) -> None:
+    def __init__(self, fitted: BlendedModel, sequences: Sequences, lanes: Rows, as_of: Rows, num_ranked: int) -> None:
         self._fitted, self._sequences, self._lanes, self._as_of, self._num_ranked = fitted, sequences, lanes, as_of, num_ranked
         self._replayed = fitted.model.queries(sequences, lanes)
         self._mixed = fitted.mixed(self._replayed, np.zeros(len(lanes), dtype=np.bool_))
-        self._table = fitted.model.items().packed[:num_ranked]
+        items = fitted.model.items()
+        self._table = torch.cat([items.vectors, items.bias.unsqueeze(1)], dim=1)[:num_ranked]
         self._vectors = self._table[:, :-1].contiguous()  # else each product would copy them
-        self._bias: Floats = (self._table[:, -1] * float(fitted.now[FEATURES.index("bias")])).numpy()
+        self._bias: Floats = (self._table[:, -1] * float(fitted.weights.same_session[FEATURES.index("bias")])).numpy()
         self._own = self._own_scores(fitted)
 
     def terms(self, lane: int) -> Floats:
         """float32 [PATHS, N], what each path adds to the scores."""
         of_all = {"sequence": self._sequence(np.asarray([lane]))[0], "popularity": self._bias, "recency": self._recency(lane)}
         terms = np.stack([of_all.get(path, np.zeros_like(self._bias)) for path in PATHS])
-        terms += np.stack([self._dense(self._own_of_paths[path], lane) for path in PATHS])
-        had = np.flatnonzero(self._dense(self._had, lane))
+        terms += np.stack([self._own_of_paths[path].dense(lane, self._num_ranked) for path in PATHS])
+        had = np.flatnonzero(self._had.dense(lane, self._num_ranked))
         levels = self._own_levels(lane)
         terms[:, had] -= levels[:, None]
         terms[PATHS.index("own item"), had] += levels.sum()
@@ -199,7 +200,7 @@ class _Asked:
             float(state[lane] @ self._average_item[:-1]) for state in (self._replayed.same_session, self._replayed.next_session)
         ]
         features = np.asarray([*of_states, bias, *self._trends(lane).mean(axis=0)], dtype=np.float32)
-        weighted = features * self._fitted.now[OWN_AGAIN_WEIGHTS]
+        weighted = features * self._fitted.weights.same_session[OWN_AGAIN_WEIGHTS]
         names = FEATURES[ALL_WEIGHTS]
         sums = [sum(weighted[names.index(name)] for name in _FEATURES_OF_ALL.get(path, ())) for path in PATHS]
         return np.asarray(sums, dtype=np.float32)
@@ -214,8 +215,7 @@ class _Asked:
             scores = self._sequence(some)
             scores += of_all
             for number, lane in enumerate(some):
-                mine = slice(self._own.own_offsets[lane], self._own.own_offsets[lane + 1])
-                scores[number, self._own.own_item_rows[mine]] += self._own.own_item_scores[mine]
+                scores[number] += self._own.dense(int(lane), self._num_ranked)
             listed = scores[:, items]
             pieces.append(listed - _log_total(scores)[:, None])
         return np.concatenate(pieces)
@@ -225,11 +225,11 @@ class _Asked:
         return scores
 
     def _recency(self, lane: int) -> Floats:
-        term: Floats = self._trends(lane) @ self._fitted.now[TREND_WEIGHTS]
+        term: Floats = self._trends(lane) @ self._fitted.weights.same_session[TREND_WEIGHTS]
         return term
 
     def _trends(self, lane: int) -> Floats:
-        """[N, windows], at the moment that EvaluationView takes."""
+        """[N, windows], at the moment that PerUserSnapshot takes."""
         trends = self._fitted.trends
         return trends.at(int(trends.grid_time(self._as_of[lane : lane + 1])[0]))[: self._num_ranked]
 
@@ -238,35 +238,31 @@ class _Asked:
         return self._table.mean(dim=0)
 
     @cached_property
-    def _own_of_paths(self) -> dict[PathName, UserStates]:
+    def _own_of_paths(self) -> dict[PathName, SparseScores]:
         """What the features of own items and successors add, by the path that the features are of."""
         found = {}
         for path in PATHS:
             counts = [
                 name.startswith("own_") and name.removeprefix("own_") in _FEATURES_OF_ALL.get(path, ()) for name in FEATURES
             ]
-            for of_path, places in (("own item", OWN_WEIGHTS), ("sequence", SUCCESSOR_WEIGHTS)):
+            for of_path, places in (("own item", OWN_WEIGHTS), ("sequence", COOCCURRENCE_WEIGHTS)):
                 counts[places] = [path == of_path] * len(counts[places])
-            found[path] = self._own_scores(replace(self._fitted, now=np.where(counts, self._fitted.now, np.float32(0.0))))
+            found[path] = self._own_scores(self._weighted(np.where(counts, self._fitted.weights.same_session, np.float32(0.0))))
         return found
 
     @cached_property
-    def _had(self) -> UserStates:
+    def _had(self) -> SparseScores:
         """1 for each item that a user has had, 0 for those that succeed their events only."""
         alone = np.asarray([name == "own" for name in FEATURES], dtype=np.float32)
-        return self._own_scores(replace(self._fitted, now=alone))
+        return self._own_scores(self._weighted(alone))
 
-    def _own_scores(self, fitted: Fitted) -> UserStates:
-        now = np.zeros(len(self._lanes), dtype=np.bool_)
+    def _weighted(self, same_session: Floats) -> BlendedModel:
+        return replace(self._fitted, weights=self._fitted.weights._replace(same_session=same_session))
+
+    def _own_scores(self, fitted: BlendedModel) -> SparseScores:
+        same_session = np.zeros(len(self._lanes), dtype=np.bool_)
         asked_at = fitted.trends.grid_time(self._as_of)
-        return fitted.own_scores(self._sequences, self._lanes, self._as_of, now, self._replayed, asked_at)
-
-    def _dense(self, own: UserStates, lane: int) -> Floats:
-        """[N], 0 where an item is not the user's own."""
-        scores = np.zeros(self._num_ranked, dtype=np.float32)
-        mine = slice(own.own_offsets[lane], own.own_offsets[lane + 1])
-        scores[own.own_item_rows[mine]] = own.own_item_scores[mine]
-        return scores
+        return fitted.sparse_scores(self._sequences, self._lanes, self._as_of, same_session, self._replayed, asked_at)
 
 
 def _log_total(scores: Floats) -> Floats:

@@ -39,15 +39,15 @@ import numpy.typing as npt
 import torch
 
 from hrnn.blend.cooccurrence import EVENTS
-from hrnn.blend.snapshots import asked_later
-from hrnn.blend.weights import BESIDE_WEIGHTS, OWN_AGAIN_WEIGHTS
+from hrnn.blend.snapshots import asks_next_session
+from hrnn.blend.weights import BESIDE_WEIGHTS, OWN_AGAIN_WEIGHTS, BlendWeights
 from hrnn.data.arrays import Doubles, Flags, Rows
 from hrnn.data.ragged import Ragged, row_ids
 from hrnn.data.sequences import Sequences, unknown_user
+from hrnn.data.sparse_scores import SparseScores
 from hrnn.explain.ablation import Group, ablations
 from hrnn.inference.pairs import Pairs
 from hrnn.inference.replay import LONGEST
-from hrnn.inference.top_items import OwnItems
 from hrnn.models.contract import Queries, QueryModel
 
 MOST_PAST_ITEMS = 20
@@ -67,7 +67,7 @@ class Lists:
 
     user_rows: Rows
     queries: npt.NDArray[np.float32]
-    own: OwnItems
+    own: SparseScores
     items: Ragged[np.int64]
 
 
@@ -91,25 +91,24 @@ class NightlyReasons:
 
     Args:
         model: Trained parameters, on the CPU.
-        now, later: float32 [hrnn.blend.weights.FEATURES], weights of the paths.
+        weights: Of the blend.
         item_vectors: float32 [N, D], as lists are made with.
         num_ranked: Items [0, num_ranked) have events.
         cut: The moment that is asked for, UTC epoch seconds.
-        gap_seconds: Of the sessions; None: everybody is asked `now`.
+        gap_seconds: Of the sessions; None: everybody is asked for the same session.
     """
 
     def __init__(
         self,
         model: QueryModel,
-        now: npt.NDArray[np.float32],
-        later: npt.NDArray[np.float32],
+        weights: BlendWeights,
         item_vectors: npt.NDArray[np.float32],
         num_ranked: int,
         cut: int,
         gap_seconds: int | None,
     ) -> None:
         self._model, self._cut, self._gap = model, cut, gap_seconds
-        self._weights = np.stack([now, later]).astype(np.float64)
+        self._weights = np.stack(weights).astype(np.float64)
         self._vectors, self._num_ranked = item_vectors, num_ranked
         self._mean = item_vectors[:num_ranked].mean(axis=0, dtype=np.float64)
         self._width = model.items().vectors.shape[1]
@@ -129,12 +128,12 @@ class NightlyReasons:
         owners, item_rows = lists.items.row_ids(), lists.items.values
         centred = self._vectors[item_rows].astype(np.float64) - self._mean
         asked, of_line = np.unique(lists.user_rows, return_inverse=True)
-        later = asked_later(sequences, lists.user_rows, self._cut, self._gap).astype(np.int64)
+        next_session = asks_next_session(sequences, lists.user_rows, self._cut, self._gap).astype(np.int64)
         had = _had(sequences, asked, of_line[owners], item_rows)
         places = Pairs(Ragged(lists.own.offsets, lists.own.item_rows), len(self._vectors)).find(owners, item_rows)
         own = np.where(places < 0, 0.0, np.append(lists.own.scores, 0.0)[places])
         had &= places >= 0
-        popularity = self._popularity(lists, owners, centred, own, later, had)
+        popularity = self._popularity(lists, owners, centred, own, next_session, had)
         count = len(item_rows)
         found = Reasons(popularity, np.full((count, most), -1, dtype=np.int64), np.zeros((count, most)))
         lines_of = np.argsort(of_line, kind="stable")
@@ -151,19 +150,28 @@ class NightlyReasons:
                     items = item_rows[mine]
                     groups = trials.groups[number]
                     of_groups = self._contributions(
-                        falls, groups, latest, later[line], items, centred[mine, : self._width], own[mine], had[mine]
+                        falls,
+                        groups,
+                        latest,
+                        int(next_session[line]),
+                        items,
+                        centred[mine, : self._width],
+                        own[mine],
+                        had[mine],
                     )
                     _tell(found, mine, of_groups, groups, items)
         return found
 
-    def _popularity(self, lists: Lists, owners: Rows, centred: Doubles, own: Doubles, later: Rows, had: Flags) -> Doubles:
+    def _popularity(
+        self, lists: Lists, owners: Rows, centred: Doubles, own: Doubles, next_session: Rows, had: Flags
+    ) -> Doubles:
         """float64 [n], the share of popularity."""
         queries = lists.queries.astype(np.float64) + self._unknown
         of_lines = np.bincount(row_ids(lists.own.offsets), lists.own.scores, len(lists.queries)) / self._num_ranked
         state, beside = slice(0, self._width), slice(self._width, None)
         popular = np.einsum("nd,nd->n", queries[owners, beside], centred[:, beside])
         total = np.einsum("nd,nd->n", queries[owners, state], centred[:, state]) + popular + own - of_lines[owners]
-        again = self._weights[later][:, OWN_AGAIN_WEIGHTS][owners, 2:]
+        again = self._weights[next_session][:, OWN_AGAIN_WEIGHTS][owners, 2:]
         popular += np.where(had, np.einsum("nd,nd->n", again, centred[:, beside]), 0.0)
         above, others = np.maximum(popular, 0.0), np.maximum(total - popular, 0.0)
         shares: Doubles = np.divide(above, above + others, out=np.zeros_like(above), where=above > 0)
@@ -181,19 +189,19 @@ class NightlyReasons:
         falls: tuple[Doubles, Doubles],
         groups: list[Group],
         latest: list[int],
-        later: int,
+        next_session: int,
         items: Rows,
         centred: Doubles,
         own: Doubles,
         had: Flags,
     ) -> Doubles:
         """float64 [items, groups + 1]; the last column is an own item itself where none of the groups is its."""
-        weights, (same_session, next_session) = self._weights[later], falls
+        weights, (of_same, of_next) = self._weights[next_session], falls
         again = weights[OWN_AGAIN_WEIGHTS]
         past = np.asarray([group.item_row for group in groups], dtype=np.int64)
         same = items[:, None] == past
-        of_state = centred @ (weights[0] * same_session + weights[1] * next_session).T
-        of_state += np.where(had[:, None] & ~same, centred @ (again[0] * same_session + again[1] * next_session).T, 0.0)
+        of_state = centred @ (weights[0] * of_same + weights[1] * of_next).T
+        of_state += np.where(had[:, None] & ~same, centred @ (again[0] * of_same + again[1] * of_next).T, 0.0)
         fading = np.asarray([sum(1 / back for back, item in enumerate(latest, 1) if item == row) for row in past.tolist()])
         of_own = np.where(had[:, None], same, fading / sum(1 / back for back in range(1, len(latest) + 1))) * own[:, None]
         alone = np.where(had & ~same.any(axis=1), own, 0.0)

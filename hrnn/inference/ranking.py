@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from hrnn.data.arrays import Doubles, Rows
 from hrnn.data.ragged import Ragged, row_ids
+from hrnn.data.sparse_scores import SparseScores
 from hrnn.inference.allowed import Allowed
-from hrnn.inference.top_items import OwnItems
 
 _PAIRS_AT_ONCE = 1 << 18
 
@@ -30,18 +30,18 @@ class Ranked:
 
 def listed_scores(
     queries: npt.NDArray[np.float32],
-    own: OwnItems,
+    sparse: SparseScores,
     item_vectors: npt.NDArray[np.float32],
     item_bias: npt.NDArray[np.float32],
     lists: Ragged[np.int64],
 ) -> Doubles:
-    """Scores of listed items: query · item vector + item bias + own item's score, summed in float64.
+    """Scores of listed items: query · item vector + item bias + sparse score, summed in float64.
 
     A pair's score does not depend on what else is asked.
 
     Args:
         queries: [B, D].
-        own: Of the same users.
+        sparse: Of the same users.
         item_vectors: [N, D].
         item_bias: [N].
         lists: [B] item rows.
@@ -56,12 +56,12 @@ def listed_scores(
         left, right = queries[users[some]].astype(np.float64), item_vectors[item_rows[some]].astype(np.float64)
         scores[some] += np.einsum("pd,pd->p", left, right)
     num_items = np.int64(len(item_bias))
-    owned = row_ids(own.offsets) * num_items + own.item_rows
+    owned = row_ids(sparse.offsets) * num_items + sparse.item_rows
     if len(owned):
         order = np.argsort(owned, kind="stable")
         asked = users * num_items + item_rows
         found = order[np.minimum(np.searchsorted(owned, asked, sorter=order), len(owned) - 1)]
-        scores += np.where(owned[found] == asked, own.scores[found], np.float32(0))
+        scores += np.where(owned[found] == asked, sparse.scores[found], np.float32(0))
     return scores
 
 

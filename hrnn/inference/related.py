@@ -9,8 +9,8 @@ import torch
 
 from hrnn.data.arrays import Rows
 from hrnn.data.ragged import Ragged
+from hrnn.data.sparse_scores import SparseScores
 from hrnn.inference.allowed import Allowed
-from hrnn.inference.top_items import OwnItems
 from hrnn.inference.topk import Scorer
 
 POPULARITY = "scoring.popularity"  # parameter float32 [N] of a solution with event rules: events that count, for who is unknown
@@ -83,7 +83,7 @@ class NearestVectors:
         nothing = Ragged.none(len(known), np.int64)
         few = None if allowed is None else Allowed(allowed.masks, allowed.mask_of[known], nothing, nothing)
         queries = self._directions[torch.from_numpy(item_rows[known])]
-        top = self._scorer.top(queries, OwnItems.none(len(known)), num_results + 1, few).item_rows
+        top = self._scorer.top(queries, SparseScores.none(len(known)), num_results + 1, few).item_rows
         itself = top == item_rows[known, None]
         # Without itself, everything behind it moves up by one.
         moved = np.pad(top, ((0, 0), (0, 1)), constant_values=-1)

@@ -53,7 +53,7 @@ def replay(model: LaneModel, sequences: Sequences, user_rows: Rows) -> Queries:
     """
     lengths = sequences.history_lengths[user_rows]
     order = np.argsort(-lengths, kind="stable")
-    vectors = model.item_matrix(model.item_table).vectors
+    vectors = model.packed_items(model.item_table)[:, :-1]
     same_session = vectors.new_zeros(len(user_rows), vectors.shape[1])
     carried = {name: values.to(vectors) for name, values in model.initial_carry(len(user_rows)).items()}
     for begin in range(0, len(order), _LANES):
@@ -116,7 +116,7 @@ def queries_before(model: LaneModel, sequences: Sequences, positions: Rows, *, w
     Returns:
         [P, D], of the events in their order.
     """
-    vectors = model.item_matrix(model.item_table).vectors
+    vectors = model.packed_items(model.item_table)[:, :-1]
     same_session, next_session = (torch.zeros(len(positions), vectors.shape[1]) for _ in range(2))
     number = np.full(len(sequences.item_rows), -1, dtype=np.int64)
     number[positions] = np.arange(len(positions))

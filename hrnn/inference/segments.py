@@ -2,8 +2,8 @@
 
     affinity(user, set) = log( sum over the set of exp(score(user, item)) / sum over all items of exp(score(user, item)) )
 
-That is the log of the summed shares that `recommend` writes for these items, own items included. Items are scored exactly, in
-float32, in blocks that stay in cache; the sums are running log-sum-exps, so no share is too small to be told from another.
+That is the log of the summed shares that `recommend` writes for these items, sparse scores included. Items are scored exactly,
+in float32, in blocks that stay in cache; the sums are running log-sum-exps, so no share is too small to be told from another.
 
 Results do not depend on which users are asked together: the shape of all products is fixed (a short batch is filled up with
 zeros). For the same bytes on every run, use one thread.
@@ -21,7 +21,7 @@ import torch
 
 from hrnn.data.arrays import Doubles, Rows
 from hrnn.data.ragged import Ragged, row_ids
-from hrnn.inference.top_items import OwnItems
+from hrnn.data.sparse_scores import SparseScores
 from schemas.errors import IntegrityError
 
 BLOCK_ITEMS = 4096
@@ -54,12 +54,12 @@ class Affinity:
         self._blocks = [(vectors[block].t().contiguous(), bias[block]) for block in blocks]
         self._pieces = _pieces(sets, len(self._blocks))
 
-    def of(self, queries: torch.Tensor, own: OwnItems) -> Doubles:
+    def of(self, queries: torch.Tensor, sparse: SparseScores) -> Doubles:
         """The affinity of users to every set.
 
         Args:
             queries: float32 [B, D].
-            own: Own items of the same B users.
+            sparse: Of the same B users.
 
         Returns:
             float64 [B, Q], at most 0.
@@ -70,22 +70,22 @@ class Affinity:
         found = np.empty((len(queries), self._num_sets))
         for start in range(0, len(queries), MOST_ROWS):
             end = min(start + MOST_ROWS, len(queries))
-            found[start:end] = self._of_few(queries[start:end], own.part(start, end))[: end - start]
+            found[start:end] = self._of_few(queries[start:end], sparse.part(start, end))[: end - start]
         if not np.isfinite(found).all():
             raise IntegrityError("a user's state is not made of finite numbers; train the model again.")
         return found
 
-    def _of_few(self, queries: torch.Tensor, own: OwnItems) -> Doubles:
+    def _of_few(self, queries: torch.Tensor, sparse: SparseScores) -> Doubles:
         """[R, Q] for at most R users; the rows behind them mean nothing."""
         asked = torch.zeros(MOST_ROWS, self._dimension)
         asked[: len(queries)] = queries
-        users = row_ids(own.offsets)
-        order = np.argsort(own.item_rows, kind="stable")
-        ends = np.searchsorted(own.item_rows[order], np.arange(1, len(self._blocks) + 1) * BLOCK_ITEMS)
+        users = row_ids(sparse.offsets)
+        order = np.argsort(sparse.item_rows, kind="stable")
+        ends = np.searchsorted(sparse.item_rows[order], np.arange(1, len(self._blocks) + 1) * BLOCK_ITEMS)
         whole, parts = _LogSum((MOST_ROWS, 1)), _LogSum((MOST_ROWS, self._num_sets))
         for (vectors, bias), pieces, mine in zip(self._blocks, self._pieces, np.split(order, ends)[:-1], strict=True):
             cells = torch.addmm(bias, asked, vectors).numpy()
-            cells[users[mine], own.item_rows[mine] % BLOCK_ITEMS] += own.scores[mine]
+            cells[users[mine], sparse.item_rows[mine] % BLOCK_ITEMS] += sparse.scores[mine]
             for number, columns in pieces:
                 parts.add(slice(number, number + 1), cells[:, columns])
             whole.add(slice(0, 1), cells)

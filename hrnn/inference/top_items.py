@@ -1,4 +1,4 @@
-"""The best items of users: what is asked with, what is found, and the one order in which items stand."""
+"""The best items of users, and the one order in which items stand."""
 
 from __future__ import annotations
 
@@ -7,39 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hrnn.data.arrays import Doubles, Floats, Rows
-from hrnn.data.ragged import positions_of
 
 _LOW_BITS = 0xFFFFFFFF
-
-
-@dataclass(frozen=True)
-class OwnItems:
-    """Items that B users have scores of their own for.
-
-    Attributes:
-        offsets: int64 [B + 1]; user b's items are [offsets[b], offsets[b + 1]) of the other two.
-        item_rows: int64; no item twice within a user.
-        scores: float32, added to what query and item vector say.
-    """
-
-    offsets: Rows
-    item_rows: Rows
-    scores: Floats
-
-    @classmethod
-    def none(cls, num_users: int) -> OwnItems:
-        """Own items of users that have none."""
-        return cls(np.zeros(num_users + 1, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
-
-    def part(self, start: int, end: int) -> OwnItems:
-        """Own items of users [start, end)."""
-        first, last = self.offsets[start], self.offsets[end]
-        return OwnItems(self.offsets[start : end + 1] - first, self.item_rows[first:last], self.scores[first:last])
-
-    def take(self, users: Rows) -> OwnItems:
-        """Own items of some users, in any order."""
-        at = positions_of(self.offsets, users)
-        return OwnItems(at.offsets, self.item_rows[at.values], self.scores[at.values])
 
 
 @dataclass(frozen=True)

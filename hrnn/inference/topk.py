@@ -1,4 +1,4 @@
-"""The best items of many users, exactly, by score(user, item) = query · item vector + item bias + own item's score.
+"""The best items of many users, exactly, by score(user, item) = query · item vector + item bias + sparse score.
 
 Of a small catalogue all items are scored in float32 (`direct_scores`). Of a larger one all are scored coarsely, with a bound on
 the error (`coarse_scores`). K items surely reach some score; every item that may reach it is scored anew in float32, and the K
@@ -23,9 +23,10 @@ import torch
 
 from hrnn.data.arrays import Flags, Floats, Rows
 from hrnn.data.ragged import Ragged
+from hrnn.data.sparse_scores import SparseScores
 from hrnn.inference.allowed import Allowed
 from hrnn.inference.pairs import AllowedCells, Pairs
-from hrnn.inference.top_items import OwnItems, TopItems, put_best
+from hrnn.inference.top_items import TopItems, put_best
 from hrnn.inference.topk_bf16 import BLOCK_ITEMS, MOST_REACH, CoarseScores
 from hrnn.inference.topk_direct import USERS, DirectScores
 from hrnn.layers.products import coarse_type
@@ -70,12 +71,12 @@ class Scorer:
         self.rows = max(8, min(MOST_ROWS, MOST_CELL_BYTES // bytes_of_row // 8 * 8))
         self._coarse = CoarseScores(vectors, bias, self.rows, kind)
 
-    def top(self, queries: torch.Tensor, own: OwnItems, num_results: int, allowed: Allowed | None = None) -> TopItems:
+    def top(self, queries: torch.Tensor, sparse: SparseScores, num_results: int, allowed: Allowed | None = None) -> TopItems:
         """The best items of each user.
 
         Args:
             queries: float32 [B, D].
-            own: Own items of the same B users.
+            sparse: Of the same B users.
             num_results: K; at least 1.
             allowed: What the same B users may get; None: everything.
 
@@ -86,22 +87,22 @@ class Scorer:
         for start in range(0, len(queries), self.rows):
             end = min(start + self.rows, len(queries))
             few = None if allowed is None else allowed.part(start, end)
-            self._fill(found.part(start, end), queries[start:end], own.part(start, end), few)
+            self._fill(found.part(start, end), queries[start:end], sparse.part(start, end), few)
         return found
 
-    def _fill(self, found: TopItems, queries: torch.Tensor, own: OwnItems, allowed: Allowed | None) -> None:
+    def _fill(self, found: TopItems, queries: torch.Tensor, sparse: SparseScores, allowed: Allowed | None) -> None:
         """The best items of at most R users."""
         if self._direct is not None:
-            self._direct.fill(found, queries, own, allowed)
+            self._direct.fill(found, queries, sparse, allowed)
             return
-        coarse, exact = self._coarse, _ExactScores(self._vectors, self._bias, queries, own)
+        coarse, exact = self._coarse, _ExactScores(self._vectors, self._bias, queries, sparse)
         quick = coarse.within_reach(queries)
-        quick[exact.own.users[~(exact.own_scores < MOST_REACH / 2)]] = False
-        mine = quick[exact.own.users]
+        quick[exact.sparse.users[~(exact.sparse_scores < MOST_REACH / 2)]] = False
+        mine = quick[exact.sparse.users]
         asked = torch.where(torch.from_numpy(quick)[:, None], queries, 0.0)
         cells = self._allowed_cells(allowed, found.item_rows.shape[1])
         hidden = None if cells is None or cells.listed.all() else cells
-        coarse.scan(asked, exact.own.users[mine], exact.own.item_rows[mine], exact.own_scores[mine], hidden)
+        coarse.scan(asked, exact.sparse.users[mine], exact.sparse.item_rows[mine], exact.sparse_scores[mine], hidden)
         totals = coarse.totals[: len(quick)]
         quick &= np.isfinite(totals)
         head = coarse.large(np.where(quick, totals, 1.0))
@@ -154,24 +155,24 @@ class _ExactScores:
     """Scores of pairs of users and items, each a sum in one order wherever the pair stands.
 
     Attributes:
-        own: The pairs that have an own score.
-        own_scores: float32, their scores.
+        sparse: The pairs that have a sparse score.
+        sparse_scores: float32, their scores.
     """
 
-    def __init__(self, vectors: torch.Tensor, bias: Floats, queries: torch.Tensor, own: OwnItems) -> None:
+    def __init__(self, vectors: torch.Tensor, bias: Floats, queries: torch.Tensor, sparse: SparseScores) -> None:
         self._vectors, self._bias, self._queries = vectors, bias, queries
-        self.own = Pairs(Ragged(own.offsets, own.item_rows), len(bias))
+        self.sparse = Pairs(Ragged(sparse.offsets, sparse.item_rows), len(bias))
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused later
-            self.own_scores: Floats = self._without_own(self.own.users, own.item_rows) + own.scores
+            self.sparse_scores: Floats = self._without_sparse(self.sparse.users, sparse.item_rows) + sparse.scores
 
     def of(self, users: Rows, item_rows: Rows) -> Floats:
         """float32 [n]."""
-        scores, places = self._without_own(users, item_rows), self.own.find(users, item_rows)
+        scores, places = self._without_sparse(users, item_rows), self.sparse.find(users, item_rows)
         known = places >= 0
-        scores[known] = self.own_scores[places[known]]
+        scores[known] = self.sparse_scores[places[known]]
         return scores
 
-    def _without_own(self, users: Rows, item_rows: Rows) -> Floats:
+    def _without_sparse(self, users: Rows, item_rows: Rows) -> Floats:
         scores = np.empty(len(users), dtype=np.float32)
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
             for start in range(0, len(users), _PAIRS_AT_ONCE):

@@ -150,24 +150,28 @@ class CoarseScores:
         reach: Flags = (_LOG2_E * _norms(queries.double()) * self._vector_reach + self._bias_reach < MOST_REACH).numpy()
         return reach
 
-    def scan(self, queries: torch.Tensor, own_users: Rows, own_items: Rows, own_scores: Floats, hidden: Filter | None) -> None:
+    def scan(
+        self, queries: torch.Tensor, sparse_users: Rows, sparse_items: Rows, sparse_scores: Floats, hidden: Filter | None
+    ) -> None:
         """Compute all that the attributes hold.
 
         Args:
             queries: float32 [B, D], B at most R, all within reach; what is found for other rows means nothing.
-            own_users, own_items, own_scores: Exact scores of items with an own score, to stand in their cells.
+            sparse_users, sparse_items, sparse_scores: Exact scores of items with a sparse score, to stand in their cells.
             hidden: What users may get; None: everything.
         """
-        self._ask(queries, own_users, own_scores)
+        self._ask(queries, sparse_users, sparse_scores)
         self.allowed_best = self.group_best if hidden is None else self._covered_best
-        own_cells = _bits(torch.from_numpy(np.maximum(self.in_powers(own_users, own_scores), _FAR_BELOW)).to(self.kind))
-        own_places = self.positions(own_items)
+        sparse_cells = _bits(
+            torch.from_numpy(np.maximum(self.in_powers(sparse_users, sparse_scores), _FAR_BELOW)).to(self.kind)
+        )
+        own_places = self.positions(sparse_items)
         in_block = by_block(own_places, len(self.cells))
         shape = self.rows, _GROUPS, GROUP_ITEMS
         for block, (mine, (table, cells, best, covered_best, sums)) in enumerate(zip(in_block, self._views, strict=True)):
             torch.mm(self._queries, table, out=cells)
             if len(mine):
-                self._bits[block, own_users[mine], own_places[mine] % BLOCK_ITEMS] = own_cells[mine]
+                self._bits[block, sparse_users[mine], own_places[mine] % BLOCK_ITEMS] = sparse_cells[mine]
             values = cells if self.kind == torch.float32 else self._powers.copy_(cells)
             torch.amax(values.view(shape), 2, out=best)
             if hidden is not None:
@@ -176,14 +180,14 @@ class CoarseScores:
             torch.sum(torch.exp2(values, out=self._powers), 1, out=sums)
         self.totals = self._sums.sum(0, dtype=torch.float64).numpy()
 
-    def _ask(self, queries: torch.Tensor, own_users: Rows, own_scores: Floats) -> None:
+    def _ask(self, queries: torch.Tensor, sparse_users: Rows, sparse_scores: Floats) -> None:
         """Fill in queries, base and error. A whole number is taken from each user's cells: the best item's of the pilot."""
         asked = torch.zeros(self.rows, self.dimension)
         asked[: len(queries)] = queries * _LOG2_E
         common = np.einsum("rd,d->r", asked.numpy(), self._mean)
         best = torch.addmm(self._pilot[0], asked, self._pilot[1]).amax(1).double().numpy()
         self.base = common
-        np.maximum.at(best, own_users, self.in_powers(own_users, own_scores))
+        np.maximum.at(best, sparse_users, self.in_powers(sparse_users, sparse_scores))
         best = np.rint(best).astype(np.float32)
         self.base = common + best
         coarse = asked.to(self.kind)

@@ -13,8 +13,9 @@ import torch
 
 from hrnn.data.arrays import Floats
 from hrnn.data.ragged import row_ids
+from hrnn.data.sparse_scores import SparseScores
 from hrnn.inference.allowed import Allowed
-from hrnn.inference.top_items import OwnItems, TopItems, put_best
+from hrnn.inference.top_items import TopItems, put_best
 from schemas.errors import IntegrityError
 
 USERS = 64  # R: their scores stay in a core's cache
@@ -40,7 +41,7 @@ class DirectScores:
         self._queries, self._scores = torch.empty(USERS, dimension), torch.empty(USERS, columns)
         self._powers = torch.empty(USERS, columns)
 
-    def fill(self, found: TopItems, queries: torch.Tensor, own: OwnItems, allowed: Allowed | None) -> None:
+    def fill(self, found: TopItems, queries: torch.Tensor, sparse: SparseScores, allowed: Allowed | None) -> None:
         """The best items of at most R users.
 
         Raises:
@@ -51,7 +52,7 @@ class DirectScores:
         scores = torch.mm(self._queries, self._vectors, out=self._scores).add_(self._bias)
         of_users = scores.numpy()[:count]
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
-            of_users[row_ids(own.offsets), own.item_rows] += own.scores
+            of_users[row_ids(sparse.offsets), sparse.item_rows] += sparse.scores
         of_groups = self._greatest(scores)
         greatest = of_groups.amax(1, keepdim=True)
         if not np.isfinite(greatest[:count].numpy()).all():

@@ -31,7 +31,7 @@ def queries_of_windows(
     Returns:
         On the CPU, in the order of `user_rows`.
     """
-    vectors = model.item_matrix(model.item_table).vectors
+    vectors = model.packed_items(model.item_table)[:, :-1]
     found = [vectors.new_zeros(0, vectors.shape[1])]
     for batch in _batches(sequences, user_rows, num_steps, within_session):
         inputs = vectors[torch.from_numpy(batch.items).to(vectors.device)]

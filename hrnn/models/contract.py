@@ -9,7 +9,7 @@ Shape letters, used in all of `hrnn/`:
 
 A model answers for a user with a query, for an item with a vector and a bias:
 
-    score(user, item) = query · vector + bias
+    score(user, item) = query · vector + bias + sparse score
 
 Serving, evaluation, blending and explanations know `QueryModel` alone. A neural model is a `SequenceModel`: it says how queries
 come from a batch of events, and which of its parameters are tables with a row an item; `hrnn/training/` does the rest.
@@ -20,15 +20,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from hrnn.data.arrays import Flags, Floats, Rows
 from hrnn.data.sequences import Sequences
+from hrnn.data.sparse_scores import SparseScores
 from hrnn.layers.products import coarse_type
-from hrnn.models.scoring_model import ScoringModel
 from hrnn.training.losses import Scored, sampled_loss
 from hrnn.training.settings import TrainingSettings
 from schemas.recipes import Recipe
@@ -37,25 +37,21 @@ Carry = dict[str, Tensor]
 """What the lanes carry from one batch to the next, by name: [B, ...] each. Empty for models that begin anew with each batch."""
 
 
-@dataclass(frozen=True)
-class ItemMatrix:
+class ItemMatrix(NamedTuple):
     """What items are scored with.
 
     Attributes:
-        packed: [M, D + 1], a row an item: its vector, and its bias in the last column.
+        vectors: float32 [N, D]; rows of items without events are zero.
+        bias: float32 [N].
     """
 
-    packed: Tensor
+    vectors: Tensor
+    bias: Tensor
 
-    @property
-    def vectors(self) -> Tensor:
-        """[M, D]."""
-        return self.packed[:, :-1]
-
-    @property
-    def bias(self) -> Tensor:
-        """[M]."""
-        return self.packed[:, -1]
+    @classmethod
+    def unpacked(cls, packed: Tensor) -> ItemMatrix:
+        """Of rows that hold vectors and, last, biases: [M, D + 1]."""
+        return cls(packed[:, :-1], packed[:, -1])
 
 
 class Queries(NamedTuple):
@@ -70,8 +66,14 @@ class Queries(NamedTuple):
     next_session: Tensor
 
 
+def no_queries(num_users: int) -> Queries:
+    """Of a model that knows nothing of users (D = 0)."""
+    return Queries(torch.zeros(num_users, 0), torch.zeros(num_users, 0))
+
+
+@runtime_checkable
 class QueryModel(Protocol):
-    """A fitted model, as all but its training see it."""
+    """A fitted model, as all but its training see it: score(user, item) = query · vector + bias + sparse score."""
 
     def items(self) -> ItemMatrix:
         """Of all N items, on the CPU."""
@@ -83,6 +85,32 @@ class QueryModel(Protocol):
             histories: Possibly truncated (`Sequences.truncate`).
             user_rows: int64 [B], in any order.
         """
+
+    def sparse_scores(self, histories: Sequences, user_rows: Rows) -> SparseScores | None:
+        """What is added to the scores of a few items a user; None where nothing ever is. Arguments as `queries`'."""
+
+
+class UserStates(NamedTuple):
+    """What a model knows of some users, in the order in which they were asked for.
+
+    Attributes:
+        query: float32 [B, D].
+        sparse: Of the same users.
+    """
+
+    query: Tensor
+    sparse: SparseScores
+
+
+@runtime_checkable
+class Snapshot(Protocol):
+    """A model as of a moment, with all that it is blended with: what lists are made from, and what metrics measure."""
+
+    def items(self) -> ItemMatrix:
+        """Of all N items; the bias alone is the score for a user nobody knows."""
+
+    def user_states(self, histories: Sequences, user_rows: Rows) -> UserStates:
+        """After the given events. Arguments are those of `QueryModel.queries`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,9 +214,9 @@ class DataSpec:
     num_event_types: int
 
     @classmethod
-    def of(cls, sequences: Sequences, learnt_from: Sequences) -> DataSpec:
+    def of(cls, sequences: Sequences, fit: Sequences) -> DataSpec:
         """Of all sequences, and of those of them that are learnt from."""
-        return cls(learnt_from.item_counts(), int(sequences.event_types.max(initial=0)) + 1)
+        return cls(fit.item_counts(), int(sequences.event_types.max(initial=0)) + 1)
 
 
 class SequenceModel(nn.Module, ABC):
@@ -245,9 +273,9 @@ class SequenceModel(nn.Module, ABC):
         """What lanes carry that have met no event."""
         return {}
 
-    def item_matrix(self, rows: Tensor) -> ItemMatrix:
-        """Of items whose rows of the item table are given [M, …]; gradients flow back to them."""
-        return ItemMatrix(rows)
+    def packed_items(self, rows: Tensor) -> Tensor:
+        """[M, D + 1], vectors and, last, biases of items whose rows of the item table are given [M, …]; gradients flow back."""
+        return rows
 
     def loss(self, scored: Scored, settings: TrainingSettings) -> Tensor:
         """What a batch's targets cost, summed."""
@@ -262,7 +290,11 @@ class SequenceModel(nn.Module, ABC):
     @torch.no_grad()
     def items(self) -> ItemMatrix:
         """As QueryModel's."""
-        return ItemMatrix(self.item_matrix(self.item_table).packed.detach().cpu())
+        return ItemMatrix.unpacked(self.packed_items(self.item_table).detach().cpu())
+
+    def sparse_scores(self, histories: Sequences, user_rows: Rows) -> SparseScores | None:
+        """As QueryModel's; none."""
+        return None
 
 
 def frozen(values: Tensor) -> nn.Parameter:
@@ -289,16 +321,19 @@ class ModelEntry:
         neural: The model that is trained; None for one in closed form.
         phases: Of its training, from the settings.
         fit: Of a model in closed form: (sequences to learn from, parsed hyperparameters) -> the fitted model; else None.
-        served: Where a model in closed form is not served as it is measured: the model -> what is served for users, and
-            parameters that are stored beside it.
+        blend: Whether the model's scores are blended with repeats, trends and co-occurrence (hrnn/blend/); one that has sparse
+            scores of its own can't be.
+        serve: Where a model in closed form is not served as it is measured: the model -> the one that lists for users are made
+            with, and tensors that are stored beside it.
     """
 
     recipes: tuple[str, ...]
     described: tuple[Recipe, ...] = ()
     neural: type[SequenceModel] | None = None
     phases: Callable[[TrainingSettings], tuple[Phase, ...]] = one_phase
-    fit: Callable[[Sequences, Any], ScoringModel] | None = None
-    served: Callable[[ScoringModel], tuple[ScoringModel, dict[str, Tensor]]] | None = None
+    fit: Callable[[Sequences, Any], QueryModel] | None = None
+    blend: bool = False
+    serve: Callable[[Any], tuple[QueryModel, dict[str, Tensor]]] | None = None
 
 
 def _of_arrays(kind: type[SequenceModel], sizes: dict[str, Any], arrays: dict[str, Floats]) -> SequenceModel:

@@ -121,6 +121,7 @@ ENTRIES = (
     ModelEntry(
         recipes=("hrnn-gru4rec",),
         neural=Gru4Rec,
+        blend=True,
         phases=lambda settings: one_phase(settings, "session_parallel"),
         described=(
             Recipe(

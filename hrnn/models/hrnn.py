@@ -213,4 +213,4 @@ def _dense_shapes(shape: HrnnShape) -> dict[str, tuple[int, int]]:
     return shapes | {name: (size, 3 * width) for name, size in context if size}
 
 
-ENTRIES = (ModelEntry(recipes=("aws-hrnn",), neural=Hrnn),)
+ENTRIES = (ModelEntry(recipes=("aws-hrnn",), neural=Hrnn, blend=True),)

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from hrnn.data.arrays import Rows
 from hrnn.data.sequences import Sequences
-from hrnn.models.contract import ModelEntry
-from hrnn.models.scoring_model import UserStates
+from hrnn.models.contract import ItemMatrix, ModelEntry, Queries, no_queries
 
 
 class PopularityCount:
-    """A ScoringModel without queries (D = 0).
+    """A QueryModel without queries (D = 0).
 
     Args:
         num_users: [N], distinct users of each item; an item without users never outranks one that has any.
@@ -32,17 +32,17 @@ class PopularityCount:
         pairs = np.unique(events.row_ids() * np.int64(sequences.num_items) + sequences.item_rows[events.values])
         return cls(np.bincount(pairs % sequences.num_items, minlength=sequences.num_items))
 
-    def item_vectors(self) -> torch.Tensor:
-        """float32 [N, 0]."""
-        return torch.zeros(len(self._num_users), 0)
+    def items(self) -> ItemMatrix:
+        """No vectors [N, 0]; biases [N]: log of the number of users, log ½ for an item that has none."""
+        bias = torch.from_numpy(np.log(np.maximum(self._num_users, 0.5)).astype(np.float32))
+        return ItemMatrix(torch.zeros(len(bias), 0), bias)
 
-    def item_bias(self) -> torch.Tensor:
-        """float32 [N]: log of the number of users; log ½ for an item that has none."""
-        return torch.from_numpy(np.log(np.maximum(self._num_users, 0.5)).astype(np.float32))
+    def queries(self, histories: Sequences, user_rows: Rows) -> Queries:
+        """The same empty query for everybody."""
+        return no_queries(len(user_rows))
 
-    def user_states(self, sequences: Sequences, user_rows: npt.NDArray[np.int64]) -> UserStates:
-        """The same empty state for everybody."""
-        return UserStates.without_own_items(torch.zeros(len(user_rows), 0))
+    def sparse_scores(self, histories: Sequences, user_rows: Rows) -> None:
+        """None: the list is the same for everybody."""
 
 
 ENTRIES = (

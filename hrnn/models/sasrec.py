@@ -153,6 +153,7 @@ ENTRIES = (
     ModelEntry(
         recipes=("hrnn-sasrec",),
         neural=SasRec,
+        blend=True,
         phases=_phases,
         described=(
             Recipe(

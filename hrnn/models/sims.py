@@ -25,12 +25,12 @@ import torch
 from torch import Tensor
 
 from hrnn.data.arrays import Flags, Floats, Rows
-from hrnn.data.preparation import users_between
 from hrnn.data.ragged import Ragged, offsets_of
 from hrnn.data.sequences import Sequences
+from hrnn.data.sparse_scores import SparseScores
+from hrnn.data.splits import users_between
 from hrnn.evaluation.metrics import DEPTH
-from hrnn.models.contract import ModelEntry
-from hrnn.models.scoring_model import ScoringModel, UserStates
+from hrnn.models.contract import ItemMatrix, ModelEntry, Queries, no_queries
 from schemas.errors import DataError
 from schemas.recipes import SimsHyperparameters
 
@@ -58,7 +58,7 @@ class Neighbours:
 
 
 class Sims:
-    """A ScoringModel that asks for a user by their last event's item: its neighbours first, then popular items.
+    """A QueryModel that asks for a user by their last event's item: its neighbours first, then popular items.
 
     Args:
         neighbours: Of every item.
@@ -100,19 +100,19 @@ class Sims:
             "related.scores": torch.from_numpy(self.neighbours.scores),
         }
 
-    def item_vectors(self) -> Tensor:
-        """float32 [N, 0]."""
-        return torch.zeros(len(self._bias), 0)
+    def items(self) -> ItemMatrix:
+        """No vectors [N, 0]; biases [N]: log of the number of users, log ½ for an item that has none."""
+        return ItemMatrix(torch.zeros(len(self._bias), 0), torch.from_numpy(self._bias))
 
-    def item_bias(self) -> Tensor:
-        """float32 [N]: log of the number of users; log ½ for an item that has none."""
-        return torch.from_numpy(self._bias)
+    def queries(self, histories: Sequences, user_rows: Rows) -> Queries:
+        """The same empty query for everybody."""
+        return no_queries(len(user_rows))
 
-    def user_states(self, sequences: Sequences, user_rows: Rows) -> UserStates:
-        """The best neighbours of each user's last item as own items, in front of all others, and that item behind them."""
-        lengths = sequences.history_lengths[user_rows]
+    def sparse_scores(self, histories: Sequences, user_rows: Rows) -> SparseScores | None:
+        """The best neighbours of each user's last item, in front of all other items, and that item behind them."""
+        lengths = histories.history_lengths[user_rows]
         known = np.flatnonzero(lengths)
-        last = sequences.item_rows[(sequences.user_offsets[:-1][user_rows] + lengths - 1)[known]].astype(np.int64)
+        last = histories.item_rows[(histories.user_offsets[:-1][user_rows] + lengths - 1)[known]].astype(np.int64)
         found = np.minimum(np.diff(self.neighbours.offsets)[last], DEPTH)
         neighbours = self.neighbours.item_rows[Ragged.expand(self.neighbours.offsets[last], found).values].astype(np.int64)
         rank = Ragged.expand(np.zeros_like(found), found).values
@@ -122,11 +122,11 @@ class Sims:
         order = np.argsort(np.concatenate([np.repeat(known, found), known]), kind="stable")
         counts = np.zeros(len(user_rows), dtype=np.int64)
         counts[known] = found + 1
-        return UserStates(torch.zeros(len(user_rows), 0), offsets_of(counts), item_rows[order], scores[order])
+        return SparseScores(offsets_of(counts), item_rows[order], scores[order])
 
 
 class PopularForUsers:
-    """What is served beside the neighbours: popular items, and no state of any user.
+    """What lists for users are made with, beside the neighbours: popular items.
 
     Args:
         sims: Whose items.
@@ -135,25 +135,19 @@ class PopularForUsers:
     def __init__(self, sims: Sims) -> None:
         self._sims = sims
 
-    def item_vectors(self) -> Tensor:
-        """float32 [N, 0]."""
-        return self._sims.item_vectors()
+    def items(self) -> ItemMatrix:
+        """As those of the neighbours."""
+        return self._sims.items()
 
-    def item_bias(self) -> Tensor:
-        """float32 [N]."""
-        return self._sims.item_bias()
+    def queries(self, histories: Sequences, user_rows: Rows) -> Queries:
+        """The same empty query for everybody."""
+        return no_queries(len(user_rows))
 
-    def user_states(self, sequences: Sequences, user_rows: Rows) -> UserStates:
-        """The same empty state for everybody."""
-        return UserStates.without_own_items(torch.zeros(len(user_rows), 0))
-
-
-def _served(model: ScoringModel) -> tuple[ScoringModel, dict[str, Tensor]]:
-    assert isinstance(model, Sims)
-    return PopularForUsers(model), model.parameters()
+    def sparse_scores(self, histories: Sequences, user_rows: Rows) -> None:
+        """None: the list is the same for everybody."""
 
 
-ENTRIES = (ModelEntry(recipes=("aws-sims",), fit=Sims.fit, served=_served),)
+ENTRIES = (ModelEntry(recipes=("aws-sims",), fit=Sims.fit, serve=lambda sims: (PopularForUsers(sims), sims.parameters())),)
 
 
 @dataclass(frozen=True)

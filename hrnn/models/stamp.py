@@ -170,7 +170,7 @@ def _phases(settings: TrainingSettings) -> tuple[Phase, ...]:
 def _entry(neural: type[Stamp], summary: str) -> ModelEntry:
     name = f"hrnn-{neural.kind}"
     recipe = Recipe(name=name, recipe_type="USER_PERSONALIZATION", summary=summary, hyperparameters=StampHyperparameters)
-    return ModelEntry(recipes=(name,), described=(recipe,), neural=neural, phases=_phases)
+    return ModelEntry(recipes=(name,), described=(recipe,), neural=neural, blend=True, phases=_phases)
 
 
 ENTRIES = (

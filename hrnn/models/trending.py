@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from hrnn.data.arrays import Rows
 from hrnn.data.plausible import plausible_span
 from hrnn.data.sequences import Sequences
-from hrnn.models.contract import ModelEntry
-from hrnn.models.scoring_model import UserStates
+from hrnn.models.contract import ItemMatrix, ModelEntry, Queries, no_queries
 from schemas.recipes import TrendingHyperparameters
 
 WINDOWS_BEFORE = 8
@@ -32,7 +32,7 @@ WINDOW_SECONDS = {"30 minutes": 1_800, "1 hour": 3_600, "3 hours": 10_800, "1 da
 
 
 class TrendingNow:
-    """A ScoringModel without queries (D = 0).
+    """A QueryModel without queries (D = 0).
 
     Args:
         growth: float64 [N], above 0.
@@ -55,17 +55,16 @@ class TrendingNow:
         expected = newest.sum() * (before + SMOOTHING * share) / (before.sum() + SMOOTHING)
         return cls((newest + PRIOR) / (expected + PRIOR))
 
-    def item_vectors(self) -> torch.Tensor:
-        """float32 [N, 0]."""
-        return torch.zeros(len(self.growth), 0)
+    def items(self) -> ItemMatrix:
+        """No vectors [N, 0]; biases [N], log of the growth."""
+        return ItemMatrix(torch.zeros(len(self.growth), 0), torch.from_numpy(np.log(self.growth).astype(np.float32)))
 
-    def item_bias(self) -> torch.Tensor:
-        """float32 [N], log of the growth."""
-        return torch.from_numpy(np.log(self.growth).astype(np.float32))
+    def queries(self, histories: Sequences, user_rows: Rows) -> Queries:
+        """The same empty query for everybody."""
+        return no_queries(len(user_rows))
 
-    def user_states(self, sequences: Sequences, user_rows: npt.NDArray[np.int64]) -> UserStates:
-        """The same empty state for everybody."""
-        return UserStates.without_own_items(torch.zeros(len(user_rows), 0))
+    def sparse_scores(self, histories: Sequences, user_rows: Rows) -> None:
+        """None: the list is the same for everybody."""
 
 
 ENTRIES = (ModelEntry(recipes=("aws-trending-now",), fit=TrendingNow.fit),)

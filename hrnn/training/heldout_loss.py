@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hrnn.data.preparation import Prepared
+from hrnn.data.splits import Prepared
 from hrnn.models.contract import QueryModel
 
 _MOST_EXAMPLES = 1_000  # of each kind; a replay takes time that no training uses
@@ -17,7 +17,7 @@ _LONGEST = 1_000  # events of a history: a replay takes as many steps as the lon
 def heldout_loss(model: QueryModel, prepared: Prepared, event_weights: npt.NDArray[np.float32] | None = None) -> float | None:
     """Mean of -log(share of exp(score)) of each example's first hidden event among all items with events, or None without any.
 
-    Examples asked `now` are predicted by the state that goes on with their session, those asked `later` by a new session's;
+    Examples of the same session are predicted by the query that goes on with it, the others by a next session's;
     histories of more than 1,000 events are passed over.
 
     Args:
@@ -25,20 +25,22 @@ def heldout_loss(model: QueryModel, prepared: Prepared, event_weights: npt.NDArr
         prepared: Examples, and what the model learns from.
         event_weights: float32 [E]: the mean is weighted, and examples of weight 0 don't count; None: all count alike.
     """
-    examples, available = prepared.examples, prepared.available
-    short = examples.keep_counts <= _LONGEST
-    chosen = np.concatenate([np.flatnonzero(short & (examples.later == later))[:_MOST_EXAMPLES] for later in (False, True)])
-    users, keep = examples.user_rows[chosen], examples.keep_counts[chosen]
-    seen = prepared.learnt_from.item_counts() > 0
-    targets = available.item_rows[available.user_offsets[:-1][users] + keep].astype(np.int64)
-    positions = available.user_offsets[:-1][users] + keep
+    calibration, fit_and_calibration = prepared.calibration, prepared.fit_and_calibration
+    short = calibration.keep_counts <= _LONGEST
+    chosen = np.concatenate(
+        [np.flatnonzero(short & (calibration.next_session == next_session))[:_MOST_EXAMPLES] for next_session in (False, True)]
+    )
+    users, keep = calibration.user_rows[chosen], calibration.keep_counts[chosen]
+    seen = prepared.fit.item_counts() > 0
+    targets = fit_and_calibration.item_rows[fit_and_calibration.user_offsets[:-1][users] + keep].astype(np.int64)
+    positions = fit_and_calibration.user_offsets[:-1][users] + keep
     weights = np.ones(len(users), dtype=np.float32) if event_weights is None else np.asarray(event_weights[positions])
     known = np.flatnonzero(seen[targets] & (weights > 0))
     if len(known) == 0:
         return None
-    states = model.queries(available.truncate(users, keep), users[known])
-    later = torch.from_numpy(examples.later[chosen][known]).unsqueeze(1)
-    queries = torch.where(later, states.next_session, states.same_session)
+    states = model.queries(fit_and_calibration.truncate(users, keep), users[known])
+    next_session = torch.from_numpy(calibration.next_session[chosen][known]).unsqueeze(1)
+    queries = torch.where(next_session, states.next_session, states.same_session)
     items = model.items()
     scores = torch.addmm(items.bias, queries, items.vectors.t())
     scores[:, torch.from_numpy(~seen)] = -torch.inf

@@ -34,7 +34,7 @@ class TrainingSettings:
             gradients are rounded in any case); parameters and sums stay in single precision.
         state_dropout: Share of predicting states' numbers that are dropped.
         within_session_only: The papers' mode: the first event of a session is no target.
-        split: Whether test users' older events are learnt from (hrnn/data/preparation.py); Personalize's are not.
+        split: Whether test users' older events are learnt from (hrnn/data/splits.py); Personalize's are not.
         segments: Whether the events of every user are split for the evaluation, as for segments of users.
         gap_inputs: Whether the time since the previous event is an input.
         type_inputs: Whether the event's type is an input, where there are several.

@@ -42,7 +42,7 @@ class TrainingStep(nn.Module):
         device = table.device
         place, negative_place = np.searchsorted(rows, batch.items), np.searchsorted(rows, negatives.item_rows)
         places = (torch.from_numpy(some.reshape(-1)).to(device) for some in (place, negative_place))
-        packed = self.model.item_matrix(table).packed
+        packed = self.model.packed_items(table)
         vectors, positives, compared = _Gathered.apply(packed, *places)  # type: ignore[no-untyped-call]
         queries, carry = self.model.encode(vectors.view(*place.shape, -1), batch, carry)
         which = np.full(len(rows), -1, dtype=np.int64)

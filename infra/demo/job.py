@@ -17,7 +17,7 @@ from infra.local_s3 import local_s3
 from jobs.nightly.configs import load_config
 from jobs.nightly.job import brief, nightly, out_uris
 from jobs.nightly.report import night_page
-from jobs.nightly.running import Means
+from jobs.nightly.running import Runtime
 from jobs.nightly.wording import night_lines
 from jobs.platform.storage import store_for
 from jobs.platform.storage.s3_client import client
@@ -48,7 +48,7 @@ def demo(*, folder: Path, master: str | None = None) -> tuple[dict[str, Any], Ni
         _put(folder / "input" / name, f"s3://{BUCKET}/{place}", data)
     _say(f"running the night: hrnn nightly --config {CONFIG_URI}")
     loaded, _ = load_config(CONFIG_URI)
-    summary = nightly(config=loaded, means=Means(master=master), notes=NOTES)
+    summary = nightly(config=loaded, runtime=Runtime(master=master), notes=NOTES)
     lists = out_uris(summary)
     store = store_for(summary["report"])
     store.download(summary["report"], folder / "report.html")

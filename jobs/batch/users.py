@@ -14,7 +14,7 @@ import torch
 from hrnn.data.arrays import Rows
 from hrnn.data.past_events import PastEvents
 from hrnn.data.ragged import Ragged
-from hrnn.inference.top_items import OwnItems
+from hrnn.data.sparse_scores import SparseScores
 from schemas import columns
 
 
@@ -34,8 +34,8 @@ class UserTable:
         self._queries = (
             known[columns.QUERY].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(known), dimension)
         )
-        own = Ragged.from_arrow(known[columns.OWN_ITEM_ROWS])
-        self._own = OwnItems(own.offsets, own.values, _flat(known, columns.OWN_ITEM_SCORES))
+        own = Ragged.from_arrow(known[columns.SPARSE_ITEM_ROWS])
+        self._own = SparseScores(own.offsets, own.values, _flat(known, columns.SPARSE_SCORES))
         self._user_rows: Rows | None = None
         if columns.USER_ROW in table.column_names:
             self._user_rows = known[columns.USER_ROW].to_numpy()
@@ -53,7 +53,7 @@ class UserTable:
         places: Rows = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
         return places
 
-    def states(self, places: Rows) -> tuple[torch.Tensor, OwnItems]:
+    def states(self, places: Rows) -> tuple[torch.Tensor, SparseScores]:
         """Queries float32 [B, D] and own items of users by where they stand."""
         return torch.from_numpy(self._queries[places].astype(np.float32, copy=False)), self._own.take(places)
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from hrnn.data.arrays import Rows
 from hrnn.data.hashing import Hashes
-from hrnn.evaluation.agreement import PERSISTENCE, Moments, agreement, gini, overlap
+from hrnn.evaluation.agreement import PERSISTENCE, CorrelationSums, agreement, gini, overlap
 from jobs.compare.matching import Pairs, lists_of, places_of
 from jobs.compare.reading import FAILED
 
@@ -75,7 +75,7 @@ class Measured:
     whole: list[npt.NDArray[np.float32]] = field(default_factory=list)
     at_depth: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(max(DEPTHS)))
     longest: int = 0
-    scores: Moments = field(default_factory=Moments)
+    scores: CorrelationSums = field(default_factory=CorrelationSums)
     old: Listed = field(default_factory=Listed)
     new: Listed = field(default_factory=Listed)
     differing: list[tuple[float, Place, Place]] = field(default_factory=list)

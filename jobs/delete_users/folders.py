@@ -170,7 +170,7 @@ def clean_output(found: Found, users: Users) -> None:
 
 def _replaced(file: StoredFile, target: Path, record: StepFolder, claim: StoredFile | None) -> StoredFile:
     """Put other bytes in the place of a list, unless a batch job has taken the record since it was read."""
-    store, uri = store_for(file.uri), record.uri_of(record.own(f"parts/{file.name}"))
+    store, uri = store_for(file.uri), record.uri_of(record.attempt_path(f"parts/{file.name}"))
     if claim is None:  # of no batch job of ours
         store.upload(target, file.uri)
     else:
@@ -313,7 +313,7 @@ def _statistics_without(folder: StepFolder, entry: FileEntry, users: Users) -> b
 def _own(folder: StepFolder, entry: FileEntry) -> str:
     """The entry's name with this run's token in place of an earlier one's."""
     stem, _, suffix = entry.path.rpartition(".")
-    return folder.own(f"{re.sub('-[0-9a-f]{12}$', '', stem)}.{suffix}")
+    return folder.attempt_path(f"{re.sub('-[0-9a-f]{12}$', '', stem)}.{suffix}")
 
 
 def _with_names(value: Any, names: dict[str, str]) -> Any:

@@ -43,7 +43,7 @@ def evaluate(*, solution_uri: str, sequences_uri: str | None = None, output_uri:
         output_uri: Folder for `metrics.json` and a manifest. None: nothing is written.
 
     Returns:
-        The summary: Personalize's metrics of the model, the table of model and peers, intervals, slices, catalogue,
+        The summary: Personalize's metrics of the model, the table of model and baselines, intervals, slices, catalogue,
         test_users, truth_events.
 
     Raises:
@@ -68,7 +68,7 @@ def evaluate(*, solution_uri: str, sequences_uri: str | None = None, output_uri:
             check_held_out(held_out, solution, StepFolder(sequences_uri), scratch)
         document = _measured(source, solution, held_out, scratch).to_document()
     if folder:
-        metrics = folder.put(folder.own("metrics.json"), (json.dumps(document, indent=1) + "\n").encode())
+        metrics = folder.put(folder.attempt_path("metrics.json"), (json.dumps(document, indent=1) + "\n").encode())
         config = {"version": MEASURING_VERSION}
         folder.publish("evaluation", identity, config, [source.reference(solution)], [metrics], facts={"metrics": document})
     return _summary(document, began, output=folder.uri if folder else None, skipped=False)
@@ -106,7 +106,7 @@ def check_held_out(held_out: HeldOut, solution: Manifest, source: StepFolder, sc
 
 
 def table_lines(document: dict[str, Any]) -> list[str]:
-    """What people read: the table of model and peers, how sure the gain over each is, the slices, and the lists as a whole."""
+    """The table of model and baselines, how sure the gain over each is, the slices, and the lists as a whole, as text."""
     rows: dict[str, dict[str, float | None]] = document["table"]
     width = max(len(name) for name in [*rows, *document["slices"]])
     lines = [" " * width + "".join(f" {metric_name(metric, _NARROW):>10}" for metric in rows["model"])]
@@ -140,12 +140,12 @@ def table_lines(document: dict[str, Any]) -> list[str]:
 
 
 def _slice_lines(document: dict[str, Any], width: int) -> list[str]:
-    """NDCG@25 of the model and of the best peer in each slice."""
+    """NDCG@25 of the model and of the best baseline in each slice."""
     lines = ["NDCG@25 by slice".ljust(width) + f"{'users':>11}{'model':>11}{'best peer':>11}"]
     for name, rows in document["slices"].items():
-        peer = max((row for row in rows if row != "model"), key=lambda row: float(rows[row][_HEADLINE]))
-        users, ours, theirs = rows["model"]["users"], rows["model"][_HEADLINE], rows[peer][_HEADLINE]
-        lines.append(name.ljust(width) + f"{users:>11,.0f}{ours:>11.4f}{theirs:>11.4f}  {peer}")
+        baseline = max((row for row in rows if row != "model"), key=lambda row: float(rows[row][_HEADLINE]))
+        users, ours, theirs = rows["model"]["users"], rows["model"][_HEADLINE], rows[baseline][_HEADLINE]
+        lines.append(name.ljust(width) + f"{users:>11,.0f}{ours:>11.4f}{theirs:>11.4f}  {baseline}")
     return lines
 
 

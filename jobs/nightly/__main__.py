@@ -50,7 +50,7 @@ def run(
         print("\n".join(plan_lines(document)), file=sys.stderr)
         return document
     from jobs.nightly.job import brief, follow, nightly
-    from jobs.nightly.running import Means
+    from jobs.nightly.running import Runtime
     from jobs.nightly.wording import night_lines
     from jobs.train.launch import Launch
 
@@ -62,10 +62,10 @@ def run(
         rdzv_backend=rdzv_backend,
         rdzv_id=rdzv_id,
     )
-    means = Means(master=master, launch=launch)
+    runtime = Runtime(master=master, launch=launch)
     if node_rank > 0:
-        return follow(config=loaded, means=means)
-    summary = nightly(config=loaded, means=means)
+        return follow(config=loaded, runtime=runtime)
+    summary = nightly(config=loaded, runtime=runtime)
     print("\n".join(night_lines(summary)), file=sys.stderr)
     return brief(summary)
 

@@ -14,20 +14,20 @@ from hrnn.models.registry import model_for
 from jobs.nightly.decisions import decide
 from jobs.nightly.heartbeat import Watch
 from jobs.nightly.plan import NightPlan, Step
-from jobs.nightly.running import Means, run_step
+from jobs.nightly.running import Runtime, run_step
 from schemas.errors import MachineError
 
 FOLLOW_SECONDS = 2.0  # between two looks
 
 
-def follow_night(plan: NightPlan, means: Means, watch: Watch) -> list[str]:
+def follow_night(plan: NightPlan, runtime: Runtime, watch: Watch) -> list[str]:
     """Join every training that several nodes share; gives the names of those that were joined.
 
     Raises:
         MachineError: The night failed on node 0, was interrupted there, or node 0 is silent.
     """
     shared = [step for step in plan.of("train") if model_for(step.settings["recipe"]).fit is None]
-    return [step.name for step in shared if _turn_of(step, plan, watch) and _join(step, means, watch)]
+    return [step.name for step in shared if _turn_of(step, plan, watch) and _join(step, runtime, watch)]
 
 
 def _turn_of(step: Step, plan: NightPlan, watch: Watch) -> bool:
@@ -42,9 +42,9 @@ def _turn_of(step: Step, plan: NightPlan, watch: Watch) -> bool:
         time.sleep(FOLLOW_SECONDS)
 
 
-def _join(step: Step, means: Means, watch: Watch) -> bool:
+def _join(step: Step, runtime: Runtime, watch: Watch) -> bool:
     with _ending_with(watch):
-        run_step(step, means, None)
+        run_step(step, runtime, None)
     return True
 
 

@@ -13,7 +13,7 @@ from jobs.nightly.followers import follow_night
 from jobs.nightly.heartbeat import Heartbeat, Watch
 from jobs.nightly.plan import NightPlan, Step, plan_night
 from jobs.nightly.report import night_page
-from jobs.nightly.running import Means, one_spark, run_step
+from jobs.nightly.running import Runtime, one_spark, run_step
 from jobs.platform.storage import join, store_for
 from jobs.platform.storage.folders import StepFolder
 from jobs.platform.storage.records import write_record
@@ -25,12 +25,12 @@ from schemas.nights import PUBLISHING
 from schemas.version import VERSION
 
 
-def nightly(*, config: NightlyConfig, means: Means, notes: tuple[str, ...] = ()) -> dict[str, Any]:
+def nightly(*, config: NightlyConfig, runtime: Runtime, notes: tuple[str, ...] = ()) -> dict[str, Any]:
     """Run a night, or what is left of it.
 
     Args:
         config: What to do.
-        means: What to do it on.
+        runtime: What to do it on.
         notes: Sentences that a reader of the page must know.
 
     Returns:
@@ -52,16 +52,16 @@ def nightly(*, config: NightlyConfig, means: Means, notes: tuple[str, ...] = ())
     heart = Heartbeat(plan.workspace, plan.fingerprint)
     try:
         planned = _to_do(plan, last)
-        with one_spark(), heart.beating() if means.has_followers else nullcontext():
+        with one_spark(), heart.beating() if runtime.has_followers else nullcontext():
             for step in (step for step in plan.steps if step.job not in PUBLISHING):
-                if means.has_followers:
+                if runtime.has_followers:
                     heart.at(step.label)
-                records.append(run_step(step, means, generation, last.get((step.job, step.name))))
+                records.append(run_step(step, runtime, generation, last.get((step.job, step.name))))
             step = None
             planned |= _to_do(plan, last)  # what is still to be done is known now, whatever was thought before
             generation = generation.claim(began, anew=bool(planned) or not all(record["skipped"] for record in records))
             for step in plan.of(*PUBLISHING):
-                records.append(run_step(step, means, generation, anew=step.label in planned))
+                records.append(run_step(step, runtime, generation, anew=step.label in planned))
     except Exception as error:
         failure = {"step": None if step is None else step.label, "error": str(error), "kind": type(error).__name__}
         document = _document(config, plan, generation, began, start, records) | {"state": "failed", **failure}
@@ -143,14 +143,14 @@ def _record_failure(workspace: str, document: dict[str, Any]) -> None:
         print(f"hrnn: the failure could not be recorded: {error}", file=sys.stderr)
 
 
-def follow(*, config: NightlyConfig, means: Means) -> dict[str, Any]:
+def follow(*, config: NightlyConfig, runtime: Runtime) -> dict[str, Any]:
     """Take part in the trainings of a night that node 0 leads: wait for each one's turn, then join its ranks.
 
     Raises:
         MachineError: The night failed on node 0, was interrupted there, or node 0 is silent.
     """
     plan = plan_night(config)
-    followed = follow_night(plan, means, Watch(plan.workspace, plan.fingerprint))
+    followed = follow_night(plan, runtime, Watch(plan.workspace, plan.fingerprint))
     return {"job": "nightly", "output": plan.workspace, "followed": followed}
 
 

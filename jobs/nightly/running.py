@@ -27,7 +27,7 @@ SPARK_JOBS = frozenset({"validate", "sessionize", *PUBLISHING})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Means:
+class Runtime:
     """What the steps run on.
 
     Attributes:
@@ -45,13 +45,13 @@ class Means:
 
 
 def run_step(
-    step: Step, means: Means, generation: Generation | None, last: dict[str, Any] | None = None, *, anew: bool = False
+    step: Step, runtime: Runtime, generation: Generation | None, last: dict[str, Any] | None = None, *, anew: bool = False
 ) -> dict[str, Any]:
     """Do a step, or find that it is done; says one line on stderr.
 
     Args:
         step: The step.
-        means: What to run it on.
+        runtime: What to run it on.
         generation: Of the night; None on a node that only helps to train.
         last: The step's record of the last finished night, if there was one.
         anew: Lists are written again, though the same ones were there.
@@ -62,9 +62,9 @@ def run_step(
     """
     began = time.monotonic()
     print(f"{step.label} …", file=sys.stderr, flush=True)
-    extra: dict[str, Any] = {"master": means.master} if step.job in SPARK_JOBS else {}
+    extra: dict[str, Any] = {"master": runtime.master} if step.job in SPARK_JOBS else {}
     if step.job == "train":
-        extra["launch"] = means.launch
+        extra["launch"] = runtime.launch
     if step.job == "validate" and last is not None and _is_published(last["folder"]):
         extra["previous_uri"] = last["folder"]
     if step.job in PUBLISHING and generation is not None:

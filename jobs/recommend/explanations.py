@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from hrnn.blend.weights import FEATURES
+from hrnn.blend.weights import BlendWeights
 from hrnn.data.ragged import Ragged
 from hrnn.data.sequences import load_shard
 from hrnn.explain.serving_reasons import Lists, NightlyReasons
@@ -67,19 +67,19 @@ class Sources:
                 where="explain",
                 remedy="Train it again, or leave explanations out.",
             )
-        learnt_from = solution.inputs[0]
-        manifest = StepFolder(learnt_from.uri).manifest()
-        if manifest is None or manifest.fingerprint != learnt_from.version:
+        fit = solution.inputs[0]
+        manifest = StepFolder(fit.uri).manifest()
+        if manifest is None or manifest.fingerprint != fit.version:
             raise StorageError(
                 "the sequences that this solution version learnt from are not here any more, and explanations need them",
-                where=learnt_from.uri,
+                where=fit.uri,
                 remedy="Run `hrnn sessionize` into that folder again, from the same datasets; or train again from sequences "
                 "that are there; or leave explanations out.",
             )
         shards = sorted(manifest.facts["shards"], key=lambda shard: int(shard["first_user_row"]))  # as states are dealt
         return cls(
             parameters=tensor_file(solution, "parameters"),
-            uri=learnt_from.uri,
+            uri=fit.uri,
             events=tuple(manifest.file(shard["events"]) for shard in shards),
             first_user_rows=tuple(int(shard["first_user_row"]) for shard in shards),
             num_users=tuple(int(shard["num_users"]) for shard in shards),
@@ -151,15 +151,14 @@ def _nightly_reasons(loaded: LoadedSolution, solution: Solution, sources: Source
     """What explains lists, loaded once in each worker process."""
     folder = StepFolder(solution.uri)
     stored = read_tensors(fetch(folder, sources.parameters), "parameters")
-    now, later = stored["paths.now"], stored["paths.later"]
-    if len(now) != len(FEATURES):
-        raise DataError("the solution version is of a release whose paths had other features", remedy="Train it again.")
+    weights = BlendWeights.of_tensors(stored)
+    if weights is None:
+        raise DataError("the solution version is of a release that stored no blend", remedy="Train it again.")
     catalogue = pq.read_table(fetch(folder, solution.catalogue), columns=[columns.LAST_TIME])
     vectors, num_ranked = loaded.explained_with()
     return NightlyReasons(
         restored(sources.recipe, json.loads(sources.sizes), stored),
-        now.numpy(),
-        later.numpy(),
+        weights,
         vectors,
         num_ranked,
         newest_event(solution, catalogue) + 1,  # as the states were made: right after the newest event

@@ -16,12 +16,12 @@ import torch
 from hrnn.data.arrays import Rows
 from hrnn.data.hashing import hash64
 from hrnn.data.ragged import Ragged
+from hrnn.data.sparse_scores import SparseScores
 from hrnn.inference.allowed import Allowed
 from hrnn.inference.exploration import NOISE_DEPTH, Noise, bonus, new_items, stand_ins
 from hrnn.inference.filters import Asked, ItemFilter
 from hrnn.inference.ranking import allowed_in, listed_scores, rank
 from hrnn.inference.related import POPULARITY, NearestVectors, Related, TableOfNeighbours
-from hrnn.inference.top_items import OwnItems
 from hrnn.inference.topk import Scorer
 from jobs.batch.options import Options
 from jobs.batch.users import UserTable
@@ -103,7 +103,7 @@ class LoadedSolution:
         """The states of some shards; None where nothing is asked of users."""
         if not asks_states(self._solution, self._options):
             return None
-        names = [columns.USER_ID, columns.QUERY, columns.OWN_ITEM_ROWS, columns.OWN_ITEM_SCORES]
+        names = [columns.USER_ID, columns.QUERY, columns.SPARSE_ITEM_ROWS, columns.SPARSE_SCORES]
         names += [columns.USER_ROW] if self._options.explain else []
         newest = 0
         if self._options.filter is not None and self._options.filter.asks_past:
@@ -216,7 +216,7 @@ class LoadedSolution:
         """The best items of users; where there is no state of them, popular items."""
         if users is None or places is None or self._solution.dimension == 0:
             none = torch.zeros(len(batch), 0)
-            top = self._popular_scorer.top(none, OwnItems.none(len(batch)), self.num_results, allowed)
+            top = self._popular_scorer.top(none, SparseScores.none(len(batch)), self.num_results, allowed)
             shares = top.shares
             if self._solution.dimension:
                 shares = np.where(top.item_rows < 0, 0.0, self._event_shares[top.item_rows])
@@ -251,7 +251,7 @@ class LoadedSolution:
     def _popular_items(self) -> tuple[Items, Items]:
         """What everybody takes: by events, with each item's share of them; or by the model, where it knows no users at all."""
         if self._solution.dimension == 0:
-            top = self._scorer.top(torch.zeros(1, 0), OwnItems.none(1), self.num_results)
+            top = self._scorer.top(torch.zeros(1, 0), SparseScores.none(1), self.num_results)
             return top.item_rows.astype(np.int32), _units(top.shares)
         order = np.argsort(-self._event_shares, kind="stable")[: self.num_results]
         return order.astype(np.int32)[None, :], _units(self._event_shares[order])[None, :]

@@ -5,12 +5,12 @@ A task has a bundle of neighbouring splits, so that many small files are few tas
 Few users (what must be known of them fits in each worker), or none: one stage. A task reads its split, looks its users up,
 scores and writes.
 
-Many users: three stages with two shuffles between them, both of parcels, one a pair of tasks, of a few bytes a line:
+Many users: three stages with two shuffles between them, both of messages, one a pair of tasks, of a few bytes a line:
 
     bundle ── user ids ──▶ shard of users: load its states, score ── item rows and scores ──▶ bundle: write lines in order
 
 The input is read twice, so that lines never travel; only what a user gets does, in 8 bytes an item. Lists to be ranked travel
-as item rows, and values of a filter once a parcel. A user without a state gets what everybody gets, for which nothing needs
+as item rows, and values of a filter once a message. A user without a state gets what everybody gets, for which nothing needs
 to travel, unless a filter asks for their attributes, which only their shard knows. No task holds more than a bundle's answers,
 or a shard's states.
 
@@ -51,8 +51,8 @@ MOST_BYTES_IN_WORKER = 256 << 20  # of what must be known of users, as it is sto
 _LINES_AT_ONCE = 8192  # answered together by a shard
 _EXPLAINED_AT_ONCE = 1024  # where they are explained: these take ten times the room
 
-_PARCEL = pa.schema([("target", pa.int32()), ("bundle", pa.int32()), ("split", pa.binary()), ("body", pa.binary())])
-_PARCEL_SQL = "target int, bundle int, split binary, body binary"
+_MESSAGE = pa.schema([("target", pa.int32()), ("bundle", pa.int32()), ("split", pa.binary()), ("body", pa.binary())])
+_MESSAGE_SQL = "target int, bundle int, split binary, body binary"
 _PART = pa.schema([("part", pa.string())])
 _PART_SQL = "part string"
 
@@ -86,7 +86,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Parcel:
+class Message:
     """What travels of one split.
 
     Attributes:
@@ -117,8 +117,8 @@ def answer(spark: SparkSession, work: Work, bundles: Sequence[Sequence[Split]]) 
     if work.sources is None and bytes_of_users(work.solution, work.options) <= MOST_BYTES_IN_WORKER:
         parts = given.mapInArrow(partial(_answer_splits, work), _PART_SQL)
     else:
-        asked = given.mapInArrow(partial(_send_users, work), _PARCEL_SQL)
-        scored = asked.repartitionById(num_shards, "target").mapInArrow(partial(_score_users, work), _PARCEL_SQL)
+        asked = given.mapInArrow(partial(_send_users, work), _MESSAGE_SQL)
+        scored = asked.repartitionById(num_shards, "target").mapInArrow(partial(_score_users, work), _MESSAGE_SQL)
         parts = scored.repartitionById(num_bundles, "target").mapInArrow(partial(_write_splits, work), _PART_SQL)
         num_tasks += num_shards + num_bundles
     with spark_errors(), following(spark, num_tasks, "recommend"):
@@ -169,24 +169,24 @@ def _send_users(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Re
         bounds = np.searchsorted(shards[order], np.arange(num_shards + 1))
         for shard in np.flatnonzero(np.diff(bounds)).tolist():
             places = order[bounds[shard] : bounds[shard + 1]]
-            yield _parcel(shard, number, itself, _packed(batch.take(places).to_table(requests.positions[places])))
-        yield _parcel(split.number % num_shards, number, itself, b"")
+            yield _message(shard, number, itself, _packed(batch.take(places).to_table(requests.positions[places])))
+        yield _message(split.number % num_shards, number, itself, b"")
 
 
 def _score_users(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Second stage: what each user gets, back to the splits. Small parcels are scored together."""
+    """Second stage: what each user gets, back to the splits. Small messages are scored together."""
     shard: _Shard | None = None
-    waiting: list[tuple[Parcel, pa.Table]] = []
-    parcels, at_once = _parcels(batches), _LINES_AT_ONCE
+    waiting: list[tuple[Message, pa.Table]] = []
+    messages, at_once = _messages(batches), _LINES_AT_ONCE
     if work.sources is not None:
-        parcels = iter(sorted(parcels, key=lambda parcel: Split.of_bytes(parcel[1].split).number))
+        messages = iter(sorted(messages, key=lambda message: Split.of_bytes(message[1].split).number))
         at_once = _EXPLAINED_AT_ONCE
-    for target, parcel in parcels:
-        if not parcel.body.size:
-            yield _parcel(parcel.bundle, parcel.bundle, parcel.split, b"")
+    for target, message in messages:
+        if not message.body.size:
+            yield _message(message.bundle, message.bundle, message.split, b"")
             continue
         shard = shard or _Shard.load(work, target)
-        waiting.append((parcel, _unpacked(parcel.body)))
+        waiting.append((message, _unpacked(message.body)))
         if sum(table.num_rows for _, table in waiting) >= at_once:
             yield from _scored(work, shard, waiting)
             waiting = []
@@ -209,8 +209,8 @@ class _Shard:
         return cls(loaded.load_users([number]), loaded.load_attributes([number]), explainer)
 
 
-def _scored(work: Work, shard: _Shard, waiting: Sequence[tuple[Parcel, pa.Table]]) -> Iterator[pa.RecordBatch]:
-    """Answers to the lines of some parcels. Without a filter, those of unknown users are left to the third stage."""
+def _scored(work: Work, shard: _Shard, waiting: Sequence[tuple[Message, pa.Table]]) -> Iterator[pa.RecordBatch]:
+    """Answers to the lines of some messages. Without a filter, those of unknown users are left to the third stage."""
     solution = work.loaded()
     lines, batch = Batch.from_tables([table for _, table in waiting])
     parcel_of = np.repeat(np.arange(len(waiting)), [table.num_rows for _, table in waiting])
@@ -222,10 +222,10 @@ def _scored(work: Work, shard: _Shard, waiting: Sequence[tuple[Parcel, pa.Table]
     if shard.explainer is not None and shard.users is not None:
         answers = shard.explainer.explain(shard.users, places, batch, answers)
     bounds = np.searchsorted(parcel_of, np.arange(len(waiting) + 1))
-    for (parcel, _), begin, end in zip(waiting, bounds[:-1], bounds[1:], strict=True):
+    for (message, _), begin, end in zip(waiting, bounds[:-1], bounds[1:], strict=True):
         own = np.arange(begin, end)
         body = _packed_answers(lines[own], places[own] >= 0, answers.take(own))
-        yield _parcel(parcel.bundle, parcel.bundle, parcel.split, body)
+        yield _message(message.bundle, message.bundle, message.split, body)
 
 
 class _Writing:
@@ -253,10 +253,10 @@ class _Writing:
 def _write_splits(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Third stage: read the splits of a bundle again and write their lines with what their users get."""
     writing: dict[bytes, _Writing] = {}
-    for _, parcel in _parcels(batches):
-        if parcel.split not in writing:
-            writing[parcel.split] = _Writing(work, Split.of_bytes(parcel.split))
-        writing[parcel.split].put(parcel.body)
+    for _, message in _messages(batches):
+        if message.split not in writing:
+            writing[message.split] = _Writing(work, Split.of_bytes(message.split))
+        writing[message.split].put(message.body)
     while writing:
         yield writing.popitem()[1].written()
 
@@ -270,7 +270,7 @@ def _packed_answers(lines: Rows, known: npt.NDArray[np.bool_], answers: Answers)
 
 
 def _put_answers(body: pa.Buffer, positions: Rows, widths: Rows, answers: Answers) -> int:
-    """Fill in what a parcel holds; returns how many users are known."""
+    """Fill in what a message holds; returns how many users are known."""
     numbers = np.frombuffer(body, np.int32)
     count = int(numbers[0])
     lines, known, rest = numbers[1 : 1 + count], numbers[1 + count : 1 + 2 * count], numbers[1 + 2 * count :]
@@ -313,17 +313,17 @@ def _splits(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, Split]]:
             yield number, Split.of_bytes(line)
 
 
-def _parcels(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, Parcel]]:
+def _messages(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, Message]]:
     """Who gets it, and what."""
     for batch in batches:
         targets, bundles, splits = (column.to_pylist() for column in batch.columns[:3])
         for target, bundle, split, body in zip(targets, bundles, splits, batch.column(3), strict=True):
-            yield target, Parcel(bundle, split, body.as_buffer())
+            yield target, Message(bundle, split, body.as_buffer())
 
 
-def _parcel(target: int, bundle: int, split: bytes, body: bytes) -> pa.RecordBatch:
+def _message(target: int, bundle: int, split: bytes, body: bytes) -> pa.RecordBatch:
     numbers = [pa.array([target], pa.int32()), pa.array([bundle], pa.int32())]
-    return pa.record_batch([*numbers, pa.array([split], pa.binary()), pa.array([body], pa.binary())], schema=_PARCEL)
+    return pa.record_batch([*numbers, pa.array([split], pa.binary()), pa.array([body], pa.binary())], schema=_MESSAGE)
 
 
 def _packed(table: pa.Table) -> bytes:

@@ -28,8 +28,8 @@ from jobs.segment.users import Shard, load_model
 from jobs.solutions.solution import Solution
 from schemas.batch import BadLine, LineKind, Request, error_line, segment_line
 
-_PARCEL = pa.schema([("target", pa.int32()), ("body", pa.binary())])
-_PARCEL_SQL = "target int, body binary"
+_MESSAGE = pa.schema([("target", pa.int32()), ("body", pa.binary())])
+_MESSAGE_SQL = "target int, body binary"
 _PART = pa.schema([("part", pa.string())])
 _PART_SQL = "part string"
 
@@ -67,7 +67,7 @@ def answer(spark: SparkSession, work: Work) -> list[Part]:
     """
     num_shards, num_blocks = len(work.solution.states), len(work.segments.blocks)
     shards = spark.range(0, num_shards, 1, num_shards)
-    found = shards.mapInArrow(partial(_score_shards, work), _PARCEL_SQL)
+    found = shards.mapInArrow(partial(_score_shards, work), _MESSAGE_SQL)
     parts = found.repartitionById(num_blocks, "target").mapInArrow(partial(_write_block, work), _PART_SQL)
     with spark_errors(), following(spark, num_shards + num_blocks, "segment"):
         rows = parts.toArrow()["part"].to_pylist()
@@ -127,21 +127,21 @@ def _score_shards(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.
     block_of = block_of[sets >= 0]  # by set: sets are numbered in the order of the lines
     for batch in batches:
         for number in batch.column(0).to_pylist():
-            if number == 0:  # an empty parcel each, so that a block for whose lines nobody is found is written too
-                yield from (_parcel(block, SCHEMA.empty_table()) for block in range(len(work.segments.blocks)))
+            if number == 0:  # an empty message each, so that a block for whose lines nobody is found is written too
+                yield from (_message(block, SCHEMA.empty_table()) for block in range(len(work.segments.blocks)))
             shard = Shard(work.solution, number, work.filter)
             model = load_model(work.solution, work.segments.sets, work.num_ranked)
             best = BestOfShard(shard.user_ids, work.num_results)
             for first, affinities in shard.affinities(model, work.segments.values):
-                yield from _parcels(block_of, best.add(first, affinities))
-            yield from _parcels(block_of, best.rest())
+                yield from _messages(block_of, best.add(first, affinities))
+            yield from _messages(block_of, best.rest())
 
 
-def _parcels(block_of: np.ndarray, tables: list[pa.Table]) -> Iterator[pa.RecordBatch]:
+def _messages(block_of: np.ndarray, tables: list[pa.Table]) -> Iterator[pa.RecordBatch]:
     for table in tables:
         targets = block_of[table["set"].to_numpy()]
         for target in np.unique(targets).tolist():
-            yield _parcel(target, table.filter(pa.array(targets == target)))
+            yield _message(target, table.filter(pa.array(targets == target)))
 
 
 def _write_block(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -159,10 +159,10 @@ def _write_block(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.R
     yield pa.record_batch([pa.array([part.to_json()])], schema=_PART)
 
 
-def _parcel(target: int, table: pa.Table) -> pa.RecordBatch:
+def _message(target: int, table: pa.Table) -> pa.RecordBatch:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return pa.record_batch(
-        [pa.array([target], pa.int32()), pa.array([sink.getvalue().to_pybytes()], pa.binary())], schema=_PARCEL
+        [pa.array([target], pa.int32()), pa.array([sink.getvalue().to_pybytes()], pa.binary())], schema=_MESSAGE
     )

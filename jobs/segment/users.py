@@ -26,7 +26,7 @@ from schemas.errors import IntegrityError
 from schemas.filters import FilterValues
 
 _USERS_AT_ONCE = 8192
-_STATES = [columns.USER_ID, columns.QUERY, columns.OWN_ITEM_ROWS, columns.OWN_ITEM_SCORES]
+_STATES = [columns.USER_ID, columns.QUERY, columns.SPARSE_ITEM_ROWS, columns.SPARSE_SCORES]
 _PAST = [columns.PAST_ITEM_ROWS, columns.PAST_EVENT_TYPES, columns.PAST_RANKS]
 
 

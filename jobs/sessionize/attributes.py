@@ -39,7 +39,7 @@ class AttributesPlan:
 
 
 def send_attributes(plan: AttributesPlan, task: int) -> Iterator[tuple[int, bytes]]:
-    """A parcel for each shard: the rows of its users that one task reads."""
+    """A message for each shard: the rows of its users that one task reads."""
     folder = StepFolder(plan.users_uri)
     with scratch_folder("attributes") as scratch:
         tables = [_read_slice(folder.fetch(piece.part, Path(scratch)), piece) for piece in plan.tasks[task]]
@@ -48,7 +48,7 @@ def send_attributes(plan: AttributesPlan, task: int) -> Iterator[tuple[int, byte
     order = np.argsort(shards, kind="stable")
     bounds = np.searchsorted(shards[order], np.arange(plan.num_shards + 1))
     table = table.take(pa.array(order))
-    for shard in range(plan.num_shards):  # an empty parcel too: it tells the columns
+    for shard in range(plan.num_shards):  # an empty message too: it tells the columns
         yield shard, pack([table.slice(bounds[shard], bounds[shard + 1] - bounds[shard])])
 
 
@@ -66,7 +66,7 @@ def write_attributes(plan: AttributesPlan, shard: int, bodies: Iterator[bytes]) 
     with scratch_folder("attributes") as scratch:
         local = Path(scratch) / "attributes.parquet"
         pq.write_table(kept, local, compression="zstd")
-        entry = folder.put_file(local, folder.own(f"attributes/part-{shard:05d}.parquet"), kept.num_rows)
+        entry = folder.put_file(local, folder.attempt_path(f"attributes/part-{shard:05d}.parquet"), kept.num_rows)
     return entry.model_dump_json().encode()
 
 

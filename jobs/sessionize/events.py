@@ -1,4 +1,4 @@
-"""Second pass, sending side: a task's events as narrow columns, one parcel for each shard."""
+"""Second pass, sending side: a task's events as narrow columns, one message for each shard."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hrnn.data.hashing import hash64
-from jobs.platform.spark.partition_rows import deal, narrow_table, pack
+from jobs.platform.spark.partition_rows import narrow_table, pack, partition_rows
 from jobs.platform.storage.folders import StepFolder
 from jobs.platform.storage.node_files import fetch
 from jobs.sessionize.catalogue import ItemLookup
@@ -22,7 +22,7 @@ from jobs.sessionize.source import MISSING, codes_and_values, numbers, read_task
 from schemas.columns import EVENT_TIME, EVENT_TYPE, EVENT_TYPE_CODE, INPUT_ORDER, ITEM_ID, ITEM_ROW, TIMESTAMP, USER_ID
 from schemas.manifest import FileEntry
 
-USER, HASH = "user", "hash"  # columns of a parcel: position in its table of users; hash64 of a user's id
+USER, HASH = "user", "hash"  # columns of a message: position in its table of users; hash64 of a user's id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Encoding:
 
 
 def send_events(plan: Plan, encoding: Encoding, task: int) -> Iterator[tuple[int, bytes]]:
-    """A parcel for each shard that has events of this task: its events in input order, and the ids of their users."""
+    """A message for each shard that has events of this task: its events in input order, and the ids of their users."""
     columns = plan.columns
     table = read_task(plan, task, [USER_ID, ITEM_ID, TIMESTAMP, INPUT_ORDER, *columns.coded, *columns.numeric])
     if not table.num_rows:
@@ -48,14 +48,14 @@ def send_events(plan: Plan, encoding: Encoding, task: int) -> Iterator[tuple[int
     user_hashes = hash64(user_ids, plan.hash_seed)
     user_shards = (user_hashes % np.uint64(plan.num_shards)).astype(np.uint16)
     integers = _integers(plan, encoding, table)
-    for hand in deal(user_codes, user_shards, plan.num_shards):
-        taken = pa.array(hand.rows)
+    for partition in partition_rows(user_codes, user_shards, plan.num_shards):
+        taken = pa.array(partition.rows)
         events = narrow_table(
-            {USER: hand.codes, **{name: values[hand.rows] for name, values in integers.items()}},
+            {USER: partition.codes, **{name: values[partition.rows] for name, values in integers.items()}},
             {name: table[name].take(taken) for name in columns.numeric},
         )
-        users = pa.table({HASH: user_hashes[hand.present], USER_ID: user_ids.take(pa.array(hand.present))})
-        yield hand.target, pack([events, users])
+        users = pa.table({HASH: user_hashes[partition.present], USER_ID: user_ids.take(pa.array(partition.present))})
+        yield partition.target, pack([events, users])
 
 
 def load_lookup(plan: Plan, entry: FileEntry) -> ItemLookup:

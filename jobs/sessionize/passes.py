@@ -129,7 +129,7 @@ def _attempt(spark: SparkSession, plan: Plan, folder: StepFolder, items: pa.Tabl
     with scratch_folder("lookup") as scratch:
         local = Path(scratch) / "lookup.arrow"
         lookup.save(local)
-        encoding = Encoding(lookup=folder.put_file(local, folder.own("lookup.arrow")), categories=found.categories)
+        encoding = Encoding(lookup=folder.put_file(local, folder.attempt_path("lookup.arrow")), categories=found.categories)
     first_user_rows = (0, *np.cumsum(found.shard_users[:-1]).tolist())
     receive = partial(write_shard, plan, encoding, first_user_rows)
     answers = exchange(spark, len(plan.tasks), plan.num_shards, partial(send_events, plan, encoding), receive, "cut sessions")
@@ -189,7 +189,7 @@ def _put_catalogue(folder: StepFolder, catalogue: pa.Table, shards: list[dict[st
     with scratch_folder("catalogue") as scratch:
         local = Path(scratch) / "catalogue.parquet"
         pq.write_table(catalogue.add_column(3, NUM_USERS, pa.array(users)), local, compression="zstd")
-        return folder.put_file(local, folder.own("catalogue.parquet"), catalogue.num_rows)
+        return folder.put_file(local, folder.attempt_path("catalogue.parquet"), catalogue.num_rows)
 
 
 def _tie_warnings(facts: dict[str, Any]) -> list[str]:

@@ -49,7 +49,7 @@ class ShardUsers:
 
     Attributes:
         ids: Strings [users].
-        positions: For every parcel, its users' positions in `ids`.
+        positions: For every message, its users' positions in `ids`.
     """
 
     ids: pa.Array
@@ -61,14 +61,14 @@ def write_shard(plan: Plan, encoding: Encoding, first_user_rows: tuple[int, ...]
 
     A hash collision is no error but an answer: {"collision": true}.
     """
-    parcels = [unpack(body) for body in bodies]
-    parcels.sort(key=lambda tables: int(widen(tables[0].slice(0, 1), INPUT_ORDER)[0]))
+    messages = [unpack(body) for body in bodies]
+    messages.sort(key=lambda tables: int(widen(tables[0].slice(0, 1), INPUT_ORDER)[0]))
     try:
-        users = merge_users([tables[1] for tables in parcels])
+        users = merge_users([tables[1] for tables in messages])
     except HashCollision:
         return json.dumps({"collision": True}).encode()
-    events = _joined(plan, [tables[0] for tables in parcels], users)
-    del parcels
+    events = _joined(plan, [tables[0] for tables in messages], users)
+    del messages
     order = event_order(events[USER], events[EVENT_TIME], _tie_keys(plan, events.pop(INPUT_ORDER)))
     events = {
         name: values.take(pa.array(order)) if isinstance(values, pa.Array) else values[order] for name, values in events.items()
@@ -93,7 +93,9 @@ def write_shard(plan: Plan, encoding: Encoding, first_user_rows: tuple[int, ...]
         for kind, table in tables.items():
             local = Path(scratch) / f"{kind}.parquet"
             _write(table, local)
-            facts[kind] = folder.put_file(local, folder.own(f"{kind}/part-{shard:05d}.parquet"), table.num_rows).model_dump()
+            facts[kind] = folder.put_file(
+                local, folder.attempt_path(f"{kind}/part-{shard:05d}.parquet"), table.num_rows
+            ).model_dump()
     return json.dumps(facts).encode()
 
 
@@ -127,7 +129,7 @@ def count_ties(events: dict[str, Any], id_ranks: NDArray[np.int32]) -> tuple[int
 
 
 def _joined(plan: Plan, tables: list[pa.Table], users: ShardUsers) -> dict[str, Any]:
-    """The columns of all parcels' events: int64 arrays, and Arrow arrays for numeric metadata."""
+    """The columns of all messages' events: int64 arrays, and Arrow arrays for numeric metadata."""
     codes = [EVENT_TYPE_CODE if column == EVENT_TYPE else column for column in plan.columns.coded]
     columns: dict[str, Any] = {
         USER: _concatenated(

@@ -37,7 +37,7 @@ def write_tensors(folder: StepFolder, scratch: Path, tensors: Mapping[str, Tenso
     for purpose in get_args(Purpose):
         path = scratch / f"{purpose}.safetensors"
         save_file({name: tensor for name, tensor in tensors.items() if _purpose_of(name) == purpose}, path)
-        entries[purpose] = folder.put_file(path, folder.own(path.name))
+        entries[purpose] = folder.put_file(path, folder.attempt_path(path.name))
         path.unlink()
     return entries
 

@@ -14,17 +14,17 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hrnn.blend.item_statistics import Counted
-from hrnn.blend.snapshots import EvaluationView, Fitted, NightlyView
-from hrnn.blend.weights import fit_weights
-from hrnn.data.preparation import Prepared
+from hrnn.blend.item_statistics import ItemStatistics
+from hrnn.blend.snapshots import BlendedModel, PerUserSnapshot, PlainSnapshot, ServingSnapshot
+from hrnn.blend.weights import BlendWeights, fit_weights
+from hrnn.data.plausible import plausible_span
 from hrnn.data.sequences import Sequences
+from hrnn.data.splits import Prepared
 from hrnn.evaluation.baselines import Fit
-from hrnn.evaluation.baselines.neural import NeuralPeer
+from hrnn.evaluation.baselines.neural import NeuralBaseline
 from hrnn.inference.related import POPULARITY
-from hrnn.models.contract import QueryModel, SequenceModel
+from hrnn.models.contract import QueryModel, SequenceModel, Snapshot
 from hrnn.models.registry import model_for, restored
-from hrnn.models.scoring_model import ScoringModel
 from hrnn.models.similar_items import SimilarItems
 from hrnn.training.settings import TrainingSettings
 from jobs.solutions.staging import EVENT_WEIGHTS
@@ -40,22 +40,22 @@ class FittedRecipe:
     """What a recipe came to.
 
     Attributes:
-        nightly: What is served: as of the end of the data.
+        serving: What lists are made from: as of the end of the data.
         evaluation: What is measured: as of each test user's last known event.
         parameters: All that was learnt, by name.
         curve: Points of training.parquet.
         facts: What the manifest tells of the training: epochs done, the best one, the model's shape.
     """
 
-    nightly: ScoringModel
-    evaluation: ScoringModel
+    serving: Snapshot
+    evaluation: Snapshot
     parameters: dict[str, Tensor]
     curve: list[dict[str, Any]]
     facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitOrder:
+class TrainingJob:
     """What is to be fitted.
 
     Attributes:
@@ -99,32 +99,44 @@ class Trained:
 
 
 def fit(
-    order: FitOrder, sequences: Sequences, prepared: Prepared, arrays: Path, launch: Launch, scratch: Path
+    job: TrainingJob, sequences: Sequences, prepared: Prepared, arrays: Path, launch: Launch, scratch: Path
 ) -> FittedRecipe | None:
     """Fit the recipe; None on a node that does not hold the first rank.
 
     Args:
-        order: What.
+        job: What.
         sequences: All of them.
         prepared: Their parts.
         arrays: Where ranks map them from.
         launch: Where ranks run.
         scratch: A local folder.
     """
-    entry = model_for(order.recipe)
-    if entry.fit is not None:
-        known, everything = (counted_recipe(order, part, arrays) for part in (prepared.available, sequences))
-        served, parameters = (everything, {}) if entry.served is None else entry.served(everything)
-        return FittedRecipe(served, known, parameters, [])
-    trained = train_ranks(order, arrays, launch, scratch)
+    if model_for(job.recipe).fit is not None:
+        return _fit_in_closed_form(job, sequences, prepared, arrays)
+    trained = train_ranks(job, arrays, launch, scratch)
     if trained is None:
         return None
-    event_weights = weights_in(arrays, order)
+    event_weights = load_event_weights(arrays, job)
     trained = replace(trained, parameters=trained.parameters | _popularity(sequences, event_weights))
-    if asks_by_item(order):
-        views = similar_items(order, trained), similar_items(order, trained)  # stored as two tensors
-        return FittedRecipe(*views, trained.parameters, trained.curve, _outcome(trained))
-    return weigh(order, sequences, prepared, trained, event_weights)
+    return fit_trained(job, sequences, prepared, trained, event_weights)
+
+
+def _fit_in_closed_form(job: TrainingJob, sequences: Sequences, prepared: Prepared, arrays: Path) -> FittedRecipe:
+    entry, event_weights = model_for(job.recipe), load_event_weights(arrays, job)
+    known, everything = (closed_form(job, part, event_weights) for part in (prepared.fit_and_calibration, sequences))
+    if entry.blend:
+        weights = fit_blend(job, closed_form(job, prepared.fit, event_weights), prepared, event_weights)
+        return _blended(job, (known, everything), weights, prepared, sequences)
+    model, tensors = (everything, {}) if entry.serve is None else entry.serve(everything)
+    cut = plausible_span(np.asarray(sequences.timestamps))[1] + 1
+    return FittedRecipe(PlainSnapshot(model, cut, job.gap_seconds), PlainSnapshot(known), tensors, [])
+
+
+def closed_form(job: TrainingJob, part: Sequences, event_weights: npt.NDArray[np.float32] | None) -> QueryModel:
+    """A recipe in closed form, of the events that its rules count; how much they weigh has no part in it."""
+    fit_in_closed_form = model_for(job.recipe).fit
+    assert fit_in_closed_form is not None
+    return fit_in_closed_form(part if event_weights is None else part.only(np.asarray(event_weights > 0)), job.hyperparameters)
 
 
 def _popularity(sequences: Sequences, event_weights: npt.NDArray[np.float32] | None) -> dict[str, Tensor]:
@@ -134,38 +146,25 @@ def _popularity(sequences: Sequences, event_weights: npt.NDArray[np.float32] | N
     return {POPULARITY: torch.from_numpy(sequences.only(np.asarray(event_weights > 0)).item_counts().astype(np.float32))}
 
 
-def counted_recipe(order: FitOrder, part: Sequences, arrays: Path) -> ScoringModel:
-    """A recipe in closed form, of the events that its rules count; how much they weigh has no part in it."""
-    fit_in_closed_form = model_for(order.recipe).fit
-    assert fit_in_closed_form is not None
-    weights = weights_in(arrays, order)
-    return fit_in_closed_form(part if weights is None else part.only(np.asarray(weights > 0)), order.hyperparameters)
-
-
-def asks_by_item(order: FitOrder) -> bool:
+def asks_by_item(job: TrainingJob) -> bool:
     """Whether an item, and no user, is asked for: HRNN's paths and states of users have no part in the answer."""
-    return RECIPES[order.recipe].line_kind == "item"
+    return RECIPES[job.recipe].line_kind == "item"
 
 
-def similar_items(order: FitOrder, trained: Trained) -> SimilarItems:
-    """Related items by the vectors of a trained model."""
-    return SimilarItems(model_of(order, trained).items().vectors)
-
-
-def train_ranks(order: FitOrder, arrays: Path, launch: Launch, scratch: Path) -> Trained | None:
+def train_ranks(job: TrainingJob, arrays: Path, launch: Launch, scratch: Path) -> Trained | None:
     """Train under torchrun; None on a node that does not hold the first rank."""
     answers = scratch / "answers"
     answers.mkdir()
     spec = WorkerSpec(
-        identity=order.identity,
-        recipe=order.recipe,
+        identity=job.identity,
+        recipe=job.recipe,
         arrays=str(arrays),
-        checkpoints_uri=order.checkpoints_uri,
+        checkpoints_uri=job.checkpoints_uri,
         answers=str(answers),
-        config=model_config(order),
-        settings=asdict(order.settings),
+        config=model_config(job),
+        settings=asdict(job.settings),
         threads=launch.threads,
-        weighted=order.rules is not None,
+        weighted=job.rules is not None,
     )
     run_ranks(launch, spec, scratch / "spec.json")
     if not spec.model_path.is_file():
@@ -174,52 +173,82 @@ def train_ranks(order: FitOrder, arrays: Path, launch: Launch, scratch: Path) ->
     return Trained(load_file(spec.model_path), answer["curve"], answer["best_epoch"], answer["sizes"])
 
 
-def model_config(order: FitOrder) -> dict[str, Any]:
+def model_config(job: TrainingJob) -> dict[str, Any]:
     """What the model is, by the names of hyperparameters."""
-    return hrnn_hyperparameters(order.hyperparameters) | order.hyperparameters.model_dump() | {"variant": order.variant}
+    return hrnn_hyperparameters(job.hyperparameters) | job.hyperparameters.model_dump() | {"variant": job.variant}
 
 
-def weights_in(arrays: Path, order: FitOrder) -> npt.NDArray[np.float32] | None:
+def load_event_weights(arrays: Path, job: TrainingJob) -> npt.NDArray[np.float32] | None:
     """How much each event counts, as it was staged; None where all count alike."""
-    return None if order.rules is None else np.load(arrays / EVENT_WEIGHTS, mmap_mode="r")
+    return None if job.rules is None else np.load(arrays / EVENT_WEIGHTS, mmap_mode="r")
 
 
-def weigh(
-    order: FitOrder,
+def snapshot_to_measure(
+    job: TrainingJob, model: QueryModel, prepared: Prepared, event_weights: npt.NDArray[np.float32] | None = None
+) -> Snapshot:
+    """As the evaluation's, of a model fitted on `prepared.fit`, which its statistics are of, too."""
+    if asks_by_item(job) and model_for(job.recipe).neural is not None:
+        return PlainSnapshot(SimilarItems(model.items().vectors))
+    if not model_for(job.recipe).blend:
+        return PlainSnapshot(model)
+    weights = fit_blend(job, model, prepared, event_weights)
+    return PerUserSnapshot(BlendedModel(model, weights, ItemStatistics.of(prepared.fit)))
+
+
+def fit_trained(
+    job: TrainingJob,
     sequences: Sequences,
     prepared: Prepared,
     trained: Trained,
     event_weights: npt.NDArray[np.float32] | None = None,
 ) -> FittedRecipe:
-    """Find out how much each path counts, and make the two views of the model."""
-    model = model_of(order, trained)
-    now, later = path_weights(order, model, prepared, event_weights)
-    known = Fitted(model, now, later, Counted.of(prepared.available))
-    everything = replace(known, counted=Counted.of(sequences))
-    parameters = trained.parameters | {"paths.now": torch.from_numpy(now), "paths.later": torch.from_numpy(later)}
-    cut = everything.trends.last + 1
-    facts = _outcome(trained)
-    views = NightlyView(everything, cut, order.gap_seconds), EvaluationView(known)
-    return FittedRecipe(*views, parameters, trained.curve, facts)
+    """Both snapshots of a trained model: blended where its entry asks for it, alone where an item is asked for."""
+    model, outcome = model_of(job, trained), _outcome(trained)
+    if asks_by_item(job):
+        serving, evaluation = (PlainSnapshot(SimilarItems(model.items().vectors)) for _ in range(2))  # stored as two tensors
+        return FittedRecipe(serving, evaluation, trained.parameters, trained.curve, outcome)
+    if not model_for(job.recipe).blend:
+        cut = plausible_span(np.asarray(sequences.timestamps))[1] + 1
+        snapshots = PlainSnapshot(model, cut, job.gap_seconds), PlainSnapshot(model)
+        return FittedRecipe(*snapshots, trained.parameters, trained.curve, outcome)
+    weights = fit_blend(job, model, prepared, event_weights)
+    found = _blended(job, (model, model), weights, prepared, sequences)
+    return replace(found, parameters=trained.parameters | found.parameters, curve=trained.curve, facts=outcome)
 
 
-def trained_peers(
-    order: FitOrder, fitted: FittedRecipe, event_weights: npt.NDArray[np.float32] | None = None
+def _blended(
+    job: TrainingJob, models: tuple[QueryModel, QueryModel], weights: BlendWeights, prepared: Prepared, sequences: Sequences
+) -> FittedRecipe:
+    """Of a model fitted without the hidden events, and of one fitted on all of them."""
+    known, everything = (
+        BlendedModel(model, weights, ItemStatistics.of(part))
+        for model, part in zip(models, (prepared.fit_and_calibration, sequences), strict=True)
+    )
+    serving = ServingSnapshot(everything, everything.trends.last + 1, job.gap_seconds)
+    return FittedRecipe(serving, PerUserSnapshot(known), weights.to_tensors(), [])
+
+
+def trained_baselines(
+    job: TrainingJob, fitted: FittedRecipe, event_weights: npt.NDArray[np.float32] | None = None
 ) -> dict[str, Fit]:
     """Baselines that are trained as the model was: a GRU that knows no users, with two fifths of the model's epochs.
 
     None where the recipe has no training of its own that such a baseline could be measured by.
     """
-    if not order.gru_baseline or "epochs" not in fitted.facts:
+    if not job.gru_baseline or "epochs" not in fitted.facts:
         return {}
-    limit = order.settings.time_limit_seconds
+    limit = job.settings.time_limit_seconds
     settings = replace(
-        order.settings,
+        job.settings,
         epochs=max(1, fitted.facts["epochs"] * 2 // 5),
         time_limit_seconds=None if limit is None else limit * 0.4,
     )
     made = partial(
-        NeuralPeer, settings=settings, entry=model_for("hrnn-gru4rec"), config=model_config(order), event_weights=event_weights
+        NeuralBaseline,
+        settings=settings,
+        entry=model_for("hrnn-gru4rec"),
+        config=model_config(job),
+        event_weights=event_weights,
     )
     return {"shuffled GRU": made}
 
@@ -228,29 +257,29 @@ def _outcome(trained: Trained) -> dict[str, Any]:
     return {"epochs": len(trained.curve), "best_epoch": trained.best_epoch, "shape": trained.sizes}
 
 
-def model_of(order: FitOrder, trained: Trained) -> SequenceModel:
+def model_of(job: TrainingJob, trained: Trained) -> SequenceModel:
     """The trained parameters as a model."""
-    return restored(order.recipe, trained.sizes, trained.parameters)
+    return restored(job.recipe, trained.sizes, trained.parameters)
 
 
-def path_weights(
-    order: FitOrder, model: QueryModel, prepared: Prepared, event_weights: npt.NDArray[np.float32] | None = None
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """How much each path counts: `now` and `later` (hrnn/blend/weights.py)."""
-    counts = Counted.of(prepared.learnt_from)
-    use_trends = bool(hrnn_hyperparameters(order.hyperparameters)["recency_mask"])
-    now, later = (
+def fit_blend(
+    job: TrainingJob, model: QueryModel, prepared: Prepared, event_weights: npt.NDArray[np.float32] | None = None
+) -> BlendWeights:
+    """How much each feature counts (hrnn/blend/weights.py)."""
+    statistics = ItemStatistics.of(prepared.fit)
+    use_trends = bool(hrnn_hyperparameters(job.hyperparameters)["recency_mask"])
+    of_kinds = (
         fit_weights(
             model,
-            prepared.available,
-            prepared.learnt_from,
-            prepared.examples,
-            later=later,
+            prepared.fit_and_calibration,
+            prepared.fit,
+            prepared.calibration,
+            next_session=next_session,
             use_trends=use_trends,
-            seed=order.settings.seed,
+            seed=job.settings.seed,
             event_weights=event_weights,
-            counts=counts,
+            statistics=statistics,
         )
-        for later in (False, True)
+        for next_session in (False, True)
     )
-    return now, later
+    return BlendWeights(*of_kinds)

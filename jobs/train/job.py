@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import torch
 
 from hrnn.data.cold_items import FEWEST, MOST, cold_items
-from hrnn.data.preparation import prepare
 from hrnn.data.sequences import Sequences
+from hrnn.data.splits import prepare
 from hrnn.evaluation.evaluate import Evaluation
 from hrnn.training.checkpoints import remove_checkpoints
 from jobs.platform.process.scratch import scratch_folder
@@ -22,7 +22,7 @@ from jobs.platform.storage.folders import StepFolder
 from jobs.solutions.segments import attribute_columns, tell_of_attributes
 from jobs.solutions.staging import Staged, stage
 from jobs.train.checkpoints import WorkspaceCheckpoints
-from jobs.train.fit import FitOrder, FittedRecipe, fit, trained_peers, weights_in
+from jobs.train.fit import FittedRecipe, TrainingJob, fit, load_event_weights, trained_baselines
 from jobs.train.launch import Launch
 from jobs.train.minimums import check_minimums, counted_events
 from jobs.train.publication import copy_attributes, measure, write_curve, write_model
@@ -116,23 +116,23 @@ def train(
     launch = launch or Launch()
     source, folder = StepFolder(sequences_uri), StepFolder(output_uri)
     sequences_manifest = source.require("sequences")
-    order = request.order(sequences_manifest, folder.uri)
-    wanted = request.search(folder.uri, order.identity)
+    job = request.job(sequences_manifest, folder.uri)
+    wanted = request.search(folder.uri, job.identity)
     existing = folder.manifest()
-    if existing is not None and existing.fingerprint == order.identity and folder.is_whole(existing):
+    if existing is not None and existing.fingerprint == job.identity and folder.is_whole(existing):
         if "counted" in existing.facts:
             check_minimums(CountedEvents(**existing.facts["counted"]), quotas, request.rules, strict=strict)
         folder.show()
-        _clear_up(order, wanted)  # a run that was killed once it had published has not
+        _clear_up(job, wanted)  # a run that was killed once it had published has not
         return _summary(folder, existing, began, skipped=True)
     if wanted is not None and launch.nnodes > 1:
         raise ConfigError("a search runs on one node", where="nnodes", value=launch.nnodes, allowed="1 with hpo or auto_ml")
     with folder.made_of(source.reference(sequences_manifest)), scratch_folder("train") as scratch:
         staged = stage(source, sequences_manifest, Path(scratch), request.rules)
-        counted = counted_events(Sequences.load(staged.arrays), weights_in(staged.arrays, order))
-        check_minimums(counted, quotas, request.rules, strict=strict)
-        facts = {"counted": asdict(counted)}
-        manifest = _fit_and_publish(order, wanted, request.config(), facts, source, folder, staged, launch, Path(scratch))
+        statistics = counted_events(Sequences.load(staged.arrays), load_event_weights(staged.arrays, job))
+        check_minimums(statistics, quotas, request.rules, strict=strict)
+        facts = {"counted": asdict(statistics)}
+        manifest = _fit_and_publish(job, wanted, request.config(), facts, source, folder, staged, launch, Path(scratch))
     if manifest is None:
         seconds = round(time.monotonic() - began, 1)
         return {"job": "train", "output": folder.uri, "skipped": False, "published": False, "seconds": seconds}
@@ -140,7 +140,7 @@ def train(
 
 
 def _fit_and_publish(
-    order: FitOrder,
+    job: TrainingJob,
     wanted: Search | None,
     config: dict[str, Any],
     facts: dict[str, Any],
@@ -153,17 +153,17 @@ def _fit_and_publish(
     """The published manifest; None on a node that does not hold the first rank."""
     torch.set_num_threads(1)  # the last bits of a sum depend on how many threads share it
     sequences = Sequences.load(staged.arrays)
-    prepared = prepare(sequences, order.settings.seed, segments=order.settings.segments, split=order.settings.split)
-    identity, searched = order.identity, dict[str, Any]()
+    prepared = prepare(sequences, job.settings.seed, segments=job.settings.segments, split=job.settings.split)
+    identity, searched = job.identity, dict[str, Any]()
     if wanted is not None:
-        order, searched = search(wanted, order, sequences, prepared, staged.arrays, launch, scratch)
-    found = facts | searched | _check_items(order, staged)
-    fitted = fit(order, sequences, prepared, staged.arrays, launch, scratch)
+        job, searched = search(wanted, job, sequences, prepared, staged.arrays, launch, scratch)
+    found = facts | searched | _check_items(job, staged)
+    fitted = fit(job, sequences, prepared, staged.arrays, launch, scratch)
     if fitted is None:
         return None
-    model = write_model(folder, scratch, fitted.nightly, fitted.evaluation, fitted.parameters)
+    model = write_model(folder, scratch, fitted.serving, fitted.evaluation, fitted.parameters)
     curve = write_curve(folder, scratch, fitted.curve)
-    event_weights = weights_in(staged.arrays, order)
+    event_weights = load_event_weights(staged.arrays, job)
     measured, evaluation = measure(
         folder,
         scratch,
@@ -171,13 +171,13 @@ def _fit_and_publish(
         sequences,
         prepared,
         staged,
-        other_peers={} if order.settings.segments else trained_peers(order, fitted, event_weights),
+        other_peers={} if job.settings.segments else trained_baselines(job, fitted, event_weights),
         event_weights=event_weights,
-        kind=recipe_for(order.recipe).line_kind,
+        kind=recipe_for(job.recipe).line_kind,
     )
-    states, shards = write_states(folder, scratch, fitted.nightly, sequences, staged, launch.ranks_here)
+    states, shards = write_states(folder, scratch, fitted.serving, sequences, staged, launch.ranks_here)
     attributes = copy_attributes(folder, scratch, source, staged.manifest)
-    catalogue = folder.put_file(staged.catalogue, folder.own("catalogue.parquet"), rows=sequences.num_items)
+    catalogue = folder.put_file(staged.catalogue, folder.attempt_path("catalogue.parquet"), rows=sequences.num_items)
     counts = {
         "users": sequences.num_users,
         "items": sequences.num_items,
@@ -186,8 +186,8 @@ def _fit_and_publish(
     }
     inputs = ReportInputs(
         name=folder.uri.rsplit("/", 1)[-1],
-        recipe=order.recipe,
-        hyperparameters=order.hyperparameters.model_dump(),
+        recipe=job.recipe,
+        hyperparameters=job.hyperparameters.model_dump(),
         config=config,
         counts=counts,
         metrics=evaluation.to_document(),
@@ -207,28 +207,28 @@ def _fit_and_publish(
         [source.reference(staged.manifest)],
         [*model.values(), curve, *measured, *states, *attributes, catalogue, *told],
         counts=counts,
-        facts=_facts(order, fitted, staged, evaluation, measured[0].path) | found,
+        facts=_facts(job, fitted, staged, evaluation, measured[0].path) | found,
         spared=(CHECKPOINTS, TRIALS),  # of other trainings too, which go on from them; this one's own go below
     )
-    _clear_up(order, wanted)
+    _clear_up(job, wanted)
     return manifest
 
 
-def _clear_up(order: FitOrder, wanted: Search | None) -> None:
+def _clear_up(job: TrainingJob, wanted: Search | None) -> None:
     """Remove what the training has gone on from, once its solution version is published."""
     if wanted is not None:
         clear(wanted)
-    remove_checkpoints(WorkspaceCheckpoints(order.checkpoints_uri), order.identity)
+    remove_checkpoints(WorkspaceCheckpoints(job.checkpoints_uri), job.identity)
 
 
-def _check_items(order: FitOrder, staged: Staged) -> dict[str, Any]:
+def _check_items(job: TrainingJob, staged: Staged) -> dict[str, Any]:
     """See that the catalogue has what the recipe asks for; facts for the manifest.
 
     Raises:
         DataError: It has no attributes, where users of attributes are asked for.
     """
-    schema, parsed = pq.read_schema(staged.catalogue), order.hyperparameters
-    if recipe_for(order.recipe).line_kind == "attribute_users":
+    schema, parsed = pq.read_schema(staged.catalogue), job.hyperparameters
+    if recipe_for(job.recipe).line_kind == "attribute_users":
         asked = attribute_columns(schema, staged.manifest.facts)
         tell_of_attributes(staged.catalogue_table([columns.NUM_EVENTS, *asked]), asked)
     if not isinstance(parsed, ColdstartHyperparameters) or columns.CREATION_TIMESTAMP not in schema.names:
@@ -241,13 +241,13 @@ def _check_items(order: FitOrder, staged: Staged) -> dict[str, Any]:
     return {"cold_items": cold}
 
 
-def _facts(order: FitOrder, fitted: FittedRecipe, staged: Staged, evaluation: Evaluation, held_out: str) -> dict[str, Any]:
-    recipe = recipe_for(order.recipe)
+def _facts(job: TrainingJob, fitted: FittedRecipe, staged: Staged, evaluation: Evaluation, held_out: str) -> dict[str, Any]:
+    recipe = recipe_for(job.recipe)
     return {
-        "recipe": order.recipe,
+        "recipe": job.recipe,
         "runs_on": recipe.runs_on or recipe.name,
-        "hyperparameters": order.hyperparameters.model_dump(),
-        "dimension": fitted.nightly.item_vectors().shape[1],
+        "hyperparameters": job.hyperparameters.model_dump(),
+        "dimension": fitted.serving.items().vectors.shape[1],
         "hash_seed": staged.manifest.facts.get("hash_seed", 0),
         "event_types": staged.manifest.facts.get("event_types", []),
         "newest_event": staged.manifest.facts.get("newest_event"),
@@ -255,7 +255,8 @@ def _facts(order: FitOrder, fitted: FittedRecipe, staged: Staged, evaluation: Ev
         "training_outcome": fitted.facts,
         "line_kind": recipe.line_kind,
         "scores": recipe.has_scores,
-        "evaluation": evaluation.to_document() | {"held_out": held_out, "dimension": fitted.evaluation.item_vectors().shape[1]},
+        "evaluation": evaluation.to_document()
+        | {"held_out": held_out, "dimension": fitted.evaluation.items().vectors.shape[1]},
     }
 
 

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from hrnn.data.preparation import Prepared
 from hrnn.data.sequences import Sequences
+from hrnn.data.splits import Prepared
 from hrnn.evaluation.baselines import Fit
 from hrnn.evaluation.evaluate import Evaluation, evaluate
 from hrnn.evaluation.holdout import hold_out
-from hrnn.models.scoring_model import ScoringModel
+from hrnn.models.contract import Snapshot
 from jobs.platform.storage.folders import StepFolder
 from jobs.solutions.segments import with_segments
 from jobs.solutions.staging import Staged
@@ -29,13 +29,12 @@ from schemas.manifest import FileEntry, Manifest
 
 
 def write_model(
-    folder: StepFolder, scratch: Path, nightly: ScoringModel, evaluation: ScoringModel, parameters: dict[str, Tensor]
+    folder: StepFolder, scratch: Path, serving: Snapshot, evaluation: Snapshot, parameters: dict[str, Tensor]
 ) -> dict[Purpose, FileEntry]:
     """All parameters, and what `recommend` (`scoring.…`) and `evaluate` (`evaluation.…`) multiply, a file a purpose."""
     tensors = dict(parameters)
-    for view, model in (("scoring", nightly), ("evaluation", evaluation)):
-        tensors[f"{view}.item_vectors"] = model.item_vectors().contiguous()
-        tensors[f"{view}.item_bias"] = model.item_bias().contiguous()
+    for view, model in (("scoring", serving), ("evaluation", evaluation)):
+        tensors[f"{view}.item_vectors"], tensors[f"{view}.item_bias"] = (part.contiguous() for part in model.items())
     return write_tensors(folder, scratch, tensors)
 
 
@@ -45,7 +44,7 @@ def copy_attributes(folder: StepFolder, scratch: Path, source: StepFolder, seque
     return [
         folder.put_file(
             source.fetch(entry, scratch),
-            folder.own(f"attributes/part-{shard:05d}.parquet"),
+            folder.attempt_path(f"attributes/part-{shard:05d}.parquet"),
             rows=entry.rows,
             sha256=entry.sha256,
         )
@@ -56,7 +55,7 @@ def copy_attributes(folder: StepFolder, scratch: Path, source: StepFolder, seque
 def measure(
     folder: StepFolder,
     scratch: Path,
-    model: ScoringModel,
+    model: Snapshot,
     sequences: Sequences,
     prepared: Prepared,
     staged: Staged,
@@ -69,34 +68,32 @@ def measure(
 
     `other_peers` and `event_weights` are those of `hrnn.evaluation.holdout.hold_out`; `kind` is that of the recipe's lines.
     """
-    segments = kind in SEGMENTS  # peers would know the hidden events of users who are not tested
+    segments = kind in SEGMENTS  # baselines would know the hidden events of users who are not tested
     split = prepared.split
     held_out = hold_out(
         split,
         sequences,
         model.user_states(prepared.kept, split.user_rows),
-        learnt_from=prepared.available,
+        fit=prepared.fit_and_calibration,
         with_peers=not segments,
         other_peers=other_peers,
         event_weights=event_weights,
     )
     catalogue = staged.catalogue_table(None if segments else [columns.NUM_EVENTS, columns.NUM_USERS])
+    items = model.items()
     evaluation = evaluate(
         held_out,
-        model.item_vectors(),
-        model.item_bias(),
+        *items,
         catalogue[columns.NUM_EVENTS].to_numpy(),
         catalogue[columns.NUM_USERS].to_numpy(),
     )
     if segments:
-        evaluation = with_segments(
-            evaluation, held_out, model.item_vectors(), model.item_bias(), catalogue, kind, staged.manifest.facts
-        )
+        evaluation = with_segments(evaluation, held_out, *items, catalogue, kind, staged.manifest.facts)
     path = scratch / "evaluation.parquet"
     pq.write_table(held_out.to_table(), path, compression="zstd")
-    table = folder.put_file(path, folder.own("evaluation.parquet"), rows=len(held_out))
+    table = folder.put_file(path, folder.attempt_path("evaluation.parquet"), rows=len(held_out))
     document = (json.dumps(evaluation.to_document(), indent=1) + "\n").encode()
-    return [table, folder.put(folder.own("metrics.json"), document)], evaluation
+    return [table, folder.put(folder.attempt_path("metrics.json"), document)], evaluation
 
 
 def write_curve(folder: StepFolder, scratch: Path, points: list[dict[str, Any]]) -> FileEntry:
@@ -114,4 +111,4 @@ def write_curve(folder: StepFolder, scratch: Path, points: list[dict[str, Any]])
     )
     path = scratch / "training.parquet"
     pq.write_table(pa.Table.from_pylist(points, schema), path, compression="zstd")
-    return folder.put_file(path, folder.own("training.parquet"), rows=len(points))
+    return folder.put_file(path, folder.attempt_path("training.parquet"), rows=len(points))

@@ -12,7 +12,7 @@ from hrnn.data.splits import Split
 from hrnn.training.losses import LOSSES
 from hrnn.training.settings import LossName, TrainingSettings
 from jobs.platform.storage import join
-from jobs.train.fit import FitOrder
+from jobs.train.fit import TrainingJob
 from jobs.train.search import Search, offered_recipes
 from jobs.versions import TRAINING_VERSION
 from schemas.errors import ConfigError
@@ -68,14 +68,14 @@ class Request:
             "gru_baseline": self.gru_baseline,
         }
 
-    def order(self, sequences: Manifest, folder: str) -> FitOrder:
+    def job(self, sequences: Manifest, folder: str) -> TrainingJob:
         """What is to be fitted where nothing is searched for.
 
         Args:
             sequences: Their manifest.
             folder: URI of the solution version.
         """
-        return FitOrder(
+        return TrainingJob(
             recipe=self.recipe,
             hyperparameters=self.hyperparameters,
             settings=self.settings,

@@ -17,32 +17,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hrnn.blend.item_statistics import Counted
-from hrnn.blend.snapshots import EvaluationView, Fitted
-from hrnn.blend.weights import Examples
 from hrnn.data.arrays import Rows
-from hrnn.data.preparation import Prepared
 from hrnn.data.sequences import Sequences
-from hrnn.data.splits import EvaluationSplit
+from hrnn.data.splits import Calibration, EvaluationSplit, Prepared
 from hrnn.evaluation.evaluate import evaluate
 from hrnn.evaluation.holdout import hold_out
+from hrnn.models.contract import QueryModel, Snapshot
 from hrnn.models.registry import model_for
-from hrnn.models.scoring_model import ScoringModel
 from hrnn.training.search import Trial, Values, best_trial, propose, require_optuna
 from jobs.platform.storage import join, store_for
 from jobs.platform.storage.records import read_record, write_record
 from jobs.train.checkpoints import WorkspaceCheckpoints
-from jobs.train.fit import (
-    FitOrder,
-    Trained,
-    asks_by_item,
-    counted_recipe,
-    model_of,
-    path_weights,
-    similar_items,
-    train_ranks,
-    weights_in,
-)
+from jobs.train.fit import Trained, TrainingJob, closed_form, load_event_weights, model_of, snapshot_to_measure, train_ranks
 from jobs.train.launch import Launch, stopping_on_sigterm
 from schemas.errors import DataError
 from schemas.manifest import fingerprint
@@ -98,26 +84,26 @@ def offered_recipes() -> tuple[str, ...]:
 
 
 def search(
-    wanted: Search, order: FitOrder, sequences: Sequences, prepared: Prepared, arrays: Path, launch: Launch, scratch: Path
-) -> tuple[FitOrder, dict[str, Any]]:
+    wanted: Search, job: TrainingJob, sequences: Sequences, prepared: Prepared, arrays: Path, launch: Launch, scratch: Path
+) -> tuple[TrainingJob, dict[str, Any]]:
     """Try configurations, in rounds of as many as may run at a time.
 
     Args:
         wanted: What is searched for.
-        order: The training without a search.
+        job: The training without a search.
         sequences, prepared, arrays, launch, scratch: As `fit` takes them.
 
     Returns:
-        The order of the best trial, whose training is finished in its checkpoint, and facts for the manifest.
+        The job of the best trial, whose training is finished in its checkpoint, and facts for the manifest.
     """
     trials: list[Trial] = []
     at_once = 1 if wanted.hpo is None else wanted.hpo.parallel_jobs
     for first in range(0, wanted.num_trials, at_once):
         numbers = range(first, min(first + at_once, wanted.num_trials))
-        orders = [_order(wanted, order, number, trials) for number in numbers]
+        jobs = [_job_of(wanted, job, number, trials) for number in numbers]
 
-        def tried(number: int, orders: Sequence[FitOrder] = orders, first: int = first) -> Trial:
-            return _tried(wanted, orders[number - first], number, sequences, prepared, arrays, launch, scratch)
+        def tried(number: int, jobs: Sequence[TrainingJob] = jobs, first: int = first) -> Trial:
+            return _tried(wanted, jobs[number - first], number, sequences, prepared, arrays, launch, scratch)
 
         trials += _all(tried, numbers)
         best = best_trial(trials)
@@ -125,7 +111,7 @@ def search(
             if number != best.number:
                 WorkspaceCheckpoints(_checkpoints(wanted, number)).clear()
     best = best_trial(trials)
-    return _rebuilt(wanted, order, best), _facts(wanted, trials, best)
+    return _rebuilt(wanted, job, best), _facts(wanted, trials, best)
 
 
 def clear(wanted: Search) -> None:
@@ -154,25 +140,25 @@ def _was_stopped(trial: Future[Trial]) -> bool:
     return isinstance(trial.exception(), SystemExit)
 
 
-def _order(wanted: Search, order: FitOrder, number: int, finished: Sequence[Trial]) -> FitOrder:
+def _job_of(wanted: Search, job: TrainingJob, number: int, finished: Sequence[Trial]) -> TrainingJob:
     """What a trial trains."""
     if wanted.hpo is None:
-        return _with(wanted, order, number, wanted.recipes[number], {})
-    parameters = tuned_parameters(RECIPES[order.recipe], wanted.hpo.ranges)
-    values = propose(parameters, order.hyperparameters.model_dump(), number, finished, order.settings.seed)
-    return _with(wanted, order, number, order.recipe, values)
+        return _with(wanted, job, number, wanted.recipes[number], {})
+    parameters = tuned_parameters(RECIPES[job.recipe], wanted.hpo.ranges)
+    values = propose(parameters, job.hyperparameters.model_dump(), number, finished, job.settings.seed)
+    return _with(wanted, job, number, job.recipe, values)
 
 
-def _rebuilt(wanted: Search, order: FitOrder, trial: Trial) -> FitOrder:
-    return _with(wanted, order, trial.number, trial.recipe, trial.hyperparameters)
+def _rebuilt(wanted: Search, job: TrainingJob, trial: Trial) -> TrainingJob:
+    return _with(wanted, job, trial.number, trial.recipe, trial.hyperparameters)
 
 
-def _with(wanted: Search, order: FitOrder, number: int, recipe: str, values: Values) -> FitOrder:
+def _with(wanted: Search, job: TrainingJob, number: int, recipe: str, values: Values) -> TrainingJob:
     parsed = parse_hyperparameters(recipe, {**wanted.given, **values})
-    settings = replace(order.settings, num_steps=getattr(parsed, "bptt", order.settings.num_steps))
-    identity = fingerprint("trial", {"recipe": recipe, "hyperparameters": parsed.model_dump()}, [order.identity])
+    settings = replace(job.settings, num_steps=getattr(parsed, "bptt", job.settings.num_steps))
+    identity = fingerprint("trial", {"recipe": recipe, "hyperparameters": parsed.model_dump()}, [job.identity])
     return replace(
-        order,
+        job,
         recipe=recipe,
         hyperparameters=parsed,
         settings=settings,
@@ -187,7 +173,7 @@ def _checkpoints(wanted: Search, number: int) -> str:
 
 def _tried(
     wanted: Search,
-    order: FitOrder,
+    job: TrainingJob,
     number: int,
     sequences: Sequences,
     prepared: Prepared,
@@ -196,30 +182,27 @@ def _tried(
     scratch: Path,
 ) -> Trial:
     """The result of a trial, from its file where it is finished."""
-    uri = join(wanted.folder, f"trial-{number:03d}", f"result-{order.identity[:16]}.json")
+    uri = join(wanted.folder, f"trial-{number:03d}", f"result-{job.identity[:16]}.json")
     if store_for(uri).stat(uri) is not None:
         return Trial(**read_record(uri, Trial, what="result of a trial", remedy="delete it and run again"))
     own_scratch = scratch / f"trial-{number}"
     own_scratch.mkdir()
-    entry = model_for(order.recipe)
-    trained = Trained({}, [], 0, {})
-    if entry.fit is not None:
-        model = counted_recipe(order, prepared.learnt_from, arrays)
-        objective = measured(model, prepared, order.settings.seed, weights_in(arrays, order))
+    trained, event_weights = Trained({}, [], 0, {}), load_event_weights(arrays, job)
+    if model_for(job.recipe).fit is not None:
+        model: QueryModel = closed_form(job, prepared.fit, event_weights)
     else:
-        found = train_ranks(order, arrays, launch, own_scratch)
+        found = train_ranks(job, arrays, launch, own_scratch)
         assert found is not None
-        trained = found
-        if asks_by_item(order):
-            similar = similar_items(order, trained)
-            objective = measured(similar, prepared, order.settings.seed, weights_in(arrays, order))
-        else:
-            objective = measured_paths(order, prepared, trained, arrays)
-    parsed = order.hyperparameters.model_dump()
-    tunable = [parameter.name for parameter in order.hyperparameters.parameters() if parameter.tunable]
+        trained, model = found, model_of(job, found)
+    seed = job.settings.seed
+    kept = np.setdiff1d(np.arange(len(prepared.calibration.user_rows)), measuring_examples(prepared, seed))
+    weighing = replace(prepared, calibration=_some(prepared.calibration, kept))
+    objective = measured(snapshot_to_measure(job, model, weighing, event_weights), prepared, seed, event_weights)
+    parsed = job.hyperparameters.model_dump()
+    tunable = [parameter.name for parameter in job.hyperparameters.parameters() if parameter.tunable]
     trial = Trial(
         number=number,
-        recipe=order.recipe,
+        recipe=job.recipe,
         hyperparameters={name: parsed[name] for name in tunable},
         objective=objective,
         best_epoch=trained.best_epoch,
@@ -228,43 +211,32 @@ def _tried(
     )
     write_record(uri, asdict(trial))
     told = ", ".join(f"{name} {value}" for name, value in trial.hyperparameters.items())
-    done = f"trial {number + 1} of {wanted.num_trials}: {order.recipe} {told}".rstrip()
+    done = f"trial {number + 1} of {wanted.num_trials}: {job.recipe} {told}".rstrip()
     print(f"{done}: NDCG@25 {objective:.4f}", file=sys.stderr, flush=True)
     return trial
-
-
-def measured_paths(order: FitOrder, prepared: Prepared, trained: Trained, arrays: Path) -> float:
-    """NDCG@25 of a trained model with its paths, weighed on the examples that are not measured."""
-    model = model_of(order, trained)
-    kept = np.setdiff1d(np.arange(len(prepared.examples.user_rows)), measuring_examples(prepared, order.settings.seed))
-    weighing = replace(prepared, examples=_some(prepared.examples, kept))
-    event_weights = weights_in(arrays, order)
-    now, later = path_weights(order, model, weighing, event_weights)
-    fitted = Fitted(model, now, later, Counted.of(prepared.learnt_from))
-    return measured(EvaluationView(fitted), prepared, order.settings.seed, event_weights)
 
 
 def measuring_examples(prepared: Prepared, seed: int) -> Rows:
     """int64, rising: every second example, shuffled by the seed."""
     generator = np.random.Generator(np.random.Philox(key=[seed, 2 << 40]))
-    order = generator.permutation(len(prepared.examples.user_rows))
+    order = generator.permutation(len(prepared.calibration.user_rows))
     return np.sort(order[: max(1, len(order) // 2)][:_MOST_EXAMPLES])
 
 
-def measured(model: ScoringModel, prepared: Prepared, seed: int, event_weights: npt.NDArray[np.float32] | None = None) -> float:
+def measured(model: Snapshot, prepared: Prepared, seed: int, event_weights: npt.NDArray[np.float32] | None = None) -> float:
     """NDCG@25 of a model on the measuring half of the examples; with event weights, events of weight 0 are no right answers.
 
     Raises:
         DataError: No event is left to measure by.
     """
-    examples = _some(prepared.examples, measuring_examples(prepared, seed))
-    by_user = np.argsort(examples.user_rows)
-    split = EvaluationSplit(examples.user_rows[by_user], examples.keep_counts[by_user], examples.truth_counts[by_user])
-    available = prepared.available
-    states = model.user_states(available.truncate(split.user_rows, split.keep_counts), split.user_rows)
-    counts = available.item_counts()
-    held_out = hold_out(split, available, states, with_peers=False, event_weights=event_weights)
-    found = evaluate(held_out, model.item_vectors(), model.item_bias(), counts, counts)
+    calibration = _some(prepared.calibration, measuring_examples(prepared, seed))
+    by_user = np.argsort(calibration.user_rows)
+    split = EvaluationSplit(calibration.user_rows[by_user], calibration.keep_counts[by_user], calibration.truth_counts[by_user])
+    fit_and_calibration = prepared.fit_and_calibration
+    states = model.user_states(fit_and_calibration.truncate(split.user_rows, split.keep_counts), split.user_rows)
+    counts = fit_and_calibration.item_counts()
+    held_out = hold_out(split, fit_and_calibration, states, with_peers=False, event_weights=event_weights)
+    found = evaluate(held_out, *model.items(), counts, counts)
     if found.hidden_events and not found.test_users:
         raise DataError(
             "a search has nothing to measure by: of the events that it keeps for that, none meets the solution's event rules",
@@ -274,9 +246,9 @@ def measured(model: ScoringModel, prepared: Prepared, seed: int, event_weights: 
     return found.rows["model"][METRIC]
 
 
-def _some(examples: Examples, at: Rows) -> Examples:
-    columns = (getattr(examples, column.name)[at] for column in fields(examples))
-    return Examples(*columns)
+def _some(calibration: Calibration, at: Rows) -> Calibration:
+    columns = (getattr(calibration, column.name)[at] for column in fields(calibration))
+    return Calibration(*columns)
 
 
 def _facts(wanted: Search, trials: Sequence[Trial], best: Trial) -> dict[str, Any]:

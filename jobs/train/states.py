@@ -21,11 +21,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from hrnn.blend.snapshots import Fitted, NightlyView
+from hrnn.blend.snapshots import BlendedModel, ServingSnapshot
 from hrnn.data.past_events import PastEvents, past_events
 from hrnn.data.ragged import Ragged
 from hrnn.data.sequences import Sequences
-from hrnn.models.scoring_model import ScoringModel, UserStates
+from hrnn.models.contract import Snapshot, UserStates
 from jobs.platform.process.children import same_run
 from jobs.platform.process.die_with_parent import end_with_parent
 from jobs.platform.storage.folders import StepFolder
@@ -58,7 +58,7 @@ class _Shard:
 
 
 def write_states(
-    folder: StepFolder, scratch: Path, model: ScoringModel, sequences: Sequences, staged: Staged, processes: int = 1
+    folder: StepFolder, scratch: Path, model: Snapshot, sequences: Sequences, staged: Staged, processes: int = 1
 ) -> tuple[list[FileEntry], list[dict[str, Any]]]:
     """States of every user after their last event, in the shards of the sequences; returns files and facts.
 
@@ -76,7 +76,7 @@ def write_states(
     shards = [
         _Shard(
             folder_uri=folder.uri,
-            name=folder.own(f"states/part-{number:05d}.parquet"),
+            name=folder.attempt_path(f"states/part-{number:05d}.parquet"),
             local=scratch / f"states-{number}.parquet",
             users=users,
             first=int(facts["first_user_row"]),
@@ -85,7 +85,7 @@ def write_states(
         for number, (facts, users) in enumerate(zip(staged.shards, staged.users, strict=True))
     ]
     processes = min(processes, len(shards))
-    if processes > 1 and isinstance(model, NightlyView):  # with other models, states cost less than a process
+    if processes > 1 and isinstance(model, ServingSnapshot):  # with other models, states cost less than a process
         with _processes(processes, model, staged.arrays) as pool:
             entries = list(pool.map(_write_here, shards))
     else:
@@ -110,8 +110,8 @@ def states_table(
             columns.QUERY: pa.FixedSizeListArray.from_arrays(pa.array(query.reshape(-1)), width)
             if width
             else pa.array([[]] * len(user_rows), pa.list_(pa.float32())),
-            columns.OWN_ITEM_ROWS: Ragged(states.own_offsets, states.own_item_rows).to_arrow(),
-            columns.OWN_ITEM_SCORES: Ragged(states.own_offsets, states.own_item_scores).to_arrow(),
+            columns.SPARSE_ITEM_ROWS: Ragged(states.sparse.offsets, states.sparse.item_rows).to_arrow(),
+            columns.SPARSE_SCORES: Ragged(states.sparse.offsets, states.sparse.scores).to_arrow(),
             columns.PAST_ITEM_ROWS: Ragged(past.offsets, past.item_rows).to_arrow(),
             columns.PAST_EVENT_TYPES: Ragged(past.offsets, past.event_types).to_arrow(),
             columns.PAST_RANKS: Ragged(past.offsets, past.ranks).to_arrow(),
@@ -119,7 +119,7 @@ def states_table(
     )
 
 
-def _write(shard: _Shard, model: ScoringModel, sequences: Sequences) -> FileEntry:
+def _write(shard: _Shard, model: Snapshot, sequences: Sequences) -> FileEntry:
     """Make a shard's file and store it."""
     user_ids = pq.read_table(shard.users, columns=[columns.USER_ID])[columns.USER_ID].combine_chunks()
     writer: pq.ParquetWriter | None = None
@@ -139,7 +139,7 @@ def _write(shard: _Shard, model: ScoringModel, sequences: Sequences) -> FileEntr
 
 
 @contextmanager
-def _processes(number: int, model: NightlyView, arrays: Path) -> Iterator[ProcessPoolExecutor]:
+def _processes(number: int, model: ServingSnapshot, arrays: Path) -> Iterator[ProcessPoolExecutor]:
     """Processes that hold the model and the sequences; they end with the block, or with this process.
 
     Raises:
@@ -158,15 +158,15 @@ def _processes(number: int, model: NightlyView, arrays: Path) -> Iterator[Proces
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-_held: list[tuple[ScoringModel, Sequences]] = []  # in such a process: what it makes states of
+_held: list[tuple[Snapshot, Sequences]] = []  # in such a process: what it makes states of
 
 
-def _begin(parts: tuple[Fitted, int, int | None], arrays: Path, environment: dict[str, str]) -> None:
+def _begin(parts: tuple[BlendedModel, int, int | None], arrays: Path, environment: dict[str, str]) -> None:
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one answers it
     os.environ.update(environment)
     torch.set_num_threads(1)  # as in the process that started this one: the last bits of a sum depend on it
-    _held.append((NightlyView(*parts), Sequences.load(arrays)))
+    _held.append((ServingSnapshot(*parts), Sequences.load(arrays)))
 
 
 def _write_here(shard: _Shard) -> FileEntry:

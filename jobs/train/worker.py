@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from hrnn.data.preparation import prepare, users_between
 from hrnn.data.sequences import Sequences
+from hrnn.data.splits import prepare, users_between
 from hrnn.models.contract import DataSpec, SequenceModel
 from hrnn.models.registry import model_for, neural_model_for
 from hrnn.training.distributed import Ranks
@@ -63,19 +63,19 @@ def work(spec: WorkerSpec, ranks: Ranks, stopping: list[bool]) -> None:
     sequences = Sequences.load(Path(spec.arrays))
     settings = spec.training_settings()
     prepared = prepare(sequences, settings.seed, segments=settings.segments, split=settings.split)
-    learnt_from = prepared.learnt_from
+    fit = prepared.fit
     users = users_between(
-        learnt_from,
+        fit,
         spec.config["min_user_history_length_percentile"],
         spec.config["max_user_history_length_percentile"],
     )
     entry = model_for(spec.recipe)
-    model = neural_model_for(spec.recipe).build(spec.config, settings, DataSpec.of(sequences, learnt_from))
+    model = neural_model_for(spec.recipe).build(spec.config, settings, DataSpec.of(sequences, fit))
     weights = np.load(Path(spec.arrays) / EVENT_WEIGHTS, mmap_mode="r") if spec.weighted else None
     bar = Progress(None, "events", "train")
     trainer = Trainer(
         model,
-        learnt_from,
+        fit,
         users,
         settings,
         phases=entry.phases(settings),
@@ -87,7 +87,7 @@ def work(spec: WorkerSpec, ranks: Ranks, stopping: list[bool]) -> None:
         progress=lambda events, text: bar.update(events, text),
         should_stop=lambda: bool(stopping),
     )
-    events, done = int(learnt_from.history_lengths[users].sum()), trainer.resume()
+    events, done = int(fit.history_lengths[users].sum()), trainer.resume()
     if ranks.rank == 0:
         begun = f", going on after {done:,}" if done else ""
         where = f"{ranks.world_size} ranks on {ranks.device.type}"

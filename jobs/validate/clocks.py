@@ -23,13 +23,13 @@ from hrnn.data.plausible import DAY, LAST_SECOND, DayCounts
 from jobs.platform.process.scratch import scratch_folder
 from jobs.platform.storage.folders import StepFolder
 from jobs.validate.figures import History
-from jobs.validate.keys import Letter, seal
+from jobs.validate.keys import Message, encode
 from jobs.validate.plan import FILE_SHIFT, ImportPlan
 from jobs.validate.rows import REJECTED
 from schemas.columns import TIMESTAMP
 from schemas.manifest import FileEntry
 
-DAYS = "days"  # kind of a letter
+DAYS = "days"  # kind of a message
 EXAMPLES = 3  # of each kind
 CLOCKS_DIFFER_BY = 300  # seconds, as docs/operations.md asks of machines
 
@@ -51,9 +51,9 @@ class Limits:
     now: int | None
 
     @classmethod
-    def of(cls, letters: Iterable[Letter], now: int | None) -> Limits:
+    def of(cls, messages: Iterable[Message], now: int | None) -> Limits:
         """The limits that the days of all parts' events say."""
-        tables = [tables[0] for tables in letters]
+        tables = [tables[0] for tables in messages]
         counts = [DayCounts(table.column("day").to_numpy(), table.column("events").to_numpy()) for table in tables]
         bounds = counts[0].with_others(counts[1:]).bounds() if counts else DayCounts.of(np.empty(0, np.int64)).bounds()
         return cls(earliest=bounds.earliest, latest=bounds.latest, now=now)
@@ -93,9 +93,9 @@ def day_letters(plan: ImportPlan, times: Iterable[Rows]) -> Iterator[tuple[int, 
     """What a part tells every receiver of its events' times, given in blocks: on which days they lie, the future left out."""
     none = DayCounts.of(np.empty(0, np.int64))
     counts = none.with_others([DayCounts.of(block[~in_future(block, plan.now)]) for block in times]).telling()
-    letter = seal(DAYS, [pa.table({"day": counts.days, "events": counts.events})])
+    message = encode(DAYS, [pa.table({"day": counts.days, "events": counts.events})])
     for receiver in range(plan.num_receivers):
-        yield receiver, letter
+        yield receiver, message
 
 
 def find_wrong(history: History, limits: Limits, plan: ImportPlan, receiver: int) -> Wrong:
@@ -158,7 +158,7 @@ def _write(history: History, groups: Sequence[tuple[str, Rows]], plan: ImportPla
     with scratch_folder("rejected") as scratch:
         local = Path(scratch) / "rejected.parquet"
         pq.write_table(pa.table(columns).cast(REJECTED), local, compression="zstd")
-        return folder.put_file(local, folder.own(f"rejected/times-{receiver:05}.parquet"), len(at))
+        return folder.put_file(local, folder.attempt_path(f"rejected/times-{receiver:05}.parquet"), len(at))
 
 
 def _shown(second: int) -> str:

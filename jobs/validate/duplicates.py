@@ -100,7 +100,7 @@ def write_duplicates(found: Duplicates, plan: ImportPlan, receiver: int) -> File
     with scratch_folder("duplicates") as scratch:
         local = Path(scratch) / "duplicates.parquet"
         pq.write_table(table, local, compression="zstd")
-        return folder.put_file(local, folder.own(f"duplicates/part-{receiver:05}.parquet"), table.num_rows)
+        return folder.put_file(local, folder.attempt_path(f"duplicates/part-{receiver:05}.parquet"), table.num_rows)
 
 
 def send_dropped(plan: ImportPlan, entries: tuple[FileEntry, ...], number: int) -> Iterator[tuple[int, bytes]]:

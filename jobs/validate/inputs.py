@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from jobs.platform.storage import StoredFile, store_for
 from jobs.platform.storage.gzipped import FOREIGN, MAGIC, first_bytes
 from jobs.validate.header_remedies import header_remedy
-from jobs.validate.quotes import NOT_CLOSED, Quoting, structure
+from jobs.validate.quotes import NOT_CLOSED, Quoting, index
 from schemas.datasets import DatasetSchema
 from schemas.errors import DataError, UserError
 
@@ -162,7 +162,7 @@ def _header(head: bytes, is_whole: bool, where: str) -> tuple[tuple[str, ...], i
     for magic, kind in FOREIGN.items():
         if head.startswith(magic):
             raise DataError(f"this is {kind}, not CSV text in UTF-8", where=where, remedy="Export it as CSV, plain or gzipped.")
-    found = structure(head, at_end=is_whole)
+    found = index(head, at_end=is_whole)
     found = found if found.settled is None else found.first(found.settled)
     for start, stop, fault in zip(
         *(each.tolist() for each in (found.record_starts, found.record_stops, found.record_faults)), strict=True

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 
 from hrnn.data.hashing import Hashes, hash64, mix64
 from jobs.platform.process.scratch import scratch_folder
-from jobs.platform.spark.partition_rows import deal, narrow_table, pack
+from jobs.platform.spark.partition_rows import narrow_table, pack, partition_rows
 from schemas.columns import INPUT_ORDER, TIMESTAMP, USER_ID
 from schemas.dataset_rules import DATASET_RULES
 from schemas.datasets import DatasetSchema
 
-# Columns of letters.
+# Columns of messages.
 USER, ITEM, HASH, SECOND_HASH, ROW_HASH, ID = "user", "item", "hash", "second_hash", "row_hash", "id"
 
-Letter = Sequence[pa.Table]
+Message = Sequence[pa.Table]
 
 MOST_HELD = 192 << 20  # bytes of rows; a split of plain CSV has fewer, a gzipped file may have any number
 
@@ -35,14 +35,14 @@ _NULL = np.uint64(0x6E756C6C)  # stands for null in the hash of a row; any numbe
 _SECOND_SEED = 1
 
 
-def seal(kind: str, tables: Letter) -> bytes:
-    """Tables as a letter of some kind."""
+def encode(kind: str, tables: Message) -> bytes:
+    """Tables as a message of some kind."""
     metadata = {**(tables[0].schema.metadata or {}), _KIND: kind.encode()}
     return pack([tables[0].replace_schema_metadata(metadata), *tables[1:]])
 
 
-def kind_of_letter(tables: Letter) -> str:
-    """Of what kind an opened letter is."""
+def kind_of(tables: Message) -> str:
+    """Of what kind an opened message is."""
     kind: bytes = tables[0].schema.metadata[_KIND]
     return kind.decode()
 
@@ -66,7 +66,7 @@ def row_hashes(table: pa.Table, names: Sequence[str]) -> Hashes:
 
 
 class KeyCollector:
-    """Gathers a part's rows, a block at a time, then writes its letters; what is more than MOST_HELD waits on the disk.
+    """Gathers a part's rows, a block at a time, then writes its messages; what is more than MOST_HELD waits on the disk.
 
     Args:
         schema: Of the dataset.
@@ -117,8 +117,8 @@ class KeyCollector:
         for block in chain(map(_unspilled, self._spilled), self._blocks):
             yield block.column(TIMESTAMP).to_numpy()
 
-    def letters(self, num_receivers: int) -> Iterator[tuple[int, bytes]]:
-        """(receiver, letter) for every receiver that is told something; several for each, where rows wait on the disk."""
+    def messages(self, num_receivers: int) -> Iterator[tuple[int, bytes]]:
+        """(receiver, message) for every receiver that is told something; several for each, where rows wait on the disk."""
         while self._blocks or self._spilled:
             if not self._blocks:
                 self._blocks = [_unspilled(self._spilled.pop())]
@@ -142,27 +142,31 @@ class KeyCollector:
         item_codes = targets.indices.to_numpy()
         hashes = hash64(users.dictionary)
         integers = {name: rows.column(name).to_numpy() for name in (TIMESTAMP, INPUT_ORDER)}
-        for hand in deal(users.indices.to_numpy(), owners_of(hashes, num_receivers), num_receivers):
-            codes = item_codes[hand.rows]
+        for partition in partition_rows(users.indices.to_numpy(), owners_of(hashes, num_receivers), num_receivers):
+            codes = item_codes[partition.rows]
             present = np.flatnonzero(np.bincount(codes, minlength=len(targets.dictionary)))
             position = np.empty(len(targets.dictionary), np.int64)
             position[present] = np.arange(len(present))
-            others = {ROW_HASH: pa.array(rows.column(ROW_HASH).to_numpy()[hand.rows])} if self._others else {}
+            others = {ROW_HASH: pa.array(rows.column(ROW_HASH).to_numpy()[partition.rows])} if self._others else {}
             events = narrow_table(
-                {USER: hand.codes, ITEM: position[codes], **{name: values[hand.rows] for name, values in integers.items()}},
+                {
+                    USER: partition.codes,
+                    ITEM: position[codes],
+                    **{name: values[partition.rows] for name, values in integers.items()},
+                },
                 others,
             )
             items = pa.table({ID: targets.dictionary.take(pa.array(present))})
-            yield hand.target, seal("events", [events, pa.table({HASH: hashes[hand.present]}), items])
+            yield partition.target, encode("events", [events, pa.table({HASH: hashes[partition.present]}), items])
 
     def _keys(self, rows: pa.Table, num_receivers: int) -> Iterator[tuple[int, bytes]]:
         ids = rows.column(self._rules.key).chunk(0)
         hashes, second = hash64(ids.dictionary), hash64(ids.dictionary, _SECOND_SEED)
         order = rows.column(INPUT_ORDER).to_numpy()
-        for hand in deal(ids.indices.to_numpy(), owners_of(hashes, num_receivers), num_receivers):
-            codes = hand.present[hand.codes]
+        for partition in partition_rows(ids.indices.to_numpy(), owners_of(hashes, num_receivers), num_receivers):
+            codes = partition.present[partition.codes]
             told = {HASH: pa.array(hashes[codes]), SECOND_HASH: pa.array(second[codes])}
-            yield hand.target, seal("keys", [narrow_table({INPUT_ORDER: order[hand.rows]}, told)])
+            yield partition.target, encode("keys", [narrow_table({INPUT_ORDER: order[partition.rows]}, told)])
 
 
 def _unspilled(path: Path) -> pa.Table:

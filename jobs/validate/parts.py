@@ -15,16 +15,16 @@ import pyarrow.parquet as pq
 
 from hrnn.data.hashing import hash64
 from jobs.platform.process.scratch import scratch_folder
-from jobs.platform.spark.partition_rows import deal
+from jobs.platform.spark.partition_rows import partition_rows
 from jobs.platform.storage.folders import StepFolder
 from jobs.validate.clocks import day_letters
 from jobs.validate.duplicates import without
 from jobs.validate.inputs import Split
-from jobs.validate.keys import HASH, KeyCollector, owners_of, seal
+from jobs.validate.keys import HASH, KeyCollector, encode, owners_of
 from jobs.validate.plan import ImportPlan, NewPart, OldPart, ReferencePart
 from jobs.validate.quotes import Quoting
 from jobs.validate.reading import record_blocks
-from jobs.validate.receiving import answer_letter
+from jobs.validate.receiving import answer_message
 from jobs.validate.rows import REJECTED, CheckedBlock, check_block, typed_schema
 from jobs.validate.splits import quoting_of
 from jobs.validate.statistics import Statistics
@@ -127,8 +127,8 @@ def send_part(plan: ImportPlan, number: int) -> Iterator[tuple[int, bytes]]:
         answer = check_part(part, plan, keys) if isinstance(part, NewPart) else _read_again(part, plan, keys)
         if plan.has_events:
             yield from day_letters(plan, keys.times())
-        yield from keys.letters(plan.num_receivers)
-    yield plan.num_receivers, answer_letter({"part": number, **answer})
+        yield from keys.messages(plan.num_receivers)
+    yield plan.num_receivers, answer_message({"part": number, **answer})
 
 
 def rewrite_part(plan: ImportPlan, entries: dict[int, FileEntry], number: int, bodies: Iterator[bytes]) -> bytes:
@@ -248,10 +248,10 @@ def _send_reference(plan: ImportPlan, reference: ReferencePart) -> Iterator[tupl
         hashes = hash64(pq.read_table(local, columns=[reference.column]).column(reference.column))
     table = pa.table({HASH: hashes})
     if reference.column != columns.USER_ID:
-        yield plan.num_receivers, seal("items", [table])
+        yield plan.num_receivers, encode("items", [table])
         return
-    for hand in deal(np.arange(len(hashes)), owners_of(hashes, plan.num_receivers), plan.num_receivers):
-        yield hand.target, seal("users", [table.take(pa.array(hand.rows))])
+    for partition in partition_rows(np.arange(len(hashes)), owners_of(hashes, plan.num_receivers), plan.num_receivers):
+        yield partition.target, encode("users", [table.take(pa.array(partition.rows))])
 
 
 def _typed_rows(local: Path, schema: DatasetSchema) -> Iterator[pa.Table]:
@@ -265,7 +265,7 @@ def _typed_rows(local: Path, schema: DatasetSchema) -> Iterator[pa.Table]:
 def _put(folder: StepFolder, writers: dict[str, _Writer], number: int) -> list[FileEntry]:
     """Copy into the folder what was written, if anything was."""
     return [
-        folder.put_file(writer.path, folder.own(f"{place}/part-{number:05}.parquet"), rows=writer.rows)
+        folder.put_file(writer.path, folder.attempt_path(f"{place}/part-{number:05}.parquet"), rows=writer.rows)
         for place, writer in writers.items()
         if writer.rows
     ]

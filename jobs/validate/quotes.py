@@ -57,7 +57,7 @@ _LINE_STEPS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
-class Structure:
+class RecordIndex:
     """The lines and records of a block of whole lines that starts with a record.
 
     Attributes:
@@ -109,21 +109,21 @@ class Structure:
             return np.zeros(len(self.record_stops), np.uint8)
         return self.faults if self.ends_record is None else self.faults[self.ends_record]
 
-    def first(self, num_lines: int) -> Structure:
+    def first(self, num_lines: int) -> RecordIndex:
         """The first lines alone, the last of which ends a record."""
         stop = int(self.line_stops[num_lines - 1]) if num_lines else 0
         ends_record = None if self.ends_record is None else self.ends_record[:num_lines]
-        return Structure(self.block[:stop], ends_record, None if self.faults is None else self.faults[:num_lines])
+        return RecordIndex(self.block[:stop], ends_record, None if self.faults is None else self.faults[:num_lines])
 
 
-def structure(
+def index(
     block: bytes,
     quoting: Quoting = Quoting.BACKSLASH,
     *,
     at_end: bool = True,
     longest: int = 1 << 40,
     most_lines: int = 1 << 40,
-) -> Structure:
+) -> RecordIndex:
     """Lines and records of a block that starts with a record.
 
     Args:
@@ -134,7 +134,7 @@ def structure(
         most_lines: Lines of a record, at most; likewise.
     """
     if b'"' not in block:
-        return Structure(block)
+        return RecordIndex(block)
     stops = line_stops(block)
     quotes, kinds = _quotes(block, quoting)
     last = np.searchsorted(quotes, stops)  # of the quotes of each line, and one more
@@ -154,7 +154,7 @@ def structure(
     opening = np.flatnonzero(alone == _INSIDE)
     faults = np.where(alone == _BROKEN, np.uint8(TEXT_AFTER_QUOTE), np.uint8(RIGHT))
     if not len(opening):
-        return _with_lines(Structure(block, None, faults if faults.any() else None), stops)
+        return _with_lines(RecordIndex(block, None, faults if faults.any() else None), stops)
     within = after_lines(_INSIDE)
     starts = _shifted(stops)[opening]
     closing = np.append(np.flatnonzero(within != _INSIDE), len(stops))
@@ -170,7 +170,7 @@ def structure(
     faults[opening[~is_right & ~is_open]] = NOT_CLOSED
     faults[~begins_record] = RIGHT
     waiting = opening[is_open & begins_record[opening]]
-    found = Structure(block, ~after, faults, int(waiting[0]) if len(waiting) else None)
+    found = RecordIndex(block, ~after, faults, int(waiting[0]) if len(waiting) else None)
     return _with_lines(found, stops)
 
 
@@ -232,7 +232,7 @@ def to_doubled_quotes(block: bytes) -> bytes:
     return data[keep].tobytes()
 
 
-def _with_lines(found: Structure, stops: Rows) -> Structure:
+def _with_lines(found: RecordIndex, stops: Rows) -> RecordIndex:
     vars(found)["line_stops"] = stops  # so that they are not sought again
     return found
 

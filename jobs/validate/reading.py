@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jobs.platform.storage import store_for
 from jobs.platform.storage.gzipped import unpack
 from jobs.validate.inputs import InputFile, Split
-from jobs.validate.quotes import Quoting, Structure, count_lines, first_line_stop, last_line_stop, structure
+from jobs.validate.quotes import Quoting, RecordIndex, count_lines, first_line_stop, index, last_line_stop
 from schemas.errors import DataError
 
 PIECE_BYTES = 8 << 20  # bytes read at a time
@@ -25,12 +25,12 @@ class RecordBlock:
 
     Attributes:
         first_line: Line number of the first byte.
-        structure: Their bytes, and where the records lie.
+        index: Their bytes, and where the records lie.
         quoting: How quotes are written within values.
     """
 
     first_line: int
-    structure: Structure
+    index: RecordIndex
     quoting: Quoting
 
 
@@ -111,17 +111,17 @@ def _in_parts(lines: bytes) -> Iterator[bytes]:
         start = stop
 
 
-def structured(blocks: Iterable[bytes], quoting: Quoting) -> Iterator[Structure]:
+def indexed(blocks: Iterable[bytes], quoting: Quoting) -> Iterator[RecordIndex]:
     """Blocks of whole lines, from the start of a record on, as blocks of whole records."""
     carried = b""
     for lines in blocks:
-        found = structure(carried + lines, quoting, at_end=False, longest=LONGEST_RECORD, most_lines=MOST_ROW_LINES)
+        found = index(carried + lines, quoting, at_end=False, longest=LONGEST_RECORD, most_lines=MOST_ROW_LINES)
         whole = found if found.settled is None else found.first(found.settled)
         carried = found.block[len(whole.block) :]
         if whole.block:
             yield whole
     if carried:
-        yield structure(carried, quoting, longest=LONGEST_RECORD, most_lines=MOST_ROW_LINES)
+        yield index(carried, quoting, longest=LONGEST_RECORD, most_lines=MOST_ROW_LINES)
 
 
 def record_blocks(split: Split) -> Iterator[RecordBlock]:
@@ -131,7 +131,7 @@ def record_blocks(split: Split) -> Iterator[RecordBlock]:
         DataError: A line is longer than LONGEST_RECORD.
     """
     line, quoting = split.first_line, split.quoting or Quoting.BACKSLASH
-    for found in structured(line_blocks(pieces(split.file, split.start, split.end), split.file.uri), quoting):
+    for found in indexed(line_blocks(pieces(split.file, split.start, split.end), split.file.uri), quoting):
         yield RecordBlock(line, found, quoting)
         line += found.num_lines
 

@@ -21,7 +21,7 @@ from jobs.validate.quotes import (
     NOT_CLOSED,
     TEXT_AFTER_QUOTE,
     Quoting,
-    Structure,
+    RecordIndex,
     count_lines,
     field_counts,
     to_doubled_quotes,
@@ -100,9 +100,9 @@ def check_block(block: RecordBlock, file: InputFile, schema: DatasetSchema) -> C
         file: The file, for names and the header.
         schema: What the columns must hold.
     """
-    records = _records(block.structure)
+    records = _records(block.index)
     lines = block.first_line + records.lines
-    cells, wrong = _cells(block.structure.block, records, block.quoting, file.header, _read_types(schema))
+    cells, wrong = _cells(block.index.block, records, block.quoting, file.header, _read_types(schema))
     assert cells.num_rows + len(wrong.rows) == len(lines), "the scanner and the parser see different records"
     kept, spans = np.delete(lines, wrong.rows), np.delete(records.spans, wrong.rows)
     parsed = [parse_column(cells.column(field.name).combine_chunks(), field) for field in schema.fields]
@@ -112,16 +112,16 @@ def check_block(block: RecordBlock, file: InputFile, schema: DatasetSchema) -> C
             bad |= mask
     order = pa.array(file.number << FILE_SHIFT | kept, pa.int64())
     accepted = pa.table([*(column.values for column in parsed), order], schema=typed_schema(schema))
-    shown = _texts(block.structure.block, records.starts[wrong.rows], records.stops[wrong.rows])
+    shown = _texts(block.index.block, records.starts[wrong.rows], records.stops[wrong.rows])
     wrong_rows = (lines[wrong.rows], "", shown, wrong.reasons)
     return CheckedBlock(
         accepted=accepted.filter(pa.array(~bad)) if bad.any() else accepted,
         rejected=_rejected([wrong_rows, *_wrong_cells(parsed, cells, kept, schema)], file.name),
         rows_rejected=int(records.spans[wrong.rows].sum() + spans[bad].sum()),
-        lines=count_lines(block.structure.block),
+        lines=count_lines(block.index.block),
         lines_within_rows=int((spans[~bad] - 1).sum()),
         blank_lines=records.num_blank,
-        is_doubtful=bool(len(wrong.rows)) and b"\\" in block.structure.block,
+        is_doubtful=bool(len(wrong.rows)) and b"\\" in block.index.block,
         changed={
             field.name: (column.cleaned, column.truncated)
             for field, column in zip(schema.fields, parsed, strict=True)
@@ -148,7 +148,7 @@ class _Records:
     num_blank: int
 
 
-def _records(found: Structure) -> _Records:
+def _records(found: RecordIndex) -> _Records:
     starts, stops, lines, spans = found.record_starts, found.record_stops, found.record_lines, found.record_spans
     faults, text = found.record_faults, np.frombuffer(found.block, np.uint8)
     first, lengths = text[starts], stops - starts

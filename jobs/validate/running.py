@@ -25,7 +25,7 @@ from jobs.validate.parts import COUNTS
 from jobs.validate.plan import ImportMode, ImportPlan, gather
 from jobs.validate.problems import broken, refused, too_few, too_long
 from jobs.validate.report import build_report, common_reasons, put_rejected, to_json
-from jobs.validate.splits import Stretch, plan_splits, scan
+from jobs.validate.splits import ByteRange, plan_splits, scan
 from jobs.validate.suites import preload
 from schemas.config import Future, LongCategories
 from schemas.datasets import DatasetSchema
@@ -207,7 +207,7 @@ class Import:
         return [
             *(put(path, page) for path, page in pages.items()),
             put_rejected(self.folder, outcome.rejected, partial(put, "rejected/rejected.csv")),
-            self.folder.put(place + self.folder.own("statistics.json"), to_json(outcome.statistics)),
+            self.folder.put(place + self.folder.attempt_path("statistics.json"), to_json(outcome.statistics)),
             put("report.json", to_json(report)),
             put("report.html", dataset_page(report)),
         ]
@@ -265,9 +265,9 @@ def _put_apart(folder: StepFolder, place: str, path: str, page: bytes | Path, ro
     return folder.put(place + path, page, rows) if isinstance(page, bytes) else folder.put_file(page, place + path, rows)
 
 
-def _scan_all(start_spark: Callable[[], SparkSession], stretches: Sequence[Stretch]) -> list[dict[str, Any]]:
+def _scan_all(start_spark: Callable[[], SparkSession], byte_ranges: Sequence[ByteRange]) -> list[dict[str, Any]]:
     """Look for line ends: here, where that takes no longer than to start workers; on Spark, where there is more."""
-    if sum(stretch.end - stretch.start for stretch in stretches) > HERE_BYTES:
-        return run_tasks(start_spark(), scan, stretches, "find lines")
+    if sum(byte_range.end - byte_range.start for byte_range in byte_ranges) > HERE_BYTES:
+        return run_tasks(start_spark(), scan, byte_ranges, "find lines")
     with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(scan, stretches))
+        return list(pool.map(scan, byte_ranges))

@@ -18,14 +18,14 @@ import numpy as np
 
 from jobs.validate import reading
 from jobs.validate.inputs import InputFile, Split
-from jobs.validate.quotes import Quoting, Structure, field_counts
-from jobs.validate.reading import line_blocks, line_start, pieces, structured
+from jobs.validate.quotes import Quoting, RecordIndex, field_counts
+from jobs.validate.reading import indexed, line_blocks, line_start, pieces
 
 _ESCAPED = b'\\"'
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stretch:
+class ByteRange:
     """A stretch of a file that is to be scanned.
 
     Attributes:
@@ -60,7 +60,7 @@ class Scan:
     differs: bool
 
 
-ScanAll = Callable[[list[Stretch]], list[dict[str, Any]]]
+ScanAll = Callable[[list[ByteRange]], list[dict[str, Any]]]
 
 
 def plan_splits(files: Iterable[InputFile], split_bytes: int, scan_all: ScanAll) -> list[Split]:
@@ -79,9 +79,9 @@ def plan_splits(files: Iterable[InputFile], split_bytes: int, scan_all: ScanAll)
                 splits.append(Split(file=file, start=file.body_start, end=file.size, first_line=file.body_line))
         elif file.header:
             courses.append(_Course(file, range(file.body_start, file.size, split_bytes)))
-    while asked := [(course, stretch) for course in courses for stretch in course.missing()]:
-        for (course, stretch), found in zip(asked, scan_all([stretch for _, stretch in asked]), strict=True):
-            course.learn(stretch, Scan(**found))
+    while asked := [(course, byte_range) for course in courses for byte_range in course.missing()]:
+        for (course, byte_range), found in zip(asked, scan_all([byte_range for _, byte_range in asked]), strict=True):
+            course.learn(byte_range, Scan(**found))
     splits += [split for course in courses for split in course.splits()]
     return sorted(splits, key=lambda split: (split.file.number, split.start))
 
@@ -90,17 +90,17 @@ def quoting_of(split: Split) -> Quoting:
     """How quotes are written within values of a file that is one split."""
     wrong = {}
     for quoting in Quoting:
-        found = Scan(**scan(Stretch(file=split.file, start=split.start, end=split.end, quoting=quoting)))
+        found = Scan(**scan(ByteRange(file=split.file, start=split.start, end=split.end, quoting=quoting)))
         if not (found.differs and found.wrong):
             return quoting
         wrong[quoting] = found.wrong
     return _fewest(wrong)
 
 
-def scan(stretch: Stretch) -> dict[str, Any]:
+def scan(byte_range: ByteRange) -> dict[str, Any]:
     """Read one stretch, and on to the end of its last record; the answer is a `Scan` as plain JSON."""
-    file = stretch.file
-    start = position = stretch.start if file.gzipped else line_start(file, stretch.start)
+    file = byte_range.file
+    start = position = byte_range.start if file.gzipped else line_start(file, byte_range.start)
     lines = wrong = 0
     differs = False
 
@@ -110,15 +110,15 @@ def scan(stretch: Stretch) -> dict[str, Any]:
             differs = differs or (b"\\" in block and _ESCAPED in block)
             yield block
 
-    if file.gzipped or start < stretch.end:
-        for found in structured(watched(line_blocks(_from(file, start, stretch.end), file.uri)), stretch.quoting):
-            if not file.gzipped and position + len(found.block) > stretch.end:
-                last = int(np.searchsorted(found.record_stops, stretch.end - position))
+    if file.gzipped or start < byte_range.end:
+        for found in indexed(watched(line_blocks(_from(file, start, byte_range.end), file.uri)), byte_range.quoting):
+            if not file.gzipped and position + len(found.block) > byte_range.end:
+                last = int(np.searchsorted(found.record_stops, byte_range.end - position))
                 found = found.first(int((found.record_lines + found.record_spans)[last]))
-            wrong += _wrong_records(found, stretch.quoting, len(file.header))
+            wrong += _wrong_records(found, byte_range.quoting, len(file.header))
             lines += found.num_lines
             position += len(found.block)
-            if not file.gzipped and position >= stretch.end:
+            if not file.gzipped and position >= byte_range.end:
                 break
     return vars(Scan(start=start, next=position, lines=lines, wrong=wrong, differs=differs))
 
@@ -138,7 +138,7 @@ def _from(file: InputFile, start: int, end: int) -> Iterator[bytes]:
     return chain(pieces(file, start, stop), beyond())
 
 
-def _wrong_records(found: Structure, quoting: Quoting, num_columns: int) -> int:
+def _wrong_records(found: RecordIndex, quoting: Quoting, num_columns: int) -> int:
     """How many records speak against a way of quoting: wrong ones in which a backslash stands before a quote."""
     if b"\\" not in found.block or _ESCAPED not in found.block:
         return 0
@@ -166,21 +166,21 @@ class _Course:
     known: dict[tuple[int, Quoting], Scan] = field(default_factory=dict)  # by the first byte of the stretch's first record
     guesses: dict[int, Scan] = field(default_factory=dict)  # the latest of each stretch, by its place
 
-    def learn(self, stretch: Stretch, found: Scan) -> None:
+    def learn(self, byte_range: ByteRange, found: Scan) -> None:
         """Take an answer to what was missing."""
         if found.lines:  # else a single line spans the stretch, and begins before it
-            for quoting in [stretch.quoting] if found.differs else Quoting:
+            for quoting in [byte_range.quoting] if found.differs else Quoting:
                 self.known[found.start, quoting] = found
-        self.guesses[self._place(stretch.start)] = found
+        self.guesses[self._place(byte_range.start)] = found
 
-    def missing(self) -> list[Stretch]:
+    def missing(self) -> list[ByteRange]:
         """What must be scanned to know more; nothing, once all is known."""
         if not self.guesses:
             return [self._stretch(start, Quoting.BACKSLASH) for start in self.cuts]
         for quoting in Quoting:
-            stretches, scans = self._walk(quoting)
-            if stretches or not (sum(scan.wrong for scan in scans) and any(scan.differs for scan in scans)):
-                return stretches
+            byte_ranges, scans = self._walk(quoting)
+            if byte_ranges or not (sum(scan.wrong for scan in scans) and any(scan.differs for scan in scans)):
+                return byte_ranges
         return []
 
     def splits(self) -> list[Split]:
@@ -194,7 +194,7 @@ class _Course:
             line += found.lines
         return splits
 
-    def _walk(self, quoting: Quoting) -> tuple[list[Stretch], list[Scan]]:
+    def _walk(self, quoting: Quoting) -> tuple[list[ByteRange], list[Scan]]:
         """From record to record along the file: what is not known of it, and all of it by the best guesses."""
         missing, scans, position = [], [], self.file.body_start
         while position < self.file.size:
@@ -206,10 +206,10 @@ class _Course:
             position = found.next
         return missing, scans
 
-    def _stretch(self, start: int, quoting: Quoting) -> Stretch:
+    def _stretch(self, start: int, quoting: Quoting) -> ByteRange:
         place = self._place(start) + 1
         end = self.cuts[place] if place < len(self.cuts) else self.file.size
-        return Stretch(file=self.file, start=start, end=end, quoting=quoting)
+        return ByteRange(file=self.file, start=start, end=end, quoting=quoting)
 
     def _place(self, position: int) -> int:
         """Number of the stretch that a position lies in."""

@@ -49,7 +49,7 @@ _KEYWORD_SET = pa.array([spelling.decode() for spelling in _KEYWORDS], pa.string
 _KEYWORD_FIRSTS = np.isin(np.arange(256), [spelling[0] for spelling in _KEYWORDS])
 _KEYWORD_LENGTHS = np.isin(np.arange(max(map(len, _KEYWORDS)) + 2), [len(spelling) for spelling in _KEYWORDS])
 
-# What programs write where there is no value, in small letters; as an id, each would be one busy user.
+# What programs write where there is no value, in small messages; as an id, each would be one busy user.
 _NULL_WORDS = pa.array(["nan", "none", "null", "\\n", "n/a", "na", "nil", "undefined", "<na>", "<null>", "(null)", "#n/a"])
 _LONGEST_NULL_WORD = 9
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from working_data import SETS, find
 
-from hrnn.evaluation.baselines.neural import NeuralPeer
+from hrnn.evaluation.baselines.neural import NeuralBaseline
 from hrnn.evaluation.settings.last_session import condensed, hide_last_session, metrics_of, ranks_of
 from hrnn.models.registry import model_for
 from hrnn.training.settings import TrainingSettings
@@ -56,11 +56,13 @@ def measured(name: str, recipe: str, folder: Path, *, tuning: bool, seed: int) -
     hidden = hide_last_session(condensed(load(SETS[name].session_gap_seconds))[0], back=int(tuning))
     tuned, began = CONFIGURATIONS[recipe], time.process_time()
     config = RECIPES[recipe].hyperparameters().model_dump() | tuned.config
-    peer = NeuralPeer(hidden.training, TrainingSettings(seed=seed, **tuned.settings), model_for(recipe), config)
+    baseline = NeuralBaseline(hidden.training, TrainingSettings(seed=seed, **tuned.settings), model_for(recipe), config)
     seconds = time.process_time() - began
     known = hidden.training.item_counts() > 0
     found = metrics_of(
-        ranks_of(lambda numbers: peer.scores(hidden.moments[numbers]), hidden.target_items, hidden.sequences.num_items, known)
+        ranks_of(
+            lambda numbers: baseline.scores(hidden.moments[numbers]), hidden.target_items, hidden.sequences.num_items, known
+        )
     )
     recall, rank = found["recall_at_20"], found["mean_reciprocal_rank_at_20"]
     return f"| {name} | `{recipe}` | {recall:.4f} | {rank:.4f} | {len(hidden.targets):,} | {seconds:.0f} |"

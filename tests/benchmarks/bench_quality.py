@@ -31,9 +31,9 @@ import working_data
 from quality_models import ModelSettings
 from working_data import WorkingSet
 
-from hrnn.blend.item_statistics import Counted
-from hrnn.blend.snapshots import Fitted
-from hrnn.blend.weights import FEATURES
+from hrnn.blend.item_statistics import ItemStatistics
+from hrnn.blend.snapshots import BlendedModel
+from hrnn.blend.weights import FEATURES, BlendWeights
 from hrnn.data.sequences import Sequences
 from hrnn.evaluation.baselines import NEXT_EVENT, NIGHTLY
 from hrnn.evaluation.settings.last_session import LastSession, condensed, hide_last_session, metrics_of, ranks_of
@@ -116,8 +116,8 @@ def session_aware(name: str, data: WorkingSet, sequences: Sequences, options: ar
         f"{len(hidden.targets):,} targets"
     )
     table = Table(SESSION_COLUMNS)
-    for peer in NEXT_EVENT if options.peers else {}:
-        table.add(*_session_peer(peer, hidden, known, data))
+    for baseline in NEXT_EVENT if options.baselines else {}:
+        table.add(*_session_peer(baseline, hidden, known, data))
     settings = _settings(options, TUNED.get(name, {}))
     runs: dict[str, list[Values]] = {}
     began = time.monotonic()
@@ -131,8 +131,12 @@ def session_aware(name: str, data: WorkingSet, sequences: Sequences, options: ar
         if options.score != "sequence":
             before = ours.train(earlier.training, seeded, hold_out=False)
             weights = ours.weighed_on(earlier, before, seed)
-            fitted = Fitted(trained.model, weights, weights, Counted.of(hidden.training))
-            print(f"weights {dict(zip(FEATURES, fitted.now.round(3).tolist(), strict=True))}", file=sys.stderr, flush=True)
+            fitted = BlendedModel(trained.model, BlendWeights(weights, weights), ItemStatistics.of(hidden.training))
+            print(
+                f"weights {dict(zip(FEATURES, fitted.weights.same_session.round(3).tolist(), strict=True))}",
+                file=sys.stderr,
+                flush=True,
+            )
             runs.setdefault("aws-hrnn, all paths", []).append(ours.blended_metrics(fitted, hidden))
         if options.gru:
             alone = ours.hidden_sessions_alone(hidden)
@@ -153,10 +157,10 @@ def next_night(name: str, data: WorkingSet, sequences: Sequences, options: argpa
     )
     table = Table(NIGHT_COLUMNS)
     moments = night.moments()
-    for peer in NIGHTLY if options.peers else {}:
+    for baseline in NIGHTLY if options.baselines else {}:
         began = time.monotonic()
-        fitted = NIGHTLY[peer](night.training)
-        table.add(peer, [night.measure(lists_of(fitted.scores, moments, night.known))], time.monotonic() - began)
+        fitted = NIGHTLY[baseline](night.training)
+        table.add(baseline, [night.measure(lists_of(fitted.scores, moments, night.known))], time.monotonic() - began)
     settings = _settings(options, {})
     runs: dict[str, list[Values]] = {}
     began = time.monotonic()
@@ -169,13 +173,13 @@ def next_night(name: str, data: WorkingSet, sequences: Sequences, options: argpa
 
 
 def _session_peer(
-    peer: str, hidden: LastSession, known: np.ndarray[Any, np.dtype[np.bool_]], data: WorkingSet
+    baseline: str, hidden: LastSession, known: np.ndarray[Any, np.dtype[np.bool_]], data: WorkingSet
 ) -> tuple[str, list[Values], float]:
     began = time.monotonic()
     chosen = np.arange(len(hidden.targets))
-    if "SKNN" in peer and hidden.training.num_users > 2 * NEIGHBOUR_SESSIONS:
+    if "SKNN" in baseline and hidden.training.num_users > 2 * NEIGHBOUR_SESSIONS:
         chosen = hidden.some_sessions(NEIGHBOUR_SESSIONS)
-    fitted = NEXT_EVENT[peer](hidden.training)
+    fitted = NEXT_EVENT[baseline](hidden.training)
     ranks = ranks_of(
         lambda at: fitted.scores(hidden.moments[chosen[at]]),
         hidden.target_items[chosen],
@@ -183,7 +187,7 @@ def _session_peer(
         known,
     )
     asked = "" if len(chosen) == len(hidden.targets) else f" ({len(chosen):,} targets)"
-    return peer + asked, [metrics_of(ranks)], time.monotonic() - began
+    return baseline + asked, [metrics_of(ranks)], time.monotonic() - began
 
 
 def _night_rows(night: NextNight, data: WorkingSet, settings: ModelSettings, paths_off: bool) -> Iterator[tuple[str, Values]]:

@@ -30,8 +30,9 @@ import torch
 from whole_steps import whole_steps
 
 from hrnn.data.ragged import Ragged
+from hrnn.data.sparse_scores import SparseScores
 from hrnn.inference.allowed import Allowed
-from hrnn.inference.top_items import OwnItems, TopItems
+from hrnn.inference.top_items import TopItems
 from hrnn.inference.topk import Scorer
 from hrnn.inference.topk_bf16 import BLOCK_ITEMS
 from hrnn.layers.products import coarse_type
@@ -50,7 +51,7 @@ class Case:
         self.bias = torch.from_numpy(-np.log(np.arange(1, num_items + 1)).astype(np.float32))
         self.queries = torch.from_numpy(self.random.normal(0, 2 / 3, (num_users, WIDTH)).astype(np.float32))
         rows = self._some_items(OWN)
-        self.own = OwnItems(rows.offsets, rows.values, self.random.normal(3, 1, num_users * OWN).astype(np.float32))
+        self.own = SparseScores(rows.offsets, rows.values, self.random.normal(3, 1, num_users * OWN).astype(np.float32))
         self.scorer = Scorer(self.vectors, self.bias)
 
     def _some_items(self, count: int) -> Ragged[np.int64]:

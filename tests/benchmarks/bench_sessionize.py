@@ -95,7 +95,7 @@ def make_dataset(folder: Path, rows: int, heavy_user_events: int) -> None:
         }
         sink = pa.BufferOutputStream()
         pq.write_table(pa.table(columns), sink, compression="zstd")
-        files.append(step.put(step.own(f"data/part-{number:05d}.parquet"), sink.getvalue().to_pybytes(), len(block)))
+        files.append(step.put(step.attempt_path(f"data/part-{number:05d}.parquet"), sink.getvalue().to_pybytes(), len(block)))
     facts = {"dataset_type": "Interactions", "schema": SCHEMA}
     step.publish("dataset", "0" * 64, {}, [], files, {"rows_accepted": rows}, facts)
 
@@ -109,8 +109,8 @@ def run_polars(data: Path, output: Path, cores: int) -> dict[str, Any]:
     output.mkdir(parents=True)
     read = pl.scan_parquet(data / "data" / "part-*.parquet").collect()
     columns = [pl.len().alias("num_events"), pl.col("TIMESTAMP").min().alias("first"), pl.col("TIMESTAMP").max().alias("last")]
-    counted = read.lazy().group_by("ITEM_ID").agg(*columns).sort(["num_events", "ITEM_ID"], descending=[True, False])
-    items = counted.with_row_index("item_row").with_columns(pl.col("item_row").cast(pl.Int64)).collect(engine="streaming")
+    statistics = read.lazy().group_by("ITEM_ID").agg(*columns).sort(["num_events", "ITEM_ID"], descending=[True, False])
+    items = statistics.with_row_index("item_row").with_columns(pl.col("item_row").cast(pl.Int64)).collect(engine="streaming")
     ids = read.lazy().select(pl.col("USER_ID").unique()).with_row_index("user_row").collect(engine="streaming")
     new_user = pl.col("user_row") != pl.col("user_row").shift(1)
     idle = pl.col("TIMESTAMP") - pl.col("TIMESTAMP").shift(1)

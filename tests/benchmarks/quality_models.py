@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hrnn.blend.item_statistics import Counted
-from hrnn.blend.snapshots import Fitted, NightlyView
-from hrnn.blend.weights import OWN_AGAIN_WEIGHTS, OWN_WEIGHTS, TREND_WEIGHTS, Examples, draw_examples, fit_weights
+from hrnn.blend.item_statistics import ItemStatistics
+from hrnn.blend.snapshots import BlendedModel, ServingSnapshot
+from hrnn.blend.weights import OWN_AGAIN_WEIGHTS, OWN_WEIGHTS, TREND_WEIGHTS, BlendWeights, fit_weights
 from hrnn.data.arrays import Floats, Rows
 from hrnn.data.ragged import row_ids
 from hrnn.data.sequences import Sequences
 from hrnn.data.sessions import sessions_alone
-from hrnn.evaluation.baselines.prediction_points import Moments
+from hrnn.data.splits import Calibration, draw_calibration
+from hrnn.evaluation.baselines.prediction_points import PredictionPoints
 from hrnn.evaluation.settings.last_session import LastSession, metrics_of, ranks_of
 from hrnn.evaluation.settings.next_period import NextNight, best_of
 from hrnn.inference.replay import queries_before
@@ -54,47 +55,54 @@ class Trained:
 
     Attributes:
         model: Its parameters.
-        available: All that may be known.
-        learnt_from: What the parameters were trained on: `available` without the examples' newest events.
-        examples: What the paths are weighed on.
+        fit_and_calibration: All that may be known.
+        fit: What the parameters were trained on: `fit_and_calibration` without the examples' newest events.
+        calibration: What the paths are weighed on.
         seconds: Of the training.
     """
 
     model: Hrnn
-    available: Sequences
-    learnt_from: Sequences
-    examples: Examples
+    fit_and_calibration: Sequences
+    fit: Sequences
+    calibration: Calibration
     seconds: float
 
-    def fitted(self, seed: int, *, trends: bool = True, sequence: bool = True) -> Fitted:
+    def fitted(self, seed: int, *, trends: bool = True, sequence: bool = True) -> BlendedModel:
         """The model with the weights of its paths, fitted anew for those that are left on."""
         model = self.model if sequence else _without_vectors(self.model)
-        counts = Counted.of(self.learnt_from)
-        now, later = (
+        counts = ItemStatistics.of(self.fit)
+        of_kinds = (
             fit_weights(
-                model, self.available, self.learnt_from, self.examples, later=later, use_trends=trends, seed=seed, counts=counts
+                model,
+                self.fit_and_calibration,
+                self.fit,
+                self.calibration,
+                next_session=next_session,
+                use_trends=trends,
+                seed=seed,
+                statistics=counts,
             )
-            for later in (False, True)
+            for next_session in (False, True)
         )
-        return Fitted(model, now, later, Counted.of(self.available))
+        return BlendedModel(model, BlendWeights(*of_kinds), ItemStatistics.of(self.fit_and_calibration))
 
 
 def train(
-    available: Sequences, settings: ModelSettings, *, hold_out: bool, watch: Callable[[Hrnn], str] | None = None
+    fit_and_calibration: Sequences, settings: ModelSettings, *, hold_out: bool, watch: Callable[[Hrnn], str] | None = None
 ) -> Trained:
     """Train on sequences.
 
     Args:
-        available: All that may be known.
+        fit_and_calibration: All that may be known.
         settings: How.
         hold_out: Keep some users' newest events from the training, to weigh the paths on.
         watch: Called after each epoch; what it says is told.
     """
-    examples = draw_examples(available, settings.training.seed)
-    learnt_from = available.truncate(examples.user_rows, examples.keep_counts) if hold_out else available
+    calibration = draw_calibration(fit_and_calibration, settings.training.seed)
+    fit = fit_and_calibration.truncate(calibration.user_rows, calibration.keep_counts) if hold_out else fit_and_calibration
     config = {"hidden_dimension": settings.hidden_dimension, "variant": settings.variant}
     training = replace(settings.training, gap_inputs=settings.gaps)
-    model = Hrnn.build(config, training, DataSpec.of(available, learnt_from))
+    model = Hrnn.build(config, training, DataSpec.of(fit_and_calibration, fit))
     began = time.monotonic()
     watched = 0.0
 
@@ -105,9 +113,9 @@ def train(
             print(f"  {start - began - watched:6.1f} s  {watch(trained)}", file=sys.stderr, flush=True)
         watched += time.monotonic() - start
 
-    trainer = Trainer(model, learnt_from, np.flatnonzero(learnt_from.history_lengths), settings.training, validate=told)
+    trainer = Trainer(model, fit, np.flatnonzero(fit.history_lengths), settings.training, validate=told)
     trainer.run()
-    return Trained(trainer.model, available, learnt_from, examples, time.monotonic() - began - watched)
+    return Trained(trainer.model, fit_and_calibration, fit, calibration, time.monotonic() - began - watched)
 
 
 def weighed_on(earlier: LastSession, trained: Trained, seed: int) -> npt.NDArray[np.float32]:
@@ -116,9 +124,11 @@ def weighed_on(earlier: LastSession, trained: Trained, seed: int) -> npt.NDArray
     moments = earlier.moments[np.sort(drawn)]
     asked = replace(moments, end=moments.end + 1)  # with the right answer
     each, keep = _each_a_user(earlier.sequences, asked), moments.end - moments.user_begin
-    ones, now = np.ones(len(moments), dtype=np.int64), np.zeros(len(moments), dtype=np.bool_)
-    examples = Examples(np.arange(len(moments)), keep, ones, moments.as_of, now)
-    return fit_weights(trained.model, each, earlier.training, examples, later=False, use_trends=True, seed=seed, on_grid=False)
+    ones, same = np.ones(len(moments), dtype=np.int64), np.zeros(len(moments), dtype=np.bool_)
+    calibration = Calibration(np.arange(len(moments)), keep, ones, moments.as_of, same)
+    return fit_weights(
+        trained.model, each, earlier.training, calibration, next_session=False, use_trends=True, seed=seed, on_grid=False
+    )
 
 
 def sequence_metrics(model: Hrnn, hidden: LastSession) -> dict[str, float]:
@@ -133,14 +143,14 @@ def sequence_metrics(model: Hrnn, hidden: LastSession) -> dict[str, float]:
     return metrics_of(ranks_of(score, hidden.target_items, hidden.sequences.num_items, _known(hidden)))
 
 
-def blended_metrics(fitted: Fitted, hidden: LastSession) -> dict[str, float]:
+def blended_metrics(fitted: BlendedModel, hidden: LastSession) -> dict[str, float]:
     """The session-aware protocol, by all paths with the weights of users who are asked in the midst of a session."""
-    items, weights, trends = fitted.model.items(), fitted.now, fitted.now[TREND_WEIGHTS]
+    items, weights, trends = fitted.model.items(), fitted.weights.same_session, fitted.weights.same_session[TREND_WEIGHTS]
     vectors, bias = items.vectors.t(), items.bias
     assert isinstance(fitted.model, Hrnn)
     states = queries_before(fitted.model, hidden.sequences, hidden.targets)
-    now = np.zeros(len(hidden.targets), dtype=np.bool_)
-    queries, in_time = fitted.mixed(states, now), np.argsort(hidden.moments.as_of, kind="stable")
+    same = np.zeros(len(hidden.targets), dtype=np.bool_)
+    queries, in_time = fitted.mixed(states, same), np.argsort(hidden.moments.as_of, kind="stable")
 
     def score(numbers: Rows) -> Floats:
         chosen = in_time[numbers]
@@ -151,18 +161,18 @@ def blended_metrics(fitted: Fitted, hidden: LastSession) -> dict[str, float]:
                 scores[line] += fitted.trends.at(int(moment)) @ trends
         known = Queries(states.same_session[at], states.next_session[at])
         each, users = _each_a_user(hidden.sequences, moments), np.arange(len(chosen))
-        own = fitted.own_scores(each, users, moments.as_of, now[chosen], known, moments.as_of)
-        scores[np.repeat(users, np.diff(own.own_offsets)), own.own_item_rows] += own.own_item_scores
+        own = fitted.sparse_scores(each, users, moments.as_of, same[chosen], known, moments.as_of)
+        scores[np.repeat(users, np.diff(own.offsets)), own.item_rows] += own.scores
         return scores
 
     targets = hidden.target_items[in_time]
     return metrics_of(ranks_of(score, targets, hidden.sequences.num_items, _known(hidden)))
 
 
-def night_metrics(fitted: Fitted, night: NextNight, gap_seconds: int | None) -> dict[str, float]:
+def night_metrics(fitted: BlendedModel, night: NextNight, gap_seconds: int | None) -> dict[str, float]:
     """The next-night protocol, by the model as it is served."""
-    view = NightlyView(fitted, night.cut + 1, gap_seconds)
-    vectors, bias = view.item_vectors().t(), view.item_bias()
+    view = ServingSnapshot(fitted, night.cut + 1, gap_seconds)
+    vectors, bias = view.items().vectors.t(), view.items().bias
     unknown = torch.from_numpy(np.flatnonzero(~night.known))
     lists = []
     for begin in range(0, len(night.user_rows), _AT_ONCE):
@@ -170,18 +180,18 @@ def night_metrics(fitted: Fitted, night: NextNight, gap_seconds: int | None) -> 
         scores = torch.addmm(bias, states.query, vectors)
         scores[:, unknown] = -torch.inf
         written = scores.numpy()
-        users = row_ids(states.own_offsets)
-        written[users, states.own_item_rows] += states.own_item_scores
+        users = row_ids(states.sparse.offsets)
+        written[users, states.sparse.item_rows] += states.sparse.scores
         lists.append(best_of(written))
     return night.measure(np.concatenate(lists))
 
 
-def without_own_items(fitted: Fitted) -> Fitted:
+def without_own_items(fitted: BlendedModel) -> BlendedModel:
     """The same with weights of 0 for own items; the other weights stay."""
-    now, later = fitted.now.copy(), fitted.later.copy()
-    own = slice(OWN_WEIGHTS.start, OWN_AGAIN_WEIGHTS.stop)
-    now[own], later[own] = 0.0, 0.0
-    return replace(fitted, now=now, later=later)
+    weights = BlendWeights(*(each.copy() for each in fitted.weights))
+    for each in weights:
+        each[OWN_WEIGHTS.start : OWN_AGAIN_WEIGHTS.stop] = 0.0
+    return replace(fitted, weights=weights)
 
 
 def hidden_sessions_alone(hidden: LastSession) -> LastSession:
@@ -195,7 +205,7 @@ def _without_vectors(model: Hrnn) -> Hrnn:
     return Hrnn(model.shape, table, model.dense)
 
 
-def _each_a_user(sequences: Sequences, moments: Moments) -> Sequences:
+def _each_a_user(sequences: Sequences, moments: PredictionPoints) -> Sequences:
     """Histories up to each moment, as if each moment were a user of its own."""
     offsets = np.append(moments.user_begin, len(sequences.item_rows))
     return replace(sequences, user_offsets=offsets, kept=moments.end - moments.user_begin)

@@ -20,7 +20,7 @@ import torch
 from contenders import _tree
 
 from hrnn.data.hashing import hash64
-from hrnn.inference.top_items import OwnItems
+from hrnn.data.sparse_scores import SparseScores
 from hrnn.inference.topk import Scorer
 from jobs.platform.storage.folders import StepFolder
 from jobs.solutions.tensors import write_tensors
@@ -85,7 +85,7 @@ def _publish(path: Path) -> float:
         columns.NUM_EVENTS: np.arange(NUM_ITEMS, 0, -1),
     }
     pq.write_table(pa.table(items), local)
-    catalogue = folder.put_file(local, folder.own("catalogue.parquet"))
+    catalogue = folder.put_file(local, folder.attempt_path("catalogue.parquet"))
     states = []
     for shard in range(NUM_SHARDS):
         rows = np.flatnonzero(shards == shard)
@@ -93,11 +93,11 @@ def _publish(path: Path) -> float:
             columns.USER_ID: ids.take(pa.array(rows)),
             columns.USER_ROW: rows,
             columns.QUERY: pa.FixedSizeListArray.from_arrays(pa.array(queries[rows].reshape(-1)), WIDTH),
-            columns.OWN_ITEM_ROWS: _lists(own_rows[rows]),
-            columns.OWN_ITEM_SCORES: _lists(own_scores[rows]),
+            columns.SPARSE_ITEM_ROWS: _lists(own_rows[rows]),
+            columns.SPARSE_SCORES: _lists(own_scores[rows]),
         }
         pq.write_table(pa.table(table), local)
-        states.append(folder.put_file(local, folder.own(f"states/part-{shard:05d}.parquet"), rows=len(rows)))
+        states.append(folder.put_file(local, folder.attempt_path(f"states/part-{shard:05d}.parquet"), rows=len(rows)))
     facts = {
         "recipe": "aws-hrnn",
         "dimension": WIDTH,
@@ -109,7 +109,7 @@ def _publish(path: Path) -> float:
     }
     folder.publish("solution_version", "0" * 64, {}, [], [*model.values(), catalogue, *states], facts=facts)
     scorer, few = Scorer(vectors, bias), 4096
-    own = OwnItems(np.arange(few + 1) * OWN, own_rows[:few].reshape(-1), own_scores[:few].reshape(-1))
+    own = SparseScores(np.arange(few + 1) * OWN, own_rows[:few].reshape(-1), own_scores[:few].reshape(-1))
     scorer.top(torch.from_numpy(queries[:256]), own.part(0, 256), 25)
     begun = time.process_time()
     scorer.top(torch.from_numpy(queries[:few]), own, 25)

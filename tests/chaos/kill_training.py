@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from small_sequences import random_histories, sequences_of
 
-from hrnn.data.preparation import prepare, users_between
+from hrnn.data.splits import prepare, users_between
 from hrnn.models.contract import DataSpec
 from hrnn.models.hrnn import Hrnn
 from hrnn.training.distributed import Ranks
@@ -36,12 +36,12 @@ SETTINGS = TrainingSettings(
 def train(folder: Path, ranks: Ranks) -> None:
     """Train to the end, from the newest checkpoint."""
     prepared = prepare(SEQUENCES, SETTINGS.seed)
-    learnt_from = prepared.learnt_from
-    model = Hrnn.build({"hidden_dimension": 16}, SETTINGS, DataSpec.of(SEQUENCES, learnt_from))
+    fit = prepared.fit
+    model = Hrnn.build({"hidden_dimension": 16}, SETTINGS, DataSpec.of(SEQUENCES, fit))
     trainer = Trainer(
         model,
-        learnt_from,
-        users_between(learnt_from, 0.0, 1.0),
+        fit,
+        users_between(fit, 0.0, 1.0),
         SETTINGS,
         ranks=ranks,
         store=WorkspaceCheckpoints(str(folder / "checkpoints")),

@@ -15,6 +15,7 @@ from small_sequences import circular_histories, random_histories, sequences_of
 from thread_ranks import together
 from torch import Tensor
 
+from hrnn.blend.snapshots import PlainSnapshot
 from hrnn.data.arrays import Rows
 from hrnn.data.sequences import Sequences, unknown_user
 from hrnn.models.contract import DataSpec, Queries, SequenceModel
@@ -100,7 +101,7 @@ def test_a_stored_model_answers_as_the_one_that_was_trained(recipe: str) -> None
     assert_same(model, again)
     for one, other in zip(model.queries(SEQUENCES, USERS), again.queries(SEQUENCES, USERS), strict=True):
         assert torch.equal(one, other)
-    assert torch.equal(model.items().packed, again.items().packed)
+    assert all(map(torch.equal, model.items(), again.items()))
 
 
 @pytest.mark.parametrize("recipe", NEURAL)
@@ -219,14 +220,14 @@ def test_models_in_closed_form_answer_for_everybody(recipe: str) -> None:
     fit = model_for(recipe).fit
     assert fit is not None
     model = fit(SEQUENCES, RECIPES[recipe].hyperparameters())
-    vectors, bias = model.item_vectors(), model.item_bias()
+    vectors, bias = model.items()
     assert len(vectors) == len(bias) == SEQUENCES.num_items
     for sequences in (SEQUENCES, SEQUENCES.truncate(USERS, np.zeros_like(USERS))):
-        states = model.user_states(sequences, USERS)
+        states = PlainSnapshot(model).user_states(sequences, USERS)
         assert states.query.shape == (len(USERS), vectors.shape[1])
-        assert states.own_offsets[-1] == len(states.own_item_rows) == len(states.own_item_scores)
+        assert states.sparse.offsets[-1] == len(states.sparse.item_rows) == len(states.sparse.scores)
         assert np.isfinite((states.query @ vectors.t() + bias).numpy()).all()
-        assert ((states.own_item_rows >= 0) & (states.own_item_rows < SEQUENCES.num_items)).all()
+        assert ((states.sparse.item_rows >= 0) & (states.sparse.item_rows < SEQUENCES.num_items)).all()
 
 
 def test_what_models_say_of_their_recipes_is_stored_for_who_cannot_import_them() -> None:

@@ -230,7 +230,7 @@ def _check_header(text: bytes, file: InputFile) -> None:
 def _import(file: InputFile, made: CsvInput, output: Path, counts: Counter[str]) -> Counter[str]:
     """A whole import, but for Spark; its counts must be the same, duplicates aside."""
     outcome.exchange = plain_exchange
-    splits = plan_splits([file], made.split_bytes, lambda stretches: [scan(stretch) for stretch in stretches])
+    splits = plan_splits([file], made.split_bytes, lambda byte_ranges: [scan(byte_range) for byte_range in byte_ranges])
     plan = ImportPlan(
         schema=made.schema,
         output_uri=str(output),

@@ -11,9 +11,9 @@ import torch
 from plain_loop import double, plain_training
 from small_sequences import random_histories, sequences_of
 
-from hrnn.data.preparation import prepare
-from hrnn.evaluation.baselines.neural import NeuralPeer
-from hrnn.evaluation.baselines.prediction_points import moments_after
+from hrnn.data.splits import prepare
+from hrnn.evaluation.baselines.neural import NeuralBaseline
+from hrnn.evaluation.baselines.prediction_points import points_after
 from hrnn.layers.products import weight_gradient
 from hrnn.models.contract import DataSpec
 from hrnn.models.hrnn import Hrnn, Variant
@@ -92,7 +92,7 @@ def test_the_same_seed_gives_the_same_bits_and_a_stopped_training_ends_with_them
         asked = iter(range(10_000))
         return Trainer(
             fresh_model(DROPPING, "all"),
-            prepared.learnt_from,
+            prepared.fit,
             USERS,
             DROPPING,
             ranks=ranks_on(device),
@@ -121,8 +121,8 @@ def test_histories_are_replayed_as_on_the_cpu(device: torch.device) -> None:
 
 
 def test_the_shuffled_gru_answers_after_a_training_on_the_default_device() -> None:
-    moments = moments_after(SEQUENCES, USERS, np.zeros(len(USERS), dtype=np.int64))
-    assert NeuralPeer(SEQUENCES, replace(SETTINGS, epochs=1), GRU, {"hidden_dimension": 6}).scores(moments).shape == (
+    moments = points_after(SEQUENCES, USERS, np.zeros(len(USERS), dtype=np.int64))
+    assert NeuralBaseline(SEQUENCES, replace(SETTINGS, epochs=1), GRU, {"hidden_dimension": 6}).scores(moments).shape == (
         40,
         SEQUENCES.num_items,
     )

@@ -21,7 +21,7 @@ def checked_blocks(uri: str, schema: DatasetSchema, split_bytes: int) -> Iterato
 
 def splits_of(files: list[InputFile], split_bytes: int) -> list[Split]:
     """The splits of files, all with their way of quoting; between driver and workers goes plain JSON only."""
-    splits = plan_splits(files, split_bytes, lambda stretches: [json.loads(json.dumps(scan(each))) for each in stretches])
+    splits = plan_splits(files, split_bytes, lambda byte_ranges: [json.loads(json.dumps(scan(each))) for each in byte_ranges])
     return [replace(split, quoting=split.quoting or quoting_of(split)) for split in splits]
 
 

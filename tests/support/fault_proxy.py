@@ -298,9 +298,9 @@ def _header(head: bytes, name: bytes) -> bytes:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """End a connection as a crashed peer does: what was not yet received is lost."""
-    peer: socket.socket = writer.get_extra_info("socket")
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    """End a connection as a crashed baseline does: what was not yet received is lost."""
+    baseline: socket.socket = writer.get_extra_info("socket")
+    baseline.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 

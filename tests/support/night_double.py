@@ -136,7 +136,7 @@ class Jobs:
         skipped = found is not None and is_same and folder.is_whole(found)
         if not skipped:
             self.ran.append(job)
-            entry = folder.put(folder.own("data/part-0.parquet"), identity.encode())
+            entry = folder.put(folder.attempt_path("data/part-0.parquet"), identity.encode())
             folder.publish(kind, identity, {}, inputs, [entry], counts, {"made": identity, **(facts or {})})
         return {"job": job, "output": folder.uri, "skipped": skipped, "seconds": 0.0, **counts}
 

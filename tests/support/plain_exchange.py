@@ -1,4 +1,4 @@
-"""`exchange` without Spark: the same functions, called one after the other, parcels in an order that nothing may rely on."""
+"""`exchange` without Spark: the same functions, called one after the other, messages in an order that nothing may rely on."""
 
 from __future__ import annotations
 

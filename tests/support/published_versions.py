@@ -39,12 +39,17 @@ def publish_untrained(uri: str, sequences: Sequences, scratch: Path, metrics: di
     if not num_features:
         weights[FEATURES.index("own")] = 5.0  # so that past events matter
     local = scratch / "file"
-    tensors = {"item_table": model.item_table.data, "dense": model.dense.data, "paths.now": weights, "paths.later": weights + 1}
+    tensors = {
+        "item_table": model.item_table.data,
+        "dense": model.dense.data,
+        "blend.same_session": weights,
+        "blend.next_session": weights + 1,
+    }
     settings = {"num_lanes": 4096, "momentum": 0.5, "time_limit_seconds": None, "split": "personalize"}
     stored = write_tensors(folder, scratch, tensors)
     pq.write_table(pa.table({"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "validation": [2.5, 2.0, None]}), local)
-    curve = folder.put_file(local, folder.own("training.parquet"))
-    measured = folder.put(folder.own("metrics.json"), json.dumps(metrics).encode())
+    curve = folder.put_file(local, folder.attempt_path("training.parquet"))
+    measured = folder.put(folder.attempt_path("metrics.json"), json.dumps(metrics).encode())
     folder.publish(
         "solution_version",
         "c" * 64,

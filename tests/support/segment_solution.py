@@ -105,7 +105,7 @@ def publish_segments(uri: str, recipe: str = "aws-item-affinity", num_users: int
             "NOTES": ["a text"] * NUM_ITEMS,
         }
         pq.write_table(pa.table(catalogue), local)
-        items = folder.put_file(local, folder.own("catalogue.parquet"))
+        items = folder.put_file(local, folder.attempt_path("catalogue.parquet"))
         states, attributes = [], []
         for shard in range(NUM_SHARDS):
             rows = np.flatnonzero(shard_of == shard)
@@ -115,8 +115,8 @@ def publish_segments(uri: str, recipe: str = "aws-item-affinity", num_users: int
                         columns.USER_ID: pa.array([user_ids[row] for row in rows], pa.string()),
                         columns.USER_ROW: rows,
                         columns.QUERY: pa.array([queries[row].tolist() for row in rows], pa.list_(pa.float32(), DIMENSION)),
-                        columns.OWN_ITEM_ROWS: pa.array([own[row].tolist() for row in rows], pa.list_(pa.int64())),
-                        columns.OWN_ITEM_SCORES: pa.array([[2.0] * len(own[row]) for row in rows], pa.list_(pa.float32())),
+                        columns.SPARSE_ITEM_ROWS: pa.array([own[row].tolist() for row in rows], pa.list_(pa.int64())),
+                        columns.SPARSE_SCORES: pa.array([[2.0] * len(own[row]) for row in rows], pa.list_(pa.float32())),
                         columns.PAST_ITEM_ROWS: pa.array([[0, 1]] * len(rows), pa.list_(pa.int32())),
                         columns.PAST_EVENT_TYPES: pa.array([[0, 1]] * len(rows), pa.list_(pa.int32())),
                         columns.PAST_RANKS: pa.array([[0, int(bought_at[row])] for row in rows], pa.list_(pa.int32())),
@@ -124,7 +124,7 @@ def publish_segments(uri: str, recipe: str = "aws-item-affinity", num_users: int
                 ),
                 local,
             )
-            states.append(folder.put_file(local, folder.own(f"states/part-{shard:05d}.parquet"), rows=len(rows)))
+            states.append(folder.put_file(local, folder.attempt_path(f"states/part-{shard:05d}.parquet"), rows=len(rows)))
             known = [row for row in rows[::-1] if country[row] is not None]  # in another order, and not all
             pq.write_table(
                 pa.table(
@@ -135,7 +135,9 @@ def publish_segments(uri: str, recipe: str = "aws-item-affinity", num_users: int
                 ),
                 local,
             )
-            attributes.append(folder.put_file(local, folder.own(f"attributes/part-{shard:05d}.parquet"), rows=len(known)))
+            attributes.append(
+                folder.put_file(local, folder.attempt_path(f"attributes/part-{shard:05d}.parquet"), rows=len(known))
+            )
     folder.publish(
         "solution_version",
         "0" * 64,

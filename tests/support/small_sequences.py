@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from hrnn.data.ragged import offsets_of
 from hrnn.data.sequences import Sequences
+from hrnn.data.sparse_scores import SparseScores
+from hrnn.models.contract import UserStates
 from jobs.platform.storage.folders import StepFolder
 from schemas import columns
 
@@ -93,11 +96,11 @@ def publish_sequences(
         if values is not None:
             events[columns.EVENT_VALUE] = pa.array(values[part], pa.float32())
         pq.write_table(pa.table(events), local)
-        files.append(folder.put_file(local, folder.own(f"shards/part-{number:05d}.parquet")))
+        files.append(folder.put_file(local, folder.attempt_path(f"shards/part-{number:05d}.parquet")))
         rows = np.arange(first, last)
         names = user_ids[first:last] if user_ids else [f"user {row}" for row in rows]
         pq.write_table(pa.table({columns.USER_ID: names, columns.USER_ROW: rows}), local)
-        files.append(folder.put_file(local, folder.own(f"users/part-{number:05d}.parquet")))
+        files.append(folder.put_file(local, folder.attempt_path(f"users/part-{number:05d}.parquet")))
         shards.append(
             {
                 "events": files[-2].path,
@@ -120,8 +123,13 @@ def publish_sequences(
     }
     told = {"GENRES": genres, columns.CREATION_TIMESTAMP: created}
     pq.write_table(pa.table(catalogue | {name: values for name, values in told.items() if values}), local)
-    files.append(folder.put_file(local, folder.own("catalogue.parquet")))
+    files.append(folder.put_file(local, folder.attempt_path("catalogue.parquet")))
     facts = {"shards": shards, "catalogue": files[-1].path, "event_types": [*event_types], "hash_seed": 0, "gap_seconds": 1800}
     facts["newest_event"] = int(sequences.timestamps.max())
     folder.publish("sequences", fingerprint, {}, [], files, facts=facts)
     return folder.uri
+
+
+def without_sparse_scores(query: torch.Tensor) -> UserStates:
+    """States of a model that has a query for users, and no more."""
+    return UserStates(query, SparseScores.none(len(query)))

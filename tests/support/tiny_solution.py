@@ -148,7 +148,7 @@ def publish_solution(
         local = Path(scratch) / "file"
         model = write_tensors(folder, Path(scratch), tensors)
         pq.write_table(pa.table(items), local)
-        catalogue = folder.put_file(local, folder.own("catalogue.parquet"))
+        catalogue = folder.put_file(local, folder.attempt_path("catalogue.parquet"))
         states, attributes = [], []
         known_ages = pa.array(list(ages), pa.string())
         age_shards = (hash64(known_ages, 5) % np.uint64(num_shards)).astype(int)
@@ -160,16 +160,16 @@ def publish_solution(
                     columns.USER_ID: pa.array([user_ids[row] for row in rows], pa.string()),
                     columns.USER_ROW: rows,
                     columns.QUERY: pa.array([queries[row].tolist() for row in rows], kind),
-                    columns.OWN_ITEM_ROWS: pa.array([own[row].tolist() for row in rows], pa.list_(pa.int64())),
-                    columns.OWN_ITEM_SCORES: pa.array([own_scores[row].tolist() for row in rows], pa.list_(pa.float32())),
+                    columns.SPARSE_ITEM_ROWS: pa.array([own[row].tolist() for row in rows], pa.list_(pa.int64())),
+                    columns.SPARSE_SCORES: pa.array([own_scores[row].tolist() for row in rows], pa.list_(pa.float32())),
                     **_past_columns([past[user_ids[row]] for row in rows]),
                 }
             )
             pq.write_table(table, local)
-            states.append(folder.put_file(local, folder.own(f"states/part-{shard:05d}.parquet"), rows=len(rows)))
+            states.append(folder.put_file(local, folder.attempt_path(f"states/part-{shard:05d}.parquet"), rows=len(rows)))
             of_shard = pa.array(np.flatnonzero(age_shards == shard))
             pq.write_table(pa.table({columns.USER_ID: known_ages, "AGE": list(ages.values())}).take(of_shard), local)
-            attributes.append(folder.put_file(local, folder.own(f"attributes/part-{shard:05d}.parquet")))
+            attributes.append(folder.put_file(local, folder.attempt_path(f"attributes/part-{shard:05d}.parquet")))
     recipe = recipe or ("aws-hrnn" if dimension > 0 else "aws-popularity-count")
     has_scores = RECIPES[recipe].has_scores
     folder.publish(

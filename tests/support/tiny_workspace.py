@@ -34,7 +34,7 @@ def write_workspace(workspace: Path, num_users: int = 30) -> None:
     sequences = StepFolder(str(workspace / "sessionize" / "sequences" / ("c" * 12)))
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({USER_ID: users, USER_ROW: list(range(num_users))}), sink)
-    entry = sequences.put(sequences.own("users/part-0.parquet"), sink.getvalue().to_pybytes(), num_users)
+    entry = sequences.put(sequences.attempt_path("users/part-0.parquet"), sink.getvalue().to_pybytes(), num_users)
     sequences.publish("sequences", "1" * 64, {}, [], [entry])
 
     out = workspace / "out"

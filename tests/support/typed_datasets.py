@@ -55,7 +55,7 @@ def _publish(uri: str, dataset_type: str, columns: dict[str, Any], rows: Sequenc
         begin, end = len(rows) * number // parts, len(rows) * (number + 1) // parts
         sink = pa.BufferOutputStream()
         pq.write_table(table.slice(begin, end - begin), sink, compression="zstd", row_group_size=1000)
-        path = folder.own(f"data/part-{number:05d}.parquet")
+        path = folder.attempt_path(f"data/part-{number:05d}.parquet")
         files.append(folder.put(path, sink.getvalue().to_pybytes(), end - begin))
     versions = [file.sha256 for file in files]
     counts = {"rows_read": len(rows), "rows_accepted": len(rows), "rows_rejected": 0}

@@ -16,19 +16,19 @@ import numpy.typing as npt
 from hrnn.data.sequences import Sequences
 from hrnn.evaluation.baselines.item_neighbours import ItemNeighbours
 from hrnn.evaluation.baselines.popular import PersonalPopularity, Popularity, RecentPopularity
-from hrnn.evaluation.baselines.prediction_points import Moments
+from hrnn.evaluation.baselines.prediction_points import PredictionPoints
 from hrnn.evaluation.baselines.rules import SequentialRules, markov_chain
 from hrnn.evaluation.baselines.session_neighbours import SessionNeighbours
 
 
-class Peer(Protocol):
+class Baseline(Protocol):
     """A fitted recommender."""
 
-    def scores(self, moments: Moments) -> npt.NDArray[np.float32]:
+    def scores(self, points: PredictionPoints) -> npt.NDArray[np.float32]:
         """float32 [B, N], higher is better; 0 where nothing speaks for an item, -inf where it must not be recommended."""
 
 
-Fit = Callable[[Sequences], Peer]
+Fit = Callable[[Sequences], Baseline]
 
 RECENT_DAYS = 3.0
 

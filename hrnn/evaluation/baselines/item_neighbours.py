@@ -13,7 +13,7 @@ import numpy.typing as npt
 from hrnn.data.arrays import Rows
 from hrnn.data.ragged import Ragged
 from hrnn.data.sequences import Sequences
-from hrnn.evaluation.baselines.prediction_points import Moments
+from hrnn.evaluation.baselines.prediction_points import PredictionPoints
 from hrnn.evaluation.baselines.rules import events_and_sessions
 from hrnn.evaluation.baselines.sparse import ItemTable, summed
 
@@ -38,9 +38,9 @@ class ItemNeighbours:
         kept = _nearest(similarity, np.bincount(keys // num_items, minlength=num_items), most)
         self._similar = ItemTable.of(keys[kept], similarity[kept], num_items)
 
-    def scores(self, moments: Moments) -> npt.NDArray[np.float32]:
+    def scores(self, points: PredictionPoints) -> npt.NDArray[np.float32]:
         """Of the latest event's item."""
-        return self._similar.rows(moments.last_items)
+        return self._similar.rows(points.last_items)
 
 
 def _shared_sessions(sequences: Sequences, longest: int) -> tuple[Rows, npt.NDArray[np.float64], Rows]:

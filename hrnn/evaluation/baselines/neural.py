@@ -1,4 +1,4 @@
-"""A neural model as a peer: trained by the engine that trains them all, and asked inside sessions."""
+"""A neural model as a baseline: trained by the engine that trains them all, and asked inside sessions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy.typing as npt
 import torch
 
 from hrnn.data.sequences import Sequences
-from hrnn.evaluation.baselines.prediction_points import Moments
+from hrnn.evaluation.baselines.prediction_points import PredictionPoints
 from hrnn.models.contract import DataSpec, ModelEntry
 from hrnn.training.settings import TrainingSettings
 from hrnn.training.trainer import Trainer
 
 
-class NeuralPeer:
+class NeuralBaseline:
     """score(item) = query for the next event of the session · vector + bias.
 
     Args:
@@ -50,10 +50,10 @@ class NeuralPeer:
         trainer.run()
         self._model = trainer.model
 
-    def scores(self, moments: Moments) -> npt.NDArray[np.float32]:
-        """As Peer's, from what each moment's user has done so far."""
-        offsets = np.append(moments.user_begin, len(moments.item_rows))
-        each = replace(self._sequences, user_offsets=offsets, kept=moments.end - moments.user_begin)
-        queries, items = self._model.queries(each, np.arange(len(moments))).same_session, self._model.items()
+    def scores(self, points: PredictionPoints) -> npt.NDArray[np.float32]:
+        """As Baseline's, from what each moment's user has done so far."""
+        offsets = np.append(points.user_begin, len(points.item_rows))
+        each = replace(self._sequences, user_offsets=offsets, kept=points.end - points.user_begin)
+        queries, items = self._model.queries(each, np.arange(len(points))).same_session, self._model.items()
         scores: npt.NDArray[np.float32] = torch.addmm(items.bias, queries, items.vectors.t()).numpy()
         return scores

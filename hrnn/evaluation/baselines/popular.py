@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.sequences import Sequences
-from hrnn.evaluation.baselines.prediction_points import Moments
+from hrnn.evaluation.baselines.prediction_points import PredictionPoints
 
 _DAY = 86_400
 
@@ -17,9 +17,9 @@ class Popularity:
     def __init__(self, sequences: Sequences) -> None:
         self._counts = sequences.item_counts().astype(np.float32)
 
-    def scores(self, moments: Moments) -> npt.NDArray[np.float32]:
+    def scores(self, points: PredictionPoints) -> npt.NDArray[np.float32]:
         """The same for everybody."""
-        return np.tile(self._counts, (len(moments), 1))
+        return np.tile(self._counts, (len(points), 1))
 
 
 class RecentPopularity:
@@ -33,13 +33,13 @@ class RecentPopularity:
         self._seconds = round(days * _DAY)
         self._remainder = _below_one(sequences.item_counts())
 
-    def scores(self, moments: Moments) -> npt.NDArray[np.float32]:
+    def scores(self, points: PredictionPoints) -> npt.NDArray[np.float32]:
         """Counts move with the time; only events up to the moment count."""
         num_items = len(self._remainder)
-        scores = np.empty((len(moments), num_items), dtype=np.float32)
+        scores = np.empty((len(points), num_items), dtype=np.float32)
         counts, begin, end = np.zeros(num_items, dtype=np.int64), 0, 0
-        for moment in np.argsort(moments.as_of, kind="stable"):
-            time = int(moments.as_of[moment])
+        for point in np.argsort(points.as_of, kind="stable"):
+            time = int(points.as_of[point])
             until = int(np.searchsorted(self._times, time, side="right"))
             since = int(np.searchsorted(self._times, time - self._seconds, side="right"))
             if since >= end:
@@ -48,7 +48,7 @@ class RecentPopularity:
                 counts += np.bincount(self._items[end:until], minlength=num_items) if until > end else 0
                 counts -= np.bincount(self._items[begin:since], minlength=num_items) if since > begin else 0
             begin, end = since, until
-            np.add(counts, self._remainder, out=scores[moment], casting="unsafe")
+            np.add(counts, self._remainder, out=scores[point], casting="unsafe")
         return scores
 
 
@@ -63,14 +63,14 @@ class PersonalPopularity:
     def __init__(self, sequences: Sequences, *, newest_first: bool = False) -> None:
         self._remainder, self._newest_first = _below_one(sequences.item_counts()), newest_first
 
-    def scores(self, moments: Moments) -> npt.NDArray[np.float32]:
+    def scores(self, points: PredictionPoints) -> npt.NDArray[np.float32]:
         """Events of the current session count too."""
-        users, items = moments.history_pairs()
+        users, items = points.history_pairs()
         num_items = len(self._remainder)
         keys = users * num_items + items
-        scores = np.tile(self._remainder, (len(moments), 1))
+        scores = np.tile(self._remainder, (len(points), 1))
         if self._newest_first:
-            ends = np.cumsum(moments.end - moments.user_begin)
+            ends = np.cumsum(points.end - points.user_begin)
             scores.reshape(-1)[keys] = 1.0 / (2.0 + ends[users] - np.arange(len(keys)))  # of several values the last one stays
             scores *= 0.5
         own, counts = np.unique(keys, return_counts=True)

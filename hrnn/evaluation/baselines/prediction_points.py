@@ -14,7 +14,7 @@ from hrnn.data.sessions import session_begins
 
 
 @dataclass(frozen=True)
-class Moments:
+class PredictionPoints:
     """B moments. Positions are those of the sequences' arrays; every user has had one event at least.
 
     Attributes:
@@ -34,8 +34,8 @@ class Moments:
     def __len__(self) -> int:
         return len(self.end)
 
-    def __getitem__(self, chosen: slice | Rows) -> Moments:
-        return Moments(
+    def __getitem__(self, chosen: slice | Rows) -> PredictionPoints:
+        return PredictionPoints(
             self.item_rows, self.user_begin[chosen], self.session_begin[chosen], self.end[chosen], self.as_of[chosen]
         )
 
@@ -44,9 +44,9 @@ class Moments:
         """int64 [B], the item of each latest event."""
         return self.item_rows[self.end - 1].astype(np.int64)
 
-    def session(self, moment: int) -> Rows:
+    def session(self, point: int) -> Rows:
         """Items of one moment's current session, oldest first."""
-        return self.item_rows[self.session_begin[moment] : self.end[moment]].astype(np.int64)
+        return self.item_rows[self.session_begin[point] : self.end[point]].astype(np.int64)
 
     def history_pairs(self) -> tuple[Rows, Rows]:
         """Every event so far of every moment's user: (moment's number, item row)."""
@@ -54,8 +54,8 @@ class Moments:
         return events.row_ids(), self.item_rows[events.values].astype(np.int64)
 
 
-def moments_after(sequences: Sequences, user_rows: Rows, as_of: Rows) -> Moments:
-    """Moments after the given events of some users; the current session is each one's last.
+def points_after(sequences: Sequences, user_rows: Rows, as_of: Rows) -> PredictionPoints:
+    """PredictionPoints after the given events of some users; the current session is each one's last.
 
     Args:
         sequences: Histories, possibly truncated.
@@ -64,4 +64,4 @@ def moments_after(sequences: Sequences, user_rows: Rows, as_of: Rows) -> Moments
     """
     begin = sequences.user_offsets[:-1][user_rows]
     end = begin + sequences.history_lengths[user_rows]
-    return Moments(sequences.item_rows, begin, session_begins(sequences)[end - 1], end, as_of)
+    return PredictionPoints(sequences.item_rows, begin, session_begins(sequences)[end - 1], end, as_of)

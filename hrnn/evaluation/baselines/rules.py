@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.sequences import Sequences
-from hrnn.evaluation.baselines.prediction_points import Moments
+from hrnn.evaluation.baselines.prediction_points import PredictionPoints
 from hrnn.evaluation.baselines.sparse import ItemTable, summed
 
 _TIE = 1e-5  # below any difference of two scores that are not equal
@@ -56,13 +56,13 @@ class SequentialRules:
         counts = sequences.item_counts()
         self._remainder = (_TIE * counts / max(1, counts.max(initial=0))).astype(np.float32) if then_popular else None
 
-    def scores(self, moments: Moments) -> npt.NDArray[np.float32]:
+    def scores(self, points: PredictionPoints) -> npt.NDArray[np.float32]:
         """What follows from the latest events' items."""
-        scores = self._rules.rows(moments.last_items)
+        scores = self._rules.rows(points.last_items)
         for back in range(2, self._events + 1):
-            position = moments.end - back
-            inside = np.flatnonzero(position >= moments.session_begin)
-            scores[inside] += self._rules.rows(moments.item_rows[position[inside]].astype(np.int64)) / np.float32(back)
+            position = points.end - back
+            inside = np.flatnonzero(position >= points.session_begin)
+            scores[inside] += self._rules.rows(points.item_rows[position[inside]].astype(np.int64)) / np.float32(back)
         return scores if self._remainder is None else scores + self._remainder
 
 

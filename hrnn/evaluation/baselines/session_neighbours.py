@@ -24,7 +24,7 @@ import numpy.typing as npt
 from hrnn.data.arrays import Rows
 from hrnn.data.ragged import Ragged
 from hrnn.data.sequences import Sequences
-from hrnn.evaluation.baselines.prediction_points import Moments
+from hrnn.evaluation.baselines.prediction_points import PredictionPoints
 
 
 class SessionNeighbours:
@@ -59,14 +59,14 @@ class SessionNeighbours:
         idf = np.log(max(1, len(self._lengths)) / np.maximum(supports, 1))
         self._item_factor = 1.0 + rarity * idf if kind == "vector" else np.ones(self._num_items)
 
-    def scores(self, moments: Moments) -> npt.NDArray[np.float32]:
+    def scores(self, points: PredictionPoints) -> npt.NDArray[np.float32]:
         """By neighbours of the current session."""
-        scores = np.zeros((len(moments), self._num_items), dtype=np.float32)
-        for moment in range(len(moments)):
-            session = moments.session(moment)
-            scores[moment] = self._scores_of(session)
+        scores = np.zeros((len(points), self._num_items), dtype=np.float32)
+        for point in range(len(points)):
+            session = points.session(point)
+            scores[point] = self._scores_of(session)
             if self._no_repeats:
-                scores[moment, session] = -np.inf
+                scores[point, session] = -np.inf
         return scores
 
     def _scores_of(self, session: Rows) -> npt.NDArray[np.float64]:

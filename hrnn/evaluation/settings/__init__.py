@@ -1,1 +1,1 @@
-"""How models and their peers are measured on data that exist: the literature's question, and the night's."""
+"""How models and their baselines are measured on data that exist: the literature's question, and the night's."""

@@ -18,7 +18,7 @@ from hrnn.data.arrays import Floats, Rows
 from hrnn.data.ragged import Ragged, offsets_of, row_ids
 from hrnn.data.sequences import Sequences
 from hrnn.data.sessions import session_begins
-from hrnn.evaluation.baselines.prediction_points import Moments
+from hrnn.evaluation.baselines.prediction_points import PredictionPoints
 
 DEPTHS = (5, 10, 20)
 _CELLS_AT_ONCE = 1 << 22
@@ -32,13 +32,13 @@ class LastSession:
         sequences: With the hidden sessions, and without items that training has never seen in them.
         training: The same, truncated before them.
         targets: int64 [P], positions of the events that are asked for, rising.
-        moments: [P], the moment before each of them, as of the latest known event.
+        points: [P], the moment before each of them, as of the latest known event.
     """
 
     sequences: Sequences
     training: Sequences
     targets: Rows
-    moments: Moments
+    points: PredictionPoints
 
     @property
     def target_items(self) -> Rows:
@@ -51,7 +51,7 @@ class LastSession:
         return np.searchsorted(self.sequences.user_offsets, self.targets, side="right") - 1
 
     def some_sessions(self, number: int, seed: int = 0) -> Rows:
-        """Numbers of the targets of some hidden sessions, drawn; for peers that take long."""
+        """Numbers of the targets of some hidden sessions, drawn; for baselines that take long."""
         users = self.target_users
         chosen = np.random.Generator(np.random.Philox(key=seed)).permutation(np.unique(users))[:number]
         return np.flatnonzero(np.isin(users, chosen))
@@ -83,8 +83,8 @@ def hide_last_session(sequences: Sequences, *, back: int = 0) -> LastSession:
     position = np.arange(len(whole.item_rows))
     targets = np.flatnonzero(position > (first + lengths)[user])
     asked = user[targets]
-    moments = Moments(whole.item_rows, first[asked], (first + lengths)[asked], targets, whole.timestamps[targets - 1])
-    return LastSession(whole, training, targets, moments)
+    points = PredictionPoints(whole.item_rows, first[asked], (first + lengths)[asked], targets, whole.timestamps[targets - 1])
+    return LastSession(whole, training, targets, points)
 
 
 def condensed(

@@ -17,7 +17,7 @@ from hrnn.data.plausible import plausible_span
 from hrnn.data.ragged import Ragged, row_ids
 from hrnn.data.sequences import Sequences
 from hrnn.evaluation import metrics
-from hrnn.evaluation.baselines.prediction_points import Moments, moments_after
+from hrnn.evaluation.baselines.prediction_points import PredictionPoints, points_after
 from hrnn.evaluation.metrics import DEPTH
 
 MOST_USERS = 5_000
@@ -43,9 +43,9 @@ class NextNight:
     truth: Ragged[np.int64]
     known: npt.NDArray[np.bool_]
 
-    def moments(self) -> Moments:
+    def points(self) -> PredictionPoints:
         """[V], all as of the cut."""
-        return moments_after(self.training, self.user_rows, np.full(len(self.user_rows), self.cut, dtype=np.int64))
+        return points_after(self.training, self.user_rows, np.full(len(self.user_rows), self.cut, dtype=np.int64))
 
     def measure(self, lists: Rows) -> dict[str, float]:
         """Hit rate, recall, NDCG and reciprocal rank at 25, and the share of known items in any list.
@@ -92,18 +92,18 @@ def cut_at_horizon(
     return NextNight(cut, training, users, Ragged.from_lengths(counts, pairs % sequences.num_items), known)
 
 
-def lists_of(score: Callable[[Moments], Floats], moments: Moments, known: npt.NDArray[np.bool_]) -> Rows:
+def lists_of(score: Callable[[PredictionPoints], Floats], points: PredictionPoints, known: npt.NDArray[np.bool_]) -> Rows:
     """The 25 best known items at each moment, ties by item row: int64 [B, 25], -1 where fewer may be recommended.
 
     Args:
-        score: A peer's `scores`.
-        moments: [B].
+        score: A baseline's `scores`.
+        points: [B].
         known: bool [N].
     """
-    lists = np.full((len(moments), DEPTH), -1, dtype=np.int64)
+    lists = np.full((len(points), DEPTH), -1, dtype=np.int64)
     step = max(1, _CELLS_AT_ONCE // max(1, len(known)))
-    for begin in range(0, len(moments), step):
-        scores = score(moments[begin : begin + step])
+    for begin in range(0, len(points), step):
+        scores = score(points[begin : begin + step])
         scores[:, ~known] = -np.inf
         lists[begin : begin + step] = best_of(scores)
     return lists

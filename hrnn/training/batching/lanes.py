@@ -95,7 +95,7 @@ class LanePlan:
         self.num_lanes, self.num_steps = lanes_a_rank(num_lanes, world_size), num_steps
         lengths = sequences.history_lengths[user_rows]
         shuffled = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(np.flatnonzero(lengths > 0))
-        lane = deal(lengths[shuffled], num_lanes)
+        lane = assign_lanes(lengths[shuffled], num_lanes)
         lane_events = np.bincount(lane, weights=lengths[shuffled], minlength=self.num_lanes * world_size).astype(np.int64)
         self.num_windows = max(1, -(-int(lane_events.max(initial=0)) // num_steps))
         mine = (lane % world_size) == rank
@@ -134,7 +134,7 @@ def lanes_a_rank(num_lanes: int, world_size: int) -> int:
     return -(-num_lanes // world_size)
 
 
-def deal(lengths: Rows, num_lanes: int) -> Rows:
+def assign_lanes(lengths: Rows, num_lanes: int) -> Rows:
     """Give each user a lane: long histories first to the emptiest lane, the many short ones by cutting their stream evenly.
 
     Args:

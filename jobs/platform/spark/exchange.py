@@ -1,8 +1,8 @@
 """Parcels of bytes, not rows, through Spark's shuffle: one map, then a reduce, or several in a row.
 
 Rows are dear where they cross between the JVM and Python, and a shuffle makes them cross twice: ten million rows of five
-numbers took 9.4 CPU seconds there and back, and 3.6 as parcels. Senders therefore pack all they have for one receiver into
-one parcel of a few megabytes; Spark moves, retries and spills parcels, and never looks into them.
+numbers took 9.4 CPU seconds there and back, and 3.6 as messages. Senders therefore pack all they have for one receiver into
+one message of a few megabytes; Spark moves, retries and spills messages, and never looks into them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pyspark.sql import SparkSession
 from jobs.platform.spark.errors import spark_errors
 from jobs.platform.spark.stage_progress import following
 
-Parcel = tuple[int, bytes]  # who gets it, and what
-Send = Callable[[int], Iterable[Parcel]]
+Message = tuple[int, bytes]  # who gets it, and what
+Send = Callable[[int], Iterable[Message]]
 Receive = Callable[[int, Iterator[bytes]], bytes]
-Relay = Callable[[int, Iterator[bytes]], Iterable[Parcel]]
+Relay = Callable[[int, Iterator[bytes]], Iterable[Message]]
 
-_PARCEL = pa.schema([("target", pa.int32()), ("body", pa.binary())])
-_PARCEL_SQL = "target int, body binary"
+_MESSAGE = pa.schema([("target", pa.int32()), ("body", pa.binary())])
+_MESSAGE_SQL = "target int, body binary"
 
 
 def exchange(
@@ -36,7 +36,7 @@ def exchange(
     *,
     relays: Sequence[tuple[int, Relay]] = (),
 ) -> list[bytes]:
-    """What every receiver made of the parcels that were sent to it, by receiver.
+    """What every receiver made of the messages that were sent to it, by receiver.
 
     All functions run on workers, perhaps more than once, so what they write elsewhere must bear attempt-unique names.
 
@@ -44,19 +44,19 @@ def exchange(
         spark: The session to run in.
         num_senders: `send` is called once with each number below it.
         num_receivers: `receive` is called once with each number below it, also where nothing was sent to it.
-        send: Yields (receiver, parcel); parcels stay below 2 GiB.
-        receive: Takes its own number and its parcels, in no particular order.
+        send: Yields (receiver, message); messages stay below 2 GiB.
+        receive: Takes its own number and its messages, in no particular order.
         label: What is being done, for the progress on stderr.
-        relays: What stands between, in order: how many, and what each makes of its parcels. Senders then address the
+        relays: What stands between, in order: how many, and what each makes of its messages. Senders then address the
             first relays, these the next ones, the last of them the receivers.
 
     Raises:
         HrnnError: What a worker raised.
     """
-    parcels = spark.range(0, num_senders, 1, num_senders).mapInArrow(partial(_sending, send), _PARCEL_SQL)
+    messages = spark.range(0, num_senders, 1, num_senders).mapInArrow(partial(_sending, send), _MESSAGE_SQL)
     for number, relay in relays:
-        parcels = parcels.repartitionById(number, "target").mapInArrow(partial(_relaying, relay), _PARCEL_SQL)
-    received = parcels.repartitionById(num_receivers, "target").mapInArrow(partial(_receiving, receive), _PARCEL_SQL)
+        messages = messages.repartitionById(number, "target").mapInArrow(partial(_relaying, relay), _MESSAGE_SQL)
+    received = messages.repartitionById(num_receivers, "target").mapInArrow(partial(_receiving, receive), _MESSAGE_SQL)
     num_tasks = num_senders + num_receivers + sum(number for number, _ in relays)
     with spark_errors(), following(spark, num_tasks, label):
         table = received.toArrow()
@@ -68,18 +68,18 @@ def _sending(send: Send, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Recor
     for batch in batches:
         for sender in batch.column(0).to_pylist():
             for target, body in send(sender):
-                yield _parcel(target, body)
+                yield _message(target, body)
 
 
 def _relaying(relay: Relay, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     own = _own_number()
     for target, body in relay(own, _bodies(own, batches)):
-        yield _parcel(target, body)
+        yield _message(target, body)
 
 
 def _receiving(receive: Receive, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     own = _own_number()
-    yield _parcel(own, receive(own, _bodies(own, batches)))
+    yield _message(own, receive(own, _bodies(own, batches)))
 
 
 def _own_number() -> int:
@@ -95,5 +95,5 @@ def _bodies(target: int, batches: Iterator[pa.RecordBatch]) -> Iterator[bytes]:
             yield body.as_buffer()
 
 
-def _parcel(target: int, body: bytes) -> pa.RecordBatch:
-    return pa.record_batch([pa.array([target], pa.int32()), pa.array([body], pa.binary())], schema=_PARCEL)
+def _message(target: int, body: bytes) -> pa.RecordBatch:
+    return pa.record_batch([pa.array([target], pa.int32()), pa.array([body], pa.binary())], schema=_MESSAGE)

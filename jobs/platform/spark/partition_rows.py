@@ -16,7 +16,7 @@ _NARROW = (np.uint8, np.uint16, np.uint32)
 
 
 @dataclass(frozen=True)
-class Hand:
+class PartitionRows:
     """What one receiver is dealt.
 
     Attributes:
@@ -32,8 +32,8 @@ class Hand:
     codes: NDArray[np.int64]
 
 
-def deal(codes: NDArray[Any], owners: NDArray[np.uint16], num_receivers: int) -> Iterator[Hand]:
-    """Deal rows to the owners of their values; a receiver without rows gets no hand.
+def partition_rows(codes: NDArray[Any], owners: NDArray[np.uint16], num_receivers: int) -> Iterator[PartitionRows]:
+    """Deal rows to the owners of their values; a receiver without rows gets no partition.
 
     Args:
         codes: Value of each row, as a position in `owners`.
@@ -51,7 +51,7 @@ def deal(codes: NDArray[Any], owners: NDArray[np.uint16], num_receivers: int) ->
         own = codes[rows]
         present = np.flatnonzero(np.bincount(own, minlength=len(owners)))
         position[present] = np.arange(len(present))
-        yield Hand(target, rows, present, position[own])
+        yield PartitionRows(target, rows, present, position[own])
 
 
 def pack(tables: Sequence[pa.Table]) -> bytes:

@@ -103,7 +103,7 @@ class StepFolder:
         """This folder as an input of the next step."""
         return StepInput(uri=self.uri, version=manifest.fingerprint)
 
-    def own(self, path: str) -> str:
+    def attempt_path(self, path: str) -> str:
         """This attempt's own name for a data file: `data/part-0.parquet` becomes `data/part-0-<token>.parquet`."""
         stem, dot, suffix = path.rpartition(".")
         return f"{stem}-{self.token}{dot}{suffix}"
@@ -121,7 +121,7 @@ class StepFolder:
 
     def put_page(self, path: str, page: bytes | Path, rows: int | None = None) -> FileEntry:
         """Write what people read, under a name of this attempt's own; `publish` shows a copy of it under `path`."""
-        own = self.own(path)
+        own = self.attempt_path(path)
         entry = self.put(own, page, rows) if isinstance(page, bytes) else self.put_file(page, own, rows)
         return entry.model_copy(update={"shown": path})
 

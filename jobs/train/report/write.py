@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from hrnn.blend.item_statistics import Counted
-from hrnn.blend.snapshots import EvaluationView, Fitted
-from hrnn.blend.weights import FEATURES
+from hrnn.blend.item_statistics import ItemStatistics
+from hrnn.blend.snapshots import BlendedModel, PerUserSnapshot
+from hrnn.blend.weights import BlendWeights
 from hrnn.data.arrays import Rows
-from hrnn.data.preparation import Prepared, hide
 from hrnn.data.sequences import Sequences
+from hrnn.data.splits import Prepared, hide
 from hrnn.explain.evaluation_reasons import UserExplanation, choose_users, explain
 from hrnn.models.registry import restored
 from jobs.platform.process.scratch import scratch_folder
@@ -34,7 +34,6 @@ from jobs.train.fit import FittedRecipe
 from jobs.train.report.page import NO_HISTORIES, NO_PATHS, Explained, ReportInputs, solution_page
 from jobs.train.report.people import Named, explained_user, explanations_document, rows_told_of
 from schemas.columns import ITEM_ID, USER_ID
-from schemas.errors import DataError
 from schemas.manifest import FileEntry
 
 _TITLE_COLUMNS = ("TITLE", "ITEMNAME", "ITEM_NAME", "NAME", "PRODUCT_NAME")
@@ -59,8 +58,8 @@ def training_report(
         staged: Where ids and titles stand.
     """
     explained = None
-    if isinstance(fitted.evaluation, EvaluationView):
-        explained = explain_users(fitted.evaluation.fitted, sequences, prepared.kept, prepared.split.user_rows, staged)
+    if isinstance(fitted.evaluation, PerUserSnapshot):
+        explained = explain_users(fitted.evaluation.blended, sequences, prepared.kept, prepared.split.user_rows, staged)
     return [folder.put_page(name, data) for name, data in _files(inputs, explained, NO_PATHS).items()]
 
 
@@ -99,16 +98,17 @@ def solution_report(solution_uri: str, sequences_uri: str | None = None, output_
     explained = None
     with scratch_folder("report") as path:
         scratch = Path(path)
-        parameters = _parameters(folder.fetch(tensor_file(manifest, "parameters"), scratch))
-        if sequences_uri is not None and parameters:
+        parameters = read_tensors(folder.fetch(tensor_file(manifest, "parameters"), scratch), "parameters")
+        weights = BlendWeights.of_tensors(parameters)
+        if sequences_uri is not None and weights is not None:
             source = StepFolder(sequences_uri)
             staged = stage(source, source.require("sequences"), scratch)
             sequences = Sequences.load(staged.arrays)
             settings = manifest.config.get("settings", {})
-            split, kept, available = hide(
+            split, kept, fit_and_calibration = hide(
                 sequences, segments=settings.get("segments", False), split=settings.get("split", "all_users")
             )
-            fitted = fitted_of(facts["recipe"], parameters, outcome.get("shape", {}), available)
+            fitted = blended_model(facts["recipe"], weights, parameters, outcome.get("shape", {}), fit_and_calibration)
             explained = explain_users(fitted, sequences, kept, split.user_rows, staged)
     files = _files(inputs, explained, NO_PATHS if sequences_uri is not None else NO_HISTORIES)
     target = folder.uri if output_uri is None else output_uri
@@ -117,32 +117,23 @@ def solution_report(solution_uri: str, sequences_uri: str | None = None, output_
     return [join(target, name) for name in files]
 
 
-def _parameters(path: Path) -> dict[str, Tensor]:
-    """The sequence model's parameters and its paths' weights; empty where the recipe has none."""
-    stored = read_tensors(path, "parameters")
-    return stored if {"paths.now", "paths.later"} <= set(stored) else {}
-
-
-def fitted_of(recipe: str, parameters: Mapping[str, Tensor], sizes: Mapping[str, Any], known: Sequences) -> Fitted:
+def blended_model(
+    recipe: str, weights: BlendWeights, parameters: Mapping[str, Tensor], sizes: Mapping[str, Any], known: Sequences
+) -> BlendedModel:
     """The model as the evaluation has it.
 
     Args:
         recipe: Whose model it is.
-        parameters: The model's, `paths.now` and `paths.later`.
+        weights: Of the blend.
+        parameters: The model's.
         sizes: The model's.
         known: Events that it may count.
-
-    Raises:
-        DataError: The version is of a release whose paths had other features.
     """
-    if len(parameters["paths.now"]) != len(FEATURES):
-        raise DataError("the solution version is of a release whose paths had other features", remedy="Train it again.")
-    weights = parameters["paths.now"].numpy(), parameters["paths.later"].numpy()
-    return Fitted(restored(recipe, sizes, parameters), *weights, Counted.of(known))
+    return BlendedModel(restored(recipe, sizes, parameters), weights, ItemStatistics.of(known))
 
 
 def explain_users(
-    fitted: Fitted, sequences: Sequences, known: Sequences, test_users: Rows, staged: Staged, *, num_users: int = 10
+    fitted: BlendedModel, sequences: Sequences, known: Sequences, test_users: Rows, staged: Staged, *, num_users: int = 10
 ) -> Explained:
     """Lists of some users and why they are so.
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from small_sequences import random_histories, sequences_of
 
-from hrnn.blend import cooccurrence as successors
-from hrnn.blend.cooccurrence import DISTANCE, EVENTS, FEATURES, Successors
+from hrnn.blend import cooccurrence as cooccurrence
+from hrnn.blend.cooccurrence import DISTANCE, EVENTS, FEATURES, Cooccurrence
 from hrnn.data.sequences import Sequences
 
 HISTORIES = random_histories(60, 25)
@@ -25,7 +25,7 @@ def counted_by_hand(histories: list[list[list[int]]]) -> dict[tuple[int, int], f
     return after
 
 
-def told(found: Successors, item: int) -> dict[int, tuple[float, float]]:
+def told(found: Cooccurrence, item: int) -> dict[int, tuple[float, float]]:
     mine = slice(found.offsets[item], found.offsets[item + 1])
     return {
         int(row): (float(after), float(beside))
@@ -50,40 +50,40 @@ def expected(histories: list[list[list[int]]], num_items: int, most: int) -> lis
 @pytest.mark.parametrize("most", [3, 100])
 @pytest.mark.parametrize("at_once", [40, 1 << 20])
 def test_successors_are_what_a_count_of_all_pairs_says(monkeypatch: pytest.MonkeyPatch, most: int, at_once: int) -> None:
-    monkeypatch.setattr(successors, "MOST_SUCCESSORS", most)
-    monkeypatch.setattr(successors, "_EVENTS_AT_ONCE", at_once)
-    monkeypatch.setattr(successors, "_SPARE", 100)
-    found = Successors.of(SEQUENCES)
+    monkeypatch.setattr(cooccurrence, "MOST_COOCCURRING", most)
+    monkeypatch.setattr(cooccurrence, "_EVENTS_AT_ONCE", at_once)
+    monkeypatch.setattr(cooccurrence, "_SPARE", 100)
+    found = Cooccurrence.of(SEQUENCES)
     for item, row in enumerate(expected(HISTORIES, SEQUENCES.num_items, most)):
         assert told(found, item) == {other: pytest.approx(shares, rel=1e-6) for other, shares in row.items()}
 
 
 def test_while_counting_weak_pairs_are_dropped_and_strong_ones_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(successors, "MOST_SUCCESSORS", 2)
-    monkeypatch.setattr(successors, "_EVENTS_AT_ONCE", 8)
-    monkeypatch.setattr(successors, "_SPARE", 2)
+    monkeypatch.setattr(cooccurrence, "MOST_COOCCURRING", 2)
+    monkeypatch.setattr(cooccurrence, "_EVENTS_AT_ONCE", 8)
+    monkeypatch.setattr(cooccurrence, "_SPARE", 2)
     strong = [[[0, 1], [0, 2], [0, 1]]] * 30
     weak = [[[0, item], [item, item + 1]] for item in range(3, 40)]
     mixed = [history for pair in zip(strong, weak[:30], strict=True) for history in pair]
-    found = Successors.of(sequences_of(mixed))
+    found = Cooccurrence.of(sequences_of(mixed))
     assert list(told(found, 0)) == [1, 2]
 
 
 def test_hidden_events_are_not_counted() -> None:
     known = [history[:-1] for history in HISTORIES]
     kept = np.asarray([sum(map(len, history)) for history in known])
-    found = Successors.of(SEQUENCES.truncate(np.arange(len(HISTORIES)), kept))
+    found = Cooccurrence.of(SEQUENCES.truncate(np.arange(len(HISTORIES)), kept))
     for item, row in enumerate(expected(known, SEQUENCES.num_items, 100)):
         assert told(found, item) == {other: pytest.approx(shares, rel=1e-6) for other, shares in row.items()}
 
 
 def test_of_very_many_events_some_users_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(successors, "MOST_EVENTS", (SEQUENCES.num_events + 1) // 2)
-    found, half = Successors.of(SEQUENCES), expected(HISTORIES[::2], SEQUENCES.num_items, 100)
+    monkeypatch.setattr(cooccurrence, "MOST_EVENTS", (SEQUENCES.num_events + 1) // 2)
+    found, half = Cooccurrence.of(SEQUENCES), expected(HISTORIES[::2], SEQUENCES.num_items, 100)
     assert [list(told(found, item)) for item in range(27)] == [sorted(row) for row in half]
 
 
-def features_of(found: Successors, sequences: Sequences, user: int) -> dict[int, dict[str, float]]:
+def features_of(found: Cooccurrence, sequences: Sequences, user: int) -> dict[int, dict[str, float]]:
     items = found.of_users(sequences, np.asarray([user]))
     return {
         int(row): dict(zip(FEATURES, line.tolist(), strict=True))
@@ -92,7 +92,7 @@ def features_of(found: Successors, sequences: Sequences, user: int) -> dict[int,
 
 
 def test_a_user_s_successors_are_those_of_the_latest_events() -> None:
-    found = Successors.of(SEQUENCES)
+    found = Cooccurrence.of(SEQUENCES)
     user = int(np.argmax(SEQUENCES.history_lengths))
     latest = SEQUENCES.item_rows[SEQUENCES.user_offsets[user + 1] - EVENTS : SEQUENCES.user_offsets[user + 1]][::-1]
     after: dict[int, float] = defaultdict(float)
@@ -111,7 +111,7 @@ def test_a_user_s_successors_are_those_of_the_latest_events() -> None:
 
 
 def test_a_user_s_features_do_not_depend_on_who_is_asked_beside() -> None:
-    found = Successors.of(SEQUENCES)
+    found = Cooccurrence.of(SEQUENCES)
     together = found.of_users(SEQUENCES, np.asarray([7, 3, 11]))
     alone = found.of_users(SEQUENCES, np.asarray([3]))
     mine = slice(together.offsets[1], together.offsets[2])
@@ -121,12 +121,12 @@ def test_a_user_s_features_do_not_depend_on_who_is_asked_beside() -> None:
 
 def test_without_events_there_are_no_successors() -> None:
     nobody = SEQUENCES.truncate(np.arange(60), np.zeros(60, dtype=np.int64))
-    assert len(Successors.of(nobody).item_rows) == 0
-    items = Successors.of(SEQUENCES).of_users(nobody, np.arange(2))
+    assert len(Cooccurrence.of(nobody).item_rows) == 0
+    items = Cooccurrence.of(SEQUENCES).of_users(nobody, np.arange(2))
     assert items.offsets.tolist() == [0, 0, 0]
     assert items.features.shape == (0, len(FEATURES))
 
 
 def test_one_item_may_be_all_there_is() -> None:
-    found = Successors.of(sequences_of([[[0, 0]]], num_items=1))
+    found = Cooccurrence.of(sequences_of([[[0, 0]]], num_items=1))
     assert told(found, 0) == {0: (1.0, 1.0)}

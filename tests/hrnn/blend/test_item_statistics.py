@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 from small_sequences import random_histories, sequences_of
 
-from hrnn.blend import cooccurrence as successors
+from hrnn.blend import cooccurrence as cooccurrence
 from hrnn.blend import repeats as own_items
-from hrnn.blend.item_statistics import FEATURES, Counted
+from hrnn.blend.item_statistics import FEATURES, ItemStatistics
 from hrnn.blend.repeats import own_item_features
 
 SEQUENCES = sequences_of(random_histories(40, 30))
@@ -17,10 +17,10 @@ HAD = len(own_items.FEATURES)
 
 
 def test_items_of_either_kind_stand_once_with_the_features_of_both() -> None:
-    counted = Counted.of(SEQUENCES)
-    merged = counted.user_items(SEQUENCES, USERS, AS_OF)
-    had = own_item_features(SEQUENCES, USERS, AS_OF, counted.item_repeat_odds)
-    following = counted.successors.of_users(SEQUENCES, USERS)
+    statistics = ItemStatistics.of(SEQUENCES)
+    merged = statistics.user_items(SEQUENCES, USERS, AS_OF)
+    had = own_item_features(SEQUENCES, USERS, AS_OF, statistics.item_repeat_odds)
+    following = statistics.cooccurrence.of_users(SEQUENCES, USERS)
     both = 0
     for user in range(len(USERS)):
         rows = {}
@@ -36,8 +36,8 @@ def test_items_of_either_kind_stand_once_with_the_features_of_both() -> None:
 
 
 def test_the_first_feature_of_each_kind_tells_whether_an_item_is_of_it() -> None:
-    merged = Counted.of(SEQUENCES).user_items(SEQUENCES, USERS, AS_OF)
-    assert (FEATURES[0], FEATURES[HAD]) == ("own", "beside") == (own_items.FEATURES[0], successors.FEATURES[0])
+    merged = ItemStatistics.of(SEQUENCES).user_items(SEQUENCES, USERS, AS_OF)
+    assert (FEATURES[0], FEATURES[HAD]) == ("own", "beside") == (own_items.FEATURES[0], cooccurrence.FEATURES[0])
     kinds = merged.features[:, [0, HAD]]
     assert {tuple(kind) for kind in kinds.tolist()} == {(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)}
 
@@ -50,6 +50,6 @@ def test_hidden_events_change_nothing() -> None:
     hidden = np.setdiff1d(np.arange(len(other)), cut.event_positions(users).values)
     other[hidden] = 29 - other[hidden]
     changed = replace(cut, item_rows=other)
-    found = [Counted.of(each).user_items(each, USERS, AS_OF) for each in (cut, changed)]
+    found = [ItemStatistics.of(each).user_items(each, USERS, AS_OF) for each in (cut, changed)]
     assert np.array_equal(found[0].item_rows, found[1].item_rows)
     assert np.array_equal(found[0].features, found[1].features)

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from small_sequences import circular_histories, random_histories, sequences_of
 
-from hrnn.blend.item_statistics import Counted
-from hrnn.blend.snapshots import EvaluationView, Fitted
-from hrnn.blend.weights import FEATURES, draw_examples, fit_weights
-from hrnn.data.preparation import prepare, users_between
+from hrnn.blend.item_statistics import ItemStatistics
+from hrnn.blend.snapshots import BlendedModel, PerUserSnapshot
+from hrnn.blend.weights import FEATURES, BlendWeights, fit_weights
 from hrnn.data.sequences import Sequences
+from hrnn.data.splits import draw_calibration, prepare, users_between
 from hrnn.inference.replay import replay
 from hrnn.models.hrnn import Hrnn, HrnnShape
 
@@ -31,46 +31,46 @@ def mean_own_score(sequences: Sequences, weights: np.ndarray) -> float:
     """What the weights add to an item that the user has had, on average."""
     users = np.arange(sequences.num_users)
     as_of = np.full(len(users), sequences.timestamps.max())
-    fitted = Fitted(untrained(sequences), weights, weights, Counted.of(sequences))
+    fitted = BlendedModel(untrained(sequences), BlendWeights(weights, weights), ItemStatistics.of(sequences))
     states = replay(fitted.model, sequences, users)
-    had = fitted.counted.user_items(sequences, users, as_of).features[:, 0] > 0
-    return float(fitted.own_scores(sequences, users, as_of, users >= 0, states).own_item_scores[had].mean())
+    had = fitted.statistics.user_items(sequences, users, as_of).features[:, 0] > 0
+    return float(fitted.sparse_scores(sequences, users, as_of, users >= 0, states).scores[had].mean())
 
 
 def test_no_user_is_an_example_twice_and_all_have_something_to_go_on_and_something_to_find() -> None:
-    examples = draw_examples(RANDOM, seed=0)
-    assert len(np.unique(examples.user_rows)) == len(examples.user_rows)
-    assert (examples.keep_counts >= 1).all()
-    assert (examples.truth_counts >= 1).all()
-    assert (examples.keep_counts + examples.truth_counts <= RANDOM.history_lengths[examples.user_rows]).all()
-    assert examples.only(True).later.all()
-    assert len(examples.only(True).user_rows) + len(examples.only(False).user_rows) == len(examples.user_rows)
+    calibration = draw_calibration(RANDOM, seed=0)
+    assert len(np.unique(calibration.user_rows)) == len(calibration.user_rows)
+    assert (calibration.keep_counts >= 1).all()
+    assert (calibration.truth_counts >= 1).all()
+    assert (calibration.keep_counts + calibration.truth_counts <= RANDOM.history_lengths[calibration.user_rows]).all()
+    assert calibration.only(True).next_session.all()
+    assert len(calibration.only(True).user_rows) + len(calibration.only(False).user_rows) == len(calibration.user_rows)
 
 
 def test_later_examples_are_all_asked_at_one_moment_near_the_end() -> None:
-    examples = draw_examples(RANDOM, seed=0).only(True)
-    assert len(examples.user_rows) > 1
-    [moment] = set(examples.as_of.tolist())
-    begin = RANDOM.user_offsets[:-1][examples.user_rows] + examples.keep_counts
+    calibration = draw_calibration(RANDOM, seed=0).only(True)
+    assert len(calibration.user_rows) > 1
+    [moment] = set(calibration.as_of.tolist())
+    begin = RANDOM.user_offsets[:-1][calibration.user_rows] + calibration.keep_counts
     assert (RANDOM.timestamps[begin - 1] < moment).all()
     assert (RANDOM.timestamps[begin] >= moment).all()
-    assert (begin + examples.truth_counts == RANDOM.user_offsets[1:][examples.user_rows]).all()
+    assert (begin + calibration.truth_counts == RANDOM.user_offsets[1:][calibration.user_rows]).all()
     assert 0.9 < (RANDOM.timestamps < moment).mean() <= 0.95
 
 
 def test_examples_depend_on_the_seed_alone() -> None:
-    assert np.array_equal(draw_examples(RANDOM, 1).user_rows, draw_examples(RANDOM, 1).user_rows)
-    assert not np.array_equal(draw_examples(RANDOM, 1).user_rows, draw_examples(RANDOM, 2).user_rows)
+    assert np.array_equal(draw_calibration(RANDOM, 1).user_rows, draw_calibration(RANDOM, 1).user_rows)
+    assert not np.array_equal(draw_calibration(RANDOM, 1).user_rows, draw_calibration(RANDOM, 2).user_rows)
 
 
 def test_prepared_parts_hide_what_is_tested_and_what_weighs() -> None:
     prepared = prepare(RANDOM, 0)
-    lengths = prepared.learnt_from.history_lengths
+    lengths = prepared.fit.history_lengths
     assert np.array_equal(
         lengths[prepared.split.user_rows], np.minimum(prepared.split.keep_counts, lengths[prepared.split.user_rows])
     )
-    assert np.array_equal(lengths[prepared.examples.user_rows], prepared.examples.keep_counts)
-    assert prepared.learnt_from.num_events < prepared.available.num_events < RANDOM.num_events
+    assert np.array_equal(lengths[prepared.calibration.user_rows], prepared.calibration.keep_counts)
+    assert prepared.fit.num_events < prepared.fit_and_calibration.num_events < RANDOM.num_events
 
 
 def test_where_users_take_their_own_items_again_that_path_counts() -> None:
@@ -79,10 +79,10 @@ def test_where_users_take_their_own_items_again_that_path_counts() -> None:
     for later in (False, True):
         weights = fit_weights(
             untrained(sequences),
-            prepared.available,
-            prepared.learnt_from,
-            prepared.examples,
-            later=later,
+            prepared.fit_and_calibration,
+            prepared.fit,
+            prepared.calibration,
+            next_session=later,
             use_trends=True,
             seed=0,
         )
@@ -95,7 +95,13 @@ def test_where_nobody_takes_an_item_twice_own_items_are_held_back() -> None:
     sequences = sequences_of([[walk[:6], walk[6:]] for walk in walks])
     prepared = prepare(sequences, 0)
     weights = fit_weights(
-        untrained(sequences), prepared.available, prepared.learnt_from, prepared.examples, later=True, use_trends=False, seed=0
+        untrained(sequences),
+        prepared.fit_and_calibration,
+        prepared.fit,
+        prepared.calibration,
+        next_session=True,
+        use_trends=False,
+        seed=0,
     )
     assert mean_own_score(sequences, weights) < -2
 
@@ -105,15 +111,15 @@ def test_where_items_follow_one_another_successors_find_the_next_one() -> None:
     prepared = prepare(sequences, 0)
     model = untrained(sequences)
     weights = fit_weights(
-        model, prepared.available, prepared.learnt_from, prepared.examples, later=False, use_trends=False, seed=0
+        model, prepared.fit_and_calibration, prepared.fit, prepared.calibration, next_session=False, use_trends=False, seed=0
     )
-    fitted = Fitted(model, weights, weights, Counted.of(prepared.learnt_from))
-    view = EvaluationView(fitted)
-    states = view.user_states(prepared.learnt_from, prepared.examples.user_rows)
-    scores = (states.query @ view.item_vectors().t()).numpy()
-    scores[np.repeat(np.arange(len(scores)), np.diff(states.own_offsets)), states.own_item_rows] += states.own_item_scores
-    next_items = prepared.available.item_rows[
-        prepared.available.user_offsets[prepared.examples.user_rows] + prepared.examples.keep_counts
+    fitted = BlendedModel(model, BlendWeights(weights, weights), ItemStatistics.of(prepared.fit))
+    view = PerUserSnapshot(fitted)
+    states = view.user_states(prepared.fit, prepared.calibration.user_rows)
+    scores = (states.query @ view.items().vectors.t()).numpy()
+    scores[np.repeat(np.arange(len(scores)), np.diff(states.sparse.offsets)), states.sparse.item_rows] += states.sparse.scores
+    next_items = prepared.fit_and_calibration.item_rows[
+        prepared.fit_and_calibration.user_offsets[prepared.calibration.user_rows] + prepared.calibration.keep_counts
     ]
     assert (scores.argmax(axis=1) == next_items).mean() > 0.8
 
@@ -121,8 +127,8 @@ def test_where_items_follow_one_another_successors_find_the_next_one() -> None:
 def test_without_recency_the_trends_weigh_nothing() -> None:
     prepared = prepare(RANDOM, 0)
     model = untrained(RANDOM)
-    args = (model, prepared.available, prepared.learnt_from, prepared.examples)
-    without = fit_weights(*args, later=True, use_trends=False, seed=0)
+    args = (model, prepared.fit_and_calibration, prepared.fit, prepared.calibration)
+    without = fit_weights(*args, next_session=True, use_trends=False, seed=0)
     assert not without[["trend" in name for name in FEATURES]].any()
 
 
@@ -130,7 +136,13 @@ def test_without_examples_the_weights_are_those_of_the_plain_sequence_model() ->
     single = sequences_of([[[0, 1, 2]]] * 3)  # one session each: nobody comes back later
     prepared = prepare(single, 0)
     weights = fit_weights(
-        untrained(single), prepared.available, prepared.learnt_from, prepared.examples, later=True, use_trends=True, seed=0
+        untrained(single),
+        prepared.fit_and_calibration,
+        prepared.fit,
+        prepared.calibration,
+        next_session=True,
+        use_trends=True,
+        seed=0,
     )
     assert dict(zip(FEATURES, weights.tolist(), strict=True)) == dict.fromkeys(FEATURES, 0.0) | {
         "next_session": 1.0,

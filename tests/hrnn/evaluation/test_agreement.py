@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from hrnn.data.hashing import hash64
-from hrnn.evaluation.agreement import Lists, Moments, agreement, gini, overlap
+from hrnn.evaluation.agreement import CorrelationSums, Lists, agreement, gini, overlap
 
 
 def lists(*each: str, scores: list[list[float]] | None = None) -> Lists:
@@ -71,12 +71,12 @@ def test_scores_of_common_entries_are_correlated_and_the_others_left_out() -> No
 def test_correlation_of_parts_is_that_of_the_whole() -> None:
     dice = np.random.default_rng(0)
     x, y = dice.random((2, 500), np.float32)
-    parts = Moments()
+    parts = CorrelationSums()
     for begin in range(0, 500, 130):
-        parts.add(Moments.of(x[begin : begin + 130], y[begin : begin + 130]))
+        parts.add(CorrelationSums.of(x[begin : begin + 130], y[begin : begin + 130]))
     assert parts.correlation() == pytest.approx(np.corrcoef(x, y)[0, 1])
-    assert Moments.of(np.ones(9, np.float32), y[:9]).correlation() is None
-    assert Moments().correlation() is None
+    assert CorrelationSums.of(np.ones(9, np.float32), y[:9]).correlation() is None
+    assert CorrelationSums().correlation() is None
 
 
 def test_gini_counts_items_that_are_never_listed() -> None:

@@ -6,16 +6,19 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from small_sequences import without_sparse_scores
 
+from hrnn.blend.snapshots import PlainSnapshot
 from hrnn.data.ragged import Ragged
 from hrnn.data.sequences import Sequences
+from hrnn.data.sparse_scores import SparseScores
 from hrnn.data.splits import EvaluationSplit, evaluation_split
 from hrnn.evaluation import metrics
 from hrnn.evaluation.baselines.counts import personal_popularity, popularity
 from hrnn.evaluation.evaluate import evaluate
 from hrnn.evaluation.holdout import HeldOut, hold_out
+from hrnn.models.contract import UserStates
 from hrnn.models.popularity import PopularityCount
-from hrnn.models.scoring_model import UserStates
 
 
 def sequences_of(histories: list[list[int]], num_items: int) -> Sequences:
@@ -30,7 +33,8 @@ def users_held_out(histories: list[list[int]], num_items: int, split: Evaluation
     kept = [history[:keep] for history, keep in zip([histories[u] for u in split.user_rows], split.keep_counts, strict=True)]
     query = torch.eye(num_items)[[history[-1] for history in kept]]
     offsets = np.arange(len(kept) + 1, dtype=np.int64)
-    states = UserStates(query, offsets, np.array([history[0] for history in kept]), np.full(len(kept), 0.5, dtype=np.float32))
+    oldest = np.array([history[0] for history in kept])
+    states = UserStates(query, SparseScores(offsets, oldest, np.full(len(kept), 0.5, dtype=np.float32)))
     return hold_out(split, sequences_of(histories, num_items), states)
 
 
@@ -62,14 +66,14 @@ def test_a_table_brings_back_the_test_users(tmp_path: Path) -> None:
         assert np.array_equal(getattr(read.histories, name), getattr(held_out.histories, name))
         assert np.array_equal(getattr(read.truth, name), getattr(held_out.truth, name))
     for name in ("offsets", "item_rows", "scores"):
-        assert np.array_equal(getattr(read.own, name), getattr(held_out.own, name))
+        assert np.array_equal(getattr(read.sparse, name), getattr(held_out.sparse, name))
 
 
 @pytest.mark.parametrize("histories", [[[0, 1]], [[0], [1]]])
 def test_a_table_of_a_model_without_queries_comes_back(histories: list[list[int]]) -> None:
     sequences = sequences_of(histories, 2)
     split = evaluation_split(sequences.history_lengths)
-    held_out = hold_out(split, sequences, PopularityCount.fit(sequences).user_states(sequences, split.user_rows))
+    held_out = hold_out(split, sequences, PlainSnapshot(PopularityCount.fit(sequences)).user_states(sequences, split.user_rows))
     read = HeldOut.from_table(held_out.to_table(), dimension=0)
     assert read.queries.shape == (len(split), 0)
     assert len(read) == len(split)
@@ -122,8 +126,8 @@ def test_nobody_to_test_gives_no_metrics() -> None:
     sequences = sequences_of([[0], [1]], 2)
     split = evaluation_split(sequences.history_lengths)
     model = PopularityCount.fit(sequences)
-    held_out = hold_out(split, sequences, model.user_states(sequences, split.user_rows))
-    evaluation = evaluate(held_out, model.item_vectors(), model.item_bias(), [1, 1], [1, 1])
+    held_out = hold_out(split, sequences, PlainSnapshot(model).user_states(sequences, split.user_rows))
+    evaluation = evaluate(held_out, *model.items(), [1, 1], [1, 1])
     assert evaluation.test_users == 0
     document = evaluation.to_document()
     assert tuple(document["metrics"]) == metrics.PERSONALIZE_METRICS
@@ -159,7 +163,7 @@ def test_events_that_do_not_count_are_no_right_answers() -> None:
     histories = [[0, 1, 2, 3], [0, 1, 2, 3], [3, 2, 1, 0]]
     sequences, split = sequences_of(histories, 4), split_of((0, 2, 2), (1, 2, 2), (2, 2, 2))
     weights = np.asarray([1, 1, 0, 1, 1, 1, 0, 0, 1, 1, 0.5, 0], dtype=np.float32)
-    states = UserStates.without_own_items(torch.zeros(3, 4))
+    states = without_sparse_scores(torch.zeros(3, 4))
     held_out = hold_out(split, sequences, states, event_weights=weights)
     bias = torch.tensor([4.0, 3.0, 2.0, 1.0])  # everybody is given 0, 1, 2, 3
     stored = HeldOut.from_table(held_out.to_table(), 4)
@@ -180,25 +184,25 @@ def test_own_items_and_peers_stay_with_their_users_where_others_are_not_measured
     histories = [[0, 1, 2], [1, 2, 3], [2, 3, 0], [3, 0, 1]]
     sequences, split = sequences_of(histories, 4), split_of(*((user, 2, 1) for user in range(4)))
     own = np.asarray([2, 3, 0, 1])  # what each takes next
-    states = UserStates(torch.zeros(4, 4), np.arange(5), own, np.ones(4, dtype=np.float32))
+    states = UserStates(torch.zeros(4, 4), SparseScores(np.arange(5), own, np.ones(4, dtype=np.float32)))
     weights = np.tile(np.asarray([1, 1, 0, 1, 1, 1], dtype=np.float32), 2)
     held_out = hold_out(split, sequences, states, event_weights=weights).counted()
     assert held_out.user_rows.tolist() == [1, 3]
     assert held_out.histories.values.tolist() == [1, 2, 3, 0]
     found = evaluate(held_out, torch.zeros(4, 4), torch.zeros(4), *counts_of(histories, 4))
     assert found.rows["model"]["mean_reciprocal_rank_at_25"] == 1.0
-    assert held_out.peers is not None
-    whole = hold_out(split, sequences, states).peers
+    assert held_out.baselines is not None
+    whole = hold_out(split, sequences, states).baselines
     assert whole is not None
-    assert held_out.peers.asked.tolist() == [0, 1]
-    for name, lists in held_out.peers.lists.items():
+    assert held_out.baselines.asked.tolist() == [0, 1]
+    for name, lists in held_out.baselines.lists.items():
         assert np.array_equal(lists, whole.lists[name][[1, 3]])
 
 
 def test_where_no_hidden_event_counts_nobody_is_measured() -> None:
     histories = [[0, 1, 2], [2, 1, 0]]
     sequences, split = sequences_of(histories, 3), split_of((0, 2, 1), (1, 2, 1))
-    states = UserStates.without_own_items(torch.zeros(2, 3))
+    states = without_sparse_scores(torch.zeros(2, 3))
     weights = np.asarray([1, 1, 0, 1, 1, 0], dtype=np.float32)
     held_out = hold_out(split, sequences, states, event_weights=weights)
     found = evaluate(held_out, torch.zeros(3, 3), torch.zeros(3), *counts_of(histories, 3))

@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small_sequences import circular_histories, random_histories, sequences_of
+from small_sequences import circular_histories, random_histories, sequences_of, without_sparse_scores
 
 from hrnn.data.ragged import Ragged
 from hrnn.data.splits import evaluation_split
 from hrnn.evaluation import intervals as figures
-from hrnn.evaluation.baselines.lists import MOST_USERS, NAMES, peer_lists
+from hrnn.evaluation.baselines.lists import MOST_USERS, NAMES, baseline_lists
 from hrnn.evaluation.evaluate import evaluate
 from hrnn.evaluation.holdout import HeldOut, hold_out
-from hrnn.models.scoring_model import UserStates
 
 
 def test_intervals_hold_the_mean_and_are_as_wide_as_theory_says() -> None:
@@ -62,23 +61,23 @@ def test_peers_answer_for_the_test_users_and_learn_nothing_hidden() -> None:
     sequences = sequences_of(circular_histories(60, 30))
     split = evaluation_split(sequences.history_lengths)
     known = sequences.truncate(split.user_rows, split.keep_counts)
-    peers = peer_lists(known, split.user_rows)
-    assert tuple(peers.lists) == NAMES
-    assert peers.asked.tolist() == list(range(len(split)))
+    baselines = baseline_lists(known, split.user_rows)
+    assert tuple(baselines.lists) == NAMES
+    assert baselines.asked.tolist() == list(range(len(split)))
     last = known.item_rows[known.user_offsets[:-1][split.user_rows] + split.keep_counts - 1]
-    assert (peers.lists["Markov"][:, 0] == (last + 1) % 30).all()
+    assert (baselines.lists["Markov"][:, 0] == (last + 1) % 30).all()
 
 
 def test_few_of_many_test_users_are_asked() -> None:
     sequences = sequences_of([[[0, 1], [1, 0]]] * (MOST_USERS + 50))
-    peers = peer_lists(sequences, np.arange(MOST_USERS + 50), names=("Markov",))
-    assert len(peers.asked) == len(peers.lists["Markov"]) == MOST_USERS
+    baselines = baseline_lists(sequences, np.arange(MOST_USERS + 50), names=("Markov",))
+    assert len(baselines.asked) == len(baselines.lists["Markov"]) == MOST_USERS
 
 
 def test_an_evaluation_tells_rows_intervals_slices_and_catalogue_also_from_a_stored_table() -> None:
     sequences = sequences_of(random_histories(150, 40), num_items=40)
     split = evaluation_split(sequences.history_lengths)
-    states = UserStates.without_own_items(torch.zeros(len(split), 2))
+    states = without_sparse_scores(torch.zeros(len(split), 2))
     held_out = hold_out(split, sequences, states)
     counts = sequences.item_counts()
     measured = evaluate(held_out, torch.zeros(40, 2), torch.log(torch.from_numpy(counts + 1.0)), counts, counts)

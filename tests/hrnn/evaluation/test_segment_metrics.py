@@ -8,14 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from small_sequences import random_histories, sequences_of
+from small_sequences import random_histories, sequences_of, without_sparse_scores
 
-from hrnn.data.preparation import prepare
-from hrnn.data.splits import drawn_users, segment_split
+from hrnn.data.splits import drawn_users, prepare, segment_split
 from hrnn.evaluation.holdout import hold_out
 from hrnn.evaluation.segment_metrics import attribute_sets, attributes_without_use, item_sets, segment_metrics
 from hrnn.inference.segments import sets_of
-from hrnn.models.scoring_model import UserStates
 
 
 def test_of_every_user_the_newest_fifth_is_hidden() -> None:
@@ -33,8 +31,8 @@ def test_few_of_many_users_are_measured_and_the_others_events_are_hidden_too() -
     at = np.searchsorted(whole.user_rows, some.user_rows)
     assert whole.keep_counts[at].tolist() == some.keep_counts.tolist()
     prepared = prepare(sequences, 0, segments=True)
-    assert prepared.available.history_lengths[whole.user_rows].tolist() == whole.keep_counts.tolist()
-    assert prepared.available.history_lengths.sum() + whole.truth_counts.sum() == sequences.num_events
+    assert prepared.fit_and_calibration.history_lengths[whole.user_rows].tolist() == whole.keep_counts.tolist()
+    assert prepared.fit_and_calibration.history_lengths.sum() + whole.truth_counts.sum() == sequences.num_events
 
 
 def test_hits_and_recall_agree_with_counting_by_hand() -> None:
@@ -42,7 +40,7 @@ def test_hits_and_recall_agree_with_counting_by_hand() -> None:
     split = segment_split(sequences.history_lengths)
     draw = torch.Generator().manual_seed(0)
     queries, vectors, bias = (torch.randn(*shape, generator=draw) for shape in ((len(split), 3), (12, 3), (12,)))
-    held_out = hold_out(split, sequences, UserStates.without_own_items(queries), with_peers=False)
+    held_out = hold_out(split, sequences, without_sparse_scores(queries), with_peers=False)
     sets = [[3], [0, 5, 7], list(range(12))]
     shares = torch.softmax((queries @ vectors.T + bias).double(), 1).numpy()
     hits, recalls = [], []
@@ -63,7 +61,7 @@ def test_hits_and_recall_agree_with_counting_by_hand() -> None:
 def test_sets_that_nobody_took_do_not_count() -> None:
     sequences = sequences_of([[[0, 1]], [[0, 1]]], num_items=4)
     split = segment_split(sequences.history_lengths)
-    held_out = hold_out(split, sequences, UserStates.without_own_items(torch.zeros(2, 1)), with_peers=False)
+    held_out = hold_out(split, sequences, without_sparse_scores(torch.zeros(2, 1)), with_peers=False)
     vectors, bias = torch.zeros(4, 1), torch.zeros(4)
     assert segment_metrics(held_out, vectors, bias, sets_of([[1], [3]])) == {
         "hits_at_1_percent": 1,

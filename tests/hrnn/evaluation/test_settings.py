@@ -43,21 +43,21 @@ def test_the_last_session_is_asked_for_but_its_first_event_and_unknown_items() -
     assert hidden.training.history_lengths.tolist() == [5, 4]
     assert hidden.target_users.tolist() == [0, 0, 0, 1]
     assert hidden.target_items.tolist() == [2, 3, 0, 0]
-    assert [hidden.moments.session(at).tolist() for at in range(4)] == [[1], [1, 2], [1, 2, 3], [1]]
-    assert hidden.moments.as_of.tolist() == [2 * DAY, 2 * DAY + MINUTE, 2 * DAY + 2 * MINUTE, 2 * DAY]
+    assert [hidden.points.session(at).tolist() for at in range(4)] == [[1], [1, 2], [1, 2, 3], [1]]
+    assert hidden.points.as_of.tolist() == [2 * DAY, 2 * DAY + MINUTE, 2 * DAY + 2 * MINUTE, 2 * DAY]
 
 
 def test_items_that_training_has_never_seen_are_taken_out_of_the_hidden_session() -> None:
     hidden = hide_last_session(sequences_of([[[0, 1], [7, 0, 8, 1]]]))
     assert hidden.target_items.tolist() == [1]
-    assert hidden.moments.session(0).tolist() == [0]
+    assert hidden.points.session(0).tolist() == [0]
 
 
 def test_a_session_less_serves_for_the_choice_of_settings() -> None:
     hidden = hide_last_session(sequences_of(HISTORIES), back=1)
     assert hidden.training.history_lengths.tolist() == [2, 2]
     assert hidden.target_items.tolist() == [1, 1]  # item 2 is unknown yet
-    assert [hidden.moments.session(at).tolist() for at in range(2)] == [[0], [0]]
+    assert [hidden.points.session(at).tolist() for at in range(2)] == [[0], [0]]
 
 
 def test_ties_stand_before_the_right_item_and_unknown_items_do_not_count() -> None:
@@ -93,7 +93,7 @@ def test_the_night_asks_users_with_events_on_both_sides_for_known_items() -> Non
 
 def test_the_night_measures_lists() -> None:
     night = cut_at_horizon(sequences_of([[[0, 1], [0, 2, 0]], [[1, 0]], [[1], [3]], [[2], [1, 1]]]), 1.0, end=DAY + 3 * MINUTE)
-    lists = lists_of(Popularity(night.training).scores, night.moments(), night.known)
+    lists = lists_of(Popularity(night.training).scores, night.points(), night.known)
     assert lists[0, :4].tolist() == [1, 0, 2, -1]
     assert night.measure(lists) == pytest.approx(
         {

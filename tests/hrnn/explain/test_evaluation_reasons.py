@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from small_sequences import random_histories, sequences_of
 
-from hrnn.blend.item_statistics import Counted
-from hrnn.blend.snapshots import EvaluationView, Fitted
-from hrnn.blend.weights import FEATURES
+from hrnn.blend.item_statistics import ItemStatistics
+from hrnn.blend.snapshots import BlendedModel, PerUserSnapshot
+from hrnn.blend.weights import FEATURES, BlendWeights
 from hrnn.data.sequences import Sequences
 from hrnn.explain.ablation import ablations
 from hrnn.explain.evaluation_reasons import PATHS, choose_users, explain
@@ -19,22 +19,22 @@ SEQUENCES = sequences_of(random_histories(12, 20))
 WIDTH = 4
 
 
-def fitted_to(sequences: Sequences, **weights: float) -> Fitted:
+def fitted_to(sequences: Sequences, **weights: float) -> BlendedModel:
     """A random model with the given weights of features; without any, random ones too."""
     model = Hrnn.initial(HrnnShape(num_items=sequences.num_items, hidden_dimension=WIDTH), sequences.item_counts(), seed=0)
     some = np.random.default_rng(1).normal(size=len(FEATURES)).astype(np.float32)
     now = np.asarray([weights.get(name, 0.0) for name in FEATURES], dtype=np.float32) if weights else some
-    return Fitted(model, now, now, Counted.of(sequences))
+    return BlendedModel(model, BlendWeights(now, now), ItemStatistics.of(sequences))
 
 
 def test_a_list_is_that_of_the_evaluation() -> None:
     fitted, users = fitted_to(SEQUENCES), np.asarray([3, 0, 7])
-    view = EvaluationView(fitted)
+    view = PerUserSnapshot(fitted)
     states = view.user_states(SEQUENCES, users)
-    scores = (states.query @ view.item_vectors().t()).numpy()
+    scores = (states.query @ view.items().vectors.t()).numpy()
     for user, found in enumerate(explain(fitted, SEQUENCES, users, num_ranked=SEQUENCES.num_items)):
-        mine = slice(states.own_offsets[user], states.own_offsets[user + 1])
-        scores[user, states.own_item_rows[mine]] += states.own_item_scores[mine]
+        mine = slice(states.sparse.offsets[user], states.sparse.offsets[user + 1])
+        scores[user, states.sparse.item_rows[mine]] += states.sparse.scores[mine]
         best = np.argsort(-scores[user])[:10]
         shares = np.exp(scores[user]) / np.exp(scores[user]).sum()
         assert found.user_row == users[user]

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 from small_sequences import DAY, sequences_of
 
-from hrnn.blend.item_statistics import Counted
-from hrnn.blend.snapshots import Fitted, NightlyView
-from hrnn.blend.weights import FEATURES, TREND_NAMES
+from hrnn.blend.item_statistics import ItemStatistics
+from hrnn.blend.snapshots import BlendedModel, ServingSnapshot
+from hrnn.blend.weights import FEATURES, TREND_NAMES, BlendWeights
 from hrnn.data.ragged import Ragged
 from hrnn.data.sequences import Sequences
 from hrnn.explain.serving_reasons import MOST_PAST_ITEMS, Lists, NightlyReasons, Reasons
 from hrnn.inference.replay import replay
-from hrnn.inference.top_items import OwnItems
 from hrnn.models.hrnn import Hrnn, HrnnShape
 
 NUM_ITEMS = 40
@@ -28,28 +27,28 @@ GAP = 1_800
 POPULAR = ("bias", *TREND_NAMES)
 
 
-def fitted_with(**weights: float) -> Fitted:
+def fitted_with(**weights: float) -> BlendedModel:
     """A random model with the given weights of features; without any, random ones too."""
     model = Hrnn.initial(HrnnShape(num_items=NUM_ITEMS, hidden_dimension=WIDTH), SEQUENCES.item_counts(), seed=0)
     if weights:
         now = later = np.asarray([weights.get(name, 0.0) for name in FEATURES], dtype=np.float32)
     else:
         now, later = (np.random.default_rng(seed).normal(size=len(FEATURES)).astype(np.float32) for seed in (1, 2))
-    return Fitted(model, now, later, Counted.of(SEQUENCES))
+    return BlendedModel(model, BlendWeights(now, later), ItemStatistics.of(SEQUENCES))
 
 
 class Night:
     """A night's view of a model, its states and full scores, and the reasons that are under test."""
 
-    def __init__(self, fitted: Fitted, cut: int, gap: int | None = GAP) -> None:
+    def __init__(self, fitted: BlendedModel, cut: int, gap: int | None = GAP) -> None:
         self.fitted, self.cut, self.gap = fitted, cut, gap
-        view = self.view = NightlyView(fitted, cut, gap)
+        view = self.view = ServingSnapshot(fitted, cut, gap)
         self.states = view.user_states(SEQUENCES, np.arange(len(HISTORIES)))
-        vectors = view.item_vectors().numpy()
-        self.reasons = NightlyReasons(fitted.model, fitted.now, fitted.later, vectors, NUM_ITEMS, cut, gap)
+        vectors = view.items().vectors.numpy()
+        self.reasons = NightlyReasons(fitted.model, fitted.weights, vectors, NUM_ITEMS, cut, gap)
 
     def told(self, users: list[int], items: list[list[int]], most: int = NUM_ITEMS) -> Reasons:
-        own = OwnItems(self.states.own_offsets, self.states.own_item_rows, self.states.own_item_scores).take(np.asarray(users))
+        own = self.states.sparse.take(np.asarray(users))
         listed = Ragged.from_rows(items, np.int64)
         lists = Lists(np.asarray(users), self.states.query[users].numpy(), own, listed)
         return self.reasons.of_lists(SEQUENCES, lists, most)
@@ -57,8 +56,8 @@ class Night:
     def scores(self, sequences: Sequences, user: int) -> np.ndarray:
         """float64 [N], what the view serves a user who has these histories."""
         states = self.view.user_states(sequences, np.asarray([user]))
-        scores = (states.query @ self.view.item_vectors().t() + self.view.item_bias())[0].double().numpy()
-        scores[states.own_item_rows] += states.own_item_scores
+        scores = (states.query @ self.view.items().vectors.t() + self.view.items().bias)[0].double().numpy()
+        scores[states.sparse.item_rows] += states.sparse.scores
         return scores
 
     def is_later(self, user: int) -> bool:
@@ -88,7 +87,7 @@ def test_popularity_is_the_part_of_bias_and_trends(cut: int, gap: int | None) ->
     kinds = set()
     for number, user in enumerate(users):
         kinds.add(night.is_later(user))
-        weights = night.fitted.later if night.is_later(user) else night.fitted.now
+        weights = night.fitted.weights.next_session if night.is_later(user) else night.fitted.weights.same_session
         scores = night.scores(SEQUENCES, user)
         total = scores - scores.mean()
         popular = features @ weights[[FEATURES.index(name) for name in POPULAR]]
@@ -134,11 +133,11 @@ def test_every_term_of_a_contribution_is_as_documented(cut: int, gap: int | None
     vectors = night.fitted.model.item_table[:, :WIDTH].double().numpy()
     vectors -= vectors.mean(axis=0)
     for user in (0, 1, 3, 8):
-        weights = night.fitted.later if night.is_later(user) else night.fitted.now
+        weights = night.fitted.weights.next_session if night.is_later(user) else night.fitted.weights.same_session
         weight = dict(zip(FEATURES, weights.tolist(), strict=True))
         told = night.told([user], [list(range(NUM_ITEMS))])
-        mine = slice(night.states.own_offsets[user], night.states.own_offsets[user + 1])
-        own = dict(zip(night.states.own_item_rows[mine].tolist(), night.states.own_item_scores[mine].tolist(), strict=True))
+        mine = slice(night.states.sparse.offsets[user], night.states.sparse.offsets[user + 1])
+        own = dict(zip(night.states.sparse.item_rows[mine].tolist(), night.states.sparse.scores[mine].tolist(), strict=True))
         history = [row for session in HISTORIES[user] for row in session]
         latest = history[::-1][:3]
         whole = replay(night.fitted.model, SEQUENCES, np.asarray([user]))
@@ -178,8 +177,8 @@ def test_an_own_item_is_listed_because_of_its_own_events_however_old() -> None:
 def test_successors_are_listed_because_of_the_latest_events() -> None:
     sequences_end = HISTORIES[3][-1]
     night = Night(fitted_with(beside=5.0), 30 * DAY)
-    mine = slice(night.states.own_offsets[3], night.states.own_offsets[4])
-    rows, scores = night.states.own_item_rows[mine], night.states.own_item_scores[mine]
+    mine = slice(night.states.sparse.offsets[3], night.states.sparse.offsets[4])
+    rows, scores = night.states.sparse.item_rows[mine], night.states.sparse.scores[mine]
     new = [int(row) for row, score in zip(rows, scores, strict=True) if score > 0 and row not in (8, 9, 10)]
     assert new
     told = night.told([3], [new], most=3)
@@ -209,12 +208,12 @@ def test_histories_are_run_a_parcel_at_a_time(monkeypatch: pytest.MonkeyPatch) -
     whole = night.told(users, [[1, 2, 3]] * len(users), most=3)
     runs = []
 
-    def counted(model: Hrnn, sequences: Sequences, user_rows: np.ndarray) -> object:
+    def statistics(model: Hrnn, sequences: Sequences, user_rows: np.ndarray) -> object:
         runs.append(sequences.num_events)
         return replay(model, sequences, user_rows)
 
     monkeypatch.setattr("hrnn.explain.serving_reasons._MOST_EVENTS", 200)
-    monkeypatch.setattr(Hrnn, "queries", counted)
+    monkeypatch.setattr(Hrnn, "queries", statistics)
     parts = night.told(users, [[1, 2, 3]] * len(users), most=3)
     assert len(runs) > 2
     np.testing.assert_allclose(parts.shares, whole.shares, atol=1e-5)

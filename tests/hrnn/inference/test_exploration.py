@@ -5,8 +5,9 @@ import pyarrow as pa
 import torch
 
 from hrnn.data.hashing import hash64
+from hrnn.data.sparse_scores import SparseScores
 from hrnn.inference.exploration import NOISE, Noise, bonus, new_items, stand_ins
-from hrnn.inference.top_items import OwnItems, TopItems
+from hrnn.inference.top_items import TopItems
 from hrnn.inference.topk import Scorer
 
 DAY = 86_400
@@ -42,7 +43,7 @@ def noisy(num_users: int, weight: float, new: list[bool] | None = None) -> tuple
     hashes = hash64(pa.array([f"item {row}" for row in range(40)]))
     users = hash64(pa.array([f"user {row}" for row in range(num_users)]))
     scorer = Scorer(torch.zeros(40, 0), torch.linspace(0.4, 0.0, 40))
-    top = scorer.top(torch.zeros(num_users, 0), OwnItems.none(num_users), 20)
+    top = scorer.top(torch.zeros(num_users, 0), SparseScores.none(num_users), 20)
     return top, Noise(np.array(new or [True] * 40), hashes, weight).best(top, users, 10)
 
 

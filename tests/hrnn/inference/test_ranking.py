@@ -3,16 +3,16 @@ from __future__ import annotations
 import numpy as np
 
 from hrnn.data.ragged import Ragged
+from hrnn.data.sparse_scores import SparseScores
 from hrnn.inference.allowed import Allowed
 from hrnn.inference.ranking import allowed_in, listed_scores, rank
-from hrnn.inference.top_items import OwnItems
 
 
 def test_scores_of_listed_items_are_those_of_a_full_product() -> None:
     random = np.random.default_rng(0)
     queries, vectors = random.normal(size=(6, 5)).astype(np.float32), random.normal(size=(9, 5)).astype(np.float32)
     bias = random.normal(size=9).astype(np.float32)
-    own = OwnItems(np.array([0, 2, 2, 3, 3, 3, 3]), np.array([4, 1, 8]), np.array([0.5, -2.0, 3.0], np.float32))
+    own = SparseScores(np.array([0, 2, 2, 3, 3, 3, 3]), np.array([4, 1, 8]), np.array([0.5, -2.0, 3.0], np.float32))
     full = queries.astype(np.float64) @ vectors.astype(np.float64).T + bias
     full[0, 4] += 0.5
     full[0, 1] -= 2.0

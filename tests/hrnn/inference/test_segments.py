@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 import torch
 
+from hrnn.data.sparse_scores import SparseScores
 from hrnn.inference import segments as affinity
 from hrnn.inference.segments import Affinity, sets_of
-from hrnn.inference.top_items import OwnItems
 from schemas.errors import IntegrityError
 
 
 def shop(
     num_users: int, num_items: int, dimension: int, seed: int = 0
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, OwnItems]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, SparseScores]:
     """Queries, item vectors, item bias, and own items of 0 to 5 items a user."""
     random = np.random.default_rng(seed)
     counts = random.integers(0, 6, num_users)
     rows = [np.sort(random.choice(num_items, count, replace=False)) for count in counts]
-    own = OwnItems(
+    own = SparseScores(
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         np.concatenate(rows).astype(np.int64),
         random.normal(3, 2, counts.sum()).astype(np.float32),
@@ -34,7 +34,7 @@ def shop(
 
 
 def plainly(
-    queries: torch.Tensor, vectors: torch.Tensor, bias: torch.Tensor, own: OwnItems, sets: list[list[int]]
+    queries: torch.Tensor, vectors: torch.Tensor, bias: torch.Tensor, own: SparseScores, sets: list[list[int]]
 ) -> np.ndarray:
     scores = (queries.double() @ vectors.double().T + bias.double()).numpy()
     scores[np.repeat(np.arange(len(queries)), np.diff(own.offsets)), own.item_rows] += own.scores
@@ -56,7 +56,7 @@ def test_agrees_with_a_plain_softmax(block: int, monkeypatch: pytest.MonkeyPatch
 def test_users_who_will_never_take_it_are_still_told_apart() -> None:
     vectors = torch.tensor([[0.0], [-500.0], [-500.0]])
     queries = torch.tensor([[1.0], [1.5], [0.5]])
-    found = Affinity(vectors, torch.zeros(3), sets_of([[1], [1, 2]])).of(queries, OwnItems.none(3))
+    found = Affinity(vectors, torch.zeros(3), sets_of([[1], [1, 2]])).of(queries, SparseScores.none(3))
     assert found[:, 0].tolist() == [-500, -750, -250]
     assert found[:, 1] == pytest.approx(found[:, 0] + np.log(2))
 

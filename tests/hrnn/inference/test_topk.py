@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hrnn.data.ragged import Ragged
+from hrnn.data.sparse_scores import SparseScores
 from hrnn.inference.allowed import Allowed
-from hrnn.inference.top_items import OwnItems, TopItems
+from hrnn.inference.top_items import TopItems
 from hrnn.inference.topk import MOST_DIRECT_ITEMS, Scorer, softmax_of_counts
 from hrnn.inference.topk_bf16 import BLOCK_ITEMS
 from schemas.errors import IntegrityError
 
-Case = tuple[Scorer, torch.Tensor, OwnItems, np.ndarray]
+Case = tuple[Scorer, torch.Tensor, SparseScores, np.ndarray]
 COARSE = [torch.float32, torch.bfloat16]
 KINDS = [None, *COARSE]  # None: small catalogues without coarse products
 SHARES = {
@@ -36,7 +37,7 @@ def random_case(num_users: int, num_items: int, dimension: int, seed: int = 0, k
     scores = queries @ vectors.T + bias
     scores[np.repeat(np.arange(num_users), np.diff(offsets)), own_rows] += own_scores
     scorer = Scorer(torch.from_numpy(vectors), torch.from_numpy(bias), kind)
-    return scorer, torch.from_numpy(queries), OwnItems(offsets, own_rows, own_scores), scores
+    return scorer, torch.from_numpy(queries), SparseScores(offsets, own_rows, own_scores), scores
 
 
 def assert_is_top(
@@ -135,14 +136,14 @@ def test_nobody_gets_anything_where_nothing_is_allowed() -> None:
 
 def real_case(
     num_users: int, num_items: int, dimension: int, kind: torch.dtype | None = None, seed: int = 1
-) -> tuple[Scorer, torch.Tensor, OwnItems]:
+) -> tuple[Scorer, torch.Tensor, SparseScores]:
     """As of a trained model: normal numbers, frequent items first, three own items a user."""
     random = np.random.default_rng(seed)
     vectors = random.normal(0.1, 0.3, (num_items, dimension)).astype(np.float32)
     bias = -np.log(np.arange(1, num_items + 1)).astype(np.float32)
     queries = torch.from_numpy(random.normal(0, 1, (num_users, dimension)).astype(np.float32))
     own_rows = np.concatenate([random.permutation(num_items)[:3] for _ in range(num_users)])
-    own = OwnItems(np.arange(num_users + 1) * 3, own_rows, random.normal(3, 1, 3 * num_users).astype(np.float32))
+    own = SparseScores(np.arange(num_users + 1) * 3, own_rows, random.normal(3, 1, 3 * num_users).astype(np.float32))
     return Scorer(torch.from_numpy(vectors), torch.from_numpy(bias), kind), queries, own
 
 
@@ -169,7 +170,7 @@ def test_items_closer_together_than_coarse_products_can_tell_stand_right() -> No
     queries = 1 + random.normal(0, 1e-3, (40, 16)).astype(np.float32)
     scores = queries.astype(np.float64) @ vectors.T.astype(np.float64)
     scorer = Scorer(torch.from_numpy(vectors), torch.zeros(20_000), torch.bfloat16)
-    top = scorer.top(torch.from_numpy(queries), OwnItems.none(40), 10)
+    top = scorer.top(torch.from_numpy(queries), SparseScores.none(40), 10)
     found = np.take_along_axis(scores, top.item_rows, 1)
     best = -np.sort(-scores, axis=1)[:, :10]
     np.testing.assert_allclose(found, best, rtol=0, atol=1e-5)  # float32 of a score of 16
@@ -180,7 +181,7 @@ def test_equal_items_stand_in_order_of_item_row_wherever_they_are(kind: torch.dt
     random = np.random.default_rng(4)
     few = random.normal(0, 1, (5, 37)).astype(np.float32)
     queries = torch.from_numpy(random.normal(0, 1, (30, 37)).astype(np.float32))
-    top = Scorer(torch.from_numpy(np.tile(few, (2000, 1))), torch.zeros(10_000), kind).top(queries, OwnItems.none(30), 25)
+    top = Scorer(torch.from_numpy(np.tile(few, (2000, 1))), torch.zeros(10_000), kind).top(queries, SparseScores.none(30), 25)
     best = (queries.numpy() @ few.T).argmax(1)
     assert np.array_equal(top.item_rows, best[:, None] + 5 * np.arange(25))
 
@@ -188,7 +189,7 @@ def test_equal_items_stand_in_order_of_item_row_wherever_they_are(kind: torch.dt
 def test_too_many_candidates_are_sorted_out_slowly_and_rightly() -> None:
     random = np.random.default_rng(5)
     bias = random.integers(0, 2, 100_000).astype(np.float32)
-    own = OwnItems(np.array([0, 1, 1]), np.array([7]), np.array([-3.0], dtype=np.float32))
+    own = SparseScores(np.array([0, 1, 1]), np.array([7]), np.array([-3.0], dtype=np.float32))
     scorer = Scorer(torch.zeros(100_000, 1), torch.from_numpy(bias), torch.bfloat16)
     scores = np.tile(bias, (2, 1))
     scores[0, 7] -= 3
@@ -206,17 +207,17 @@ def test_more_users_than_one_product_takes() -> None:
 
 
 def test_equal_scores_stand_in_order_of_item_row() -> None:
-    top = Scorer(torch.zeros(5000, 3), torch.zeros(5000)).top(torch.ones(1, 3), OwnItems.none(1), 30)
+    top = Scorer(torch.zeros(5000, 3), torch.zeros(5000)).top(torch.ones(1, 3), SparseScores.none(1), 30)
     assert top.item_rows.tolist() == [list(range(30))]
 
 
 def test_negative_zero_equals_zero() -> None:
-    top = Scorer(torch.zeros(3, 0), torch.tensor([-0.0, 0.0, -0.0])).top(torch.zeros(1, 0), OwnItems.none(1), 3)
+    top = Scorer(torch.zeros(3, 0), torch.tensor([-0.0, 0.0, -0.0])).top(torch.zeros(1, 0), SparseScores.none(1), 3)
     assert top.item_rows.tolist() == [[0, 1, 2]]
 
 
 def test_own_scores_may_be_as_large_as_they_like() -> None:
-    own = OwnItems(np.array([0, 1, 2, 3]), np.array([2, 3, 1]), np.array([500.0, 3e37, -3e38], dtype=np.float32))
+    own = SparseScores(np.array([0, 1, 2, 3]), np.array([2, 3, 1]), np.array([500.0, 3e37, -3e38], dtype=np.float32))
     top = Scorer(torch.zeros(4, 1), torch.arange(4.0), torch.bfloat16).top(torch.zeros(3, 1), own, 4)
     assert top.item_rows.tolist() == [[2, 3, 1, 0], [3, 2, 1, 0], [3, 2, 0, 1]]
     np.testing.assert_allclose(top.shares[:2, 0], 1.0, atol=1e-7)
@@ -233,7 +234,7 @@ def test_asking_for_more_than_the_catalogue_returns_all_of_it() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mask", [None, [True] * 4, [False, True, True, False]])
 def test_an_item_whose_score_is_minus_infinity_is_never_listed(mask: list[bool] | None, kind: torch.dtype | None) -> None:
-    own = OwnItems(np.array([0, 1]), np.array([2]), np.array([-np.inf], dtype=np.float32))
+    own = SparseScores(np.array([0, 1]), np.array([2]), np.array([-np.inf], dtype=np.float32))
     none = Ragged.none(1, np.int64)
     allowed = None if mask is None else Allowed(np.array([mask]), np.zeros(1, np.int64), none, none)
     top = Scorer(torch.zeros(4, 1), torch.tensor([0.0, 1, 2, 1]), kind).top(torch.zeros(1, 1), own, 4, allowed)
@@ -273,7 +274,7 @@ def test_items_and_scores_do_not_depend_on_threads() -> None:
 
 
 def test_large_scores_do_not_overflow() -> None:
-    top = Scorer(torch.zeros(3, 1), torch.tensor([3e38, 0.0, -3e38])).top(torch.zeros(1, 1), OwnItems.none(1), 3)
+    top = Scorer(torch.zeros(3, 1), torch.tensor([3e38, 0.0, -3e38])).top(torch.zeros(1, 1), SparseScores.none(1), 3)
     assert top.shares.tolist() == [[1.0, 0.0, 0.0]]
 
 
@@ -289,7 +290,7 @@ def test_parameters_that_are_not_finite_are_refused() -> None:
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), 0.0])
 def test_states_that_are_not_finite_are_refused(query: float, score: float, kind: torch.dtype | None) -> None:
     scorer = Scorer(torch.tensor([[1.0], [-1.0], [1.0]]), torch.zeros(3), kind)
-    states = torch.tensor([[query]]), OwnItems(np.array([0, 1]), np.array([1]), np.array([score], np.float32))
+    states = torch.tensor([[query]]), SparseScores(np.array([0, 1]), np.array([1]), np.array([score], np.float32))
     if query == score == 0.0:
         assert scorer.top(*states, 1).item_rows.tolist() == [[0]]
         return

@@ -9,9 +9,9 @@ from small_sequences import circular_histories, random_histories, sequences_of
 
 from hrnn.data.sessions import sessions_alone
 from hrnn.evaluation.baselines import lists
-from hrnn.evaluation.baselines.lists import peer_lists
-from hrnn.evaluation.baselines.neural import NeuralPeer
-from hrnn.evaluation.baselines.prediction_points import moments_after
+from hrnn.evaluation.baselines.lists import baseline_lists
+from hrnn.evaluation.baselines.neural import NeuralBaseline
+from hrnn.evaluation.baselines.prediction_points import points_after
 from hrnn.models.contract import DataSpec
 from hrnn.models.gru4rec import Gru4Rec
 from hrnn.models.registry import model_for
@@ -31,25 +31,25 @@ def test_every_session_becomes_a_user_and_truncated_events_stay_away() -> None:
 
 def test_it_learns_which_item_comes_next_in_a_session() -> None:
     sequences = sequences_of(circular_histories(80, 12))
-    gru = NeuralPeer(sequences, SETTINGS, GRU, {"hidden_dimension": 16})
+    gru = NeuralBaseline(sequences, SETTINGS, GRU, {"hidden_dimension": 16})
     users = np.arange(80)
-    scores = gru.scores(moments_after(sequences, users, np.zeros(80, dtype=np.int64)))
+    scores = gru.scores(points_after(sequences, users, np.zeros(80, dtype=np.int64)))
     last = sequences.item_rows[sequences.user_offsets[1:] - 1]
     assert (scores.argmax(axis=1) == (last + 1) % 12).mean() > 0.9
 
 
 def test_what_users_did_in_other_sessions_moves_nothing() -> None:
     sequences = sequences_of([[[0, 1, 2], [3, 4]], [[5, 6], [6, 5], [3, 4]], *random_histories(20, 7)], num_items=7)
-    gru = NeuralPeer(sequences, replace(SETTINGS, epochs=1), GRU, {"hidden_dimension": 5})
-    one, other = gru.scores(moments_after(sequences, np.asarray([0, 1]), np.zeros(2, dtype=np.int64)))
+    gru = NeuralBaseline(sequences, replace(SETTINGS, epochs=1), GRU, {"hidden_dimension": 5})
+    one, other = gru.scores(points_after(sequences, np.asarray([0, 1]), np.zeros(2, dtype=np.int64)))
     np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_events_of_weight_nothing_are_not_learnt() -> None:
     sequences = sequences_of(circular_histories(80, 12))
     weights = np.where(sequences.item_rows == 3, np.float32(0), np.float32(1))
-    gru = NeuralPeer(sequences, SETTINGS, GRU, {"hidden_dimension": 16}, event_weights=weights)
-    scores = gru.scores(moments_after(sequences, np.arange(80), np.zeros(80, dtype=np.int64)))
+    gru = NeuralBaseline(sequences, SETTINGS, GRU, {"hidden_dimension": 16}, event_weights=weights)
+    scores = gru.scores(points_after(sequences, np.arange(80), np.zeros(80, dtype=np.int64)))
     assert (scores.argmax(axis=1) != 3).all()
 
 
@@ -57,11 +57,11 @@ def test_of_many_events_some_are_enough_and_the_lists_say_so(monkeypatch: pytest
     sequences = sequences_of(circular_histories(40, 12))
     monkeypatch.setattr(lists, "_MOST_EVENTS", 100)
 
-    def fit(some: lists.Sequences) -> NeuralPeer:
+    def fit(some: lists.Sequences) -> NeuralBaseline:
         assert 0 < some.history_lengths.sum() <= 100
-        return NeuralPeer(some, replace(SETTINGS, epochs=1), GRU, {"hidden_dimension": 4})
+        return NeuralBaseline(some, replace(SETTINGS, epochs=1), GRU, {"hidden_dimension": 4})
 
-    found = peer_lists(sequences, np.arange(40), names=("popularity, last 3 days",), others={"shuffled GRU": fit})
+    found = baseline_lists(sequences, np.arange(40), names=("popularity, last 3 days",), others={"shuffled GRU": fit})
     assert list(found.lists) == ["popularity, last 3 days", "shuffled GRU"]
     assert list(found.fitted_on) == ["shuffled GRU"]
     assert found.fitted_on["shuffled GRU"][1] == sequences.num_events

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from hrnn.blend.snapshots import PlainSnapshot
 from hrnn.data.sequences import Sequences
-from hrnn.inference.top_items import OwnItems
+from hrnn.data.sparse_scores import SparseScores
 from hrnn.inference.topk import Scorer
+from hrnn.models.contract import QueryModel, UserStates
 from hrnn.models.popularity import PopularityCount
-from hrnn.models.scoring_model import ScoringModel, UserStates
 
 
 def sequences_of(histories: list[list[int]], num_items: int) -> Sequences:
@@ -17,9 +18,9 @@ def sequences_of(histories: list[list[int]], num_items: int) -> Sequences:
 
 
 def best(model: PopularityCount, num_results: int) -> list[int]:
-    states: UserStates = model.user_states(sequences_of([[0]], 1), np.array([0]))
-    scorer = Scorer(model.item_vectors(), model.item_bias())
-    return scorer.top(states.query, OwnItems.none(1), num_results).item_rows[0].tolist()
+    states: UserStates = PlainSnapshot(model).user_states(sequences_of([[0]], 1), np.array([0]))
+    scorer = Scorer(*model.items())
+    return scorer.top(states.query, SparseScores.none(1), num_results).item_rows[0].tolist()
 
 
 def test_users_are_counted_not_events() -> None:
@@ -42,7 +43,7 @@ def test_agrees_with_counting_by_hand() -> None:
 
 def test_it_is_a_scoring_model_without_user_state() -> None:
     model = PopularityCount(np.array([3, 1]))
-    assert isinstance(model, ScoringModel)
-    states = model.user_states(sequences_of([[0], [1]], 2), np.array([1, 0]))
+    assert isinstance(model, QueryModel)
+    states = PlainSnapshot(model).user_states(sequences_of([[0], [1]], 2), np.array([1, 0]))
     assert states.query.shape == (2, 0)
-    assert states.own_offsets.tolist() == [0, 0, 0]
+    assert states.sparse.offsets.tolist() == [0, 0, 0]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from small_sequences import random_histories, sequences_of
 
+from hrnn.blend.snapshots import PlainSnapshot
 from hrnn.data.sequences import Sequences
-from hrnn.inference.top_items import OwnItems
 from hrnn.inference.topk import Scorer
 from hrnn.models import sims
-from hrnn.models.scoring_model import ScoringModel
+from hrnn.models.contract import QueryModel
 from hrnn.models.sims import Sims
 from schemas.errors import DataError
 from schemas.recipes import SimsHyperparameters
@@ -114,10 +114,10 @@ def test_without_items_between_the_percentiles_it_says_so() -> None:
 def test_a_user_is_asked_by_the_last_item_and_popular_items_follow() -> None:
     sequences = sequences_of([[[4, 0]], [[0, 1]], [[0, 1]], [[2, 3]], [[2]], [[2]], [[2]], []], num_items=6)
     model = fitted(sequences)
-    assert isinstance(model, ScoringModel)
-    states = model.user_states(sequences, np.array([0, 3, 7]))
-    own = OwnItems(states.own_offsets, states.own_item_rows, states.own_item_scores)
-    top = Scorer(model.item_vectors(), model.item_bias()).top(states.query, own, 6).item_rows.tolist()
+    assert isinstance(model, QueryModel)
+    states = PlainSnapshot(model).user_states(sequences, np.array([0, 3, 7]))
+    own = states.sparse
+    top = Scorer(*model.items()).top(states.query, own, 6).item_rows.tolist()
     assert top[0] == [1, 4, 2, 3, 5, 0]  # neighbours of item 0, then what most users have, itself last
     assert top[1] == [2, 0, 1, 4, 5, 3]
     assert top[2] == [2, 0, 1, 3, 4, 5]
@@ -126,10 +126,10 @@ def test_a_user_is_asked_by_the_last_item_and_popular_items_follow() -> None:
 def test_what_is_served_knows_no_user_and_holds_the_table() -> None:
     sequences = sequences_of(random_histories(30, 9), num_items=9)
     model = fitted(sequences)
-    assert sims.ENTRIES[0].served is not None
-    served, parameters = sims.ENTRIES[0].served(model)
-    assert served.user_states(sequences, np.arange(3)).own_item_rows.tolist() == []
-    assert served.item_bias().tolist() == model.item_bias().tolist()
+    assert sims.ENTRIES[0].serve is not None
+    served, parameters = sims.ENTRIES[0].serve(model)
+    assert served.sparse_scores(sequences, np.arange(3)) is None
+    assert served.items().bias.tolist() == model.items().bias.tolist()
     assert [(name, str(tensor.dtype)) for name, tensor in parameters.items()] == [
         ("related.offsets", "torch.int64"),
         ("related.item_rows", "torch.int32"),

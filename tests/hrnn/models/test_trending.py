@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from small_sequences import sequences_of
 
+from hrnn.blend.snapshots import PlainSnapshot
 from hrnn.data.sequences import Sequences
-from hrnn.models.scoring_model import ScoringModel
+from hrnn.models.contract import QueryModel
 from hrnn.models.trending import PRIOR, SMOOTHING, WINDOW_SECONDS, WINDOWS_BEFORE, TrendingNow
 from schemas.hyperparameters import Parameter
 from schemas.recipes import RECIPES, TrendingHyperparameters
@@ -50,7 +51,7 @@ def test_agrees_with_counting_by_hand(frequency: str) -> None:
         expected.append((own + PRIOR) / (len(newest) * rate + PRIOR))
     model = fitted(events(pairs, 13), frequency)
     assert model.growth == pytest.approx(expected)
-    assert model.item_bias().numpy() == pytest.approx(np.log(expected), abs=1e-6)
+    assert model.items().bias.numpy() == pytest.approx(np.log(expected), abs=1e-6)
 
 
 def test_what_grows_beats_what_is_popular_and_what_was_once() -> None:
@@ -71,10 +72,10 @@ def test_everybody_gets_the_same_and_hidden_events_do_not_count() -> None:
     sequences = events([*pairs, *((1, 36_000 + step) for step in range(50))], 3)
     assert fitted(sequences).growth.argmax() == 1
     model = fitted(sequences.truncate(np.array([0]), np.array([600])))
-    assert isinstance(model, ScoringModel)
+    assert isinstance(model, QueryModel)
     assert model.growth.tolist() == fitted(events(pairs, 3)).growth.tolist()
     sequences = sequences_of([[[0]], [[1]]])
-    assert model.user_states(sequences, np.array([1, 0])).query.shape == (2, 0)
+    assert PlainSnapshot(model).user_states(sequences, np.array([1, 0])).query.shape == (2, 0)
 
 
 @pytest.mark.parametrize("wrong", [4_102_444_800, 17_011 * 86_400])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small_sequences import random_histories, sequences_of
 
-from hrnn.training.batching.lanes import LanePlan, deal
+from hrnn.training.batching.lanes import LanePlan, assign_lanes
 
 HISTORIES = random_histories(40, 30)
 SEQUENCES = sequences_of(HISTORIES)
@@ -74,7 +74,7 @@ def test_past_the_last_event_all_lanes_are_dead() -> None:
 
 def test_lanes_are_balanced_even_with_one_giant_history() -> None:
     lengths = np.concatenate([np.full(500, 10), [4_000], np.full(500, 10)]).astype(np.int64)
-    lane = deal(lengths, 8)
+    lane = assign_lanes(lengths, 8)
     events = np.bincount(lane, weights=lengths, minlength=8)
     assert events.max() == 4_000  # the giant stands alone
     assert np.sort(events)[:-1].min() >= 10_000 / 7 - 20

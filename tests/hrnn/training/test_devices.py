@@ -12,9 +12,9 @@ import torch
 from pretended_gpu import pretended_gpu
 from small_sequences import random_histories, sequences_of
 
-from hrnn.data.preparation import Prepared, prepare
-from hrnn.evaluation.baselines.neural import NeuralPeer
-from hrnn.evaluation.baselines.prediction_points import moments_after
+from hrnn.data.splits import Prepared, prepare
+from hrnn.evaluation.baselines.neural import NeuralBaseline
+from hrnn.evaluation.baselines.prediction_points import points_after
 from hrnn.models.contract import DataSpec
 from hrnn.models.hrnn import Hrnn
 from hrnn.models.registry import model_for
@@ -85,7 +85,7 @@ def test_a_training_on_a_gpu_validates_is_stopped_and_goes_on_with_the_same_bits
         weights = np.where(SEQUENCES.item_rows % 2, np.float32(1.0), np.float32(0.5))
         return Trainer(
             fresh_model(replace(SETTINGS, input_dropout=0.1)),
-            prepared.learnt_from,
+            prepared.fit,
             USERS,
             SETTINGS,
             store=store,
@@ -115,6 +115,6 @@ def test_histories_are_replayed_on_a_gpu_and_states_come_back_on_the_cpu(gpu: to
 
 @pytest.mark.usefixtures("gpu")
 def test_the_shuffled_gru_is_trained_on_a_gpu_and_asked_on_the_cpu() -> None:
-    peer = NeuralPeer(SEQUENCES, replace(SETTINGS, epochs=1), GRU, {"hidden_dimension": 6})
-    moments = moments_after(SEQUENCES, USERS, np.zeros(len(USERS), dtype=np.int64))
-    assert peer.scores(moments).shape == (len(moments), SEQUENCES.num_items)
+    baseline = NeuralBaseline(SEQUENCES, replace(SETTINGS, epochs=1), GRU, {"hidden_dimension": 6})
+    moments = points_after(SEQUENCES, USERS, np.zeros(len(USERS), dtype=np.int64))
+    assert baseline.scores(moments).shape == (len(moments), SEQUENCES.num_items)

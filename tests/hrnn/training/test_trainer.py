@@ -180,9 +180,9 @@ def test_every_loss_can_be_trained_with(loss: str) -> None:
 
 
 def test_progress_counts_every_event_of_every_epoch() -> None:
-    counted: list[int] = []
-    Trainer(fresh_model(), SEQUENCES, USERS, SETTINGS, progress=lambda events, _: counted.append(events)).run()
-    assert sum(counted) == 2 * SEQUENCES.num_events
+    statistics: list[int] = []
+    Trainer(fresh_model(), SEQUENCES, USERS, SETTINGS, progress=lambda events, _: statistics.append(events)).run()
+    assert sum(statistics) == 2 * SEQUENCES.num_events
 
 
 def test_a_loss_that_is_not_a_number_ends_with_a_clear_error() -> None:
@@ -286,15 +286,15 @@ def test_only_the_ratios_of_event_weights_matter() -> None:
 def test_events_of_weight_zero_are_read_but_are_no_targets() -> None:
     targets = (SEQUENCES.event_types == 1).astype(np.float32)
     settings = replace(SETTINGS, epochs=1, exact_below=100, item_rate=0.0, dense_rate=0.0)
-    counted = Trainer(fresh_model(), SEQUENCES, USERS, settings, event_weights=targets).run()[0].loss
+    statistics = Trainer(fresh_model(), SEQUENCES, USERS, settings, event_weights=targets).run()[0].loss
     of_all = Trainer(fresh_model(), SEQUENCES, USERS, settings).run()[0].loss
     costs = []
     for position in np.flatnonzero(targets):
         only = np.zeros_like(targets)
         only[position] = 1.0
         costs.append(Trainer(fresh_model(), SEQUENCES, USERS, settings, event_weights=only).run()[0].loss)
-    assert counted == pytest.approx(np.mean(costs), abs=1e-5)
-    assert counted != pytest.approx(of_all, abs=1e-5)
+    assert statistics == pytest.approx(np.mean(costs), abs=1e-5)
+    assert statistics != pytest.approx(of_all, abs=1e-5)
 
 
 RATES = OptimiserSpec(item_rate=0.2, dense_rate=0.1)

@@ -1,7 +1,7 @@
 """The gate: on data whose popularity drifts, every recipe that can be trained makes better lists than popularity does.
 
 What is taken moves from one group of items to the next every day, and each user has a taste: items of one half of each group.
-Counted over all days every item is as popular as any other, so popularity knows nothing of tomorrow.
+ItemStatistics over all days every item is as popular as any other, so popularity knows nothing of tomorrow.
 """
 
 from __future__ import annotations

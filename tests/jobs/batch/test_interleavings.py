@@ -145,7 +145,7 @@ def test_a_run_that_stops_anywhere_while_another_publishes_does_no_harm(place: s
 
 def _step(folder_uri: str, content: bytes) -> Manifest:
     folder = StepFolder(folder_uri)
-    entry = folder.put(folder.own("data/part-0.parquet"), content)
+    entry = folder.put(folder.attempt_path("data/part-0.parquet"), content)
     return folder.publish("dataset", content.decode(), {}, [], [entry])
 
 

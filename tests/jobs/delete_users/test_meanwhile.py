@@ -99,7 +99,7 @@ def test_a_step_is_at_work_whatever_this_machine_takes_the_time_for(
     workspace: str, leaving: str, by: timedelta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = StepFolder(join(workspace, "train", "for-you", "b" * 12))
-    checkpoint = step.own("checkpoints/step-1.safetensors")
+    checkpoint = step.attempt_path("checkpoints/step-1.safetensors")
     step.put(checkpoint, b"of a training")
     set_clock(monkeypatch, by)
     with pytest.raises(StorageError, match="a step of the workspace is at work"):
@@ -188,7 +188,7 @@ def test_an_unfinished_step_that_is_finished_meanwhile_is_whole_or_gone(
     tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = StepFolder(str(tmp_path / "step"))
-    entry = run.put(run.own("data.parquet"), b"rows")
+    entry = run.put(run.attempt_path("data.parquet"), b"rows")
     files: list[StoredFile] = store_for(run.uri).list(run.uri + "/")
 
     def publish() -> None:

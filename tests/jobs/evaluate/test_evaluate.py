@@ -40,10 +40,10 @@ def publish_sequences(uri: str, scratch: Path, seed: int = 0) -> str:
             columns.EVENT_TYPE_CODE: np.zeros(len(items), dtype=np.int32),
         }
         pq.write_table(pa.table(events), local)
-        files.append(folder.put_file(local, folder.own(f"shards/part-{number:05d}.parquet")))
+        files.append(folder.put_file(local, folder.attempt_path(f"shards/part-{number:05d}.parquet")))
         users = {columns.USER_ID: [f"user {row}" for row in range(first, last)], columns.USER_ROW: np.arange(first, last)}
         pq.write_table(pa.table(users), local)
-        files.append(folder.put_file(local, folder.own(f"users/part-{number:05d}.parquet")))
+        files.append(folder.put_file(local, folder.attempt_path(f"users/part-{number:05d}.parquet")))
         of_shard = {"first_user_row": first, "num_users": last - first, "num_events": len(items), "num_sessions": len(items)}
         shards.append({"events": files[-2].path, "users": files[-1].path, **of_shard})
     catalogue = {
@@ -53,7 +53,7 @@ def publish_sequences(uri: str, scratch: Path, seed: int = 0) -> str:
         columns.NUM_USERS: np.bincount(np.concatenate([np.unique(history) for history in histories]), minlength=40),
     }
     pq.write_table(pa.table(catalogue), local)
-    files.append(folder.put_file(local, folder.own("catalogue.parquet")))
+    files.append(folder.put_file(local, folder.attempt_path("catalogue.parquet")))
     facts = {"shards": shards, "catalogue": files[-1].path, "event_types": ["x"], "categories": {}, "hash_seed": 0}
     folder.publish("sequences", f"{seed:064d}", {}, [], files, facts=facts)
     return folder.uri

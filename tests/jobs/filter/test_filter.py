@@ -55,7 +55,7 @@ def publish(uri: str, recipe: str = "aws-hrnn", past: bool = True, attributes: b
         with tempfile.TemporaryDirectory() as scratch:
             local = Path(scratch) / "file.parquet"
             pq.write_table(table, local)
-            return folder.put_file(local, folder.own(path), rows=table.num_rows)
+            return folder.put_file(local, folder.attempt_path(path), rows=table.num_rows)
 
     catalogue = pa.table(
         {

@@ -39,7 +39,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def publish(uri: str, *, inputs: tuple[str, ...] = ()) -> str:
     """A finished step with one file; gives the file's path."""
     folder = StepFolder(uri)
-    entry = folder.put(folder.own("data/part-0.parquet"), b"rows")
+    entry = folder.put(folder.attempt_path("data/part-0.parquet"), b"rows")
     folder.publish("dataset", folder.token, {}, [InputRef(uri=each, version="1") for each in inputs], [entry])
     return entry.path
 
@@ -47,7 +47,7 @@ def publish(uri: str, *, inputs: tuple[str, ...] = ()) -> str:
 def abandon(uri: str, path: str = "data/part-1.parquet") -> str:
     """A file of a run that was killed; gives its path."""
     folder = StepFolder(uri)
-    return folder.put(folder.own(path), b"lost rows").path
+    return folder.put(folder.attempt_path(path), b"lost rows").path
 
 
 def write_night(workspace: str, number: int, *folders: str, output: str | None = None) -> None:
@@ -246,7 +246,7 @@ def test_what_is_published_between_the_listing_and_the_removal_stays(
     tmp_path: Path, aged: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = StepFolder(str(tmp_path / STEP))
-    entry = run.put(run.own("data.parquet"), b"rows")
+    entry = run.put(run.attempt_path("data.parquet"), b"rows")
     aged(".")
 
     class Overtaken(StepFolder):

@@ -18,14 +18,14 @@ from jobs.nightly.configs import load_config
 from jobs.nightly.followers import _ending_with
 from jobs.nightly.heartbeat import SILENT_SECONDS, Beat, Heartbeat, Watch
 from jobs.nightly.job import follow, nightly
-from jobs.nightly.running import Means
+from jobs.nightly.running import Runtime
 from jobs.platform.storage import join, store_for
 from jobs.platform.storage.records import write_record
 from jobs.train.launch import Launch
 from schemas.config import NightlyConfig
 from schemas.errors import DataError, MachineError
 
-TWO_NODES = Means(launch=Launch(nnodes=2, rdzv_endpoint="nowhere:29500"))
+TWO_NODES = Runtime(launch=Launch(nnodes=2, rdzv_endpoint="nowhere:29500"))
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def led(config: NightlyConfig) -> Iterator[list[BaseException]]:
     def lead() -> None:
         time.sleep(0.05)
         try:
-            nightly(config=config, means=TWO_NODES)
+            nightly(config=config, runtime=TWO_NODES)
         except BaseException as error:
             told.append(error)
 
@@ -77,12 +77,12 @@ def test_another_node_joins_each_training_when_its_turn_has_come(jobs: Jobs, con
 
     jobs.before = meet
     with led(config) as told:
-        assert follow(config=config, means=TWO_NODES)["followed"] == ["for-you"]
+        assert follow(config=config, runtime=TWO_NODES)["followed"] == ["for-you"]
     assert told == []
     joined.clear()
     with led(config) as told:
         joined.set()
-        assert follow(config=config, means=TWO_NODES)["followed"] == []  # nothing was left to train
+        assert follow(config=config, runtime=TWO_NODES)["followed"] == []  # nothing was left to train
     assert told == []
 
 
@@ -93,7 +93,7 @@ def test_another_node_ends_when_the_night_fails(jobs: Jobs, config: NightlyConfi
         led(config) as told,
         pytest.raises(MachineError, match=rf"leader\.json: the night failed on node 0: {job}: the double was told to fail\."),
     ):
-        follow(config=config, means=TWO_NODES)
+        follow(config=config, runtime=TWO_NODES)
     assert isinstance(told[0], DataError)
 
 
@@ -103,7 +103,7 @@ def test_another_node_ends_when_the_night_is_interrupted(jobs: Jobs, config: Nig
 
     jobs.before = interrupted
     with led(config) as told, pytest.raises(MachineError, match="the night was interrupted on node 0"):
-        follow(config=config, means=TWO_NODES)
+        follow(config=config, runtime=TWO_NODES)
     assert isinstance(told[0], SystemExit)
 
 

@@ -12,7 +12,7 @@ from jobs.nightly.configs import load_config
 from jobs.nightly.decisions import plan_document
 from jobs.nightly.job import brief, nightly
 from jobs.nightly.plan import plan_night
-from jobs.nightly.running import Means
+from jobs.nightly.running import Runtime
 from jobs.platform.storage.records import write_record
 from schemas.errors import CommitLost, ConfigError, DataError, IntegrityError, StorageError
 
@@ -30,7 +30,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> Jobs:
 
 def night(config: str) -> dict[str, Any]:
     """Run the night of a config file."""
-    return nightly(config=load_config(config)[0], means=Means())
+    return nightly(config=load_config(config)[0], runtime=Runtime())
 
 
 def plan(config: str) -> dict[str, tuple[bool, str]]:
@@ -372,7 +372,7 @@ def automation(folder: Path) -> Path:
 def test_awss_config_runs_in_its_own_layout(jobs: Jobs, tmp_path: Path) -> None:
     path = automation(tmp_path)
     config, warnings = load_config(str(path), workspace=str(tmp_path / "workspace"))
-    summary = nightly(config=config, means=Means())
+    summary = nightly(config=config, runtime=Runtime())
     assert warnings == []
     assert jobs.ran == ALL
     assert (tmp_path / "batch" / "shop" / "for-you" / "out" / "job_config.json.out").is_file()

@@ -20,7 +20,7 @@ from jobs.export.job import export
 from jobs.nightly.configs import load_config
 from jobs.nightly.decisions import plan_document
 from jobs.nightly.job import nightly
-from jobs.nightly.running import Means
+from jobs.nightly.running import Runtime
 from jobs.platform.storage.folders import StepFolder
 from jobs.train.job import train
 from schemas.errors import DataError
@@ -37,7 +37,7 @@ class Shop:
         self.config = Path(write_shop(folder))
 
     def night(self) -> dict[str, Any]:
-        return nightly(config=load_config(str(self.config))[0], means=Means())
+        return nightly(config=load_config(str(self.config))[0], runtime=Runtime())
 
     def planned(self) -> dict[str, str]:
         """Job -> why it runs; empty where it is done."""
@@ -63,7 +63,7 @@ class Shop:
         manifest = folder.manifest()
         assert manifest is not None
         made = {"deletion": "u" * 64, "rows": 1, "before": manifest.fingerprint}
-        entry = folder.put(folder.own("data/part-0.parquet"), b"others")
+        entry = folder.put(folder.attempt_path("data/part-0.parquet"), b"others")
         identity = fingerprint("delete-users", {}, [manifest.fingerprint])
         facts = manifest.facts | {USERS_DELETED: [made]}
         folder.publish(manifest.kind, identity, {}, manifest.inputs, [entry], manifest.counts, facts)

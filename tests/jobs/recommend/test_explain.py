@@ -14,12 +14,12 @@ from published_versions import tensors_of
 from small_sequences import publish_sequences, random_histories, sequences_of
 from tiny_solution import publish_solution
 
-from hrnn.blend.item_statistics import Counted
-from hrnn.blend.snapshots import Fitted, NightlyView
+from hrnn.blend.item_statistics import ItemStatistics
+from hrnn.blend.snapshots import BlendedModel, ServingSnapshot
+from hrnn.blend.weights import BlendWeights
 from hrnn.data.hashing import hash64
 from hrnn.data.ragged import Ragged
 from hrnn.explain.serving_reasons import Lists, NightlyReasons
-from hrnn.inference.top_items import OwnItems
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from jobs.platform.storage import join, store_for
 from jobs.recommend import pipeline
@@ -125,18 +125,18 @@ def test_the_same_run_gives_the_same_bytes_and_the_flag_is_part_of_what_it_is(
 
 
 @pytest.fixture(scope="module")
-def expected(versions: dict[str, str]) -> tuple[NightlyReasons, NightlyView, Fitted]:
+def expected(versions: dict[str, str]) -> tuple[NightlyReasons, ServingSnapshot, BlendedModel]:
     """What the sequences themselves say, with nothing read from the version but its parameters."""
     stored = tensors_of(versions["aws-personalized-ranking"], Path("unused"))
     model = Hrnn(HrnnShape(num_items=NUM_ITEMS, hidden_dimension=32), stored["item_table"], stored["dense"])
-    fitted = Fitted(model, stored["paths.now"].numpy(), stored["paths.later"].numpy(), Counted.of(SEQUENCES))
-    view = NightlyView(fitted, NEWEST + 1, 1_800)
-    weights = fitted.now, fitted.later
-    return NightlyReasons(model, *weights, view.item_vectors().numpy(), NUM_ITEMS - 1, NEWEST + 1, 1_800), view, fitted
+    weights = BlendWeights(stored["blend.same_session"].numpy(), stored["blend.next_session"].numpy())
+    fitted = BlendedModel(model, weights, ItemStatistics.of(SEQUENCES))
+    view = ServingSnapshot(fitted, NEWEST + 1, 1_800)
+    return NightlyReasons(model, weights, view.items().vectors.numpy(), NUM_ITEMS - 1, NEWEST + 1, 1_800), view, fitted
 
 
 def test_lists_to_be_ranked_are_explained_as_their_histories_say(
-    versions: dict[str, str], expected: tuple[NightlyReasons, NightlyView, Fitted], tmp_path: Path
+    versions: dict[str, str], expected: tuple[NightlyReasons, ServingSnapshot, BlendedModel], tmp_path: Path
 ) -> None:
     reasons, view, _ = expected
     random = np.random.default_rng(0)
@@ -151,7 +151,7 @@ def test_lists_to_be_ranked_are_explained_as_their_histories_say(
     for (user, rows), line in zip(asked, told, strict=False):
         assert_form(line["output"], len(rows))
         states = view.user_states(SEQUENCES, np.asarray([user]))
-        own = OwnItems(states.own_offsets, states.own_item_rows, states.own_item_scores)
+        own = states.sparse
         ranked = np.asarray([int(name.removeprefix("item ")) for name in line["output"]["recommendedItems"]])
         lists = Lists(np.asarray([user]), states.query.numpy(), own, Ragged.from_rows([ranked], np.int64))
         wanted = reasons.of_lists(SEQUENCES, lists, 3)

@@ -64,7 +64,7 @@ def test_a_solution_links_to_its_own_page_wherever_the_workspace_lies(on_s3: boo
     sequences = sequences_of([[[0, 1], [1]], [[1, 0]]])
     folder = StepFolder(publish_untrained(f"{workspace}/train/for-you/0123", sequences, tmp_path, measured()))
     manifest = folder.require("solution_version")
-    page = folder.put(folder.own("report.html"), b"a page")
+    page = folder.put(folder.attempt_path("report.html"), b"a page")
     facts = manifest.facts | {"report": page.path}
     folder.publish("solution_version", "c" * 64, {}, [], [*manifest.files, page], facts=facts)
     night = f"{workspace}/nights/gen-000001"

@@ -28,7 +28,7 @@ HOUR = 3600
 
 @pytest.fixture(autouse=True)
 def exchange_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parcels go from hand to hand instead of through Spark, the last sender's first."""
+    """Parcels go from partition to partition instead of through Spark, the last sender's first."""
 
     def exchange(spark: None, num_senders: int, num_receivers: int, send: Send, receive: Receive, label: str) -> list[bytes]:
         mail = defaultdict(list)

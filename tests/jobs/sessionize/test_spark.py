@@ -1,4 +1,4 @@
-"""Sessionize where Spark carries the parcels; what the job makes of them is tested in test_sessionize.py."""
+"""Sessionize where Spark carries the messages; what the job makes of them is tested in test_sessionize.py."""
 
 from __future__ import annotations
 

@@ -63,8 +63,8 @@ def test_every_purpose_has_a_file_of_its_own_tensors(neighbours: str, tmp_path: 
     assert set(read_tensors(Path(version) / tensor_file(published(version)[1], "parameters").path, "parameters")) == {
         "item_table",
         "dense",
-        "paths.now",
-        "paths.later",
+        "blend.same_session",
+        "blend.next_session",
     }
 
 
@@ -126,7 +126,7 @@ def test_the_one_file_of_an_older_release_is_read_for_every_purpose(neighbours: 
     tensors = tensors_of(neighbours, tmp_path)
     older = StepFolder(str(shutil.copytree(neighbours, tmp_path / "version")))
     save_file(tensors | {"dense": torch.ones(3)}, tmp_path / "model")
-    one = older.put_file(tmp_path / "model", older.own("model.safetensors"))
+    one = older.put_file(tmp_path / "model", older.attempt_path("model.safetensors"))
     manifest = older.require("solution_version")
     kept = [entry for entry in manifest.files if not entry.path.endswith(".safetensors")]
     older.publish("solution_version", "0" * 64, {}, [], [one, *kept], facts=manifest.facts | {"model": one.path})

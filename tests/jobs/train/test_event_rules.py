@@ -15,8 +15,8 @@ from one_rank import one_rank_here
 from published_versions import tensors_of
 from small_sequences import circular_histories, publish_sequences, sequences_of
 
-from hrnn.data.preparation import prepare
 from hrnn.data.sequences import Sequences
+from hrnn.data.splits import prepare
 from hrnn.models.registry import model_for
 from jobs.batch.options import Options
 from jobs.platform.storage.folders import StepFolder
@@ -62,7 +62,7 @@ def of_counted_rows(part: Sequences, recipe: str, counted: list[bool]) -> torch.
     alone = replace(sequences_of(histories, num_items=part.num_items), timestamps=part.timestamps[rows])
     fit = model_for(recipe).fit
     assert fit is not None
-    return fit(alone, parse_hyperparameters(recipe, HYPERPARAMETERS[recipe])).item_bias()
+    return fit(alone, parse_hyperparameters(recipe, HYPERPARAMETERS[recipe])).items().bias
 
 
 @pytest.mark.parametrize("recipe", IN_CLOSED_FORM)
@@ -80,7 +80,7 @@ def test_only_rows_that_count_are_counted(tmp_path: Path, recipe: str, rules: di
     counted = [counts(kind, value) for _, _, kind, value in ROWS]
     assert 0 < sum(counted) < len(counted)
     assert torch.equal(found["scoring.item_bias"], of_counted_rows(EVENTS, recipe, counted))
-    assert torch.equal(found["evaluation.item_bias"], of_counted_rows(prepare(EVENTS, 0).available, recipe, counted))
+    assert torch.equal(found["evaluation.item_bias"], of_counted_rows(prepare(EVENTS, 0).fit_and_calibration, recipe, counted))
     assert not torch.equal(found["scoring.item_bias"], of_counted_rows(EVENTS, recipe, [True] * len(counted)))
 
 

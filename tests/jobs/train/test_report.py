@@ -15,9 +15,9 @@ from published_versions import publish_untrained, tensors_of
 from small_sequences import publish_sequences, random_histories, sequences_of
 from tiny_solution import publish_solution
 
-from hrnn.blend.snapshots import EvaluationView
-from hrnn.data.preparation import prepare
-from hrnn.data.splits import evaluation_split
+from hrnn.blend.snapshots import PerUserSnapshot, PlainSnapshot
+from hrnn.blend.weights import BlendWeights
+from hrnn.data.splits import evaluation_split, prepare
 from hrnn.explain.evaluation_reasons import PATHS
 from hrnn.models.popularity import PopularityCount
 from jobs.platform.storage import store_for
@@ -26,7 +26,7 @@ from jobs.solutions.staging import stage
 from jobs.train.fit import FittedRecipe
 from jobs.train.report.page import ReportInputs, solution_page
 from jobs.train.report.tables import curves, metric_name, search_table, tables, verdict
-from jobs.train.report.write import fitted_of, solution_report, training_report
+from jobs.train.report.write import blended_model, solution_report, training_report
 from schemas.errors import DataError, StorageError
 
 SEQUENCES = sequences_of(random_histories(200, 30))
@@ -61,7 +61,7 @@ def with_titles(uri: str) -> None:
     table = pq.read_table(path)
     titles = pa.array([None, *(f"{TITLE} {row}" for row in range(1, len(table)))], pa.string())
     pq.write_table(table.append_column("TITLE", titles), path)
-    catalogue = folder.put_file(path, folder.own("titled.parquet"))
+    catalogue = folder.put_file(path, folder.attempt_path("titled.parquet"))
     files = [*(file for file in manifest.files if file.path != manifest.facts["catalogue"]), catalogue]
     facts = manifest.facts | {"catalogue": catalogue.path}
     folder.publish("sequences", "b" * 64, {}, [], files, facts=facts)
@@ -189,16 +189,18 @@ def test_training_puts_the_files_under_its_own_names(tmp_path: Path) -> None:
     staged = stage(source, source.require("sequences"), tmp_path)
     version = StepFolder(publish_untrained(str(tmp_path / "version"), SEQUENCES, tmp_path, measured()))
     facts = version.require("solution_version").facts
-    view = PopularityCount.fit(SEQUENCES)
+    view = PlainSnapshot(PopularityCount.fit(SEQUENCES))
     parameters = tensors_of(version.uri, tmp_path)
     prepared = prepare(SEQUENCES, 0)
-    evaluation = EvaluationView(fitted_of("aws-hrnn", parameters, facts["training_outcome"]["shape"], prepared.available))
+    weights, shape = BlendWeights.of_tensors(parameters), facts["training_outcome"]["shape"]
+    assert weights is not None
+    evaluation = PerUserSnapshot(blended_model("aws-hrnn", weights, parameters, shape, prepared.fit_and_calibration))
     fitted = FittedRecipe(view, evaluation, parameters, [], facts["training_outcome"])
     inputs = ReportInputs(
         name="v", recipe="r", hyperparameters={}, config={}, counts={}, metrics=measured(), curve=[], best_epoch=None
     )
     entries = training_report(version, inputs, fitted, SEQUENCES, prepared, staged)
-    assert [entry.path for entry in entries] == [version.own("report.html"), version.own("explanations.json")]
+    assert [entry.path for entry in entries] == [version.attempt_path("report.html"), version.attempt_path("explanations.json")]
     assert [entry.shown for entry in entries] == ["report.html", "explanations.json"]
     later = json.loads(Path(solution_report(version.uri, source.uri)[1]).read_text())
     assert json.loads((tmp_path / "version" / entries[1].path).read_text()) == later

@@ -10,7 +10,8 @@ from small_sequences import circular_histories, publish_sequences, sequences_of
 
 import jobs.train.fit
 import jobs.train.search
-from hrnn.data.preparation import prepare
+from hrnn.blend.snapshots import PlainSnapshot
+from hrnn.data.splits import prepare
 from hrnn.models.popularity import PopularityCount
 from hrnn.training.distributed import Ranks
 from jobs.platform.storage.folders import StepFolder
@@ -125,12 +126,12 @@ def test_names_as_describe_solution_shows_them_are_searched(trained: list[Worker
 
 def test_the_objective_is_of_events_that_count() -> None:
     prepared = prepare(CIRCLE, 0)
-    popularity = PopularityCount.fit(prepared.available)
+    popularity = PlainSnapshot(PopularityCount.fit(prepared.fit_and_calibration))
     everything = np.ones(CIRCLE.num_events, dtype=np.float32)
     assert measured(popularity, prepared, 0, everything) == measured(popularity, prepared, 0)
-    example, examples = measuring_examples(prepared, 0)[0], prepared.examples
-    item = CIRCLE.item_rows[CIRCLE.user_offsets[examples.user_rows[example]] + examples.keep_counts[example]]
-    rank = 1 + int((-popularity.item_bias()).argsort(stable=True).tolist().index(item))
+    example, calibration = measuring_examples(prepared, 0)[0], prepared.calibration
+    item = CIRCLE.item_rows[CIRCLE.user_offsets[calibration.user_rows[example]] + calibration.keep_counts[example]]
+    rank = 1 + int((-popularity.items().bias).argsort(stable=True).tolist().index(item))
     only = (CIRCLE.item_rows == item).astype(np.float32)
     assert measured(popularity, prepared, 0, only) == pytest.approx(1 / np.log2(1 + rank))
     with pytest.raises(DataError, match="nothing to measure by"):

@@ -11,15 +11,15 @@ import pytest
 import torch
 from small_sequences import publish_sequences, random_histories, sequences_of
 
-from hrnn.blend.item_statistics import Counted
+from hrnn.blend.item_statistics import ItemStatistics
 from hrnn.blend.repeats import UserItems
-from hrnn.blend.snapshots import Fitted, NightlyView
-from hrnn.blend.weights import FEATURES
+from hrnn.blend.snapshots import BlendedModel, ServingSnapshot
+from hrnn.blend.weights import FEATURES, BlendWeights
 from hrnn.data.arrays import Rows
 from hrnn.data.past_events import past_events
 from hrnn.data.sequences import Sequences
+from hrnn.models.contract import Snapshot
 from hrnn.models.hrnn import Hrnn, HrnnShape
-from hrnn.models.scoring_model import ScoringModel
 from jobs.platform.storage import folders
 from jobs.platform.storage.folders import StepFolder, sha256_of
 from jobs.solutions.staging import Staged, stage
@@ -31,7 +31,7 @@ from schemas.manifest import FileEntry
 NUM_ITEMS = 40
 
 
-class Deadly(Counted):
+class Deadly(ItemStatistics):
     """Counts that kill the process that asks them of users."""
 
     def user_items(self, sequences: Sequences, user_rows: Rows, as_of: Rows) -> UserItems:
@@ -39,7 +39,7 @@ class Deadly(Counted):
         raise AssertionError
 
 
-class Refusing(Counted):
+class Refusing(ItemStatistics):
     """Counts that find their events bad."""
 
     def user_items(self, sequences: Sequences, user_rows: Rows, as_of: Rows) -> UserItems:
@@ -54,15 +54,15 @@ def staged(tmp_path: Path) -> Staged:
     return stage(source, source.require("sequences"), tmp_path)
 
 
-def nightly(sequences: Sequences, counted: type[Counted] = Counted) -> NightlyView:
+def nightly(sequences: Sequences, statistics: type[ItemStatistics] = ItemStatistics) -> ServingSnapshot:
     """An untrained model, with all of its paths."""
     model = Hrnn.initial(HrnnShape(num_items=NUM_ITEMS, hidden_dimension=8), sequences.item_counts(), seed=0)
     weights = np.random.default_rng(0).normal(size=len(FEATURES)).astype(np.float32)
     cut = int(np.asarray(sequences.timestamps).max()) + 1
-    return NightlyView(Fitted(model, weights, weights + 1, counted.of(sequences)), cut, 1_800)
+    return ServingSnapshot(BlendedModel(model, BlendWeights(weights, weights + 1), statistics.of(sequences)), cut, 1_800)
 
 
-def written(place: Path, model: ScoringModel, staged: Staged, processes: int) -> tuple[StepFolder, list[FileEntry]]:
+def written(place: Path, model: Snapshot, staged: Staged, processes: int) -> tuple[StepFolder, list[FileEntry]]:
     folder = StepFolder(str(place / f"by {processes}"))
     torch.set_num_threads(1)
     entries, facts = write_states(folder, place, model, Sequences.load(staged.arrays), staged, processes)
@@ -85,7 +85,7 @@ def test_states_are_the_same_bytes_however_many_processes_make_them(tmp_path: Pa
     found = pa.concat_tables([pq.read_table(Path(there[0].uri) / entry.path) for entry in there[1]])
     ids = pa.concat_tables([pq.read_table(users) for users in staged.users])[columns.USER_ID].combine_chunks()
     expected = states_table(ids, rows, model.user_states(sequences, rows), past_events(sequences, rows))
-    for name in (columns.USER_ID, columns.USER_ROW, columns.OWN_ITEM_ROWS, columns.PAST_ITEM_ROWS, columns.PAST_RANKS):
+    for name in (columns.USER_ID, columns.USER_ROW, columns.SPARSE_ITEM_ROWS, columns.PAST_ITEM_ROWS, columns.PAST_RANKS):
         assert found[name].to_pylist() == expected[name].to_pylist()
     queries, whole = (np.asarray(table[columns.QUERY].to_pylist(), np.float32) for table in (found, expected))
     np.testing.assert_allclose(queries, whole, atol=1e-6)

@@ -64,12 +64,12 @@ def test_a_solution_version_holds_what_recommend_and_evaluate_need(version: Step
     assert model["scoring.item_vectors"].shape == (17, facts["dimension"])
     assert model["scoring.item_bias"].shape == (17,)
     assert model["evaluation.item_vectors"].shape == (17, facts["evaluation"]["dimension"])
-    assert {"item_table", "dense", "paths.now", "paths.later"} <= set(model)
+    assert {"item_table", "dense", "blend.same_session", "blend.next_session"} <= set(model)
     users = 0
     for shard in facts["shards"]:
         states = pq.read_table(version.fetch(manifest.file(shard["states"]), tmp_path))
         assert states.column_names == [
-            columns.USER_ID, columns.USER_ROW, columns.QUERY, columns.OWN_ITEM_ROWS, columns.OWN_ITEM_SCORES,
+            columns.USER_ID, columns.USER_ROW, columns.QUERY, columns.SPARSE_ITEM_ROWS, columns.SPARSE_SCORES,
             columns.PAST_ITEM_ROWS, columns.PAST_EVENT_TYPES, columns.PAST_RANKS,
         ]  # fmt: skip
         for user_row, items, ranks in zip(
@@ -96,7 +96,7 @@ def test_a_solution_version_holds_what_recommend_and_evaluate_need(version: Step
 def test_attributes_of_users_and_schemas_go_with_the_version(tmp_path: Path) -> None:
     sequences = StepFolder(published(tmp_path))
     manifest = sequences.require("sequences")
-    entry = sequences.put(sequences.own("attributes/part-00000.parquet"), b"any bytes", 3)
+    entry = sequences.put(sequences.attempt_path("attributes/part-00000.parquet"), b"any bytes", 3)
     facts = manifest.facts | {"attributes": [entry.path], "event_types": ["buy"], "schemas": {"Users": {"type": "record"}}}
     sequences.publish("sequences", "1" * 64, {}, [], [*manifest.files, entry], manifest.counts, facts)
     train(sequences_uri=sequences.uri, output_uri=str(tmp_path / "version"), recipe="aws-popularity-count")
@@ -229,7 +229,7 @@ def test_variants_and_recency_can_be_chosen(tmp_path: Path, variant: str, recenc
     )
     assert summary["published"]
     model = tensors_of(output, tmp_path)
-    assert bool(model["paths.now"][3 : 3 + len(WINDOWS_DAYS)].any()) == (recency_mask == "true")
+    assert bool(model["blend.same_session"][3 : 3 + len(WINDOWS_DAYS)].any()) == (recency_mask == "true")
 
 
 def test_popularity_needs_no_ranks_and_writes_no_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

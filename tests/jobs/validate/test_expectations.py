@@ -57,7 +57,7 @@ RIGHT = {
 def put(folder: StepFolder, table: pa.Table, number: int = 0) -> FileEntry:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, row_group_size=2)
-    return folder.put(folder.own(f"data/part-{number}.parquet"), sink.getvalue().to_pybytes(), table.num_rows)
+    return folder.put(folder.attempt_path(f"data/part-{number}.parquet"), sink.getvalue().to_pybytes(), table.num_rows)
 
 
 def table(**changed: Any) -> pa.Table:

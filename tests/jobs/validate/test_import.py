@@ -79,7 +79,7 @@ def do_import(
 ) -> Outcome:
     base = base or Base()
     files = base.numbered(open_inputs(list_input(uri), uri, schema))
-    splits = plan_splits(files, part_bytes // 2, lambda stretches: [scan(stretch) for stretch in stretches])
+    splits = plan_splits(files, part_bytes // 2, lambda byte_ranges: [scan(byte_range) for byte_range in byte_ranges])
     plan = ImportPlan(
         schema=schema,
         output_uri=str(output),
@@ -200,7 +200,7 @@ def test_the_work_for_small_files_grows_with_their_number_and_their_rows_share_r
         events = random_events(3, 4 * number)
         uri = write_csv(tmp_path / f"in-{number}", EVENTS, [events[start : start + 4] for start in range(0, len(events), 4)])
         files = open_inputs(list_input(uri), uri, EVENTS)
-        splits = plan_splits(files, 1 << 20, lambda stretches: pytest.fail("no need to scan"))
+        splits = plan_splits(files, 1 << 20, lambda byte_ranges: pytest.fail("no need to scan"))
         plan = ImportPlan(
             schema=EVENTS,
             output_uri=str(tmp_path / f"out-{number}"),

@@ -1,4 +1,4 @@
-"""Each insight at pass, warn and fail, at its boundaries, with values computed by hand."""
+"""Each insight at pass, warn and fail, at its boundaries, with values computed by partition."""
 
 from __future__ import annotations
 

@@ -15,13 +15,13 @@ from plain_csv import read_records
 
 from jobs.validate.quotes import (
     Quoting,
-    Structure,
+    RecordIndex,
     count_lines,
     field_counts,
     first_line_stop,
+    index,
     last_line_stop,
     line_stops,
-    structure,
     to_doubled_quotes,
 )
 
@@ -30,7 +30,7 @@ csv_like = st.lists(
 ).map(b"".join)
 
 
-def seen(found: Structure) -> list[tuple[int, int, int, int, bool]]:
+def seen(found: RecordIndex) -> list[tuple[int, int, int, int, bool]]:
     """First line, lines, first byte and end of each record, and whether it is faulty."""
     each = (found.record_lines, found.record_spans, found.record_starts, found.record_stops, found.record_faults > 0)
     return list(zip(*(values.tolist() for values in each), strict=True))
@@ -44,7 +44,7 @@ def plainly_seen(block: bytes, quoting: Quoting, longest: int = 1 << 60) -> list
 @settings(max_examples=400)
 @given(csv_like, st.sampled_from(Quoting), st.sampled_from([3, 9, 1 << 60]))
 def test_structure_equals_a_loop_over_the_bytes(block: bytes, quoting: Quoting, longest: int) -> None:
-    found = structure(block, quoting, longest=longest)
+    found = index(block, quoting, longest=longest)
     assert found.settled is None
     assert seen(found) == plainly_seen(block, quoting, longest)
     assert found.num_lines == len(line_stops(block)) == count_lines(block) == plain_csv.count_lines(block)
@@ -56,7 +56,7 @@ def test_what_is_settled_in_a_block_stays_so_whatever_comes_after_it(
     block: bytes, after: bytes, quoting: Quoting, longest: int
 ) -> None:
     block += b"\n"
-    found = structure(block, quoting, at_end=False, longest=longest)
+    found = index(block, quoting, at_end=False, longest=longest)
     settled = found if found.settled is None else found.first(found.settled)
     wanted = plainly_seen(block + after, quoting, longest)[: len(settled.record_stops)]
     assert seen(settled) == wanted
@@ -65,7 +65,7 @@ def test_what_is_settled_in_a_block_stays_so_whatever_comes_after_it(
 @settings(max_examples=200)
 @given(csv_like, st.sampled_from(Quoting))
 def test_arrow_and_the_count_of_fields_see_the_same_records(block: bytes, quoting: Quoting) -> None:
-    found = structure(block, quoting)
+    found = index(block, quoting)
     records = [block[start:stop] for _, _, start, stop, is_faulty in seen(found) if not is_faulty]
     records = [record for record in records if record.strip(b"\r\n")]
     fields = [record.fields for record in read_records(block, quoting is Quoting.BACKSLASH) if record.fields]
@@ -89,7 +89,7 @@ def test_arrow_and_the_count_of_fields_see_the_same_records(block: bytes, quotin
 
 
 def test_records_know_their_first_byte_and_line() -> None:
-    found = structure(b'a,"1\n2\n3",b\nc,d\n"\n",e')
+    found = index(b'a,"1\n2\n3",b\nc,d\n"\n",e')
     assert found.num_lines == 6
     assert found.record_starts.tolist() == [0, 12, 16]
     assert found.record_lines.tolist() == [0, 3, 4]
@@ -132,7 +132,7 @@ def test_a_carriage_return_at_the_edge_is_not_yet_a_line_end(buffer: bytes, firs
 
 def test_a_million_quotes_take_far_less_than_a_loop_would() -> None:
     block = b'"a","b ""c"" d\n e"\n' * 100_000
-    found = structure(block)
+    found = index(block)
     assert len(found.record_stops) == 100_000
     assert found.num_lines == len(line_stops(block)) == 200_000
     assert not found.record_faults.any()

@@ -51,7 +51,9 @@ def check(
     path = folder / "in" / "events.csv"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     files = open_inputs(list_input(str(path)), str(path), schema)
-    parts = gather(plan_splits(files, split_bytes, lambda stretches: [scan(stretch) for stretch in stretches]), split_bytes)
+    parts = gather(
+        plan_splits(files, split_bytes, lambda byte_ranges: [scan(byte_range) for byte_range in byte_ranges]), split_bytes
+    )
     plan = ImportPlan(
         schema=schema,
         output_uri=str(folder / "out"),

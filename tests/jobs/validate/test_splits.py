@@ -41,7 +41,7 @@ def records(splits: list[Split]) -> list[tuple[int, bytes, int, str | None]]:
     found = []
     for split in splits:
         for block in record_blocks(split):
-            known = block.structure
+            known = block.index
             each = (known.record_starts, known.record_stops, known.record_lines, known.record_faults)
             for start, stop, line, fault in zip(*each, strict=True):
                 found.append((block.first_line + int(line), known.block[start:stop], int(fault), split.quoting))
@@ -92,7 +92,7 @@ def test_small_files_are_cut_nowhere_and_share_a_part(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / f"{number}.csv").write_bytes(HEADER + b"a,1\n" * (10 if number == 3 else 1))
     files = open_inputs(list_input(str(tmp_path)), str(tmp_path), SCHEMA)
-    splits = plan_splits(files, 64, lambda stretches: pytest.fail(f"no need to scan {stretches}"))
+    splits = plan_splits(files, 64, lambda byte_ranges: pytest.fail(f"no need to scan {byte_ranges}"))
     assert [[split.file.name for split in part.splits] for part in gather(splits, 12)] == [
         ["0.csv", "1.csv", "2.csv"],
         ["3.csv"],
@@ -174,10 +174,10 @@ def test_blocks_are_limited_by_lines_as_well_as_bytes(tmp_path: Path, monkeypatc
         path.write_bytes(data)
         for split_bytes in (1 << 10, 1 << 20):
             blocks = [block for split in cut(opened(path), split_bytes) for block in record_blocks(split)]
-            assert b"".join(block.structure.block for block in blocks) == body
-            assert max(block.structure.num_lines for block in blocks) <= 101
+            assert b"".join(block.index.block for block in blocks) == body
+            assert max(block.index.num_lines for block in blocks) <= 101
             assert [block.first_line for block in blocks[1:]] == [
-                block.first_line + block.structure.num_lines for block in blocks[:-1]
+                block.first_line + block.index.num_lines for block in blocks[:-1]
             ]
 
 
@@ -186,7 +186,7 @@ def test_blocks_are_limited_by_bytes_however_few_their_lines(tmp_path: Path, mon
     path = tmp_path / "users.csv"
     body = (b"x" * 998 + b",1\n") * 20
     path.write_bytes(HEADER + body)
-    blocks = [block.structure.block for split in cut(opened(path), 1 << 20) for block in record_blocks(split)]
+    blocks = [block.index.block for split in cut(opened(path), 1 << 20) for block in record_blocks(split)]
     assert b"".join(blocks) == body
     assert max(map(len, blocks)) < 2_000 + 1_001  # a piece, and the line that began before it
 

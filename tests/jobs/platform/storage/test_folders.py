@@ -27,7 +27,7 @@ def _publish(place: str, content: bytes = b"rows", fingerprint: str = "f1") -> M
 
 
 def _finish(folder: StepFolder, content: bytes, fingerprint: str) -> Manifest:
-    entry = folder.put(folder.own("data/part-0.parquet"), content, rows=1)
+    entry = folder.put(folder.attempt_path("data/part-0.parquet"), content, rows=1)
     return folder.publish("dataset", fingerprint, {"a": 1}, [InputRef(uri="x", version="1")], [entry], {"rows": 1}, {"b": [2]})
 
 
@@ -37,7 +37,7 @@ def _names(place: str) -> list[str]:
 
 def test_a_folder_does_not_exist_before_it_is_published(place: str) -> None:
     folder = StepFolder(place)
-    folder.put(folder.own("data/part-0.parquet"), b"rows")
+    folder.put(folder.attempt_path("data/part-0.parquet"), b"rows")
     assert StepFolder(place).manifest() is None
     with pytest.raises(StorageError, match=r"no finished step lies here .*Run the step that writes it"):
         StepFolder(place).require("dataset")
@@ -63,7 +63,7 @@ def test_another_kind_is_refused(place: str) -> None:
 def test_large_files_are_put_by_path(place: str, tmp_path: Path) -> None:
     (tmp_path / "local.bin").write_bytes(b"x" * 100_000)
     folder = StepFolder(place)
-    entry = folder.put_file(tmp_path / "local.bin", folder.own("model.bin"))
+    entry = folder.put_file(tmp_path / "local.bin", folder.attempt_path("model.bin"))
     assert (entry.size, entry.sha256) == (100_000, sha256_of(tmp_path / "local.bin"))
     assert folder.read(entry) == b"x" * 100_000
 
@@ -97,7 +97,7 @@ def test_a_damaged_manifest_is_an_error_not_an_empty_folder(place: str, damaged:
 
 def test_what_killed_runs_left_goes_and_what_is_not_ours_stays(place: str) -> None:
     killed = StepFolder(place)
-    killed.put(killed.own("data/part-0.parquet"), b"half")
+    killed.put(killed.attempt_path("data/part-0.parquet"), b"half")
     store_for(place).write(join(place, "notes.txt"), b"somebody's")
     (entry,) = _publish(place).files
     assert _names(place) == sorted(["/manifest.json", "/notes.txt", "/" + entry.path])
@@ -143,7 +143,7 @@ def test_a_run_that_begins_during_a_publication_keeps_its_files(place: str, monk
     def slow(folder: StepFolder, *arguments: object) -> None:
         monkeypatch.setattr(StepFolder, "_sweep", tidy)
         second = StepFolder(place)
-        entries.append(second.put(second.own("data/part-0.parquet"), b"second"))
+        entries.append(second.put(second.attempt_path("data/part-0.parquet"), b"second"))
         tidy(folder, *arguments)  # type: ignore[arg-type]
         second.publish("dataset", "f2", {}, [], entries)
 
@@ -187,14 +187,14 @@ def test_tidying_that_fails_does_not_fail_what_is_published(
 def _read(place: str) -> tuple[StepFolder, StepInput]:
     """A folder beside the place that a step reads, and what the step makes of it."""
     source = StepFolder(place + "-source")
-    manifest = source.publish("sequences", "1" * 64, {}, [], [source.put(source.own("a.parquet"), b"users")])
+    manifest = source.publish("sequences", "1" * 64, {}, [], [source.put(source.attempt_path("a.parquet"), b"users")])
     return source, source.reference(manifest)
 
 
 def _changed(source: StepFolder) -> None:
     """Its users leave."""
     folder = StepFolder(source.uri)
-    folder.publish("sequences", "2" * 64, {}, [], [folder.put(folder.own("a.parquet"), b"others")])
+    folder.publish("sequences", "2" * 64, {}, [], [folder.put(folder.attempt_path("a.parquet"), b"others")])
 
 
 def _gone(source: StepFolder) -> None:
@@ -210,7 +210,7 @@ def test_nothing_is_published_of_an_input_that_changed_meanwhile(
     before = _publish(place, b"before", "0" * 64) if published_before else None
     source, used = _read(place)
     folder = StepFolder(place)
-    entry = folder.put(folder.own("data/part-0.parquet"), b"rows", rows=1)
+    entry = folder.put(folder.attempt_path("data/part-0.parquet"), b"rows", rows=1)
     _at(monkeypatch, folder, moment, lambda: change(source))
     with pytest.raises(StorageError, match=r"-source: this input changed, or went, .* Nothing was published"):
         folder.publish("dataset", "f" * 64, {}, [used], [entry])
@@ -222,7 +222,7 @@ def test_nothing_is_published_of_an_input_that_changed_meanwhile(
 @pytest.mark.parametrize("moment", ["before the commit", "after the look", "after the commit"])
 def test_a_manifest_never_names_a_file_that_somebody_removed(place: str, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = StepFolder(place)
-    entry = folder.put(folder.own("data/part-0.parquet"), b"rows", rows=1)
+    entry = folder.put(folder.attempt_path("data/part-0.parquet"), b"rows", rows=1)
     _at(monkeypatch, folder, moment, lambda: store_for(place).delete([folder.uri_of(entry.path)]))
     with pytest.raises(StorageError, match=r"part-0-.*parquet: a file that the step wrote was removed"):
         folder.publish("dataset", "f" * 64, {}, [], [entry])

@@ -19,7 +19,7 @@ WORKER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_storage_node_files import ENTRY, Far
+from test_node_files import ENTRY, Far
 from jobs.platform.storage.node_files import fetch
 print("ready", flush=True)
 sys.stdin.readline()
