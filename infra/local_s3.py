@@ -6,13 +6,11 @@ the process that started it, however that one ends.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -27,8 +25,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from jobs.platform.process.children import same_modules
+from jobs.platform.process.die_with_parent import end_with_parent
+from schemas.checksums import verified, with_checksum
 from schemas.errors import IntegrityError, MachineError
-from schemas.sealed import seal, unseal
 
 START_SECONDS = 90.0  # a cold, loaded machine needs far more than the usual three
 STOP_SECONDS = 2.0  # its graceful end waits ten seconds for its own streams; what was acknowledged is in its files by then
@@ -43,7 +42,6 @@ _PORTS = (
     "s3.port",
     "s3.port.grpc",
 )
-_PR_SET_PDEATHSIG = 1  # Linux, <sys/prctl.h>
 
 
 @contextmanager
@@ -150,18 +148,18 @@ def _credentials(folder: Path) -> tuple[str, str]:
 def _ports(memory: Path) -> dict[str, int]:
     """The ports of the folder's last start where they are free, else others: a rerun has the same endpoint."""
     try:
-        ports = _bound(unseal(memory.read_bytes(), where=str(memory), what="memory of ports", remedy="delete it"))
+        ports = _bound(verified(memory.read_bytes(), where=str(memory), what="memory of ports", remedy="delete it"))
     except (OSError, IntegrityError):
         ports = _bound(dict.fromkeys(_PORTS, 0))
-    memory.write_bytes(seal(ports))
+    memory.write_bytes(with_checksum(ports))
     return ports
 
 
-def _bound(wanted: dict[str, int]) -> dict[str, int]:
+def _bound(requested: dict[str, int]) -> dict[str, int]:
     """Ports of 127.0.0.1 that nobody listens on at this moment; 0 takes any. OSError where one is taken."""
     with ExitStack() as stack:
         ports = {}
-        for name, port in wanted.items():
+        for name, port in requested.items():
             each = stack.enter_context(socket.socket())
             each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             each.bind(("127.0.0.1", port))
@@ -249,8 +247,8 @@ def _probe(client: Any, bucket: str) -> None:
 
 
 def _keep(command: list[str]) -> int:
-    """Run the server until stdin closes, then end it: gently, and by force when that does not help."""
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent) as server:
+    """Run the server until stdin closes, then end it: gently, then by force. If this process is killed, the kernel ends it."""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=end_with_parent) as server:
         with suppress(KeyboardInterrupt):
             _wait_for_end(server)
         server.terminate()
@@ -273,12 +271,6 @@ def _wait_for_end(server: subprocess.Popen[bytes]) -> None:
         readable, _, _ = select.select([sys.stdin], [], [], 0.5)
         if readable and not os.read(sys.stdin.fileno(), 1):
             return
-
-
-def _die_with_parent() -> None:
-    """On Linux the kernel ends the server even when its keeper is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -80,10 +80,10 @@ def from_automation(
     ]
     warnings += [f"datasetGroup.{key}: left out" for key in extras(document["datasetGroup"], {"name", "datasets"})]
     if not ours["solutions"]:
-        asked = sorted({_recipe(solution) or "none" for _, solution in _solutions(document, where)})
+        recipe_names = sorted({_recipe(solution) or "none" for _, solution in _solutions(document, where)})
         allowed = ", ".join(sorted(recipes))
         raise ConfigError(
-            "no solution has a recipe that can be trained", where=f"{where}: solutions", value=asked, allowed=allowed
+            "no solution has a recipe that can be trained", where=f"{where}: solutions", value=recipe_names, allowed=allowed
         )
     return ours, warnings
 
@@ -106,7 +106,7 @@ def _name(written: str) -> str:
 
 
 def _datasets(described: list[tuple[str, str, Any]], places: Places, where: str, warnings: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    datasets: dict[str, Any] = {}
     refuse_twice(((path, name) for path, name, _ in described), where)
     services = ((path, service_of(as_table(as_table(table).get("dataset")))) for path, _, table in described)
     refuse_twice(((f"{path}.dataset", service.get("name")) for path, service in services), where)
@@ -121,8 +121,8 @@ def _datasets(described: list[tuple[str, str, Any]], places: Places, where: str,
         if data is None:
             warnings.append(f"{path}: left out, no data were found")
         else:
-            found[name] = {"schema": schema, "data": data}
-    return found
+            datasets[name] = {"schema": schema, "data": data}
+    return datasets
 
 
 def _schema(path: str, table: dict[str, Any], where: str, warnings: list[str]) -> Any:
@@ -208,14 +208,14 @@ def _searches_and_events(service: dict[str, Any], settings: dict[str, Any]) -> d
     if isinstance(listed, list):
         names = {"eventType": "event_type", "eventValueThreshold": "event_value_threshold"}
         training["events_config"] = [{names.get(key, key): value for key, value in as_table(entry).items()} for entry in listed]
-    found: dict[str, Any] = {"training": training} if training else {}
+    result: dict[str, Any] = {"training": training} if training else {}
     if is_true(service.get("performHPO")):
         config = as_table(settings.get("hpoConfig"))
         resources = as_table(config.get("hpoResourceConfig"))
         bounds = {"max_jobs": "maxNumberOfTrainingJobs", "parallel_jobs": "maxParallelTrainingJobs"}
-        found["hpo"] = {ours: _whole(resources[theirs]) for ours, theirs in bounds.items() if theirs in resources}
-        found["hpo"]["ranges"] = _ranges(settings)
-    return found
+        result["hpo"] = {ours: _whole(resources[theirs]) for ours, theirs in bounds.items() if theirs in resources}
+        result["hpo"]["ranges"] = _ranges(settings)
+    return result
 
 
 def _untaken_of_search(service: dict[str, Any], settings: dict[str, Any]) -> Iterator[str]:
@@ -261,12 +261,12 @@ def _range_entries(path: str, settings: dict[str, Any]) -> Iterator[tuple[str, d
 
 def _ranges(settings: dict[str, Any]) -> dict[str, list[Any]]:
     """`ranges` of a search: [least, most], or the values of a categorical one."""
-    found: dict[str, list[Any]] = {}
+    ranges: dict[str, list[Any]] = {}
     for _, entry in _range_entries("", settings):
         values = entry.get("values")
         chosen = values if isinstance(values, list) else [entry.get("minValue"), entry.get("maxValue")]
-        found[str(entry.get("name"))] = chosen
-    return found
+        ranges[str(entry.get("name"))] = chosen
+    return ranges
 
 
 def _whole(value: Any) -> Any:

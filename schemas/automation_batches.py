@@ -65,7 +65,7 @@ def batch_jobs(
         for place, entry in enumerate(as_list(table.get(key))):
             job, at = as_table(entry), f"{path}.{key}.{place}"
             name = solution if number == 0 else f"{solution}-{number + 1}"
-            ours = _job(at, solution, job, number, places, filters)
+            ours = _job(solution, job, number, places, filters)
             if isinstance(ours, str):
                 warnings.append(f"{at}: left out, {ours}")
                 continue
@@ -74,9 +74,7 @@ def batch_jobs(
             number += 1
 
 
-def _job(
-    at: str, solution: str, job: dict[str, Any], number: int, places: Places, filters: dict[str, str]
-) -> dict[str, Any] | str:
+def _job(solution: str, job: dict[str, Any], number: int, places: Places, filters: dict[str, str]) -> dict[str, Any] | str:
     """A job in our own shape, or why it can't be taken over."""
     service = service_of(job)
     filter_name = str(service["filterArn"]).rpartition("/")[2] if "filterArn" in service else None

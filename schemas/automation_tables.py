@@ -1,4 +1,4 @@
-"""Reading AWS's automation configs: a table or none, what of it goes to the service, and what nobody takes over."""
+"""Helpers to read AWS's automation configs: tables, their `serviceConfig`, and keys that are not taken over."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def service_of(table: dict[str, Any]) -> dict[str, Any]:
-    """What goes to the service itself: `serviceConfig` in the one shape, the table in the other."""
+    """Parameters of the service call: `serviceConfig` in the one shape, the table in the other."""
     return as_table(table.get("serviceConfig", table))
 
 
@@ -41,7 +41,7 @@ def is_true(value: Any) -> bool:
 
 
 def extras(table: dict[str, Any], taken: set[str]) -> list[str]:
-    """Keys of a table and of its `serviceConfig` that nobody takes over."""
+    """Keys of a table and of its `serviceConfig` that are not taken over."""
     inner = [f"serviceConfig.{key}" for key in as_table(table.get("serviceConfig")) if key not in taken]
     return [key for key in table if key != "serviceConfig" and key not in taken] + inner
 

@@ -109,8 +109,8 @@ def parse_line(line: bytes, kind: LineKind = "user") -> Request | BadLine:
         return BadLine(_shown(line), f"the line is blank; allowed: {example}")
     try:
         document = read_json(line.decode())
-        given = _spaced_json(document) if kind in SEGMENTS else compact_json(document)
-        given.encode()
+        input_json = _spaced_json(document) if kind in SEGMENTS else compact_json(document)
+        input_json.encode()
     except UnicodeDecodeError as error:
         return BadLine(_shown(line), f"the line is not UTF-8 text (byte {error.start})")
     except UnicodeEncodeError:
@@ -119,9 +119,9 @@ def parse_line(line: bytes, kind: LineKind = "user") -> Request | BadLine:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
         return BadLine(_shown(line), f"the line is not JSON ({reason}); allowed: {example}")
     try:
-        return _request(document, given, kind)
+        return _request(document, input_json, kind)
     except _Fault as fault:
-        return BadLine(given, str(fault))
+        return BadLine(input_json, str(fault))
 
 
 def result_line(request: Request, items: Sequence[str], scores: Sequence[int] | None) -> bytes:
@@ -177,7 +177,7 @@ def _spaced_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _request(document: Any, given: str, kind: LineKind) -> Request:
+def _request(document: Any, input_json: str, kind: LineKind) -> Request:
     """The request of a JSON value, or _Fault."""
     if not isinstance(document, dict):
         raise _Fault(f"the line is not a JSON object; allowed: {EXAMPLES[kind]}")
@@ -191,7 +191,7 @@ def _request(document: Any, given: str, kind: LineKind) -> Request:
     if kind == "attribute_users":
         fields["item_attributes"] = _attributes(_member(document, "itemAttributes", kind), kind)
     return Request(
-        given=given,
+        given=input_json,
         **fields,
         filter_values=_texts(document, "filterValues", MOST_FILTER_VALUES, MOST_FILTER_NAME_CHARACTERS),
         context=_texts(document, "context", MOST_CONTEXT_FIELDS, MOST_CONTEXT_NAME_CHARACTERS),

@@ -20,7 +20,7 @@ _Filter = Annotated[str, StringConstraints(strict=True, min_length=1)]
 
 
 def check_mode(mode: str, where: str) -> None:
-    """See that a batchInferenceJobMode is one that lists are made in.
+    """Check that a batchInferenceJobMode makes lists.
 
     Raises:
         ConfigError: It is another one.
@@ -42,7 +42,7 @@ class Exploration(Section):
     )
 
     def as_personalize(self) -> dict[str, float]:
-        """Under the names of Personalize's itemExplorationConfig."""
+        """As Personalize's itemExplorationConfig."""
         return {"explorationWeight": self.weight, "explorationItemAgeCutOff": self.item_age_cut_off}
 
 

@@ -37,10 +37,10 @@ NUM_SESSIONS: Final = "num_sessions"  # int64
 FIRST_TIME: Final = "first_timestamp"  # int64
 LAST_TIME: Final = "last_timestamp"  # int64
 
-# User states of a solution version: score(user, item) = query · item_vector + item_bias + own item's score.
+# User states of a solution version: score(user, item) = query · item_vector + item_bias + sparse score of the item.
 QUERY: Final = "query"  # fixed_size_list<float32>[D]
 SPARSE_ITEM_ROWS: Final = "sparse_item_rows"  # list<int64>
-SPARSE_SCORES: Final = "sparse_scores"  # list<float32>, parallel to own_item_rows
+SPARSE_SCORES: Final = "sparse_scores"  # list<float32>, parallel to sparse_item_rows
 # What the user did, for filters: distinct pairs of type and item, parallel lists.
 PAST_ITEM_ROWS: Final = "past_item_rows"  # list<int32>
 PAST_EVENT_TYPES: Final = "past_event_types"  # list<int32>, positions in the manifest's facts["event_types"]; -1 without one

@@ -62,12 +62,12 @@ class Dataset(Section):
 
     @field_validator("avro", mode="before")
     @classmethod
-    def _json_is_read(cls, given: Any) -> Any:
-        """A schema that stands here as JSON text, as CreateSchema takes it, is no path."""
-        if not isinstance(given, str) or not given.lstrip().startswith("{"):
-            return given
+    def _json_is_read(cls, data: Any) -> Any:
+        """A schema given as JSON text, as CreateSchema takes it, is parsed; anything else is a path."""
+        if not isinstance(data, str) or not data.lstrip().startswith("{"):
+            return data
         try:
-            return read_json(given)
+            return read_json(data)
         except ValueError as error:
             raise PydanticCustomError("no_json", "this schema is not JSON ({reason})", {"reason": str(error)}) from None
 
@@ -83,7 +83,7 @@ class Datasets(Section):
         default=None, description="who took, saw or declined which action when; imported and stored"
     )
 
-    def given(self) -> dict[DatasetName, Dataset]:
+    def present(self) -> dict[DatasetName, Dataset]:
         """The datasets that there are, interactions last: events are compared with what is known of items and users."""
         every: dict[DatasetName, Dataset | None] = {name: getattr(self, name) for name in get_args(DatasetName)}
         return {name: dataset for name, dataset in every.items() if dataset is not None}
@@ -266,7 +266,7 @@ def build_config(document: dict[str, Any], where: str) -> NightlyConfig:
 
 
 def _check_batch(config: NightlyConfig, job: BatchInference | BatchSegment, where: str) -> None:
-    """ConfigError where a batch job asks what its solution's recipe does not answer, or its filter can't be read."""
+    """Raise ConfigError where a batch job does not fit its solution's recipe, or its filter is wrong."""
     recipe = recipe_for(config.solutions[job.solution].recipe)
     segments = recipe.recipe_type == "USER_SEGMENTATION"
     if segments != isinstance(job, BatchSegment):

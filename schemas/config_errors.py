@@ -1,4 +1,4 @@
-"""What pydantic found wrong with a config, in the house's words: key path, value, what is allowed, what to do."""
+"""pydantic's validation errors of a config as one ConfigError: key path, value, what is allowed, what to do."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ def config_error(error: ValidationError, model: type[BaseModel], where: str) -> 
 
 
 def _one(fault: Any, model: type[BaseModel], where: str) -> tuple[str, ConfigError]:
+    # pydantic says where and of which kind; the field's own description says what is allowed.
     kind, context = fault["type"], fault.get("ctx", {})
     location, description = _resolve(model, fault["loc"])
     path = ".".join(location)
@@ -82,11 +83,11 @@ def _resolve(model: Any, location: Location) -> tuple[list[str], str | None]:
             keys.append(str(part))
             model = get_args(model)[1]
         elif isinstance(model, type) and issubclass(model, BaseModel):
-            found = [field for name, field in model.model_fields.items() if part in {field.alias or name}]
-            if not found:
+            fields = [field for name, field in model.model_fields.items() if part in {field.alias or name}]
+            if not fields:
                 break
             keys.append(str(part))
-            model, description = found[0].annotation, found[0].description
+            model, description = fields[0].annotation, fields[0].description
         else:
             break  # what follows names a branch of a union, or a position in a list
     return keys, description

@@ -180,8 +180,8 @@ def _check_required(schema: DatasetSchema, where: str, warnings: list[str]) -> N
 
 
 def _missing(schema: DatasetSchema, missing: tuple[str, ...], where: str) -> SchemaError:
-    given = {plain_name(name): name for name in schema.names}
-    renamed = [f"rename {given[plain_name(name)]} to {name}" for name in missing if plain_name(name) in given]
+    names = {plain_name(name): name for name in schema.names}
+    renamed = [f"rename {names[plain_name(name)]} to {name}" for name in missing if plain_name(name) in names]
     mend = f"{', '.join(renamed)} in the schema and in the CSV header" if renamed else "add them"
     return SchemaError(
         f"required fields are missing: {', '.join(missing)}",
@@ -215,14 +215,14 @@ def _check_quotas(schema: DatasetSchema, where: str, quotas: Quotas, strict: boo
     """Fields that Personalize has no room for; this platform has."""
     metadata = [field.name for field in schema.metadata]
     textual = [field.name for field in schema.fields if field.textual]
-    found = [("textual fields", textual, "items_textual", quotas.items_textual)]
+    limits = [("textual fields", textual, "items_textual", quotas.items_textual)]
     if quota := quotas.metadata_of(schema.dataset_type):
-        found.append(("metadata fields", metadata, *quota))
+        limits.append(("metadata fields", metadata, *quota))
     if schema.dataset_type == "Interactions":
         optional = [name for name in schema.names if name in OPTIONAL_COLUMNS] + metadata
         quota = ("event_types_and_metadata", quotas.event_types_and_metadata)
-        found.append(("optional fields before the first event type", optional, *quota))
-    for what, names, name, allowed in found:
+        limits.append(("optional fields before the first event type", optional, *quota))
+    for what, names, name, allowed in limits:
         if len(names) <= allowed:
             continue
         problem = f"there are {len(names)} {what}, more than the quota {name}"

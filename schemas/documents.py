@@ -1,4 +1,4 @@
-"""JSON and TOML that somebody else wrote, read strictly: what two readers could take differently is refused, not guessed."""
+"""JSON and TOML that somebody else wrote, parsed strictly: what two parsers could read differently is refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONG_KEY = re.compile(rf"(?:^|[\[{{,])[ \t]*+{_PART}(?:[ \t]*+\.[ \t]*+{_PART})
 
 
 class NoDocument(ValueError):
-    """A text that its parser would take, and we don't; the message is the reason, without a full stop."""
+    """A text that the parser accepts and this platform refuses; the message is the reason, without a full stop."""
 
 
 def read_json(text: str) -> Any:
@@ -53,7 +53,7 @@ def read_toml(text: str) -> dict[str, Any]:
 
 
 def values_of(document: Any, deepest: int = DEEPEST) -> Iterator[Any]:
-    """Every key and every value of a document that is no table or list.
+    """Every key and every scalar of a document.
 
     Args:
         document: Tables, lists and values.
@@ -80,11 +80,11 @@ def values_of(document: Any, deepest: int = DEEPEST) -> Iterator[Any]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    document = dict(pairs)
+    if len(document) < len(pairs):
         twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
         raise NoDocument(f"the key {json.dumps(twice)[:_SHOWN]} stands twice in one object")
-    return found
+    return document
 
 
 def _whole(text: str) -> int:

@@ -82,7 +82,7 @@ class UserError(HrnnError):
         self.remedy = remedy
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """How it comes from another process: its message as it is."""
+        """Restored in another process with the same message and attributes."""
         return error_of, (type(self), str(self)), self.__dict__
 
 

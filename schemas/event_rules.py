@@ -96,8 +96,8 @@ def _rule(entry: Mapping[str, Any], where: str) -> EventRule:
     event_type = read.get("event_type")
     if not isinstance(event_type, str) or not event_type:
         raise _no_type(where)
-    given = read.get("event_value_threshold")
-    threshold = None if given is None else _threshold(given, f"{where}.event_value_threshold")
+    written = read.get("event_value_threshold")
+    threshold = None if written is None else _threshold(written, f"{where}.event_value_threshold")
     weight = number_of(read.get("weight", 1.0))
     if weight is None or not 0.0 <= weight <= 1.0:
         raise ConfigError(

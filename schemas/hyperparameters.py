@@ -24,14 +24,14 @@ Place = Literal["algorithm", "feature", "inference"]
 _PREFIXES = ("training.", "data.", "featurization.")
 
 
-def bare_name(given: str) -> str:
+def bare_name(name: str) -> str:
     """A hyperparameter's name without the prefix under which DescribeSolution shows it: `bptt` of `training.bptt`."""
-    return next((given.removeprefix(prefix) for prefix in _PREFIXES if given.startswith(prefix)), given)
+    return next((name.removeprefix(prefix) for prefix in _PREFIXES if name.startswith(prefix)), name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One hyperparameter as people are told about it.
+    """Description of one hyperparameter.
 
     Attributes:
         name: Personalize's name, without a prefix.
@@ -43,7 +43,7 @@ class Parameter:
         place: `algorithm` (algorithmHyperParameters), `feature` (featureTransformationParameters) or `inference`
             (a campaign's or batch job's itemExplorationConfig).
         tunable: Hyperparameter optimisation may choose it.
-        meaning: What it does, in a few words.
+        meaning: Its effect, in a few words.
     """
 
     name: str
@@ -112,18 +112,18 @@ class Hyperparameters(BaseModel):
         """
         known = {parameter.name: parameter for parameter in cls.parameters()}
         read: dict[str, Any] = {}
-        for given, value in values.items():
-            name = bare_name(given)
+        for written, value in values.items():
+            name = bare_name(written)
             if name not in known:
                 raise ConfigError(
                     f"Provide a hyperparameter that is used in the algorithm: {algorithm_arn}",
                     where=where,
-                    value=given,
+                    value=written,
                     allowed=", ".join(known) or "none, this recipe has no hyperparameters",
                 )
             if name in read:
                 raise ConfigError("the hyperparameter is given twice, once with a prefix", where=f"{where}.{name}")
-            read[name] = known[name].read(value, f"{where}.{given}")
+            read[name] = known[name].read(value, f"{where}.{written}")
         parsed = cls(**read)
         parsed.check(where)
         return parsed
@@ -145,12 +145,16 @@ def parameter(
     return Field(ge=lowest, le=highest, gt=above, description=meaning, json_schema_extra={"place": place, "tunable": tunable})
 
 
-def field_of(told: Parameter) -> tuple[Any, Any]:
+def field_of(definition: Parameter) -> tuple[Any, Any]:
     """A hyperparameter as a field of a model that is made at run time: its annotated type and its default."""
-    choices = (True, False) if isinstance(told.default, bool) else told.choices
-    kind: Any = bool if choices == (True, False) else Literal[choices] if choices else int if told.kind == "integer" else float
-    bounds = {"lowest": told.lowest, "highest": told.highest, "above": told.above}
-    return Annotated[kind, parameter(told.place, told.meaning, tunable=told.tunable, **bounds)], told.default
+    choices = (True, False) if isinstance(definition.default, bool) else definition.choices
+    kind: Any = (
+        bool if choices == (True, False) else Literal[choices] if choices else int if definition.kind == "integer" else float
+    )
+    bounds = {"lowest": definition.lowest, "highest": definition.highest, "above": definition.above}
+    return Annotated[
+        kind, parameter(definition.place, definition.meaning, tunable=definition.tunable, **bounds)
+    ], definition.default
 
 
 def _parameter(name: str, field: FieldInfo) -> Parameter:

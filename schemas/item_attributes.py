@@ -30,11 +30,11 @@ def parse_item_attributes(text: str) -> Filter:
         DataError: They say something else; one sentence for an error line, with the character.
     """
     try:
-        wanted = parse_filter(_VERB + text, _WHERE, policy=_POLICY)
+        parsed = parse_filter(_VERB + text, _WHERE, policy=_POLICY)
     except FilterError as error:
         raise attributes_fault(error) from None
-    first = wanted.expressions[0]
-    for other in (*(expression.span for expression in wanted.expressions[1:]), *(only.span for only in first.only_if)):
+    first = parsed.expressions[0]
+    for other in (*(expression.span for expression in parsed.expressions[1:]), *(only.span for only in first.only_if)):
         raise _fault("nothing may follow the conditions", other)
     if isinstance(first.where, AnyOf):
         remedy = "Ask for each in a line of its own."
@@ -46,11 +46,11 @@ def parse_item_attributes(text: str) -> Filter:
             raise _fault(f"{condition.operator} is not known here", condition.span, "Write =.")
         if not isinstance(condition.operands[0], Text | Number):
             raise _fault("the field is not compared with a text in quotes or a number", condition.span)
-    return wanted
+    return parsed
 
 
 def attributes_fault(error: FilterError) -> DataError:
-    """What is wrong with the filter that stands for `itemAttributes`, as one sentence that counts the line's own characters."""
+    """A filter's error as an error of `itemAttributes`: one sentence, with the position in the line's own text."""
     fits = error.remedy is not None and not any(word in error.remedy for word in _ELSEWHERE)
     return _fault(error.problem, error.span, error.remedy if fits else None)
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from schemas.checksums import damaged, verified, with_checksum
 from schemas.errors import IntegrityError
 from schemas.paths import below
-from schemas.sealed import damaged, seal, unseal
 
 MANIFEST_NAME = "manifest.json"
 _REMEDY = "delete it and run the step again"
@@ -73,7 +73,7 @@ class Manifest(BaseModel):
 
     def to_bytes(self) -> bytes:
         """JSON with its digest, UTF-8, ending in a newline."""
-        return seal(json.loads(self.model_dump_json()))
+        return with_checksum(json.loads(self.model_dump_json()))
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> Manifest:
@@ -87,7 +87,7 @@ class Manifest(BaseModel):
             IntegrityError: They were damaged since, or name a path that leads out of the folder.
         """
         told = {"where": where, "what": "manifest", "remedy": _REMEDY}
-        document = unseal(data, **told)
+        document = verified(data, **told)
         try:
             return cls.model_validate(document)
         except ValidationError as error:

@@ -34,33 +34,33 @@ class CountedEvents:
         return f"{self.interactions:,} interactions count, of {self.users:,} users; {self.users_with_two:,} have two or more"
 
 
-def shortfalls(found: CountedEvents, quotas: Quotas, event_types: Sequence[str] = ()) -> tuple[str, ...]:
-    """Personalize's sentences, without their full stops, for what is too little; none where there is enough.
+def shortfalls(counted: CountedEvents, quotas: Quotas, event_types: Sequence[str] = ()) -> tuple[str, ...]:
+    """Personalize's messages, without their full stops, for each minimum that is missed.
 
     Args:
-        found: What there is.
+        counted: How much there is to train on.
         quotas: What must be there, by the fields of MINIMUMS.
         event_types: Types that alone count; none: all.
     """
-    told = []
-    if found.interactions < quotas.interactions:
-        told.append(few_interactions(quotas, event_types))
-    if found.users_with_two < quotas.users_with_two_events:
-        told.append(few_users(quotas))
-    if found.users_with_two < found.users * quotas.users_with_two_events_share:
+    sentences = []
+    if counted.interactions < quotas.interactions:
+        sentences.append(few_interactions(quotas, event_types))
+    if counted.users_with_two < quotas.users_with_two_events:
+        sentences.append(few_users(quotas))
+    if counted.users_with_two < counted.users * quotas.users_with_two_events_share:
         share = f"{quotas.users_with_two_events_share * 100:g}%"
-        told.append(f"Create failed. Fewer than {share} of the users of the dataset have at least 2 interactions each")
-    return tuple(told)
+        sentences.append(f"Create failed. Fewer than {share} of the users of the dataset have at least 2 interactions each")
+    return tuple(sentences)
 
 
 def few_interactions(quotas: Quotas, event_types: Sequence[str] = ()) -> str:
-    """What Personalize says where interactions are too few."""
+    """Personalize's message for too few interactions."""
     after = f" after filtering by event type: {', '.join(event_types)}" if event_types else ""
     return f"Create failed. Dataset has fewer than {quotas.interactions} interactions{after}"
 
 
 def few_users(quotas: Quotas) -> str:
-    """What Personalize says where users with two interactions are too few."""
+    """Personalize's message for too few users with two interactions."""
     return (
         f"Create failed. Dataset has fewer than {quotas.users_with_two_events} users "
         f"with at least {FEWEST_OF_A_USER} interactions each"
@@ -68,6 +68,6 @@ def few_users(quotas: Quotas) -> str:
 
 
 def named_types(rules: EventRules | None) -> tuple[str, ...]:
-    """The event types that alone count by some rules; none where every type does."""
+    """Event types that alone count by the rules; empty where every type counts."""
     named = [] if rules is None else [rule.event_type for rule in rules.rules if rule.weight > 0]
     return tuple(name for name in named if name is not None)

@@ -21,7 +21,7 @@ class StepRecord(BaseModel):
     name: str = Field(description="of the dataset, the solution or the batch job")
     folder: Annotated[str, AfterValidator(plain_folder)] = Field(description="URI of what it made")
     fingerprint: str = Field(description="of its settings and inputs")
-    settings: dict[str, Any] = Field(description="what it was told")
+    settings: dict[str, Any] = Field(description="settings that its fingerprint covers")
     inputs: dict[str, str] = Field(description="a file's name or a step's label -> version")
 
 

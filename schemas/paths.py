@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def below(path: str) -> str:
-    """A path relative to a folder, as it was given.
+    """A path that stays below its folder, unchanged; for pydantic.
 
     Raises:
         ValueError: It is empty or absolute, has an empty part, `.` or `..`, or holds a backslash or a NUL.
@@ -17,7 +17,7 @@ def below(path: str) -> str:
 
 
 def plain_folder(uri: str) -> str:
-    """The normalised URI of a folder, as it was given; a slash at its end is allowed.
+    """The normalised URI of a folder, unchanged; a slash at its end is allowed.
 
     Raises:
         ValueError: It has a part that leads elsewhere than it says, or is no normalised URI.

@@ -136,7 +136,7 @@ _HRNN_NAMES = {"item_id_hidden_dim": "hidden_dimension", "apply_recency_bias": "
 
 
 def check_explained(recipe: Recipe, where: str) -> None:
-    """See that the answers of a recipe can have explanations.
+    """Check that a recipe's answers can be explained.
 
     Raises:
         ConfigError: They can't.
@@ -167,7 +167,7 @@ class Recipe:
         recipe_type: Personalize's recipeType.
         summary: What it gives, in one sentence.
         feature_transformation: Last part of Personalize's featureTransformationArn, where it has one.
-        algorithm: Last part of its algorithmArn; the recipe's name unless told otherwise.
+        algorithm: Last part of its algorithmArn; the recipe's name unless it differs.
         hyperparameters: The model that holds and reads its hyperparameters.
         line_kind: What its batch input lines hold.
         has_scores: Its batch lines hold `scores`.
@@ -392,6 +392,7 @@ def hrnn_hyperparameters(parsed: Hyperparameters) -> dict[str, Any]:
     Args:
         parsed: Of any recipe; what it doesn't know has the default of aws-user-personalization.
     """
-    given = {_HRNN_NAMES.get(name, name): value for name, value in parsed.model_dump().items()}
+    # What the recipe does not know keeps the default, what the model does not know is left out.
+    chosen = {_HRNN_NAMES.get(name, name): value for name, value in parsed.model_dump().items()}
     defaults = RankingHyperparameters().model_dump()
-    return {name: given.get(name, default) for name, default in defaults.items()}
+    return {name: chosen.get(name, default) for name, default in defaults.items()}

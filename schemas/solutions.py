@@ -130,7 +130,7 @@ class Solution(Section):
         return data
 
     def check(self, where: str) -> None:
-        """See that the settings go together.
+        """Check that the settings fit together.
 
         Args:
             where: Key path of the solution, for messages.

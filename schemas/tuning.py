@@ -32,7 +32,7 @@ def tuned_parameters(recipe: Recipe, ranges: Mapping[str, Sequence[float | bool]
     if not known:
         raise ConfigError("this recipe has no hyperparameters that could be searched", where=where, value=recipe.name)
     narrowed: set[str] = set()
-    for written, given in ranges.items():
+    for written, bounds in ranges.items():
         name = bare_name(written)
         if name not in known:
             raise ConfigError(
@@ -41,12 +41,12 @@ def tuned_parameters(recipe: Recipe, ranges: Mapping[str, Sequence[float | bool]
         if name in narrowed:
             raise ConfigError("the range is given twice, once with a prefix", where=f"{where}.ranges.{name}")
         narrowed.add(name)
-        known[name] = _narrowed(known[name], given, f"{where}.ranges.{name}")
+        known[name] = _narrowed(known[name], bounds, f"{where}.ranges.{name}")
     return tuple(known.values())
 
 
-def _narrowed(parameter: Parameter, given: Sequence[float | bool], where: str) -> Parameter:
-    values = [parameter.read(value, where) for value in given]
+def _narrowed(parameter: Parameter, bounds: Sequence[float | bool], where: str) -> Parameter:
+    values = [parameter.read(value, where) for value in bounds]
     if parameter.kind == "categorical":
         if not values:
             raise ConfigError("there is no value to choose from", where=where, allowed=parameter.allowed)
@@ -54,5 +54,5 @@ def _narrowed(parameter: Parameter, given: Sequence[float | bool], where: str) -
             parameter, choices=tuple(choice for choice in parameter.choices if parameter.read(choice, where) in values)
         )
     if len(values) != 2 or float(values[0]) > float(values[1]):
-        raise ConfigError("this is no range", where=where, value=list(given), allowed="[least, most]")
+        raise ConfigError("this is no range", where=where, value=list(bounds), allowed="[least, most]")
     return replace(parameter, lowest=float(values[0]), highest=float(values[1]))

@@ -1,4 +1,4 @@
-"""How a place is written: `s3://bucket/key`, `file:///path`, or a plain path."""
+"""URIs of places: `s3://bucket/key`, `file:///path`, or a plain path."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _S3 = frozenset({"s3", "s3a", "s3n"})  # they name the same objects
 
 
 def parse_uri(uri: str) -> str:
-    """The place that a text names: `s3://bucket/key` as it stands, or a local path, which a file URI holds percent-encoded.
+    """Parse the URI of a place: `s3://bucket/key` as it stands, or a local path, which a file URI holds percent-encoded.
 
     Raises:
         StorageError: It names none, or one of a kind that is not known.
     """
     if not uri or "\0" in uri:
         raise StorageError("the path is empty or holds a NUL byte", value=uri)
-    found = _SCHEME.fullmatch(uri)
-    scheme, slashes, rest = (found[1].lower(), found[2], found[3]) if found else ("", "", uri)
+    match = _SCHEME.fullmatch(uri)
+    scheme, slashes, rest = (match[1].lower(), match[2], match[3]) if match else ("", "", uri)
     if scheme in _S3:
         return _object(uri, slashes, rest)
     if scheme == "file":

@@ -56,11 +56,6 @@ class DayCounts(NamedTuple):
         """Those of events at some times, UTC epoch seconds [E]."""
         return cls(*np.unique(days_of(times), return_counts=True))
 
-    def up_to(self, second: int) -> DayCounts:
-        """Without the days after that of a second."""
-        kept = self.days <= second // DAY
-        return DayCounts(self.days[kept], self.events[kept])
-
     def telling(self) -> DayCounts:
         """Without the days that `bounds` doesn't look at."""
         real = int((self.days < 0).sum())

@@ -125,11 +125,6 @@ def unknown_user(num_items: int) -> Sequences:
     return Sequences(np.asarray([0, 1]), one.astype(np.int32), one, flag, one.astype(np.int32), num_items, kept=one)
 
 
-def is_cached(folder: Path) -> bool:
-    """Whether a complete set of arrays lies there."""
-    return (folder / _READY).is_file()
-
-
 def cache_shards(shards: Iterable[tuple[Path, int, int, int]], num_items: int, folder: Path) -> None:
     """Turn Parquet shards into memory-mapped arrays, one shard in memory at a time.
 

@@ -24,7 +24,7 @@ import torch
 from hrnn.data.arrays import Rows
 from hrnn.evaluation import intervals as figures
 from hrnn.evaluation import metrics
-from hrnn.evaluation.baselines.counts import personal_popularity, popularity
+from hrnn.evaluation.baselines.popular import personal_popularity, popularity
 from hrnn.evaluation.holdout import HeldOut
 from hrnn.evaluation.metrics import DEPTH, PerUser
 from hrnn.inference.topk import Scorer

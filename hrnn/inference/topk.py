@@ -15,10 +15,7 @@ Shapes: B users asked, N items, D numbers of a query, K returned, R users of one
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from hrnn.data.arrays import Flags, Floats, Rows
@@ -198,9 +195,3 @@ class _ExactScores:
             item_rows, scores = item_rows[allowed], scores[allowed]
         put_best(found, np.zeros(len(item_rows), dtype=np.int64), item_rows, scores)
         found.shares[:] = np.exp(found.scores.astype(np.float64) - greatest) / total
-
-
-def softmax_of_counts(counts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Softmax of log(counts): each item's share of all events, [N]; zeros where nothing was counted."""
-    total = counts.sum()
-    return counts / total if total else np.zeros(len(counts))

@@ -12,14 +12,13 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from schemas.datasets import NAMESPACE
 from schemas.errors import MachineError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FIRST_DAY = "2017-10-01"  # the last three months of the data
-
-_NAMESPACE = "com.amazonaws.personalize.schema"
 
 
 def demo_files() -> dict[str, bytes]:
@@ -48,7 +47,7 @@ def demo_files() -> dict[str, bytes]:
 
 
 def _schema(name: str, *fields: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "record", "name": name, "namespace": _NAMESPACE, "fields": list(fields), "version": "1.0"}
+    return {"type": "record", "name": name, "namespace": NAMESPACE, "fields": list(fields), "version": "1.0"}
 
 
 def _field(name: str, kind: str | list[str] = "string", **attributes: bool) -> dict[str, Any]:

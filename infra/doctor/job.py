@@ -32,7 +32,7 @@ State = Literal["ok", "warn", "missing"]
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes:
         name: What it is.
@@ -49,10 +49,12 @@ class Check:
 
 def check_python() -> Check:
     """A Python that is new enough."""
-    found = f"{platform.python_version()} at {sys.executable}"
+    description = f"{platform.python_version()} at {sys.executable}"
     if tuple(int(part) for part in platform.python_version_tuple()[:2]) >= OLDEST_PYTHON:
-        return Check(name="python", state="ok", found=found)
-    return Check(name="python", state="missing", found=found, remedy="Install Python 3.11 or newer, then run `make setup`.")
+        return Check(name="python", state="ok", found=description)
+    return Check(
+        name="python", state="missing", found=description, remedy="Install Python 3.11 or newer, then run `make setup`."
+    )
 
 
 def check_java() -> Check:
@@ -66,16 +68,16 @@ def check_java() -> Check:
 
 def check_packages() -> Check:
     """What the jobs import."""
-    wanted = ("pyspark", "great-expectations", "boto3", "pyarrow", "pydantic", "safetensors")
-    found, lacking = [], []
-    for name in wanted:
+    required = ("pyspark", "great-expectations", "boto3", "pyarrow", "pydantic", "safetensors")
+    installed, missing = [], []
+    for name in required:
         try:
-            found.append(f"{name} {version(name)}")
+            installed.append(f"{name} {version(name)}")
         except PackageNotFoundError:
-            lacking.append(name)
-    if lacking:
-        return Check(name="packages", state="missing", found=f"no {', '.join(lacking)}", remedy="pip install hrnn-platform")
-    return Check(name="packages", state="ok", found=", ".join(found))
+            missing.append(name)
+    if missing:
+        return Check(name="packages", state="missing", found=f"no {', '.join(missing)}", remedy="pip install hrnn-platform")
+    return Check(name="packages", state="ok", found=", ".join(installed))
 
 
 def check_torch() -> Check:
@@ -85,17 +87,19 @@ def check_torch() -> Check:
     import torch
 
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
-    found = f"{torch.__version__} ({build})"
+    description = f"{torch.__version__} ({build})"
     if not nvidia_driver():
-        return Check(name="torch", state="ok", found=f"{found}, no NVIDIA driver: training runs on the CPU")
+        return Check(name="torch", state="ok", found=f"{description}, no NVIDIA driver: training runs on the CPU")
     if torch.version.cuda is None:
         remedy = f"pip install --force-reinstall torch=={torch.__version__.partition('+')[0]}"
-        return Check(name="torch", state="warn", found=f"{found}, but this machine has an NVIDIA driver", remedy=remedy)
+        return Check(name="torch", state="warn", found=f"{description}, but this machine has an NVIDIA driver", remedy=remedy)
     if not torch.cuda.is_available():
         remedy = f"Install a driver for CUDA {torch.version.cuda} or newer; see that this process may open /dev/nvidia*."
-        return Check(name="torch", state="warn", found=f"{found}, but CUDA does not start with this driver", remedy=remedy)
+        return Check(
+            name="torch", state="warn", found=f"{description}, but CUDA does not start with this driver", remedy=remedy
+        )
     names = [torch.cuda.get_device_name(device) for device in range(torch.cuda.device_count())]
-    return Check(name="torch", state="ok", found=f"{found}, {len(names)} × {names[0]}")
+    return Check(name="torch", state="ok", found=f"{description}, {len(names)} × {names[0]}")
 
 
 def nvidia_driver() -> bool:
@@ -109,10 +113,10 @@ def check_memory() -> Check:
     limit = Path("/sys/fs/cgroup/memory.max")
     if limit.is_file() and (text := limit.read_text().strip()).isdigit():
         total = min(total, int(text))
-    found = f"{_gigabytes(total)}, {os.cpu_count()} cores"
+    description = f"{_gigabytes(total)}, {os.cpu_count()} cores"
     if total >= LEAST_MEMORY:
-        return Check(name="memory", state="ok", found=found)
-    return Check(name="memory", state="warn", found=found, remedy="Set HRNN_DRIVER_MEMORY to half of it, such as 2g.")
+        return Check(name="memory", state="ok", found=description)
+    return Check(name="memory", state="warn", found=description, remedy="Set HRNN_DRIVER_MEMORY to half of it, such as 2g.")
 
 
 def check_disk() -> Check:
@@ -122,21 +126,21 @@ def check_disk() -> Check:
         free = shutil.disk_usage(scratch).free
     except OSError as error:
         return Check(name="disk", state="missing", found=f"{scratch}: {error.strerror}", remedy="Set HRNN_SCRATCH to a folder.")
-    found = f"{_gigabytes(free)} free in {scratch}"
+    description = f"{_gigabytes(free)} free in {scratch}"
     if free >= LEAST_DISK:
-        return Check(name="disk", state="ok", found=found)
-    return Check(name="disk", state="warn", found=found, remedy="Set HRNN_SCRATCH to a folder on a larger disk.")
+        return Check(name="disk", state="ok", found=description)
+    return Check(name="disk", state="warn", found=description, remedy="Set HRNN_SCRATCH to a folder on a larger disk.")
 
 
 def check_host() -> Check:
     """Whether this machine's own name means an address, as several nodes and a cluster's driver need."""
-    name, found = socket.gethostname(), list[str | None]()
+    name, addresses = socket.gethostname(), list[str | None]()
     # A name server that does not answer must not keep the doctor.
-    asking = threading.Thread(target=lambda: found.append(own_address()), daemon=True)
+    asking = threading.Thread(target=lambda: addresses.append(own_address()), daemon=True)
     asking.start()
     asking.join(ANSWER_SECONDS)
-    if found and found[0]:
-        return Check(name="host", state="ok", found=f"{name} is {found[0]}")
+    if addresses and addresses[0]:
+        return Check(name="host", state="ok", found=f"{name} is {addresses[0]}")
     remedy = "Add it to /etc/hosts. Nights on this machine alone need none; clusters and several GPU nodes do."
     return Check(name="host", state="warn", found=f"this machine's own name, {name}, does not resolve", remedy=remedy)
 
@@ -236,7 +240,7 @@ CHECKS: tuple[Callable[[], Check], ...] = (
 
 
 def doctor(*, folder: str | None = None) -> dict[str, Any]:
-    """Look at everything.
+    """Run all checks.
 
     Args:
         folder: A workspace to try as well, `s3://…` or local.

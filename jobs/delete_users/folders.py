@@ -1,4 +1,4 @@
-"""One step's folder: what it holds of the users, and the same folder without them.
+"""Scan one step's folder for the users, and rewrite it without them.
 
 A dataset and a solution version get new files and a new manifest, under a new fingerprint, so that later steps see that they
 changed; a page that may name a user goes. Sequences, exports and comparisons that hold a user go as a whole: a rerun of their
@@ -22,14 +22,13 @@ from jobs.delete_users.tables import Held, as_values, has_user_rows, held_by, wr
 from jobs.delete_users.users import Users, rows_in_csv
 from jobs.platform.process.scratch import scratch_folder
 from jobs.platform.storage import StoredFile, join, store_for
-from jobs.platform.storage.folders import StepFolder
+from jobs.platform.storage.folders import ATTEMPT_NAME, StepFolder
 from schemas.columns import USER_ID, USER_ROW
 from schemas.errors import CommitLost, StorageError
 from schemas.manifest import MANIFEST_NAME, USERS_DELETED, FileEntry, Kind, Manifest, fingerprint
 
 _REWRITTEN: frozenset[Kind] = frozenset({"dataset", "solution_version"})
 _REMOVED: frozenset[Kind] = frozenset({"sequences", "export", "comparison"})
-_OWN_NAME = re.compile(r"-[0-9a-f]{12}\.\w+$")
 _NAMING = re.compile(r"(?:report|compare|explanations)(?:-[0-9a-f]{12})?\.json$")  # besides pages
 _LEFTOVER = re.compile(
     r"^(?:failed|checkpoints|rejected|duplicates|data_docs|search)/|^(?:report|compare|explanations)\.(?:html|json)$"
@@ -37,8 +36,8 @@ _LEFTOVER = re.compile(
 
 
 @dataclass
-class Found:
-    """What a place holds.
+class PlaceScan:
+    """What a scan for the users found in one place.
 
     Attributes:
         uri: The place.
@@ -46,7 +45,7 @@ class Found:
         held: The users' rows or lines.
         pages: Paths of documents that may name a user.
         leftovers: URIs of files that no manifest names.
-        earlier: The same deletion has rewritten it before.
+        earlier: Whether an earlier run of the same deletion has rewritten it.
     """
 
     uri: str
@@ -62,7 +61,7 @@ class Found:
         return not (self.held.rows_of_users or self.pages or self.leftovers)
 
 
-def look(uri: str, users: Users) -> Found:
+def look(uri: str, users: Users) -> PlaceScan:
     """Scan the folder of a step.
 
     Raises:
@@ -71,37 +70,37 @@ def look(uri: str, users: Users) -> Found:
     folder = StepFolder(uri)
     manifest = folder.manifest()
     if manifest is None:  # a run before this one removed it
-        return Found(folder.uri, "removed", leftovers=_leftovers(folder, None))
-    found = Found(folder.uri, manifest.kind, leftovers=_leftovers(folder, manifest))
+        return PlaceScan(folder.uri, "removed", leftovers=_leftovers(folder, None))
+    scan = PlaceScan(folder.uri, manifest.kind, leftovers=_leftovers(folder, manifest))
     if manifest.kind not in _REWRITTEN | _REMOVED:
-        return found
-    found.earlier = any(made["deletion"] == users.identity for made in manifest.facts.get(USERS_DELETED, []))
+        return scan
+    scan.earlier = any(made["deletion"] == users.identity for made in manifest.facts.get(USERS_DELETED, []))
     for entry in manifest.files:
         with scratch_folder("delete") as scratch:
             if (held := _held(folder, entry, users, Path(scratch))) is not None:
-                found.held.add(held)
+                scan.held.add(held)
             elif _names_one(folder, manifest, entry, users):
-                found.pages.append(entry.path)
-    return found
+                scan.pages.append(entry.path)
+    return scan
 
 
-def clean(found: Found, users: Users) -> None:
+def clean(scan: PlaceScan, users: Users) -> None:
     """Take the users out of a folder.
 
     Raises:
         CommitLost: Another run published there meanwhile.
     """
-    folder = StepFolder(found.uri)
+    folder = StepFolder(scan.uri)
     manifest = folder.manifest()
-    if manifest is not None and (found.held.rows_of_users or found.pages):
+    if manifest is not None and (scan.held.rows_of_users or scan.pages):
         if manifest.kind in _REMOVED:
             store_for(folder.uri).delete([folder.uri_of(MANIFEST_NAME)])
             store_for(folder.uri).delete([folder.uri_of(path) for entry in manifest.files for path in entry.places])
         else:
-            _rewrite(folder, manifest, found, users)
+            _rewrite(folder, manifest, scan, users)
     published = folder.manifest()  # as it is now, since a step may have finished since the scan
     named = {folder.uri_of(path) for entry in published.files for path in entry.places} if published else set()
-    store_for(folder.uri).delete(uri for uri in found.leftovers if uri not in named)
+    store_for(folder.uri).delete(uri for uri in scan.leftovers if uri not in named)
 
 
 def drop_unfinished(uri: str, files: Sequence[StoredFile]) -> None:
@@ -126,36 +125,36 @@ def rows_deleted(uri: str, identity: str) -> int:
     return sum(made["rows"] for made in manifest.facts.get(USERS_DELETED, []) if made["deletion"] == identity)
 
 
-def look_at_output(uri: str, users: Users) -> Found:
+def look_at_output(uri: str, users: Users) -> PlaceScan:
     """Scan a folder of `.out` objects."""
-    found = Found(uri, "batch output")
+    scan = PlaceScan(uri, "batch output")
     with scratch_folder("delete") as scratch:
         for file in _outputs(uri):
-            found.held.add(held_by_lines(_local(file, Path(scratch)), users))
+            scan.held.add(held_by_lines(_local(file, Path(scratch)), users))
     record = join(uri, RECORD_FOLDER)
-    found.leftovers = [file.uri for file in store_for(uri).list(join(record, "parts") + "/")]
-    return found
+    scan.leftovers = [file.uri for file in store_for(uri).list(join(record, "parts") + "/")]
+    return scan
 
 
-def clean_output(found: Found, users: Users) -> None:
+def clean_output(scan: PlaceScan, users: Users) -> None:
     """Take lines that answer the users, and the users themselves in lists, out of `.out` objects; each changes at once.
 
     Raises:
         StorageError: A batch job is publishing there, or was killed while it did.
         CommitLost: One has begun to, or has published, since the lists were read; its own stay as they are.
     """
-    store = store_for(found.uri)
-    record = StepFolder(join(found.uri, RECORD_FOLDER))
+    store = store_for(scan.uri)
+    record = StepFolder(join(scan.uri, RECORD_FOLDER))
     claim, manifest = record.versioned() or (None, None)
     if manifest is not None and "publishing" in manifest.facts:
         raise StorageError(
             "a batch job is publishing here, or was killed while it did",
-            where=found.uri,
+            where=scan.uri,
             remedy="Wait for its end, or run it again; then run delete-users again.",
         )
     changed: dict[str, tuple[StoredFile, int]] = {}
     with scratch_folder("delete") as scratch:
-        for file in _outputs(found.uri):
+        for file in _outputs(scan.uri):
             local = _local(file, Path(scratch))
             if not held_by_lines(local, users).rows_of_users:
                 continue
@@ -165,11 +164,11 @@ def clean_output(found: Found, users: Users) -> None:
     if changed and manifest is not None:
         outputs = [_described(output, changed) for output in manifest.facts.get("outputs", [])]
         _publish_again(record, manifest, manifest.files, manifest.facts | {"outputs": outputs}, manifest.counts, users, 0)
-    store.delete(found.leftovers)
+    store.delete(scan.leftovers)
 
 
 def _replaced(file: StoredFile, target: Path, record: StepFolder, claim: StoredFile | None) -> StoredFile:
-    """Put other bytes in the place of a list, unless a batch job has taken the record since it was read."""
+    """Replace the bytes of a list, unless a batch job has claimed the record since it was read."""
     store, uri = store_for(file.uri), record.uri_of(record.attempt_path(f"parts/{file.name}"))
     if claim is None:  # of no batch job of ours
         store.upload(target, file.uri)
@@ -196,7 +195,7 @@ def _overtaken(uri: str) -> CommitLost:
 
 
 def _described(output: dict[str, Any], changed: dict[str, tuple[StoredFile, int]]) -> dict[str, Any]:
-    """What a batch job's record says of an output, by its new bytes."""
+    """Entry of a changed output in a batch job's record."""
     if output["name"] not in changed:
         return output
     written, lines = changed[output["name"]]
@@ -204,25 +203,27 @@ def _described(output: dict[str, Any], changed: dict[str, tuple[StoredFile, int]
     return kept | {"size": written.size, "version": written.version, "lines": lines}
 
 
-def _rewrite(folder: StepFolder, manifest: Manifest, found: Found, users: Users) -> None:
+def _rewrite(folder: StepFolder, manifest: Manifest, scan: PlaceScan, users: Users) -> None:
     renamed: dict[str, FileEntry] = {}
     dropped: dict[str, FileEntry] = {}
     for entry in manifest.files:
         with scratch_folder("delete") as scratch:
-            new = _rewritten(folder, manifest, entry, found, users, Path(scratch))
+            new = _rewritten(folder, manifest, entry, scan, users, Path(scratch))
         if new is not None:
             renamed[entry.path] = new
-        elif entry.path in found.pages:
+        elif entry.path in scan.pages:
             dropped[entry.path] = entry
+    # Facts name files too: of those that are dropped no more, of those that are rewritten by their new names.
     facts = {name: value for name, value in manifest.facts.items() if not (isinstance(value, str) and value in dropped)}
     facts = _with_names(facts, {path: entry.path for path, entry in renamed.items()})
     rows = {entry.path: entry.rows for entry in renamed.values()}
     for shard in facts.get("shards", []):
         if "num_users" in shard and shard["states"] in rows:
             shard["num_users"] = rows[shard["states"]]
-    removed = found.held.rows_of_users
+    # A dataset counts rows, a solution version users.
+    removed = scan.held.rows_of_users
     counted = "rows" if manifest.kind == "dataset" else "users"
-    gone = removed if manifest.kind == "dataset" else len(found.held.user_rows)
+    gone = removed if manifest.kind == "dataset" else len(scan.held.user_rows)
     counts = manifest.counts | ({counted: manifest.counts[counted] - gone} if counted in manifest.counts else {})
     files = [renamed.get(entry.path, entry) for entry in manifest.files if entry.path not in dropped]
     _publish_again(folder, manifest, files, facts, counts, users, removed)
@@ -239,7 +240,7 @@ def _publish_again(
     users: Users,
     rows: int,
 ) -> None:
-    made = {"deletion": users.identity, "rows": rows, "before": manifest.fingerprint}
+    deletion = {"deletion": users.identity, "rows": rows, "before": manifest.fingerprint}
     folder.publish(
         manifest.kind,
         fingerprint("delete-users", {"deletion": users.identity, "rows": rows}, [manifest.fingerprint]),
@@ -247,31 +248,31 @@ def _publish_again(
         manifest.inputs,
         files,
         counts,
-        facts | {USERS_DELETED: [*manifest.facts.get(USERS_DELETED, []), made]},
+        facts | {USERS_DELETED: [*manifest.facts.get(USERS_DELETED, []), deletion]},
     )
 
 
 def _rewritten(
-    folder: StepFolder, manifest: Manifest, entry: FileEntry, found: Found, users: Users, scratch: Path
+    folder: StepFolder, manifest: Manifest, entry: FileEntry, scan: PlaceScan, users: Users, scratch: Path
 ) -> FileEntry | None:
     """The new file in place of one that holds the users; None where it stays, or goes."""
     if entry.path == manifest.facts.get("statistics"):
         document = _statistics_without(folder, entry, users)
-        return None if document is None else folder.put(_own(folder, entry), document)
+        return None if document is None else folder.put(_new_path(folder, entry), document)
     if not entry.path.endswith(".parquet"):
         return None
     local, target = folder.fetch(entry, scratch), scratch / "without.parquet"
     held = held_by(local, users)
     if held is not None and held.rows_of_users:
-        return folder.put_file(target, _own(folder, entry), rows=write_without(local, target, USER_ID, users.values))
-    if held is None and manifest.kind == "solution_version" and found.held.user_rows and has_user_rows(local):
-        rows = write_without(local, target, USER_ROW, as_values(found.held.user_rows))
-        return folder.put_file(target, _own(folder, entry), rows=rows)
+        return folder.put_file(target, _new_path(folder, entry), rows=write_without(local, target, USER_ID, users.values))
+    if held is None and manifest.kind == "solution_version" and scan.held.user_rows and has_user_rows(local):
+        rows = write_without(local, target, USER_ROW, as_values(scan.held.user_rows))
+        return folder.put_file(target, _new_path(folder, entry), rows=rows)
     return None
 
 
 def _held(folder: StepFolder, entry: FileEntry, users: Users, scratch: Path) -> Held | None:
-    """What a file holds; None where it is no table of users."""
+    """The users' rows in a file; None where it is no table of users."""
     if entry.path.endswith(".parquet"):
         return held_by(folder.fetch(entry, scratch), users)
     if entry.path.endswith(".csv") and entry.path.startswith("data/"):
@@ -310,14 +311,14 @@ def _statistics_without(folder: StepFolder, entry: FileEntry, users: Users) -> b
     return None if after == before else (after + "\n").encode()
 
 
-def _own(folder: StepFolder, entry: FileEntry) -> str:
+def _new_path(folder: StepFolder, entry: FileEntry) -> str:
     """The entry's name with this run's token in place of an earlier one's."""
     stem, _, suffix = entry.path.rpartition(".")
     return folder.attempt_path(f"{re.sub('-[0-9a-f]{12}$', '', stem)}.{suffix}")
 
 
 def _with_names(value: Any, names: dict[str, str]) -> Any:
-    """A JSON value in which paths have their new names."""
+    """A JSON value with paths replaced by their new names."""
     if isinstance(value, dict):
         return {key: _with_names(each, names) for key, each in value.items()}
     if isinstance(value, list):
@@ -330,8 +331,8 @@ def _leftovers(folder: StepFolder, manifest: Manifest | None) -> list[str]:
     named = {path for entry in manifest.files for path in entry.places} if manifest else set()
     paths = [file.uri.removeprefix(folder.uri + "/") for file in store_for(folder.uri).list(folder.uri + "/")]
     below = tuple(path.removesuffix(MANIFEST_NAME) for path in paths if path.endswith("/" + MANIFEST_NAME))
-    mine = (path for path in paths if not (below and path.startswith(below)))
-    return [folder.uri_of(path) for path in mine if path not in named and (_OWN_NAME.search(path) or _LEFTOVER.match(path))]
+    unnamed = (path for path in paths if path not in named and not (below and path.startswith(below)))
+    return [folder.uri_of(path) for path in unnamed if ATTEMPT_NAME.search(path) or _LEFTOVER.match(path)]
 
 
 def _outputs(uri: str) -> Iterator[StoredFile]:

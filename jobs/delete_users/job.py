@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from jobs.delete_users.folders import Found, clean, clean_output, drop_unfinished, look, look_at_output, rows_deleted
+from jobs.delete_users.folders import PlaceScan, clean, clean_output, drop_unfinished, look, look_at_output, rows_deleted
 from jobs.delete_users.places import Places, find_places
 from jobs.delete_users.report import deletion_page
 from jobs.delete_users.users import Users, read_users, rows_in_csv
@@ -71,12 +71,12 @@ def delete_users(
     before = [look(uri, users) for uri in places.folders]
     outputs = [look_at_output(uri, users) for uri in places.outputs]
     pages = [uri for uri in places.pages if users.may_be_named_in(store_for(uri).read(uri).decode(errors="replace"))]
-    for found in _derived_first(before):
-        if not found.is_clean:
-            clean(found, users)
-    for found in outputs:
-        if not found.is_clean:
-            clean_output(found, users)
+    for scan in _derived_first(before):
+        if not scan.is_clean:
+            clean(scan, users)
+    for scan in outputs:
+        if not scan.is_clean:
+            clean_output(scan, users)
     for uri in pages:
         store_for(uri).delete([uri])
     for uri, files in places.unfinished.items():
@@ -84,20 +84,22 @@ def delete_users(
     again = find_places(workspace_uri, dataset_uris, batch_output_uris, again=True)  # with what was published meanwhile
     after = [look(uri, users) for uri in sorted({*places.folders, *again.folders})]
     after += [look_at_output(uri, users) for uri in sorted({*places.outputs, *again.outputs})]
-    after += [Found(uri, "unfinished step", leftovers=[file.uri for file in files]) for uri, files in again.unfinished.items()]
+    after += [
+        PlaceScan(uri, "unfinished step", leftovers=[file.uri for file in files]) for uri, files in again.unfinished.items()
+    ]
     document = _document(users, [*before, *outputs], after, pages, places, inputs)
     folder = StepFolder(output_uri)
-    earlier = _told_before(folder, document)
+    earlier = _earlier_report(folder, document)
     skipped = earlier is not None and earlier["inputs"] == inputs
     document = document if earlier is None else earlier | {"inputs": inputs}
     if skipped:
         folder.show()
     else:
-        _tell(folder, users, document)
+        _publish_report(folder, users, document)
     if document["status"] != "COMPLETED":
-        still = [found.uri for found in after if not found.is_clean]
+        remaining = [scan.uri for scan in after if not scan.is_clean]
         raise DataError(
-            "users are still there after the deletion", where=still[0], remedy="Does another run write there? Run it again."
+            "users are still there after the deletion", where=remaining[0], remedy="Does another run write there? Run it again."
         )
     return {
         "job": "delete-users",
@@ -110,7 +112,7 @@ def delete_users(
 
 
 def _refuse_while_at_work(places: Places, older_than: timedelta) -> None:
-    """StorageError where a step that is not finished may still be: it would publish what it has read of the users."""
+    """Raise StorageError while a step may still be running: it would publish what it has read of the users."""
     if not older_than:  # whatever a clock says that was set since
         return
     working = [
@@ -124,9 +126,9 @@ def _refuse_while_at_work(places: Places, older_than: timedelta) -> None:
         )
 
 
-def _derived_first(found: list[Found]) -> list[Found]:
-    """Datasets last: where a run is killed, the users are still found where they came from."""
-    return sorted(found, key=lambda each: each.kind == "dataset")
+def _derived_first(scans: list[PlaceScan]) -> list[PlaceScan]:
+    """Datasets last: if this run is killed, the next one still finds the users where they came from."""
+    return sorted(scans, key=lambda each: each.kind == "dataset")
 
 
 def _inputs(places: Places, users: Users) -> list[dict[str, Any]]:
@@ -155,27 +157,27 @@ def _input(uri: str, users: Users) -> dict[str, Any]:
 
 def _document(
     users: Users,
-    before: list[Found],
-    after: list[Found],
+    before: list[PlaceScan],
+    after: list[PlaceScan],
     pages: list[str],
     places: Places,
     inputs: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    found = set[str]().union(*(each.held.ids for each in before))
+    ids = set[str]().union(*(each.held.ids for each in before))
     seen = {each.uri: each for each in before}
     return {
         "status": "COMPLETED" if all(each.is_clean for each in after) else "FAILED",
         "users": len(users.ids),
-        "users_found": len(found),
+        "users_found": len(ids),
         "numDeleted": sum(rows_deleted(uri, users.identity) for uri in places.folders),
-        "places": [_place(seen.get(found.uri) or Found(found.uri, found.kind), found) for found in after],
+        "places": [_place(seen.get(scan.uri) or PlaceScan(scan.uri, scan.kind), scan) for scan in after],
         "pages_removed": pages,
         "unfinished_removed": sorted(places.unfinished),
         "inputs": inputs,
     }
 
 
-def _place(before: Found, after: Found) -> dict[str, Any]:
+def _place(before: PlaceScan, after: PlaceScan) -> dict[str, Any]:
     return {
         "uri": before.uri,
         "kind": before.kind,
@@ -190,14 +192,14 @@ def _place(before: Found, after: Found) -> dict[str, Any]:
     }
 
 
-def _state(before: Found, after: Found) -> str:
+def _state(before: PlaceScan, after: PlaceScan) -> str:
     if before.is_clean:
         return "rewritten before" if before.earlier else "clean"
     return "removed" if after.kind == "removed" else "rewritten"
 
 
-def _told_before(folder: StepFolder, document: dict[str, Any]) -> dict[str, Any] | None:
-    """What an earlier run of the same deletion told, where this one found nothing to do; the CSV files as they are now."""
+def _earlier_report(folder: StepFolder, document: dict[str, Any]) -> dict[str, Any] | None:
+    """The report of an earlier run of the same deletion, where this run found nothing to do; None otherwise."""
     manifest = folder.manifest()
     idle = all(place["state"] in {"clean", "rewritten before"} for place in document["places"])
     if (
@@ -212,12 +214,15 @@ def _told_before(folder: StepFolder, document: dict[str, Any]) -> dict[str, Any]
     return earlier if earlier["status"] == "COMPLETED" else None
 
 
-def _tell(folder: StepFolder, users: Users, document: dict[str, Any]) -> None:
-    """Publish document and page; they name no user."""
+def _publish_report(folder: StepFolder, users: Users, document: dict[str, Any]) -> None:
+    """Publish `deletion.json` and the page; neither names a user."""
     files = [
         folder.put_page("deletion.json", (json.dumps(document, indent=1) + "\n").encode()),
         folder.put_page("report.html", deletion_html(deletion_page(document)).encode()),
     ]
     counts = {name: document[name] for name in ("users", "users_found", "numDeleted")}
-    made = {"deletion": users.identity, "token": folder.token}  # each run tells what it found, though it be the same users
-    folder.publish("deletion", fingerprint("delete-users", made, []), {}, [], files, counts, {"status": document["status"]})
+    identity = {
+        "deletion": users.identity,
+        "token": folder.token,
+    }  # each run publishes its own report, though of the same users
+    folder.publish("deletion", fingerprint("delete-users", identity, []), {}, [], files, counts, {"status": document["status"]})

@@ -20,10 +20,10 @@ def held_by_lines(local: Path, users: Users) -> Held:
     held = Held()
     for _, document in _documents(local):
         held.rows += 1
-        asked, listed = _asked(document), _listed(document)
-        found = ({asked} | set(listed or ())) & users.ids
-        held.rows_of_users += bool(found)
-        held.ids |= {each for each in found if each is not None}
+        user, listed = _asked(document), _listed(document)
+        ids = ({user} | set(listed or ())) & users.ids
+        held.rows_of_users += bool(ids)
+        held.ids |= {each for each in ids if each is not None}
     return held
 
 
@@ -62,8 +62,8 @@ def _documents(local: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
 
 def _asked(document: dict[str, Any]) -> str | None:
     """The user that a line answers; ids are often written as numbers."""
-    given = document.get("input")
-    user = given.get("userId") if type(given) is dict else None
+    line_input = document.get("input")
+    user = line_input.get("userId") if type(line_input) is dict else None
     return str(user) if type(user) in (str, int) else None
 
 

@@ -16,7 +16,7 @@ from schemas.nights import PUBLISHING
 
 @dataclass(frozen=True)
 class Places:
-    """What is looked through.
+    """Places that are scanned for the users.
 
     Attributes:
         folders: URIs of folders with a manifest, ascending.
@@ -32,7 +32,7 @@ class Places:
 
 
 def find_places(workspace: str | None, folders: Iterable[str], outputs: Iterable[str], *, again: bool = False) -> Places:
-    """List everything.
+    """List the places of a workspace and of further folders.
 
     Args:
         workspace: Of a dataset group, or None.
@@ -50,18 +50,18 @@ def find_places(workspace: str | None, folders: Iterable[str], outputs: Iterable
     for uri in [*([own] if own else []), *(normalise(folder).rstrip("/") for folder in folders)]:
         stored = store_for(uri).list(uri + "/")
         files = [file.uri for file in stored]
-        found = {file.rpartition("/")[0] for file in files if file.endswith("/" + MANIFEST_NAME)}
+        published = {file.rpartition("/")[0] for file in files if file.endswith("/" + MANIFEST_NAME)}
         if not files and not again:
             raise StorageError("nothing lies here", where=uri, remedy="Check the URI.")
-        if not found and uri != own:
-            found = {uri}  # an earlier run may have removed its manifest, and not yet all files
-        batch |= {folder.rpartition("/")[0] for folder in found if folder.endswith("/" + RECORD_FOLDER)}
-        steps |= {folder for folder in found if not folder.endswith("/" + RECORD_FOLDER)}
-        if uri == own:
+        if not published and uri != own:
+            published = {uri}  # an earlier run may have removed its manifest, and not yet all files
+        batch |= {folder.rpartition("/")[0] for folder in published if folder.endswith("/" + RECORD_FOLDER)}
+        steps |= {folder for folder in published if not folder.endswith("/" + RECORD_FOLDER)}
+        if uri == own:  # of the workspace also: pages of nights, their outputs elsewhere, steps that never finished
             nights = [file for file in files if file.startswith(join(uri, "nights") + "/")]
             pages |= {file for file in nights if file.endswith(".html")}
             batch |= {folder for file in summary_uris(nights) for folder in _published(file)}
-            unfinished = {folder: held for folder, held in files_of_steps(uri, stored).items() if folder not in found}
+            unfinished = {folder: held for folder, held in files_of_steps(uri, stored).items() if folder not in published}
     batch = {folder for folder in batch if store_for(folder).list(folder + "/")}
     return Places(tuple(sorted(steps)), tuple(sorted(batch)), tuple(sorted(pages)), unfinished)
 

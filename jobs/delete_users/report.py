@@ -1,4 +1,4 @@
-"""The page of a deletion, made of its document; and the lines that stand on the terminal."""
+"""The page of a deletion, made of its document; and the lines for the terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NOTES = (
 
 
 def deletion_page(document: dict[str, Any]) -> DeletionPage:
-    """Everything the page says."""
+    """View model of the page of a deletion."""
     return DeletionPage(
         verdict=verdict(document),
         tiles=(
@@ -49,23 +49,23 @@ def verdict(document: dict[str, Any]) -> Verdict:
     unread = [each for each in document["inputs"] if each["state"].startswith("not readable")]
     if holding or unread:
         number = f"your CSV files still hold them ({len(holding):,} of {len(document['inputs']):,})"
-        told = number if holding else "some of your CSV files could not be read"
+        reason = number if holding else "some of your CSV files could not be read"
         return Verdict(
             state="even",
             word="Deleted here",
-            sentence=f"But {told}: the next import brings back whom it finds there.",
+            sentence=f"But {reason}: the next import brings back whom it finds there.",
             detail=f"{detail} Remove the users from the files below, then import again.",
         )
     return Verdict(state="good", word="Deleted", sentence="The users are gone from all that the platform wrote.", detail=detail)
 
 
 def deletion_lines(document: dict[str, Any]) -> list[str]:
-    """What stands on the terminal."""
-    found = verdict(document)
+    """Lines for the terminal."""
+    conclusion = verdict(document)
     changed = [place for place in document["places"] if place["state"] != "clean"]
     people = f"{document['users_found']:,} of {document['users']:,} users found"
     return [
-        f"{found.word}. {found.sentence}",
+        f"{conclusion.word}. {conclusion.sentence}",
         f"  {people}, {document['numDeleted']:,} rows deleted from datasets",
         *(f"  {place['kind']} {place['state']}: {place['rows_of_users']:,} rows, {place['uri']}" for place in changed),
         *(f"  still in {each['uri']}: {each['rows']:,} rows" for each in document["inputs"] if each["rows"]),

@@ -17,10 +17,10 @@ from schemas.columns import INPUT_ORDER, USER_ID, USER_ROW
 
 @dataclass
 class Held:
-    """What a file, or a folder, holds of the users.
+    """The users' rows in a file, or in a folder.
 
     Attributes:
-        rows: Rows, or lines, that belong to some user.
+        rows: Rows, or lines, that belong to any user.
         rows_of_users: Those that belong to the users who are looked for.
         ids: Which of them were found.
         user_rows: Their `user_row`, where there is one.
@@ -32,7 +32,7 @@ class Held:
     user_rows: set[int] = field(default_factory=set)
 
     def add(self, other: Held) -> None:
-        """Take in what another file holds."""
+        """Add the rows of another file."""
         self.rows += other.rows
         self.rows_of_users += other.rows_of_users
         self.ids |= other.ids
@@ -45,14 +45,14 @@ def held_by(local: Path, users: Users) -> Held | None:
     with pq.ParquetFile(local, memory_map=True) as file:
         if USER_ID not in file.schema_arrow.names:
             return None
-        wanted = [name for name in (USER_ID, USER_ROW) if name in file.schema_arrow.names]
-        for batch in file.iter_batches(columns=wanted, use_threads=False):
+        id_columns = [name for name in (USER_ID, USER_ROW) if name in file.schema_arrow.names]
+        for batch in file.iter_batches(columns=id_columns, use_threads=False):
             held.rows += batch.num_rows
-            found = batch.filter(users.among(batch.column(USER_ID)))
-            held.rows_of_users += found.num_rows
-            held.ids.update(found.column(USER_ID).to_pylist())
-            if USER_ROW in wanted:
-                held.user_rows.update(found.column(USER_ROW).to_pylist())
+            matching = batch.filter(users.among(batch.column(USER_ID)))
+            held.rows_of_users += matching.num_rows
+            held.ids.update(matching.column(USER_ID).to_pylist())
+            if USER_ROW in id_columns:
+                held.user_rows.update(matching.column(USER_ROW).to_pylist())
     return held
 
 
@@ -83,7 +83,7 @@ def write_without(local: Path, target: Path, column: str, values: Any) -> int:
 
 
 def as_values(rows: set[int]) -> pa.Array:
-    """User rows as values of `write_without`."""
+    """User rows as the `values` of `write_without`."""
     return pa.array(sorted(rows), pa.int64())
 
 

@@ -28,7 +28,7 @@ _TAG = re.compile(r"<[^>]*>")
 
 @dataclass(frozen=True)
 class Users:
-    """Distinct user ids.
+    """The users to delete: distinct ids.
 
     Attributes:
         ids: The ids.
@@ -40,16 +40,16 @@ class Users:
 
     @classmethod
     def of(cls, ids: Sequence[str]) -> Users:
-        """Any ids, repeated or not."""
+        """From ids, repeated or not."""
         return cls(frozenset(ids), pa.array(sorted(set(ids)), pa.string()))
 
     @property
     def identity(self) -> str:
-        """Hex SHA-256 of all of them together: the deletion's name, which no id can be read from."""
+        """Hex SHA-256 of all ids together: names the deletion without naming a user."""
         return hashlib.sha256("\n".join(self.values.to_pylist()).encode()).hexdigest()
 
     def among(self, column: Any) -> Any:
-        """Which strings of a column are one of the ids; null is none."""
+        """Boolean mask of the strings in a column that are one of the ids; null is not."""
         return pc.fill_null(pc.is_in(column, self.values), False)
 
     def may_be_named_in(self, page: str) -> bool:
@@ -95,12 +95,12 @@ def rows_in_csv(files: Sequence[StoredFile], uri: str, users: Users) -> tuple[in
         DataError: A file cannot be read as CSV with such a column.
         StorageError: A file cannot be read.
     """
-    rows, found = 0, list[str]()
+    rows, ids = 0, list[str]()
     for block in _blocks(files, uri):
         column = block.accepted[USER_ID]
         rows += len(column)
-        found += column.filter(users.among(column)).to_pylist()
-    return rows, len(found), set(found)
+        ids += column.filter(users.among(column)).to_pylist()
+    return rows, len(ids), set(ids)
 
 
 def _blocks(files: Sequence[StoredFile], uri: str) -> Iterator[CheckedBlock]:

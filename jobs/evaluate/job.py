@@ -19,7 +19,7 @@ from hrnn.evaluation.holdout import HeldOut
 from hrnn.evaluation.segment_metrics import SEGMENT_METRICS
 from jobs.platform.process.scratch import scratch_folder
 from jobs.platform.storage.folders import StepFolder
-from jobs.reports.metric_names import METRIC_NAMES, metric_name, metric_text
+from jobs.reports.metric_names import HEADLINE, METRIC_NAMES, MODEL, metric_name, metric_text
 from jobs.solutions.segments import with_segments
 from jobs.solutions.staging import stage
 from jobs.solutions.tensors import ITEM_BIAS, ITEM_VECTORS, read_tensors, tensor_file
@@ -28,8 +28,6 @@ from schemas import columns
 from schemas.batch import SEGMENTS
 from schemas.errors import DataError
 from schemas.manifest import Manifest, fingerprint
-
-_HEADLINE = "normalized_discounted_cumulative_gain_at_25"
 
 _NARROW = METRIC_NAMES | {"precision": "P", "hit_rate": "hits"}
 
@@ -106,16 +104,16 @@ def check_held_out(held_out: HeldOut, solution: Manifest, source: StepFolder, sc
 
 
 def table_lines(document: dict[str, Any]) -> list[str]:
-    """The table of model and baselines, how sure the gain over each is, the slices, and the lists as a whole, as text."""
+    """Lines for the terminal: the table of model and baselines, intervals of the gains, the slices, and catalogue metrics."""
     rows: dict[str, dict[str, float | None]] = document["table"]
     width = max(len(name) for name in [*rows, *document["slices"]])
-    lines = [" " * width + "".join(f" {metric_name(metric, _NARROW):>10}" for metric in rows["model"])]
+    lines = [" " * width + "".join(f" {metric_name(metric, _NARROW):>10}" for metric in rows[MODEL])]
     lines += [name.ljust(width) + "".join(f"{metric_text(value):>11}" for value in row.values()) for name, row in rows.items()]
-    for name, gain in document["gain_in_normalized_discounted_cumulative_gain_at_25"].items():
+    for name, gain in document[f"gain_in_{HEADLINE}"].items():
         lines.append(f"NDCG@25, model less {name}: {gain['difference']:+.4f} (standard error {gain['standard_error']:.4f})")
-    if "model" in document["intervals"]:
-        low, high = document["intervals"]["model"][_HEADLINE]
-        lines.append(f"NDCG@25 of the model: {rows['model'][_HEADLINE]:.4f}, 95 % interval {low:.4f} to {high:.4f}")
+    if MODEL in document["intervals"]:
+        low, high = document["intervals"][MODEL][HEADLINE]
+        lines.append(f"NDCG@25 of the model: {rows['model'][HEADLINE]:.4f}, 95 % interval {low:.4f} to {high:.4f}")
     if document["slices"]:
         lines += _slice_lines(document, width)
     lines.append(" " * width + f"{'coverage':>11}{'Gini':>11}{'novelty':>11}")
@@ -143,8 +141,8 @@ def _slice_lines(document: dict[str, Any], width: int) -> list[str]:
     """NDCG@25 of the model and of the best baseline in each slice."""
     lines = ["NDCG@25 by slice".ljust(width) + f"{'users':>11}{'model':>11}{'best peer':>11}"]
     for name, rows in document["slices"].items():
-        baseline = max((row for row in rows if row != "model"), key=lambda row: float(rows[row][_HEADLINE]))
-        users, ours, theirs = rows["model"]["users"], rows["model"][_HEADLINE], rows[baseline][_HEADLINE]
+        baseline = max((row for row in rows if row != MODEL), key=lambda row: float(rows[row][HEADLINE]))
+        users, ours, theirs = rows[MODEL]["users"], rows[MODEL][HEADLINE], rows[baseline][HEADLINE]
         lines.append(name.ljust(width) + f"{users:>11,.0f}{ours:>11.4f}{theirs:>11.4f}  {baseline}")
     return lines
 
@@ -156,8 +154,8 @@ def _measured(source: StepFolder, solution: Manifest, held_out: HeldOut, scratch
     tensors = read_tensors(source.fetch(tensor_file(solution, "evaluation"), scratch), "evaluation")
     vectors, bias = tensors[ITEM_VECTORS], tensors[ITEM_BIAS]
     num_events, num_users = (catalogue[name].to_numpy() for name in (columns.NUM_EVENTS, columns.NUM_USERS))
-    found = evaluation.evaluate(held_out, vectors, bias, num_events, num_users)
-    return with_segments(found, held_out, vectors, bias, catalogue, kind, solution.facts) if kind in SEGMENTS else found
+    measured = evaluation.evaluate(held_out, vectors, bias, num_events, num_users)
+    return with_segments(measured, held_out, vectors, bias, catalogue, kind, solution.facts) if kind in SEGMENTS else measured
 
 
 def _summary(document: dict[str, Any], began: float, *, output: str | None, skipped: bool) -> dict[str, Any]:

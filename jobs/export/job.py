@@ -24,7 +24,7 @@ _HERE_BYTES = 64 << 20  # of Parquet that is exported in this process; more is s
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What every task must know; the run's token stands in the names of the files."""
+    """Arguments of every task; the run's token is part of the files' names."""
 
     dataset_uri: str
     output_uri: str
@@ -115,8 +115,8 @@ def _written(work: Work, parts: list[FileEntry], master: str | None) -> list[Fil
     from jobs.platform.spark.session import spark_session
     from jobs.platform.spark.tasks import run_tasks
 
-    found = run_tasks(spark_session(master), partial(_export_part, work), numbered, "export")
-    return [FileEntry(**entry) for entry in found]
+    entries = run_tasks(spark_session(master), partial(_export_part, work), numbered, "export")
+    return [FileEntry(**entry) for entry in entries]
 
 
 def _export_part(work: Work, part: tuple[int, FileEntry]) -> dict[str, Any]:

@@ -54,11 +54,11 @@ def run(
     assert action is Action.CHECK
     if (expression is None) is not stdin:
         raise typer.BadParameter("give one expression, or --stdin")
-    given = [line.strip() for line in sys.stdin if line.strip()] if expression is None else [expression]
-    parsed = [parse_schema(*read_given(given)) for given in schema or []]
+    expressions = [line.strip() for line in sys.stdin if line.strip()] if expression is None else [expression]
+    schemas = [parse_schema(*read_given(uri)) for uri in schema or []]
     summary = check(
-        given,
-        schemas={one.dataset_type: one for one in parsed},
+        expressions,
+        schemas={each.dataset_type: each for each in schemas},
         extended=extended,
         historic=historic,
         policy=FilterPolicy(fields=most_fields, past_events=past_events),
@@ -75,12 +75,12 @@ def _values(text: str) -> FilterValues:
     """The values of placeholders; ConfigError where they are not a JSON object of texts."""
     problem, allowed = "this is no JSON object of texts", r'{"GENRES": "\"horror\""}'
     try:
-        given = read_json(text)
+        document = read_json(text)
     except ValueError as error:
         raise ConfigError(f"{problem} ({error})", where="values", value=text, allowed=allowed) from None
-    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+    if not isinstance(document, dict) or not all(isinstance(value, str) for value in document.values()):
         raise ConfigError(problem, where="values", value=text, allowed=allowed)
-    return parse_filter_values(given, "values")
+    return parse_filter_values(document, "values")
 
 
 if __name__ == "__main__":

@@ -49,45 +49,45 @@ def check(
         StorageError: There is no solution version.
         DataError: A value for the trial is missing or does not fit.
     """
-    found = []
+    results = []
     for expression in expressions:
-        told: dict[str, Any] = {"expression": expression}
+        result: dict[str, Any] = {"expression": expression}
         try:
-            wanted = parse_filter(expression, extended=extended, historic=historic, policy=policy)
-            check_filter(wanted, schemas or {})
-            told |= _meaning(wanted, schemas or {})
+            parsed = parse_filter(expression, extended=extended, historic=historic, policy=policy)
+            check_filter(parsed, schemas or {})
+            result |= _meaning(parsed, schemas or {})
             if solution_uri is not None:
                 from jobs.filter.trial import try_filter  # numpy and pyarrow, which a check by itself does without
 
-                told["trial"] = try_filter(wanted, solution_uri, values or {}, past_events=policy.past_events)
-                told["unchecked"] = []  # the solution version knows all its datasets
+                result["trial"] = try_filter(parsed, solution_uri, values or {}, past_events=policy.past_events)
+                result["unchecked"] = []  # the solution version knows all its datasets
         except FilterError as error:
-            told = {"expression": expression, "accepted": False, "error": error.sentence, "character": error.span.start + 1}
+            result = {"expression": expression, "accepted": False, "error": error.sentence, "character": error.span.start + 1}
             print(f"hrnn: {error}", file=sys.stderr)
         else:
-            _describe(told)
-        found.append(told)
-    refused = sum(not told["accepted"] for told in found)
-    return {"job": "filter", "checked": len(found), "refused": refused, "filters": found}
+            _describe(result)
+        results.append(result)
+    refused = sum(not result["accepted"] for result in results)
+    return {"job": "filter", "checked": len(results), "refused": refused, "filters": results}
 
 
-def _meaning(wanted: Filter, schemas: Mapping[DatasetType, DatasetSchema]) -> dict[str, Any]:
-    """What is told of a filter that is accepted."""
+def _meaning(parsed: Filter, schemas: Mapping[DatasetType, DatasetSchema]) -> dict[str, Any]:
+    """Result of an accepted filter."""
     return {
         "accepted": True,
-        "words": in_words(wanted),
-        "subject": wanted.subject,
-        "parameters": list(wanted.parameters),
-        "unchecked": list(unchecked(wanted, schemas)),
+        "words": in_words(parsed),
+        "subject": parsed.subject,
+        "parameters": list(parsed.parameters),
+        "unchecked": list(unchecked(parsed, schemas)),
     }
 
 
-def _describe(told: Mapping[str, Any]) -> None:
-    """The same, for people."""
-    print(f"{told['expression']}\n  {told['words']}", file=sys.stderr)
-    if told["unchecked"]:
-        print(f"  Not checked, for want of a schema: fields of {', '.join(told['unchecked'])}.", file=sys.stderr)
-    if trial := told.get("trial"):
+def _describe(result: Mapping[str, Any]) -> None:
+    """Print the result on stderr, for people."""
+    print(f"{result['expression']}\n  {result['words']}", file=sys.stderr)
+    if result["unchecked"]:
+        print(f"  Not checked, for want of a schema: fields of {', '.join(result['unchecked'])}.", file=sys.stderr)
+    if trial := result.get("trial"):
         print(f"  {_trial_words(trial)}", file=sys.stderr)
         for name in trial["unknown_event_types"]:
             print(f'hrnn: warning: no event is of type "{name}"', file=sys.stderr)

@@ -36,18 +36,18 @@ _PAST = [columns.PAST_ITEM_ROWS, columns.PAST_EVENT_TYPES, columns.PAST_RANKS]
 
 def schemas_of(manifest: Manifest, where: str) -> dict[DatasetType, DatasetSchema]:
     """The schemas of the datasets that a solution version was trained with."""
-    found: dict[str, Any] = manifest.facts.get("schemas") or {}
-    parsed = (parse_schema_document(document, f"{where}: {name} schema") for name, document in found.items())
+    documents: dict[str, Any] = manifest.facts.get("schemas") or {}
+    parsed = (parse_schema_document(document, f"{where}: {name} schema") for name, document in documents.items())
     return {schema.dataset_type: schema for schema in parsed}
 
 
 def try_filter(
-    wanted: Filter, solution_uri: str, values: FilterValues, *, past_events: int, most_users: int = MOST_USERS
+    parsed: Filter, solution_uri: str, values: FilterValues, *, past_events: int, most_users: int = MOST_USERS
 ) -> dict[str, Any]:
     """Apply a filter to a sample of lines.
 
     Args:
-        wanted: A parsed filter.
+        parsed: A parsed filter.
         solution_uri: Folder that `train` wrote.
         values: Of its placeholders, the same for all lines.
         past_events: A user's newest events of each type that count.
@@ -66,34 +66,34 @@ def try_filter(
     folder = StepFolder(solution_uri)
     manifest = folder.require("solution_version")
     recipe = recipe_for(manifest.facts["recipe"], f"{folder.uri}: recipe")
-    check_recipe(wanted, recipe)
+    check_recipe(parsed, recipe)
     with scratch_folder("filter") as name:
-        solution = _Solution(folder, manifest, wanted, Path(name))
+        solution = _Solution(folder, manifest, parsed, Path(name))
         catalogue = solution.catalogue()
         if recipe.recipe_type == "RELATED_ITEMS":
             current = np.unique(np.linspace(0, catalogue.num_rows - 1, min(MOST_ITEMS, catalogue.num_rows)).astype(np.int64))
-            asked, attributes = Asked(len(current), [values], current_items=current), None
+            batch, attributes = Asked(len(current), [values], current_items=current), None
         else:
-            asked, attributes = solution.users(values, most_users)
+            batch, attributes = solution.users(values, most_users)
     event_types: list[str] = manifest.facts.get("event_types") or []
-    told = {"solution": folder.uri, "recipe": recipe.name, "unknown_event_types": _unknown_types(wanted, event_types)}
+    result = {"solution": folder.uri, "recipe": recipe.name, "unknown_event_types": _unknown_types(parsed, event_types)}
     common: dict[str, Any] = {
         "schemas": solution.schemas,
         "attributes": attributes,
         "event_types": event_types,
         "past_events": past_events,
     }
-    if wanted.subject == "UserID":
-        of_users = UserFilter(wanted, **common)
-        _require_no_fault(of_users.fault(values))
-        return told | {"users": asked.num_lines, "kept": int(of_users.allowed(asked).sum())}
-    made = ItemFilter(wanted, catalogue, **common)
-    _require_no_fault(made.fault(values))
-    lines, items = np.zeros(asked.num_lines, np.int64), np.zeros(catalogue.num_rows, np.int64)
-    for places, allowed in made.parts(asked):
+    if parsed.subject == "UserID":
+        user_filter = UserFilter(parsed, **common)
+        _require_no_fault(user_filter.fault(values))
+        return result | {"users": batch.num_lines, "kept": int(user_filter.allowed(batch).sum())}
+    item_filter = ItemFilter(parsed, catalogue, **common)
+    _require_no_fault(item_filter.fault(values))
+    lines, items = np.zeros(batch.num_lines, np.int64), np.zeros(catalogue.num_rows, np.int64)
+    for places, allowed in item_filter.parts(batch):
         lines[places], of_each_item = _counts(allowed)
         items += of_each_item
-    return told | {"items": len(items), "surviving_items": int((items > 0).sum()), **_spread(lines, recipe.recipe_type)}
+    return result | {"items": len(items), "surviving_items": int((items > 0).sum()), **_spread(lines, recipe.recipe_type)}
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class _Solution:
 
     folder: StepFolder
     manifest: Manifest
-    wanted: Filter
+    parsed: Filter
     scratch: Path
 
     @property
@@ -112,14 +112,14 @@ class _Solution:
     def catalogue(self) -> pa.Table:
         """The items with events, which are those that are recommended; of their columns those that the filter names."""
         path = self._fetch(self.manifest.facts["catalogue"])
-        named = {ref.name.casefold() for ref in self.wanted.fields if ref.key[0] == "Items"} | {columns.NUM_EVENTS}
+        named = {ref.name.casefold() for ref in self.parsed.fields if ref.key[0] == "Items"} | {columns.NUM_EVENTS}
         kept = [name for name in pq.read_schema(path).names if name.casefold() in named]
         table = pq.read_table(path, columns=kept)
         return table.slice(0, int(np.count_nonzero(table[columns.NUM_EVENTS].to_numpy())))
 
     def users(self, values: FilterValues, most: int) -> tuple[Asked, pa.Schema | None]:
-        """Some users, and the columns of their attributes."""
-        needs_past, needs_attributes = self.wanted.uses("Interactions"), self.wanted.uses("CurrentUser", "Users")
+        """The first users, and the columns of their attributes."""
+        needs_past, needs_attributes = self.parsed.uses("Interactions"), self.parsed.uses("CurrentUser", "Users")
         paths = self.manifest.facts.get("attributes") or []
         states, attributes, left = [], [], most
         for number, shard in enumerate(self.manifest.facts["shards"]):
@@ -128,10 +128,11 @@ class _Solution:
             states.append(self._first(shard["states"], left, needs_past))
             left -= states[-1].num_rows
             if needs_attributes and paths:
-                told = pq.read_table(self._fetch(paths[number]))
+                attribute_rows = pq.read_table(self._fetch(paths[number]))
+                # One row of attributes a state, null for users whom the Users dataset does not hold.
                 ids = states[-1][columns.USER_ID].combine_chunks().cast(pa.string())
-                known = told[columns.USER_ID].combine_chunks().cast(pa.string())
-                attributes.append(told.take(pc.index_in(ids, known)))
+                known = attribute_rows[columns.USER_ID].combine_chunks().cast(pa.string())
+                attributes.append(attribute_rows.take(pc.index_in(ids, known)))
         table = pa.concat_tables(states) if states else pa.table({columns.USER_ID: pa.array([], pa.string())})
         of_users = pa.concat_tables(attributes) if attributes else None
         past = _past(table) if needs_past and states else None
@@ -154,12 +155,12 @@ class _Solution:
         return self.folder.fetch(self.manifest.file(path), self.scratch)
 
 
-def _unknown_types(wanted: Filter, event_types: list[str]) -> list[str]:
+def _unknown_types(parsed: Filter, event_types: list[str]) -> list[str]:
     """The event types that a filter names and no event has."""
     known = {name.casefold() for name in event_types}
     named = (
         operand.value
-        for expression in wanted.expressions
+        for expression in parsed.expressions
         for condition in all_conditions(expression)
         if condition.field.source == "Interactions"
         for operand in condition.operands
@@ -169,7 +170,7 @@ def _unknown_types(wanted: Filter, event_types: list[str]) -> list[str]:
 
 
 def _past(table: pa.Table) -> PastEvents:
-    """The lists of past events of some users."""
+    """Past events of users, from their states."""
     lists = [Ragged.from_arrow(table[name]) for name in _PAST]
     item_rows, event_types, ranks = (of.values.astype(np.int32) for of in lists)
     return PastEvents(lists[0].offsets, item_rows, event_types, ranks)
@@ -177,8 +178,10 @@ def _past(table: pa.Table) -> PastEvents:
 
 def _counts(allowed: Allowed) -> tuple[Rows, Rows]:
     """How many items each line may hold, and how many lines may hold each item."""
+    # A line's items are its mask's, which many lines share, and what was added to it and removed from it alone.
     of_lines = allowed.masks.sum(1)[allowed.mask_of]
     of_lines = of_lines + allowed.added.lengths - allowed.removed.lengths
+    # By mask, not by line: there are few masks, and lines × items cells would not fit.
     num_items = allowed.masks.shape[1]
     of_items = np.zeros(num_items, np.int64)
     for mask, lines in zip(allowed.masks, np.bincount(allowed.mask_of, minlength=len(allowed.masks)).tolist(), strict=True):
@@ -189,12 +192,12 @@ def _counts(allowed: Allowed) -> tuple[Rows, Rows]:
 
 
 def _spread(counts: Rows, recipe_type: str) -> dict[str, Any]:
-    """What the counts of a sample come to."""
-    asked = "current_items" if recipe_type == "RELATED_ITEMS" else "users"
+    """Summary statistics of a sample's counts."""
+    unit = "current_items" if recipe_type == "RELATED_ITEMS" else "users"
     if not len(counts):
-        return {asked: 0}
+        return {unit: 0}
     return {
-        asked: len(counts),
+        unit: len(counts),
         "least": int(counts.min()),
         "median": float(np.median(counts)),
         "most": int(counts.max()),

@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 from jobs.batch.publication import RECORD_FOLDER
 from jobs.platform.process.scratch import sweep
 from jobs.platform.storage import StoredFile, is_s3, join, normalise, store_for
-from jobs.platform.storage.folders import StepFolder
+from jobs.platform.storage.folders import ATTEMPT_NAME, StepFolder
 from jobs.workspace.generations import read_summary, summary_uris
 from jobs.workspace.steps import STEP, all_old, at_work, files_of_steps
 from schemas.errors import ConfigError, StorageError
@@ -29,7 +29,6 @@ Kind = Literal["upload", "part", "leftover", "unfinished step", "old step"]
 
 LEAST_AGE = timedelta(hours=1)
 _DEPTH = 3  # <job>/<name>/<fingerprint>
-_OWN_NAME = re.compile(r"-[0-9a-f]{12}\.\w+$")  # as StepFolder.own makes it
 _TRAINING = re.compile(r"^(?:checkpoints|trials)/")  # what a training needs to go on; nothing once it is published
 
 
@@ -97,22 +96,24 @@ def gc(
     nights = _nights(files)
     outputs = {normalise(uri).rstrip("/") for uri in output_uris}
     outputs |= {step["folder"].rstrip("/") for night in nights for step in night if step["job"] in PUBLISHING}
-    found = [*_steps(workspace, files, nights, keep_nights, before), *_uploads(workspace, STEP, before)]
-    ages = [before] * len(found)  # by the clock of each place
+    candidates = [*_steps(workspace, files, nights, keep_nights, before), *_uploads(workspace, STEP, before)]
+    ages = [before] * len(candidates)  # by the clock of each place
     for output in sorted(outputs):  # of temporary files, those in an output below the workspace were found already
         of_output = before_in(output)
-        found += [garbage for garbage in _output(output, of_output) if garbage.kind != "upload" or not _holds(found, garbage)]
-        ages += [of_output] * (len(found) - len(ages))
-    for garbage, age in zip(found, ages, strict=True):
+        candidates += [
+            garbage for garbage in _output(output, of_output) if garbage.kind != "upload" or not _holds(candidates, garbage)
+        ]
+        ages += [of_output] * (len(candidates) - len(ages))
+    for garbage, age in zip(candidates, ages, strict=True):
         if dry_run:
             print(*(f"{garbage.kind}: {file.uri} ({file.size:,} bytes)" for file in garbage.files), sep="\n", file=sys.stderr)
         else:
             _remove(garbage, age)
-    removed = [file for garbage in found for file in garbage.files]
+    removed = [file for garbage in candidates for file in garbage.files]
     stale = sweep(dry_run=dry_run)  # on this machine; whether a run lives is known by its lock, not by its age
     for folder in stale if dry_run else ():
         print(f"temporary files of a killed run: {folder}", file=sys.stderr)
-    counts = {kind: sum(garbage.kind == kind for garbage in found) for kind in get_args(Kind)}
+    counts = {kind: sum(garbage.kind == kind for garbage in candidates) for kind in get_args(Kind)}
     return {
         "job": "gc",
         "output": workspace,
@@ -132,7 +133,7 @@ def gc(
 
 
 def _require_workspace(workspace: str, files: Sequence[StoredFile]) -> None:
-    """A place without a single step or night is a slip of the pen, or nothing was ever written there.
+    """Refuse a folder without a single step or night: a mistyped URI, most likely.
 
     Raises:
         StorageError: It is such a place.
@@ -159,11 +160,13 @@ def _steps(
     before: datetime,
 ) -> Iterator[Garbage]:
     """Leftovers in the folders of steps, and folders that go as a whole."""
+    # Manifests are read after the files were listed: what a run publishes meanwhile is then named by a manifest.
     of_folder = files_of_steps(workspace, files)
     manifests = {folder: StepFolder(folder).manifest() for folder in of_folder}
     young = {folder for folder, held in of_folder.items() if not all_old(held, before)}
-    wanted = {_in(workspace, step["folder"]) for night in nights[:keep_nights] for step in night}
-    kept = _with_sources(wanted | young, manifests, workspace)
+    # Of finished steps stay: those of the kept nights, those young enough to be of a night that still runs, and their sources.
+    used = {_in(workspace, step["folder"]) for night in nights[:keep_nights] for step in night}
+    kept = _with_sources(used | young, manifests, workspace)
     finished = {folder for folder, manifest in manifests.items() if manifest is not None}
     working = at_work(of_folder, finished, before)  # a night, which may read any finished step
     for folder, held in of_folder.items():
@@ -185,14 +188,14 @@ def _in(workspace: str, folder: str) -> str:
 
 def _with_sources(folders: set[str], manifests: dict[str, Manifest | None], workspace: str) -> set[str]:
     """Folders with all that they were made of."""
-    found, ahead = set[str](), list(folders)
-    while ahead:
-        folder = ahead.pop()
+    visited, stack = set[str](), list(folders)
+    while stack:
+        folder = stack.pop()
         manifest = manifests.get(folder)
-        if folder not in found and manifest is not None:
-            ahead += [_in(workspace, reference.uri) for reference in manifest.inputs]
-        found.add(folder)
-    return found
+        if folder not in visited and manifest is not None:
+            stack += [_in(workspace, reference.uri) for reference in manifest.inputs]
+        visited.add(folder)
+    return visited
 
 
 def _leftovers(folder: str, manifest: Manifest, held: Sequence[StoredFile], before: datetime) -> Iterator[StoredFile]:
@@ -203,7 +206,7 @@ def _leftovers(folder: str, manifest: Manifest, held: Sequence[StoredFile], befo
     if all_old(training, before):  # else one goes on from them
         yield from training
     for path, file in unnamed.items():
-        if not _TRAINING.match(path) and _OWN_NAME.search(path) and all_old([file], before):
+        if not _TRAINING.match(path) and ATTEMPT_NAME.search(path) and all_old([file], before):
             yield file
 
 
@@ -214,7 +217,7 @@ def _output(output: str, before: datetime) -> Iterator[Garbage]:
     manifest = StepFolder(record).manifest()
     named = {join(record, entry.path) for entry in manifest.files} if manifest else set()
     for file in files:
-        if file.uri not in named and _OWN_NAME.search(file.name) and all_old([file], before):
+        if file.uri not in named and ATTEMPT_NAME.search(file.name) and all_old([file], before):
             yield Garbage("part", output, (file,))
     yield from _uploads(output, re.compile(rf"[^/]+\.out$|_CHECK$|{RECORD_FOLDER}/"), before)
 
@@ -226,12 +229,12 @@ def _uploads(folder: str, ours: re.Pattern[str], before: datetime) -> Iterator[G
             yield Garbage("upload", folder, (file,))
 
 
-def _holds(found: Sequence[Garbage], garbage: Garbage) -> bool:
-    return any(garbage.files == each.files for each in found)
+def _holds(listed: Sequence[Garbage], garbage: Garbage) -> bool:
+    return any(garbage.files == each.files for each in listed)
 
 
 def _remove(garbage: Garbage, before: datetime) -> None:
-    """Remove it; but a step that somebody has begun again meanwhile stays."""
+    """Remove it, unless the step was started again meanwhile."""
     store = store_for(garbage.place)
     if garbage.kind == "upload":
         store.abort_uploads(garbage.files[0].uri, before)

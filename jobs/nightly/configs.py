@@ -12,7 +12,7 @@ from schemas.errors import ConfigError
 def load_config(
     uri: str, *, workspace: str | None = None, data: str | None = None, batch: str | None = None
 ) -> tuple[NightlyConfig, list[str]]:
-    """The config of a file, and what of it could not be taken over.
+    """The config in a file, and a warning for each key that could not be taken over.
 
     Args:
         uri: TOML or JSON file.

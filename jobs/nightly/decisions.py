@@ -1,4 +1,4 @@
-"""What a night does with each step: nothing, or run it, and why. The plan says it; that the jobs do it, tests compare.
+"""Which steps of a night run, and why: for `--plan` and for the night itself. Tests compare it with what the jobs do.
 
 A step's folder bears the fingerprint of its settings and of its inputs back to the CSV files. So it is done where its manifest
 was made of what its inputs are, or will be, and every file that the manifest names is there. A step that runs again on the same
@@ -30,7 +30,7 @@ AS_IT_WAS = "as it was"  # a version that nobody has kept, of a step that will b
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """About one step.
+    """Whether one step of a night runs, and why.
 
     Attributes:
         step: The step.
@@ -48,7 +48,7 @@ class Decision:
 
 @dataclass
 class _Known:
-    """What is known of the steps before one.
+    """State of the steps already decided.
 
     Attributes:
         versions: Folder -> fingerprint that its manifest has, or will have; None where that is another than before.
@@ -62,7 +62,7 @@ class _Known:
 
 
 def plan_document(config: NightlyConfig) -> dict[str, Any]:
-    """What `--plan` says: every step, whether it would run, and why. Nothing is written, Spark is not started."""
+    """Result of `--plan`: every step, whether it would run, and why. Nothing is written, Spark is not started."""
     plan = plan_night(config)
     steps = [
         {"job": each.step.job, "name": each.step.name, "runs": each.runs, "why": list(each.why), "folder": each.step.folder}
@@ -77,7 +77,7 @@ def records_of(summary: dict[str, Any] | None) -> dict[tuple[str, str], dict[str
 
 
 def decide(plan: NightPlan, last: Mapping[tuple[str, str], Record]) -> list[Decision]:
-    """About every step of a night, in order; nothing is written.
+    """Decide for every step of a night, in order, whether it runs; nothing is written.
 
     Args:
         plan: The night.
@@ -89,17 +89,17 @@ def decide(plan: NightPlan, last: Mapping[tuple[str, str], Record]) -> list[Deci
     known, decisions = _Known(), []
     for step in plan.steps:
         record = last.get((step.job, step.name))
-        found = list((_about_lists if step.job in PUBLISHING else _about_folder)(step, record, known))
-        if found:
+        why = list((_about_lists if step.job in PUBLISHING else _about_folder)(step, record, known))
+        if why:
             known.again.add(step.label)
-            if record is not None or found == [NOT_FINISHED]:
-                found = [*reasons(step, record, known.again)] or found
-        decisions.append(Decision(step=step, why=tuple(found)))
+            if record is not None or why == [NOT_FINISHED]:
+                why = [*reasons(step, record, known.again)] or why
+        decisions.append(Decision(step=step, why=tuple(why)))
     return decisions
 
 
 def _about_folder(step: Step, record: Record | None, known: _Known) -> Iterator[str]:
-    """Why a step with a folder of its own runs."""
+    """Reasons to run a step with a folder of its own; none where it is done."""
     folder = StepFolder(step.folder)
     manifest = folder.manifest()
     users_left = manifest is not None and USERS_DELETED in manifest.facts
@@ -133,7 +133,7 @@ def _version(
 
 
 def _about_lists(step: Step, record: Record | None, known: _Known) -> Iterator[str]:
-    """Why a step whose lists lie in the same folder every night runs."""
+    """Reasons to run a step that publishes lists into the same folder every night; none where it is done."""
     published = StepFolder(join(step.folder, RECORD_FOLDER)).manifest()
     (version,) = _inputs_of(step, known)
     if published is None or "outputs" not in published.facts:  # a run that was killed while it published
@@ -147,14 +147,14 @@ def _about_lists(step: Step, record: Record | None, known: _Known) -> Iterator[s
 
 
 def _identity(step: Step, published: Manifest, version: str, record: Record | None) -> str | None:
-    """What the job compares published lists with; None where it can't be known."""
+    """Fingerprint that the job would give its lists now; None where it can't be known."""
     solution = StepFolder(step.arguments["solution_uri"]).manifest()
-    if solution is None:  # it will be made again; what was asked of it the last night tells
-        told = version != AS_IT_WAS and record is not None and record["fingerprint"] == step.fingerprint
-        return published.fingerprint if told else None
+    if solution is None:  # it will be made again; the last night's record tells what was asked of it
+        unchanged = version != AS_IT_WAS and record is not None and record["fingerprint"] == step.fingerprint
+        return published.fingerprint if unchanged else None
     bounds = {"max_error_fraction"}  # say what may be published, not what
-    asked = {name: value for name, value in step.arguments.items() if not name.endswith("_uri") and name not in bounds}
-    config = read_options(solution, **asked).config() if step.job == "recommend" else segment_options(solution, **asked)[0]
+    options = {name: value for name, value in step.arguments.items() if not name.endswith("_uri") and name not in bounds}
+    config = read_options(solution, **options).config() if step.job == "recommend" else segment_options(solution, **options)[0]
     job: BatchJob = "recommend" if step.job == "recommend" else "segment"
     return batch_identity(job, config, version, input_files(step.arguments["input_uri"]))
 

@@ -21,7 +21,7 @@ FOLLOW_SECONDS = 2.0  # between two looks
 
 
 def follow_night(plan: NightPlan, runtime: Runtime, watch: Watch) -> list[str]:
-    """Join every training that several nodes share; gives the names of those that were joined.
+    """Join every training that several nodes share; returns the names of the solutions joined.
 
     Raises:
         MachineError: The night failed on node 0, was interrupted there, or node 0 is silent.
@@ -31,11 +31,11 @@ def follow_night(plan: NightPlan, runtime: Runtime, watch: Watch) -> list[str]:
 
 
 def _turn_of(step: Step, plan: NightPlan, watch: Watch) -> bool:
-    """Wait until node 0 is at a step: whether it runs there, or was done before."""
-    order = {each.label: number for number, each in enumerate(plan.steps)}
+    """Wait until node 0 reaches a step; whether the step runs there, or is done already."""
+    place_of = {each.label: number for number, each in enumerate(plan.steps)}
     while True:
         beat = watch.look()
-        if beat is not None and (beat.state == "finished" or order.get(beat.step, -1) > order[step.label]):
+        if beat is not None and (beat.state == "finished" or place_of.get(beat.step, -1) > place_of[step.label]):
             return False
         if beat is not None and beat.step == step.label:
             return any(each.runs for each in decide(plan, {}) if each.step.label == step.label)
@@ -50,30 +50,30 @@ def _join(step: Step, runtime: Runtime, watch: Watch) -> bool:
 
 @contextmanager
 def _ending_with(watch: Watch) -> Iterator[None]:
-    """End the block as SIGTERM does, its ranks with it, when node 0 is gone.
+    """Send this process SIGTERM, which ends its ranks with a checkpoint, when node 0 is gone.
 
     Raises:
-        MachineError: It is.
+        MachineError: Node 0 is gone.
     """
-    over, told = threading.Event(), list[MachineError]()
-    thread = threading.Thread(target=_look_on, args=(watch, over, told.append), name="watch node 0", daemon=True)
+    ended, failures = threading.Event(), list[MachineError]()
+    thread = threading.Thread(target=_look_on, args=(watch, ended, failures.append), name="watch node 0", daemon=True)
     thread.start()
     try:
         yield
     except BaseException as error:
-        if told:
-            raise told[0] from error
+        if failures:
+            raise failures[0] from error
         raise
     finally:
-        over.set()
+        ended.set()
         thread.join()
 
 
-def _look_on(watch: Watch, over: threading.Event, tell: Callable[[Any], None]) -> None:
-    while not over.wait(FOLLOW_SECONDS):
+def _look_on(watch: Watch, ended: threading.Event, record_failure: Callable[[Any], None]) -> None:
+    while not ended.wait(FOLLOW_SECONDS):
         try:
             watch.look()
         except MachineError as error:
-            tell(error)
+            record_failure(error)
             os.kill(os.getpid(), signal.SIGTERM)  # the way that ends ranks with a checkpoint
             return

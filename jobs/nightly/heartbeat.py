@@ -27,7 +27,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Beat(BaseModel):
-    """What node 0 says.
+    """One heartbeat record of node 0.
 
     Attributes:
         token: Of its run.
@@ -35,7 +35,7 @@ class Beat(BaseModel):
         night: Fingerprint of the night.
         step: Label of the step that it is at; empty before the first.
         state: "ended" is a run that was interrupted.
-        told: The error, where it failed.
+        told: The error message, where the night failed.
     """
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -49,7 +49,7 @@ class Beat(BaseModel):
 
 
 class Heartbeat:
-    """Node 0's side.
+    """Writes the heartbeat, on node 0.
 
     Args:
         workspace: Normalised URI of the workspace.
@@ -97,7 +97,7 @@ class Heartbeat:
 
 
 class Watch:
-    """Another node's side; what lay there before it began is of another run.
+    """Reads the heartbeat, on another node; a record from before this node began is of another run.
 
     Args:
         workspace: Normalised URI of the workspace.
@@ -119,8 +119,8 @@ class Watch:
         if beat is not None and beat != self._last:
             self._last, self._since, self._seen = beat, now, True
         if now - self._since > SILENT_SECONDS:
-            told = "was not heard of" if self._seen else "has not begun this night"
-            raise self._ended(f"node 0 {told} for {SILENT_SECONDS:.0f} seconds")
+            silence = "was not heard of" if self._seen else "has not begun this night"
+            raise self._ended(f"node 0 {silence} for {SILENT_SECONDS:.0f} seconds")
         if not self._seen or self._last is None:
             return None
         if self._last.state == "failed":
@@ -135,7 +135,7 @@ class Watch:
         return MachineError(problem.rstrip("."), where=self._uri, remedy="Mend that, then start all nodes again.")
 
     def _read(self) -> Beat | None:
-        """The beat that lies there; None where none can be read now."""
+        """The stored record; None where none can be read now."""
         try:
             if store_for(self._uri).stat(self._uri) is None:
                 return None

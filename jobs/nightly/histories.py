@@ -1,4 +1,4 @@
-"""Sequences and batch output as a reader of the page meets them: counts over time, and three users with their lists."""
+"""Data behind a night's page: counts over time from the sequences, and three users with their lists."""
 
 from __future__ import annotations
 
@@ -94,6 +94,7 @@ def read_histories(folder: StepFolder, manifest: Manifest, items: DatasetSchema 
         columns = [USER_ROW, ITEM_ROW, EVENT_TIME, SESSION_START]
         table = pq.read_table(folder.fetch(manifest.file(shard["events"]), scratch), columns=columns)
         ids = pq.read_table(folder.fetch(manifest.file(shard["users"]), scratch), columns=[USER_ID])[USER_ID].to_pylist()
+        # Events lie user by user: where each one ends, counted over all shards that are read.
         rows = table[USER_ROW].to_numpy()
         ends = np.searchsorted(rows, np.arange(len(ids)) + shard["first_user_row"], side="right") + begin
         users.update(zip(ids, zip([begin, *ends[:-1].tolist()], ends.tolist(), strict=True), strict=True))
@@ -139,8 +140,9 @@ def three_users(histories: Histories, out_uris: Sequence[str], whole_history: bo
         out_uris: `.out` objects; the first that has lists for users is taken.
         whole_history: A history is one session; events are then shown by day.
     """
-    found = ({user: listed for user, listed in _lists(uri) if user in histories.users} for uri in out_uris)
-    lists = next(filter(None, found), {})
+    lists_by_output = ({user: listed for user, listed in _lists(uri) if user in histories.users} for uri in out_uris)
+    lists = next(filter(None, lists_by_output), {})
+    # By length, ties by hash: the same three users in every run, and neither the shortest nor the longest histories.
     lengths = {user: histories.users[user][1] - histories.users[user][0] for user in lists}
     ordered = sorted(lists, key=lambda user: (lengths[user], int(hash64(pa.array([user]), histories.hash_seed)[0])))
     chosen = [ordered[int(len(ordered) * share)] for share in (0.5, 0.7, 0.9)] if len(ordered) >= 10 else ordered[:3]
@@ -163,7 +165,7 @@ def _lists(out_uri: str) -> Iterator[tuple[str, list[str]]]:
 def _user(histories: Histories, user: str, listed: list[str], rows: dict[str, int], whole_history: bool) -> UserPart:
     begin, end = histories.users[user]
     items, times, starts = (part[begin:end] for part in (histories.item_rows, histories.times, histories.starts))
-    if whole_history:
+    if whole_history:  # one session says nothing of when things happened: days take the place of sessions
         starts = np.append(True, np.diff(times // _DAY_SECONDS) != 0)
     edges = [*np.flatnonzero(starts).tolist(), end - begin]
     taken = set(items.tolist())

@@ -30,7 +30,7 @@ def nightly(*, config: NightlyConfig, runtime: Runtime, notes: tuple[str, ...] =
 
     Args:
         config: What to do.
-        runtime: What to do it on.
+        runtime: Where steps run.
         notes: Sentences that a reader of the page must know.
 
     Returns:
@@ -70,7 +70,7 @@ def nightly(*, config: NightlyConfig, runtime: Runtime, notes: tuple[str, ...] =
             error.facts = {key: document[key] for key in ("job", "output", "group", "step")}
         raise
     document = _document(config, plan, generation, began, start, records) | {"state": "finished", "notes": list(notes)}
-    return _finish(config, plan, generation, document)
+    return _finish(plan, generation, document)
 
 
 def _to_do(plan: NightPlan, last: dict[tuple[str, str], dict[str, Any]]) -> set[str]:
@@ -81,7 +81,7 @@ def _to_do(plan: NightPlan, last: dict[tuple[str, str], dict[str, Any]]) -> set[
 def _document(
     config: NightlyConfig, plan: NightPlan, generation: Generation, began: str, start: float, records: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """What is known of a night, finished or not."""
+    """Summary of a night so far, finished or not."""
     return {
         "job": "nightly",
         "output": generation.folder,
@@ -98,7 +98,7 @@ def _document(
     }
 
 
-def _finish(config: NightlyConfig, plan: NightPlan, generation: Generation, document: dict[str, Any]) -> dict[str, Any]:
+def _finish(plan: NightPlan, generation: Generation, document: dict[str, Any]) -> dict[str, Any]:
     """Write summary and page, the summary last; a night that has one keeps it."""
     store = store_for(generation.folder)
     if store.stat(generation.summary_uri) is not None:
@@ -135,7 +135,7 @@ def _failure_uri(workspace: str) -> str:
 
 
 def _record_failure(workspace: str, document: dict[str, Any]) -> None:
-    """Leave the result of a failed night in the workspace, where that can be written."""
+    """Write `failed.json` into the workspace, if that can be written."""
     uri = _failure_uri(workspace)
     try:
         write_record(uri, document)
@@ -162,7 +162,7 @@ def brief(summary: dict[str, Any]) -> dict[str, Any]:
         | {"name": step["name"], "seconds": step["seconds"]}
         for step in summary["steps"]
     ]
-    metrics = {name: found["metrics"] for name, found in summary["solutions"].items()}
+    metrics = {name: solution["metrics"] for name, solution in summary["solutions"].items()}
     return {**{key: summary[key] for key in kept}, "metrics": metrics, "steps": steps}
 
 

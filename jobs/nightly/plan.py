@@ -42,7 +42,7 @@ class Step:
         name: Of the dataset, the solution or the batch inference; "sequences" for sessionize.
         folder: URI of what it makes.
         fingerprint: Of its settings and inputs.
-        settings: What it is told.
+        settings: Settings that its fingerprint covers.
         inputs: What it reads: a file's name or a step's label -> version.
         arguments: Keyword arguments of the job's function.
     """
@@ -94,13 +94,13 @@ def plan_night(config: NightlyConfig) -> NightPlan:
     _check_filters(config)
     documents: dict[str, bytes] = {}
     validates: dict[str, Step] = {}
-    for name in config.datasets.given():
+    for name in config.datasets.present():
         validates[name] = _validate(workspace, config, name, validates, documents)
     sequences = _sessionize(workspace, config, validates)
     trains = {name: _train(workspace, config, name, sequences) for name in config.solutions}
-    learnt = [step for train in trains.values() for step in (train, _evaluate(workspace, train))]
+    solutions = [step for train in trains.values() for step in (train, _evaluate(workspace, train))]
     batches = [_batch(workspace, config, path, job, trains) for path, job in config.batches.items()]
-    steps = (*validates.values(), sequences, *learnt, *batches)
+    steps = (*validates.values(), sequences, *solutions, *batches)
     return NightPlan(
         workspace=workspace,
         fingerprint=fingerprint("night", {}, [step.fingerprint for step in steps]),
@@ -110,7 +110,7 @@ def plan_night(config: NightlyConfig) -> NightPlan:
 
 
 def _check_filters(config: NightlyConfig) -> None:
-    """FilterError where a filter names what the datasets have not; found now, not after hours of training."""
+    """Raise FilterError where a filter names a field that no dataset has: before hours of training, not after."""
     filters = {path: config.filter_of(job, f"{path}.filter") for path, job in config.batches.items() if job.filter is not None}
     if not filters:
         return
@@ -118,11 +118,11 @@ def _check_filters(config: NightlyConfig) -> None:
         check_group(filters, "batches", config.filtering.limits)
     read = [
         parse_schema(_schema(dataset).decode(errors="replace"), f"datasets.{name}.schema", config.validation.quotas)
-        for name, dataset in config.datasets.given().items()
+        for name, dataset in config.datasets.present().items()
     ]
     schemas = {schema.dataset_type: schema for schema in read}
-    for wanted in filters.values():
-        check_filter(wanted, schemas, complete=True)
+    for parsed_filter in filters.values():
+        check_filter(parsed_filter, schemas, complete=True)
 
 
 def _schema(dataset: Dataset) -> bytes:
@@ -136,7 +136,7 @@ def _schema(dataset: Dataset) -> bytes:
 def _validate(
     workspace: str, config: NightlyConfig, name: DatasetName, before: dict[str, Step], documents: dict[str, bytes]
 ) -> Step:
-    dataset = config.datasets.given()[name]
+    dataset = config.datasets.present()[name]
     schema = _schema(dataset)
     if name in _READ_BY_NOBODY:
         _check_type(schema, name)
@@ -169,20 +169,22 @@ def _validate(
 
 
 def _check_type(schema: bytes, name: DatasetName) -> None:
-    """ConfigError where a schema is that of another dataset; for datasets of which no later step would find it out."""
+    """Raise ConfigError where a schema is that of another dataset; for datasets that no later step reads."""
     where = f"datasets.{name}.schema"
-    found = parse_schema(schema.decode(errors="replace"), where).dataset_type
-    if found != _READ_BY_NOBODY[name]:
-        raise ConfigError("this is the schema of another dataset", where=where, value=found, allowed=_READ_BY_NOBODY[name])
+    dataset_type = parse_schema(schema.decode(errors="replace"), where).dataset_type
+    if dataset_type != _READ_BY_NOBODY[name]:
+        raise ConfigError(
+            "this is the schema of another dataset", where=where, value=dataset_type, allowed=_READ_BY_NOBODY[name]
+        )
 
 
 def _sessionize(workspace: str, config: NightlyConfig, validates: dict[Any, Step]) -> Step:
     sessions = config.sessions
-    asked = {"gap_seconds": sessions.gap, "tie_order": sessions.tie_order, "event_types": sessions.event_types}
-    settings = {**asked, "layout": SEQUENCES_VERSION}
+    options = {"gap_seconds": sessions.gap, "tie_order": sessions.tie_order, "event_types": sessions.event_types}
+    settings = {**options, "layout": SEQUENCES_VERSION}
     sources = [validates[name] for name in ("interactions", "items", "users") if name in validates]
     uris = {f"{source.name}_uri": source.folder for source in sources}
-    return _step(workspace, "sessionize", "sequences", settings, _after(*sources), **uris, **asked)
+    return _step(workspace, "sessionize", "sequences", settings, _after(*sources), **uris, **options)
 
 
 def _train(workspace: str, config: NightlyConfig, name: str, sequences: Step) -> Step:
@@ -238,7 +240,7 @@ def _after(*steps: Step) -> dict[str, str]:
 
 
 def _versions(uri: str) -> dict[str, str]:
-    """Name below the folder -> version of every input file."""
+    """Path below the folder -> version, of every input file."""
     files = list_input(uri)
     folder = uri.rstrip("/") + "/"
     return {_name_below(folder, file): file.version for file in files}
@@ -249,7 +251,7 @@ def _name_below(folder: str, file: StoredFile) -> str:
 
 
 def reasons(step: Step, last: Mapping[str, Any] | None, again: set[str]) -> Iterator[str]:
-    """Why a step runs, against its record of the last night.
+    """Why a step runs: what differs from its record of the last night.
 
     Args:
         step: A step that is not finished.

@@ -36,7 +36,7 @@ _CURVES = (
 
 
 def night_page(summary: dict[str, Any], out_uris: Sequence[str]) -> NightPage:
-    """What the page says.
+    """View model of a night's page.
 
     Args:
         summary: Of the night.
@@ -63,8 +63,8 @@ def night_page(summary: dict[str, Any], out_uris: Sequence[str]) -> NightPage:
             metrics=metrics,
             segments=segment_sentences(summary["solutions"]),
             solutions=tuple(
-                _solution_part(name, found["recipe"], StepFolder(steps["train", name]["folder"]), summary["output"])
-                for name, found in summary["solutions"].items()
+                _solution_part(name, solution["recipe"], StepFolder(steps["train", name]["folder"]), summary["output"])
+                for name, solution in summary["solutions"].items()
             ),
             plots=_data_plots(histories, one_session),
             users=users,
@@ -92,7 +92,7 @@ def _tiles(steps: dict[tuple[str, str], dict[str, Any]]) -> tuple[tuple[str, str
 
 
 def _notes(summary: dict[str, Any], steps: dict[tuple[str, str], dict[str, Any]], share: float) -> tuple[str, ...]:
-    """What somebody should know beside the figures; `share` of the events was read, 0 to 1."""
+    """Notes below the metrics; `share` of the events was read, 0 to 1."""
     notes = list(summary["notes"])
     for (job, name), step in steps.items():
         if job == "validate" and step["result"].get("verdict", "pass") != "pass":
@@ -115,7 +115,7 @@ def _solution_part(name: str, recipe: str, folder: StepFolder, night: str) -> So
 
 
 def page_link(folder: StepFolder, manifest: Manifest, night: str) -> str:
-    """Where a solution version's page lies, seen from a night: right wherever the workspace is moved or served from."""
+    """Relative link from a night to a solution version's page: it holds wherever the workspace is moved or served from."""
     if "report" not in manifest.facts:
         return ""
     return quote(posixpath.relpath(folder.uri_of(manifest.facts["report"]), night))
@@ -134,6 +134,7 @@ def _curves(folder: StepFolder, manifest: Manifest) -> tuple[Plot, ...]:
 
 
 def _data_plots(histories: Histories, one_session: bool) -> tuple[Plot, ...]:
+    # The head of the catalogue: how much of all events the most frequent hundredth of the items has.
     counts = histories.events_by_rank()
     top = max(1, len(counts) // 100)
     share = counts[:top].sum() / max(1, counts.sum())

@@ -1,4 +1,4 @@
-"""Run one step: the job's own function, called with the step's arguments, and a record of what it said."""
+"""Run one step: the job's own function, called with the step's arguments, and the record of its result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SPARK_JOBS = frozenset({"validate", "sessionize", *PUBLISHING})
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """What the steps run on.
+    """Where the steps run: Spark and the ranks of a training.
 
     Attributes:
         master: Spark master URL; None takes what spark-submit set, else this machine.
@@ -47,11 +47,11 @@ class Runtime:
 def run_step(
     step: Step, runtime: Runtime, generation: Generation | None, last: dict[str, Any] | None = None, *, anew: bool = False
 ) -> dict[str, Any]:
-    """Do a step, or find that it is done; says one line on stderr.
+    """Run a step, or find that it is done; prints two lines on stderr.
 
     Args:
         step: The step.
-        runtime: What to run it on.
+        runtime: Where to run it.
         generation: Of the night; None on a node that only helps to train.
         last: The step's record of the last finished night, if there was one.
         anew: Lists are written again, though the same ones were there.
@@ -72,8 +72,8 @@ def run_step(
     result = job_function(step.job)(**step.arguments, output_uri=step.folder, **extra)
     seconds = round(time.monotonic() - began, 1)
     skipped = bool(result.get("skipped"))
-    said = "was done before" if skipped else f"{seconds:.1f} s"
-    print(f"{step.label}: {said}, {counts_text(step.job, result)}", file=sys.stderr, flush=True)
+    outcome = "was done before" if skipped else f"{seconds:.1f} s"
+    print(f"{step.label}: {outcome}, {counts_text(step.job, result)}", file=sys.stderr, flush=True)
     return {
         "job": step.job,
         "name": step.name,
@@ -89,31 +89,31 @@ def run_step(
 
 
 def _made(step: Step) -> dict[str, Any]:
-    """What now lies in the folder of a step, and of which versions it was made: so that a later plan knows, were it removed."""
+    """Fingerprint and inputs of the step's manifest, so that a later plan knows them if the folder is removed."""
     manifest = None if step.job in PUBLISHING else StepFolder(step.folder).manifest()
     return {} if manifest is None else {"version": manifest.fingerprint, "made_of": [each.version for each in manifest.inputs]}
 
 
 def _is_published(folder: str) -> bool:
-    """Whether a folder still holds what a step made; old ones may have been cleared away."""
+    """Whether a step's folder still has its manifest; `hrnn gc` removes old ones."""
     return store_for(folder).stat(join(folder, MANIFEST_NAME)) is not None
 
 
 def job_function(job: str) -> Callable[..., dict[str, Any]]:
-    """The function of a job; its module is imported now, not before it is needed."""
+    """The function of a job; its module is imported on first use."""
     function: Callable[..., dict[str, Any]] = getattr(importlib.import_module(f"jobs.{job}.job"), job)
     return function
 
 
 @contextmanager
 def one_spark() -> Iterator[None]:
-    """End the Spark that the steps inside have started and shared; one that ran before is its owner's to end."""
-    found, interrupt = _running_spark(), signal.getsignal(signal.SIGINT)
+    """Stop the Spark session that the steps inside started and shared; a session from before is left running."""
+    running_before, interrupt = _running_spark(), signal.getsignal(signal.SIGINT)
     try:
         yield
     finally:
         ours = _running_spark()
-        if found is None and ours is not None:
+        if running_before is None and ours is not None:
             with suppress(Exception):  # where a signal to all our processes has ended its Java already
                 ours.stop()
             if threading.current_thread() is threading.main_thread():

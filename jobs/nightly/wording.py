@@ -1,17 +1,15 @@
-"""What is said of a night, on the terminal and on its page: counts, metric tables, the verdict."""
+"""Texts about a night, for the terminal and its page: counts, metric tables, the verdict."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from jobs.nightly.terminal import terminal_table
-from jobs.reports.metric_names import metric_text
+from jobs.reports.metric_names import HEADLINE, MODEL, SURE, metric_text
 from jobs.reports.night import MetricRow, Verdict
 from schemas.recipes import RECIPES
 
-MODEL, POPULARITY, PERSONAL = "model", "popularity", "personal popularity"
-HEADLINE = "normalized_discounted_cumulative_gain_at_25"
-_SURE = 1.96  # standard errors either side of a 95 % interval
+POPULARITY, PERSONAL = "popularity", "personal popularity"
 _SHOWN_METRICS = {
     HEADLINE: "NDCG@25",
     "normalized_discounted_cumulative_gain_at_10": "NDCG@10",
@@ -30,7 +28,7 @@ _NOUNS = {  # count of a job's summary -> what it counts; the first that are the
     "recommend": {"lines": "lists", "unknown_users": "for unknown users", "errors": "error lines"},
     "segment": {"lines": "segments", "errors": "error lines"},
 }
-_IF_ANY = {  # of batch jobs: what somebody should look at
+_IF_ANY = {  # of batch jobs: lines that need attention
     "empty_lists": "empty",
     "unused_filter_values": "with unused filter values",
     "missing_filter_values": "without a filter value",
@@ -39,12 +37,12 @@ _IF_ANY = {  # of batch jobs: what somebody should look at
 
 def counts_text(job: str, counts: dict[str, Any]) -> str:
     """`404,909 rows accepted, 0 rejected`."""
-    told = [f"{counts[key]:,} {noun}" for key, noun in _NOUNS.get(job, {}).items() if key in counts]
-    return ", ".join([*told, *_counted(counts, _IF_ANY)])
+    main_counts = [f"{counts[key]:,} {noun}" for key, noun in _NOUNS.get(job, {}).items() if key in counts]
+    return ", ".join([*main_counts, *_counted(counts, _IF_ANY)])
 
 
 def batch_note(name: str, counts: dict[str, Any]) -> str:
-    """A sentence about those of a batch job's lines that somebody should look at; empty where there are none."""
+    """A sentence about a batch job's lines that need attention; empty where there are none."""
     odd = _counted(counts, {"errors": "error lines", **_IF_ANY})
     return f"Of the {counts['lines']:,} lines of {name} some want a look: {', '.join(odd)}." if odd else ""
 
@@ -60,8 +58,8 @@ def metric_table(solutions: dict[str, dict[str, Any]]) -> tuple[tuple[str, ...],
         solutions: Name -> its metrics.json and "recipe". The baselines shown are those of the solution that has most of them.
     """
     solutions = _of_lists(solutions)
-    first = max(solutions.values(), key=lambda found: len(found["table"]))["table"]
-    columns = {name: found["table"][MODEL] for name, found in solutions.items()}
+    first = max(solutions.values(), key=lambda solution: len(solution["table"]))["table"]
+    columns = {name: solution["table"][MODEL] for name, solution in solutions.items()}
     others = [name for name in _baselines(first) if name not in (POPULARITY, PERSONAL)]
     columns |= {f"{name} " if name in columns else name: first[name] for name in (POPULARITY, PERSONAL, *others[:1])}
     rows = []
@@ -73,16 +71,16 @@ def metric_table(solutions: dict[str, dict[str, Any]]) -> tuple[tuple[str, ...],
 
 
 def segment_sentences(solutions: dict[str, dict[str, Any]]) -> tuple[str, ...]:
-    """What is said of each solution that makes segments: other users are hidden from it, so it stands in no table of lists."""
-    told = []
-    for name, found in solutions.items():
-        if _makes_segments(found) and found["metrics"].get("recall_at_1_percent") is not None:
-            hits, recall = (found["metrics"][f"{figure}_at_1_percent"] for figure in ("hits", "recall"))
-            told.append(
+    """A sentence on each solution that makes segments: its test users are others, so it stands in no table of lists."""
+    sentences = []
+    for name, solution in solutions.items():
+        if _makes_segments(solution) and solution["metrics"].get("recall_at_1_percent") is not None:
+            hits, recall = (solution["metrics"][f"{figure}_at_1_percent"] for figure in ("hits", "recall"))
+            sentences.append(
                 f"{name}: of the users who took an item next, {100 * recall:.1f} % are in the first hundredth of its segment; "
                 f"{hits:.2f} users an item, on average."
             )
-    return tuple(told)
+    return tuple(sentences)
 
 
 def _makes_segments(solution: dict[str, Any]) -> bool:
@@ -91,7 +89,7 @@ def _makes_segments(solution: dict[str, Any]) -> bool:
 
 def _of_lists(solutions: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The solutions that make lists; all where none does."""
-    return {name: found for name, found in solutions.items() if not _makes_segments(found)} or solutions
+    return {name: solution for name, solution in solutions.items() if not _makes_segments(solution)} or solutions
 
 
 def _baselines(table: dict[str, dict[str, float]]) -> list[str]:
@@ -107,18 +105,19 @@ def verdict(solutions: dict[str, dict[str, Any]]) -> Verdict:
     """
     solutions = _of_lists(solutions)
     name = max(solutions, key=lambda each: float(solutions[each]["table"][MODEL][HEADLINE] or 0.0))
-    found = solutions[name]
-    if not found["test_users"]:
+    solution = solutions[name]
+    if not solution["test_users"]:
         detail = "No user has two events or more, so none could be hidden and asked for."
         return Verdict(state="even", word="Not measured", sentence="There is too little history to measure.", detail=detail)
-    values = {column: row[HEADLINE] for column, row in found["table"].items()}
-    rival, *others = _baselines(found["table"])
+    values = {column: row[HEADLINE] for column, row in solution["table"].items()}
+    rival, *others = _baselines(solution["table"])
     other = POPULARITY if rival != POPULARITY else PERSONAL
-    gain = found[f"gain_in_{HEADLINE}"][rival]
-    difference, margin = gain["difference"], _SURE * gain["standard_error"]
+    gain = solution[f"gain_in_{HEADLINE}"][rival]
+    difference, margin = gain["difference"], SURE * gain["standard_error"]
     detail = (
-        f"NDCG@25 is {values[MODEL]:.4f} against {values[rival]:.4f} for {rival} ({difference:+.4f} ± {margin:.4f}) and "
-        f"{values[other]:.4f} for {other}, on {found['test_users']:,} users whose newest events were hidden from all of them."
+        f"NDCG@25 is {values[MODEL]:.4f} against {values[rival]:.4f} for {rival} ({difference:+.4f} ± {margin:.4f}) "
+        f"and {values[other]:.4f} for {other}, on {solution['test_users']:,} users "
+        "whose newest events were hidden from all of them."
     )
     if difference > margin:
         all_of_them = f"all {1 + len(others)} baselines" if len(others) > 1 else "both baselines"
@@ -137,10 +136,10 @@ def night_lines(summary: dict[str, Any]) -> list[str]:
     lines = ["", f"{summary['group']}, night {summary['generation']}", "", *terminal_table(steps, {1})]
     columns, rows = metric_table(summary["solutions"])
     table = [("metric", *columns), *((row.name, *map(metric_text, row.values)) for row in rows)]
-    said = verdict(summary["solutions"])
+    conclusion = verdict(summary["solutions"])
     segments = segment_sentences(summary["solutions"])
-    told = [f"{said.word}. {said.sentence}", said.detail, *segments, f"Page: {summary['report']}"]
-    return [*lines, "", *terminal_table(table, set(range(1, len(columns) + 1))), "", *told, ""]
+    closing = [f"{conclusion.word}. {conclusion.sentence}", conclusion.detail, *segments, f"Page: {summary['report']}"]
+    return [*lines, "", *terminal_table(table, set(range(1, len(columns) + 1))), "", *closing, ""]
 
 
 def seconds_text(step: dict[str, Any]) -> str:

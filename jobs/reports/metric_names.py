@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+MODEL = "model"  # the row of the solution itself in a table of metrics
+HEADLINE = "normalized_discounted_cumulative_gain_at_25"  # the metric that verdicts and searches go by
+SURE = 1.96  # standard errors either side of a 95 % interval
+
 METRIC_NAMES = {
     "normalized_discounted_cumulative_gain": "NDCG",
     "mean_reciprocal_rank": "MRR",

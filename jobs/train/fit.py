@@ -1,4 +1,4 @@
-"""Fit one recipe on this node: in closed form, or under torchrun and then with weights for the paths."""
+"""Fit one recipe on this node: in closed form, or under torchrun; then fit the blend weights where the model is blended."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from schemas.recipes import RECIPES, hrnn_hyperparameters
 
 @dataclass(frozen=True)
 class FittedRecipe:
-    """What a recipe came to.
+    """A fitted recipe: its snapshots for serving and for evaluation, its parameters and its training curve.
 
     Attributes:
         serving: What lists are made from: as of the end of the data.
@@ -56,7 +56,7 @@ class FittedRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """What is to be fitted.
+    """One training to run.
 
     Attributes:
         recipe: Personalize's name.
@@ -83,7 +83,7 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class Trained:
-    """What the ranks left on this node.
+    """Result of the ranks, read from this node.
 
     Attributes:
         parameters: By name.
@@ -104,10 +104,10 @@ def fit(
     """Fit the recipe; None on a node that does not hold the first rank.
 
     Args:
-        job: What.
-        sequences: All of them.
-        prepared: Their parts.
-        arrays: Where ranks map them from.
+        job: The training.
+        sequences: All histories.
+        prepared: Their train / calibration / holdout split.
+        arrays: Folder from which ranks map the sequences.
         launch: Where ranks run.
         scratch: A local folder.
     """
@@ -123,6 +123,7 @@ def fit(
 
 def _fit_in_closed_form(job: TrainingJob, sequences: Sequences, prepared: Prepared, arrays: Path) -> FittedRecipe:
     entry, event_weights = model_for(job.recipe), load_event_weights(arrays, job)
+    # Twice: without the hidden events to be measured, with all of them to be served.
     known, everything = (closed_form(job, part, event_weights) for part in (prepared.fit_and_calibration, sequences))
     if entry.blend:
         weights = fit_blend(job, closed_form(job, prepared.fit, event_weights), prepared, event_weights)
@@ -133,21 +134,21 @@ def _fit_in_closed_form(job: TrainingJob, sequences: Sequences, prepared: Prepar
 
 
 def closed_form(job: TrainingJob, part: Sequences, event_weights: npt.NDArray[np.float32] | None) -> QueryModel:
-    """A recipe in closed form, of the events that its rules count; how much they weigh has no part in it."""
+    """Fit a recipe in closed form on the events that its rules count; their weights have no part in it."""
     fit_in_closed_form = model_for(job.recipe).fit
     assert fit_in_closed_form is not None
     return fit_in_closed_form(part if event_weights is None else part.only(np.asarray(event_weights > 0)), job.hyperparameters)
 
 
 def _popularity(sequences: Sequences, event_weights: npt.NDArray[np.float32] | None) -> dict[str, Tensor]:
-    """How many events of each item count, for users and items that nobody knows; nothing where all do."""
+    """Counted events of each item, for unknown users and items; empty where all events count."""
     if event_weights is None:
         return {}
     return {POPULARITY: torch.from_numpy(sequences.only(np.asarray(event_weights > 0)).item_counts().astype(np.float32))}
 
 
 def asks_by_item(job: TrainingJob) -> bool:
-    """Whether an item, and no user, is asked for: HRNN's paths and states of users have no part in the answer."""
+    """Whether a request names an item and no user: blend features and user states have no part in the answer."""
     return RECIPES[job.recipe].line_kind == "item"
 
 
@@ -174,7 +175,7 @@ def train_ranks(job: TrainingJob, arrays: Path, launch: Launch, scratch: Path) -
 
 
 def model_config(job: TrainingJob) -> dict[str, Any]:
-    """What the model is, by the names of hyperparameters."""
+    """The model's config, by the names of hyperparameters."""
     return hrnn_hyperparameters(job.hyperparameters) | job.hyperparameters.model_dump() | {"variant": job.variant}
 
 
@@ -186,7 +187,7 @@ def load_event_weights(arrays: Path, job: TrainingJob) -> npt.NDArray[np.float32
 def snapshot_to_measure(
     job: TrainingJob, model: QueryModel, prepared: Prepared, event_weights: npt.NDArray[np.float32] | None = None
 ) -> Snapshot:
-    """As the evaluation's, of a model fitted on `prepared.fit`, which its statistics are of, too."""
+    """Evaluation snapshot of a model fitted on `prepared.fit`, with statistics of the same events."""
     if asks_by_item(job) and model_for(job.recipe).neural is not None:
         return PlainSnapshot(SimilarItems(model.items().vectors))
     if not model_for(job.recipe).blend:
@@ -212,14 +213,14 @@ def fit_trained(
         snapshots = PlainSnapshot(model, cut, job.gap_seconds), PlainSnapshot(model)
         return FittedRecipe(*snapshots, trained.parameters, trained.curve, outcome)
     weights = fit_blend(job, model, prepared, event_weights)
-    found = _blended(job, (model, model), weights, prepared, sequences)
-    return replace(found, parameters=trained.parameters | found.parameters, curve=trained.curve, facts=outcome)
+    blended = _blended(job, (model, model), weights, prepared, sequences)
+    return replace(blended, parameters=trained.parameters | blended.parameters, curve=trained.curve, facts=outcome)
 
 
 def _blended(
     job: TrainingJob, models: tuple[QueryModel, QueryModel], weights: BlendWeights, prepared: Prepared, sequences: Sequences
 ) -> FittedRecipe:
-    """Of a model fitted without the hidden events, and of one fitted on all of them."""
+    """Blend two models, one fitted without the hidden events and one on all events, into the two snapshots."""
     known, everything = (
         BlendedModel(model, weights, ItemStatistics.of(part))
         for model, part in zip(models, (prepared.fit_and_calibration, sequences), strict=True)
@@ -243,14 +244,14 @@ def trained_baselines(
         epochs=max(1, fitted.facts["epochs"] * 2 // 5),
         time_limit_seconds=None if limit is None else limit * 0.4,
     )
-    made = partial(
+    gru = partial(
         NeuralBaseline,
         settings=settings,
         entry=model_for("hrnn-gru4rec"),
         config=model_config(job),
         event_weights=event_weights,
     )
-    return {"shuffled GRU": made}
+    return {"shuffled GRU": gru}
 
 
 def _outcome(trained: Trained) -> dict[str, Any]:
@@ -265,10 +266,10 @@ def model_of(job: TrainingJob, trained: Trained) -> SequenceModel:
 def fit_blend(
     job: TrainingJob, model: QueryModel, prepared: Prepared, event_weights: npt.NDArray[np.float32] | None = None
 ) -> BlendWeights:
-    """How much each feature counts (hrnn/blend/weights.py)."""
+    """Fit blend weights by penalised conditional logit: for the same session, and for the next one."""
     statistics = ItemStatistics.of(prepared.fit)
     use_trends = bool(hrnn_hyperparameters(job.hyperparameters)["recency_mask"])
-    of_kinds = (
+    weights = (
         fit_weights(
             model,
             prepared.fit_and_calibration,
@@ -282,4 +283,4 @@ def fit_blend(
         )
         for next_session in (False, True)
     )
-    return BlendWeights(*of_kinds)
+    return BlendWeights(*weights)

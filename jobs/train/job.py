@@ -117,22 +117,22 @@ def train(
     source, folder = StepFolder(sequences_uri), StepFolder(output_uri)
     sequences_manifest = source.require("sequences")
     job = request.job(sequences_manifest, folder.uri)
-    wanted = request.search(folder.uri, job.identity)
+    search_plan = request.search(folder.uri, job.identity)
     existing = folder.manifest()
     if existing is not None and existing.fingerprint == job.identity and folder.is_whole(existing):
         if "counted" in existing.facts:
             check_minimums(CountedEvents(**existing.facts["counted"]), quotas, request.rules, strict=strict)
         folder.show()
-        _clear_up(job, wanted)  # a run that was killed once it had published has not
+        _clear_up(job, search_plan)  # a run that was killed once it had published has not
         return _summary(folder, existing, began, skipped=True)
-    if wanted is not None and launch.nnodes > 1:
+    if search_plan is not None and launch.nnodes > 1:
         raise ConfigError("a search runs on one node", where="nnodes", value=launch.nnodes, allowed="1 with hpo or auto_ml")
     with folder.made_of(source.reference(sequences_manifest)), scratch_folder("train") as scratch:
         staged = stage(source, sequences_manifest, Path(scratch), request.rules)
         statistics = counted_events(Sequences.load(staged.arrays), load_event_weights(staged.arrays, job))
         check_minimums(statistics, quotas, request.rules, strict=strict)
         facts = {"counted": asdict(statistics)}
-        manifest = _fit_and_publish(job, wanted, request.config(), facts, source, folder, staged, launch, Path(scratch))
+        manifest = _fit_and_publish(job, search_plan, request.config(), facts, source, folder, staged, launch, Path(scratch))
     if manifest is None:
         seconds = round(time.monotonic() - began, 1)
         return {"job": "train", "output": folder.uri, "skipped": False, "published": False, "seconds": seconds}
@@ -141,7 +141,7 @@ def train(
 
 def _fit_and_publish(
     job: TrainingJob,
-    wanted: Search | None,
+    search_plan: Search | None,
     config: dict[str, Any],
     facts: dict[str, Any],
     source: StepFolder,
@@ -155,9 +155,9 @@ def _fit_and_publish(
     sequences = Sequences.load(staged.arrays)
     prepared = prepare(sequences, job.settings.seed, segments=job.settings.segments, split=job.settings.split)
     identity, searched = job.identity, dict[str, Any]()
-    if wanted is not None:
-        job, searched = search(wanted, job, sequences, prepared, staged.arrays, launch, scratch)
-    found = facts | searched | _check_items(job, staged)
+    if search_plan is not None:
+        job, searched = search(search_plan, job, prepared, staged.arrays, launch, scratch)
+    version_facts = facts | searched | _check_items(job, staged)
     fitted = fit(job, sequences, prepared, staged.arrays, launch, scratch)
     if fitted is None:
         return None
@@ -193,44 +193,44 @@ def _fit_and_publish(
         metrics=evaluation.to_document(),
         curve=fitted.curve,
         best_epoch=fitted.facts.get("best_epoch"),
-        search=found.get("search"),
+        search=version_facts.get("search"),
     )
-    told = training_report(folder, inputs, fitted, sequences, prepared, staged)
+    report = training_report(folder, inputs, fitted, sequences, prepared, staged)
     paths = {"training": curve.path, "metrics": measured[1].path, "catalogue": catalogue.path}
-    paths["report"] = told[0].path
-    found |= paths | {"model": {purpose: entry.path for purpose, entry in model.items()}}
-    found |= {"shards": shards, "attributes": [entry.path for entry in attributes]}
+    paths["report"] = report[0].path
+    version_facts |= paths | {"model": {purpose: entry.path for purpose, entry in model.items()}}
+    version_facts |= {"shards": shards, "attributes": [entry.path for entry in attributes]}
     manifest = folder.publish(
         "solution_version",
         identity,
         config,
         [source.reference(staged.manifest)],
-        [*model.values(), curve, *measured, *states, *attributes, catalogue, *told],
+        [*model.values(), curve, *measured, *states, *attributes, catalogue, *report],
         counts=counts,
-        facts=_facts(job, fitted, staged, evaluation, measured[0].path) | found,
+        facts=_facts(job, fitted, staged, evaluation, measured[0].path) | version_facts,
         spared=(CHECKPOINTS, TRIALS),  # of other trainings too, which go on from them; this one's own go below
     )
-    _clear_up(job, wanted)
+    _clear_up(job, search_plan)
     return manifest
 
 
-def _clear_up(job: TrainingJob, wanted: Search | None) -> None:
-    """Remove what the training has gone on from, once its solution version is published."""
-    if wanted is not None:
-        clear(wanted)
+def _clear_up(job: TrainingJob, search_plan: Search | None) -> None:
+    """Remove checkpoints and trials once the solution version is published."""
+    if search_plan is not None:
+        clear(search_plan)
     remove_checkpoints(WorkspaceCheckpoints(job.checkpoints_uri), job.identity)
 
 
 def _check_items(job: TrainingJob, staged: Staged) -> dict[str, Any]:
-    """See that the catalogue has what the recipe asks for; facts for the manifest.
+    """Check that the catalogue has what the recipe needs; facts for the manifest.
 
     Raises:
         DataError: It has no attributes, where users of attributes are asked for.
     """
     schema, parsed = pq.read_schema(staged.catalogue), job.hyperparameters
     if recipe_for(job.recipe).line_kind == "attribute_users":
-        asked = attribute_columns(schema, staged.manifest.facts)
-        tell_of_attributes(staged.catalogue_table([columns.NUM_EVENTS, *asked]), asked)
+        attributes = attribute_columns(schema, staged.manifest.facts)
+        tell_of_attributes(staged.catalogue_table([columns.NUM_EVENTS, *attributes]), attributes)
     if not isinstance(parsed, ColdstartHyperparameters) or columns.CREATION_TIMESTAMP not in schema.names:
         return {}
     names = [columns.NUM_EVENTS, columns.CREATION_TIMESTAMP]
@@ -261,17 +261,17 @@ def _facts(job: TrainingJob, fitted: FittedRecipe, staged: Staged, evaluation: E
 
 
 def _summary(folder: StepFolder, manifest: Manifest, began: float, *, skipped: bool) -> dict[str, Any]:
-    told: dict[str, Any] = {key: manifest.facts[key] for key in ("tunedHPOParams", "autoMLResult") if key in manifest.facts}
+    optional: dict[str, Any] = {key: manifest.facts[key] for key in ("tunedHPOParams", "autoMLResult") if key in manifest.facts}
     outcome = manifest.facts.get("training_outcome", {})
-    told |= {key: outcome[key] for key in ("epochs", "best_epoch") if key in outcome}
+    optional |= {key: outcome[key] for key in ("epochs", "best_epoch") if key in outcome}
     if "report" in manifest.facts:
-        told["report"] = folder.uri_of(manifest.facts["report"])
+        optional["report"] = folder.uri_of(manifest.facts["report"])
     return {
         "job": "train",
         "output": folder.uri,
         "skipped": skipped,
         "published": True,
-        **told,
+        **optional,
         "recipe": manifest.facts["recipe"],
         **manifest.counts,
         "metrics": manifest.facts["evaluation"]["metrics"],

@@ -109,7 +109,7 @@ def run_ranks(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
     with stopping_on_sigterm() as stopping:
         command = launch.command(Path(spec.answers), spec_path)
         status = stopping.wait_for(subprocess.Popen(command, env=environment, stdout=sys.stderr, start_new_session=True))
-    error = spec.told_error()
+    error = spec.reported_error()
     if error is not None:
         raise error
     if stopping.stopped:
@@ -117,29 +117,26 @@ def run_ranks(launch: Launch, spec: WorkerSpec, spec_path: Path) -> None:
     if status == NO_SPACE:
         raise no_space(spec.answers)
     if status != 0:
-        told = Path(spec.answers) / "failure.txt"
-        how = told.read_text() if told.is_file() else f"torchrun ended with status {status}"
+        failure = Path(spec.answers) / "failure.txt"
+        how = failure.read_text() if failure.is_file() else f"torchrun ended with status {status}"
         raise MachineError(
             f"training broke off: {how}", remedy="Run the same command again to go on from the newest checkpoint."
         )
 
 
 class Stopping:
-    """Whether this process was asked to end, and the torchruns that it must then end, whichever thread waits for them.
+    """Whether this process received SIGTERM, and the torchruns that it must then end, whichever thread waits for them.
 
     Attributes:
-        asked: The signals that came.
         stopped: No torchrun is to run any more.
     """
 
     def __init__(self) -> None:
-        self.asked: list[int] = []
         self.stopped = False
         self._processes: set[subprocess.Popen[Any]] = set()
 
-    def pass_on(self, number: int, _frame: Any) -> None:
+    def pass_on(self, _number: int, _frame: Any) -> None:
         """A handler of SIGTERM."""
-        self.asked.append(number)
         self.stop()
 
     def stop(self) -> None:

@@ -19,7 +19,7 @@ _ANYWAY = 'To train anyway, leave --strict out; a night says [training] minimums
 
 
 def counted_events(sequences: Sequences, event_weights: npt.NDArray[np.float32] | None) -> CountedEvents:
-    """What there is to train on.
+    """How much there is to train on.
 
     Args:
         sequences: All of them.
@@ -32,11 +32,11 @@ def counted_events(sequences: Sequences, event_weights: npt.NDArray[np.float32] 
     return CountedEvents(interactions=int(lengths.sum()), users=sequences.num_users, users_with_two=with_two)
 
 
-def check_minimums(found: CountedEvents, quotas: Quotas, rules: EventRules | None, *, strict: bool) -> None:
-    """See that there is enough to train on, or say on stderr that there is not.
+def check_minimums(counted: CountedEvents, quotas: Quotas, rules: EventRules | None, *, strict: bool) -> None:
+    """Check that there is enough to train on; warn on stderr, or raise with `strict`, where there is not.
 
     Args:
-        found: What there is.
+        counted: How much there is to train on.
         quotas: What must be there.
         rules: Event rules of the solution.
         strict: Too little is an error, as in Personalize.
@@ -44,8 +44,8 @@ def check_minimums(found: CountedEvents, quotas: Quotas, rules: EventRules | Non
     Raises:
         DataError: There is too little; its text begins as Personalize's does.
     """
-    told = shortfalls(found, quotas, named_types(rules))
-    if told and strict:
-        raise DataError(". ".join(told), remedy=f"{found}. {_MEND} {_ANYWAY}")
-    for sentence in told:
-        print(f"train: Personalize would say: {sentence}. ({found})", file=sys.stderr)
+    sentences = shortfalls(counted, quotas, named_types(rules))
+    if sentences and strict:
+        raise DataError(". ".join(sentences), remedy=f"{counted}. {_MEND} {_ANYWAY}")
+    for sentence in sentences:
+        print(f"train: Personalize would say: {sentence}. ({counted})", file=sys.stderr)

@@ -39,7 +39,7 @@ def write_model(
 
 
 def copy_attributes(folder: StepFolder, scratch: Path, source: StepFolder, sequences: Manifest) -> list[FileEntry]:
-    """What the Users dataset says of users, a file for each shard, as the sequences hold it; none without such a dataset."""
+    """Copy the Users dataset's attributes from the sequences, a file a shard; none without such a dataset."""
     entries = [sequences.file(path) for path in sequences.facts.get("attributes", [])]
     return [
         folder.put_file(

@@ -1,7 +1,7 @@
 """performHPO and performAutoML: train several configurations, keep the one whose validation is best.
 
-Every trial learns from the same events and is measured on the same examples, which nothing was fitted on: the examples that
-`prepare` keeps, one half to weigh the paths, the other to measure NDCG@25 as `evaluate` does. The test users' hidden events
+Every trial learns from the same events and is measured on the same examples, which nothing was fitted on: the calibration part
+of the split, one half to fit the blend weights, the other to measure NDCG@25 as `evaluate` does. The test users' hidden events
 play no part. A finished trial is a file in the solution version's folder and is not repeated.
 """
 
@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.arrays import Rows
-from hrnn.data.sequences import Sequences
 from hrnn.data.splits import Calibration, EvaluationSplit, Prepared
 from hrnn.evaluation.evaluate import evaluate
 from hrnn.evaluation.holdout import hold_out
@@ -27,6 +26,7 @@ from hrnn.models.registry import model_for
 from hrnn.training.search import Trial, Values, best_trial, propose, require_optuna
 from jobs.platform.storage import join, store_for
 from jobs.platform.storage.records import read_record, write_record
+from jobs.reports.metric_names import HEADLINE, MODEL
 from jobs.train.checkpoints import WorkspaceCheckpoints
 from jobs.train.fit import Trained, TrainingJob, closed_form, load_event_weights, model_of, snapshot_to_measure, train_ranks
 from jobs.train.launch import Launch, stopping_on_sigterm
@@ -36,26 +36,25 @@ from schemas.recipes import RECIPE_ARN, RECIPES, hrnn_hyperparameters, parse_hyp
 from schemas.solutions import Hpo
 from schemas.tuning import tuned_parameters
 
-METRIC = "normalized_discounted_cumulative_gain_at_25"
 _MOST_EXAMPLES = 4_000
 _AUTO_ML = ("aws-hrnn", "aws-hrnn-metadata", "aws-hrnn-coldstart")  # Personalize's AutoML chooses among its HRNN recipes only
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched for.
+    """A search for hyperparameters, or among recipes.
 
     Attributes:
         hpo: Bounds of the search; None: one trial a recipe (performAutoML).
         recipes: Names; one, or all those to choose from.
         folder: URI for the trials of this search alone.
-        given: Hyperparameters as they were given.
+        hyperparameters: As the user gave them; those that are searched for replace them.
     """
 
     hpo: Hpo | None
     recipes: tuple[str, ...]
     folder: str
-    given: dict[str, Any] = field(default_factory=dict)
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
 
     @property
     def num_trials(self) -> int:
@@ -63,7 +62,7 @@ class Search:
         return len(self.recipes) if self.hpo is None else self.hpo.max_jobs
 
     def check(self) -> None:
-        """See that the search can be done, before anything is trained.
+        """Check that the search can run, before anything is trained.
 
         Raises:
             ConfigError: A range is wrong, or Optuna is not installed.
@@ -75,7 +74,7 @@ class Search:
 
 
 def offered_recipes() -> tuple[str, ...]:
-    """What AutoML chooses from: the HRNN recipes, but for one that would train the same model as another."""
+    """Recipes that AutoML chooses from: the HRNN ones, without those that would train the same model as another."""
     distinct: dict[tuple[Any, ...], str] = {}
     for name in _AUTO_ML:
         defaults = hrnn_hyperparameters(RECIPES[name].hyperparameters())
@@ -84,54 +83,55 @@ def offered_recipes() -> tuple[str, ...]:
 
 
 def search(
-    wanted: Search, job: TrainingJob, sequences: Sequences, prepared: Prepared, arrays: Path, launch: Launch, scratch: Path
+    plan: Search, job: TrainingJob, prepared: Prepared, arrays: Path, launch: Launch, scratch: Path
 ) -> tuple[TrainingJob, dict[str, Any]]:
     """Try configurations, in rounds of as many as may run at a time.
 
     Args:
-        wanted: What is searched for.
+        plan: The search.
         job: The training without a search.
-        sequences, prepared, arrays, launch, scratch: As `fit` takes them.
+        prepared, arrays, launch, scratch: As `fit` takes them.
 
     Returns:
         The job of the best trial, whose training is finished in its checkpoint, and facts for the manifest.
     """
     trials: list[Trial] = []
-    at_once = 1 if wanted.hpo is None else wanted.hpo.parallel_jobs
-    for first in range(0, wanted.num_trials, at_once):
-        numbers = range(first, min(first + at_once, wanted.num_trials))
-        jobs = [_job_of(wanted, job, number, trials) for number in numbers]
+    at_once = 1 if plan.hpo is None else plan.hpo.parallel_jobs
+    for first in range(0, plan.num_trials, at_once):
+        numbers = range(first, min(first + at_once, plan.num_trials))
+        jobs = [_job_of(plan, job, number, trials) for number in numbers]
 
-        def tried(number: int, jobs: Sequence[TrainingJob] = jobs, first: int = first) -> Trial:
-            return _tried(wanted, jobs[number - first], number, sequences, prepared, arrays, launch, scratch)
+        def run_trial(number: int, jobs: Sequence[TrainingJob] = jobs, first: int = first) -> Trial:
+            return _run_trial(plan, jobs[number - first], number, prepared, arrays, launch, scratch)
 
-        trials += _all(tried, numbers)
+        trials += _run_round(run_trial, numbers)
+        # Only the best trial's checkpoint is needed at the end: its model is read from there.
         best = best_trial(trials)
         for number in range(trials[-1].number + 1):
             if number != best.number:
-                WorkspaceCheckpoints(_checkpoints(wanted, number)).clear()
+                WorkspaceCheckpoints(_checkpoints(plan, number)).clear()
     best = best_trial(trials)
-    return _rebuilt(wanted, job, best), _facts(wanted, trials, best)
+    return _with(plan, job, best.number, best.recipe, best.hyperparameters), _facts(plan, trials, best)
 
 
-def clear(wanted: Search) -> None:
-    """Remove what the trials have left; the manifest holds their results."""
-    store = store_for(wanted.folder)
-    store.delete([file.uri for file in store.list(wanted.folder + "/")])
+def clear(plan: Search) -> None:
+    """Remove the trials' files; the manifest holds their results."""
+    store = store_for(plan.folder)
+    store.delete([file.uri for file in store.list(plan.folder + "/")])
 
 
-def _all(tried: Callable[[int], Trial], numbers: range) -> list[Trial]:
-    """Trials of one round, each in a thread; what ends this one, or a trial, ends the ranks of all, with their checkpoints."""
+def _run_round(run_trial: Callable[[int], Trial], numbers: range) -> list[Trial]:
+    """Run the trials of a round, each in a thread; SIGTERM or a failed trial ends the ranks of all, with checkpoints."""
     if len(numbers) == 1:
-        return [tried(numbers[0])]
+        return [run_trial(numbers[0])]
     with stopping_on_sigterm() as stopping, ThreadPoolExecutor(len(numbers)) as pool:
-        trials = [pool.submit(tried, number) for number in numbers]
+        trials = [pool.submit(run_trial, number) for number in numbers]
         try:
             wait(trials, return_when=FIRST_EXCEPTION)
         finally:
             if any(not trial.done() for trial in trials):
                 stopping.stop()
-        for trial in sorted(trials, key=_was_stopped):  # why the others were stopped is told, not that they were
+        for trial in sorted(trials, key=_was_stopped):  # the error that stopped the others comes first
             trial.result()
         return [trial.result() for trial in trials]
 
@@ -140,21 +140,17 @@ def _was_stopped(trial: Future[Trial]) -> bool:
     return isinstance(trial.exception(), SystemExit)
 
 
-def _job_of(wanted: Search, job: TrainingJob, number: int, finished: Sequence[Trial]) -> TrainingJob:
-    """What a trial trains."""
-    if wanted.hpo is None:
-        return _with(wanted, job, number, wanted.recipes[number], {})
-    parameters = tuned_parameters(RECIPES[job.recipe], wanted.hpo.ranges)
+def _job_of(plan: Search, job: TrainingJob, number: int, finished: Sequence[Trial]) -> TrainingJob:
+    """The training of a trial."""
+    if plan.hpo is None:
+        return _with(plan, job, number, plan.recipes[number], {})
+    parameters = tuned_parameters(RECIPES[job.recipe], plan.hpo.ranges)
     values = propose(parameters, job.hyperparameters.model_dump(), number, finished, job.settings.seed)
-    return _with(wanted, job, number, job.recipe, values)
+    return _with(plan, job, number, job.recipe, values)
 
 
-def _rebuilt(wanted: Search, job: TrainingJob, trial: Trial) -> TrainingJob:
-    return _with(wanted, job, trial.number, trial.recipe, trial.hyperparameters)
-
-
-def _with(wanted: Search, job: TrainingJob, number: int, recipe: str, values: Values) -> TrainingJob:
-    parsed = parse_hyperparameters(recipe, {**wanted.given, **values})
+def _with(plan: Search, job: TrainingJob, number: int, recipe: str, values: Values) -> TrainingJob:
+    parsed = parse_hyperparameters(recipe, {**plan.hyperparameters, **values})
     settings = replace(job.settings, num_steps=getattr(parsed, "bptt", job.settings.num_steps))
     identity = fingerprint("trial", {"recipe": recipe, "hyperparameters": parsed.model_dump()}, [job.identity])
     return replace(
@@ -163,26 +159,25 @@ def _with(wanted: Search, job: TrainingJob, number: int, recipe: str, values: Va
         hyperparameters=parsed,
         settings=settings,
         identity=identity,
-        checkpoints_uri=_checkpoints(wanted, number),
+        checkpoints_uri=_checkpoints(plan, number),
     )
 
 
-def _checkpoints(wanted: Search, number: int) -> str:
-    return join(wanted.folder, f"trial-{number:03d}", "checkpoints")
+def _checkpoints(plan: Search, number: int) -> str:
+    return join(plan.folder, f"trial-{number:03d}", "checkpoints")
 
 
-def _tried(
-    wanted: Search,
+def _run_trial(
+    plan: Search,
     job: TrainingJob,
     number: int,
-    sequences: Sequences,
     prepared: Prepared,
     arrays: Path,
     launch: Launch,
     scratch: Path,
 ) -> Trial:
     """The result of a trial, from its file where it is finished."""
-    uri = join(wanted.folder, f"trial-{number:03d}", f"result-{job.identity[:16]}.json")
+    uri = join(plan.folder, f"trial-{number:03d}", f"result-{job.identity[:16]}.json")
     if store_for(uri).stat(uri) is not None:
         return Trial(**read_record(uri, Trial, what="result of a trial", remedy="delete it and run again"))
     own_scratch = scratch / f"trial-{number}"
@@ -191,13 +186,14 @@ def _tried(
     if model_for(job.recipe).fit is not None:
         model: QueryModel = closed_form(job, prepared.fit, event_weights)
     else:
-        found = train_ranks(job, arrays, launch, own_scratch)
-        assert found is not None
-        trained, model = found, model_of(job, found)
+        result = train_ranks(job, arrays, launch, own_scratch)
+        assert result is not None
+        trained, model = result, model_of(job, result)
+    # Half of the calibration examples fit the blend weights, the other half measures: no trial is judged by what fitted it.
     seed = job.settings.seed
-    kept = np.setdiff1d(np.arange(len(prepared.calibration.user_rows)), measuring_examples(prepared, seed))
-    weighing = replace(prepared, calibration=_some(prepared.calibration, kept))
-    objective = measured(snapshot_to_measure(job, model, weighing, event_weights), prepared, seed, event_weights)
+    fitting_rows = np.setdiff1d(np.arange(len(prepared.calibration.user_rows)), measuring_examples(prepared, seed))
+    fitting_half = replace(prepared, calibration=_subset(prepared.calibration, fitting_rows))
+    objective = measured(snapshot_to_measure(job, model, fitting_half, event_weights), prepared, seed, event_weights)
     parsed = job.hyperparameters.model_dump()
     tunable = [parameter.name for parameter in job.hyperparameters.parameters() if parameter.tunable]
     trial = Trial(
@@ -210,8 +206,8 @@ def _tried(
         seconds=round(float(trained.curve[-1]["seconds"]), 1) if trained.curve else 0.0,
     )
     write_record(uri, asdict(trial))
-    told = ", ".join(f"{name} {value}" for name, value in trial.hyperparameters.items())
-    done = f"trial {number + 1} of {wanted.num_trials}: {job.recipe} {told}".rstrip()
+    chosen = ", ".join(f"{name} {value}" for name, value in trial.hyperparameters.items())
+    done = f"trial {number + 1} of {plan.num_trials}: {job.recipe} {chosen}".rstrip()
     print(f"{done}: NDCG@25 {objective:.4f}", file=sys.stderr, flush=True)
     return trial
 
@@ -219,8 +215,8 @@ def _tried(
 def measuring_examples(prepared: Prepared, seed: int) -> Rows:
     """int64, rising: every second example, shuffled by the seed."""
     generator = np.random.Generator(np.random.Philox(key=[seed, 2 << 40]))
-    order = generator.permutation(len(prepared.calibration.user_rows))
-    return np.sort(order[: max(1, len(order) // 2)][:_MOST_EXAMPLES])
+    shuffled = generator.permutation(len(prepared.calibration.user_rows))
+    return np.sort(shuffled[: max(1, len(shuffled) // 2)][:_MOST_EXAMPLES])
 
 
 def measured(model: Snapshot, prepared: Prepared, seed: int, event_weights: npt.NDArray[np.float32] | None = None) -> float:
@@ -229,31 +225,32 @@ def measured(model: Snapshot, prepared: Prepared, seed: int, event_weights: npt.
     Raises:
         DataError: No event is left to measure by.
     """
-    calibration = _some(prepared.calibration, measuring_examples(prepared, seed))
+    calibration = _subset(prepared.calibration, measuring_examples(prepared, seed))
+    # As `evaluate` measures test users: by rising row, from their state before the hidden events.
     by_user = np.argsort(calibration.user_rows)
     split = EvaluationSplit(calibration.user_rows[by_user], calibration.keep_counts[by_user], calibration.truth_counts[by_user])
     fit_and_calibration = prepared.fit_and_calibration
     states = model.user_states(fit_and_calibration.truncate(split.user_rows, split.keep_counts), split.user_rows)
     counts = fit_and_calibration.item_counts()
     held_out = hold_out(split, fit_and_calibration, states, with_peers=False, event_weights=event_weights)
-    found = evaluate(held_out, *model.items(), counts, counts)
-    if found.hidden_events and not found.test_users:
+    evaluation = evaluate(held_out, *model.items(), counts, counts)
+    if evaluation.hidden_events and not evaluation.test_users:
         raise DataError(
             "a search has nothing to measure by: of the events that it keeps for that, none meets the solution's event rules",
-            value=found.hidden_events,
+            value=evaluation.hidden_events,
             remedy="Lower event_value_threshold, name more types, or train without a search.",
         )
-    return found.rows["model"][METRIC]
+    return evaluation.rows[MODEL][HEADLINE]
 
 
-def _some(calibration: Calibration, at: Rows) -> Calibration:
-    columns = (getattr(calibration, column.name)[at] for column in fields(calibration))
+def _subset(calibration: Calibration, rows: Rows) -> Calibration:
+    columns = (getattr(calibration, column.name)[rows] for column in fields(calibration))
     return Calibration(*columns)
 
 
-def _facts(wanted: Search, trials: Sequence[Trial], best: Trial) -> dict[str, Any]:
-    told = {"metric": METRIC, "best_trial": best.number, "trials": [asdict(trial) for trial in trials]}
-    if wanted.hpo is None:
-        return {"search": told, "autoMLResult": {"bestRecipeArn": RECIPE_ARN + best.recipe}}
+def _facts(plan: Search, trials: Sequence[Trial], best: Trial) -> dict[str, Any]:
+    summary = {"metric": HEADLINE, "best_trial": best.number, "trials": [asdict(trial) for trial in trials]}
+    if plan.hpo is None:
+        return {"search": summary, "autoMLResult": {"bestRecipeArn": RECIPE_ARN + best.recipe}}
     tuned = {name: str(value) for name, value in best.hyperparameters.items()}
-    return {"search": told, "tunedHPOParams": {"algorithmHyperParameters": tuned}}
+    return {"search": summary, "tunedHPOParams": {"algorithmHyperParameters": tuned}}

@@ -1,4 +1,4 @@
-"""What the launcher tells the ranks, and what they tell it: small JSON files on the node."""
+"""Messages between launcher and ranks: small JSON files on the node."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class WorkerSpec:
         recipe: Whose model is trained.
         arrays: Folder of the staged sequences.
         checkpoints_uri: Where checkpoints live, in the workspace.
-        answers: Folder on this node for what the ranks say: the model, the curve, errors.
+        answers: Folder on this node for the results of the ranks: the model, the curve, errors.
         config: What the model is, by the names of hyperparameters.
         settings: How to train.
         weighted: Whether events' weights lie among the arrays.
@@ -64,12 +64,12 @@ class WorkerSpec:
         """JSON of the curve and the best epoch, likewise."""
         return Path(self.answers) / "curve.json"
 
-    def tell_error(self, error: HrnnError) -> None:
+    def report_error(self, error: HrnnError) -> None:
         """Leave an error for the launcher; called on the rank where it happened."""
         path = Path(self.answers) / f"error-{os.environ.get('RANK', '0')}.json"
         path.write_text(json.dumps({"kind": type(error).__name__, "message": str(error)}))
 
-    def told_error(self) -> HrnnError | None:
+    def reported_error(self) -> HrnnError | None:
         """The error of the lowest rank that left one."""
         for path in sorted(Path(self.answers).glob("error-*.json")):
             answer = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""States of users after their last events: a file a shard, each made, hashed and stored by one of several processes.
+"""Final hidden states of users after their histories: a file a shard, each made, hashed and stored by one of several processes.
 
 Shards are those of the sequences, and a process makes whole ones: the files' bytes don't hang on how many processes there are.
 """
@@ -40,7 +40,7 @@ _USERS_AT_ONCE = 65_536
 
 @dataclass(frozen=True, kw_only=True)
 class _Shard:
-    """One file of states to be made.
+    """One file of states to write.
 
     Attributes:
         folder_uri, name: Where it goes.
@@ -60,14 +60,14 @@ class _Shard:
 def write_states(
     folder: StepFolder, scratch: Path, model: Snapshot, sequences: Sequences, staged: Staged, processes: int = 1
 ) -> tuple[list[FileEntry], list[dict[str, Any]]]:
-    """States of every user after their last event, in the shards of the sequences; returns files and facts.
+    """Write every user's state after their last event, in the shards of the sequences; returns files and facts.
 
     Args:
         folder: Of the solution version.
         scratch: A local folder.
-        model: What is served.
-        sequences: All of them, as they are staged.
-        staged: Where they are.
+        model: The snapshot that is served.
+        sequences: All histories.
+        staged: Where the sequences are staged.
         processes: How many make shards at the same time; 1: this one.
 
     Raises:
@@ -90,11 +90,11 @@ def write_states(
             entries = list(pool.map(_write_here, shards))
     else:
         entries = [_write(shard, model, sequences) for shard in shards]
-    told = [
+    shard_facts = [
         {"states": entry.path, "first_user_row": shard.first, "num_users": shard.count}
         for entry, shard in zip(entries, shards, strict=True)
     ]
-    return entries, told
+    return entries, shard_facts
 
 
 def states_table(

@@ -1,6 +1,6 @@
 """torchrun, without its tracebacks: `python -m jobs.train.torchrun ANSWERS TORCHRUN-ARGUMENTS…`
 
-A rank that fails has told why already (jobs/train/spec.py), or died without a word; then one line says which and how.
+A rank that fails has reported why already (jobs/train/spec.py), or died without a word; then one line says which and how.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ STOPPED = 75  # exit status after SIGTERM: the checkpoint is written, run again 
 
 
 def main() -> int:
-    """Train as the spec says; exit status 0, 1 for a user's error (told to the launcher), STOPPED after SIGTERM."""
+    """Train as the spec says; exit status 0, 1 for a user's error (reported to the launcher), STOPPED after SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spec", type=Path, required=True, help="JSON file that the launcher wrote")
     end_with_parent()
@@ -49,7 +49,7 @@ def main() -> int:
     except Stopped:
         return STOPPED
     except HrnnError as error:
-        spec.tell_error(error)
+        spec.report_error(error)
         return 1
     except Exception as error:
         if space_error(error) is None:
@@ -101,14 +101,14 @@ def work(spec: WorkerSpec, ranks: Ranks, stopping: list[bool]) -> None:
 
 
 def write_answers(spec: WorkerSpec, model: SequenceModel, curve: list[CurvePoint], best_epoch: int) -> None:
-    """Leave the trained model, the curve and the epoch that its parameters are of on this node."""
+    """Write the trained model, the curve and the epoch of its parameters to this node's disk, for the launcher."""
     save_file({name: values.detach().contiguous() for name, values in model.named_parameters()}, spec.model_path)
-    told = {"curve": [asdict(point) for point in curve], "best_epoch": best_epoch, "sizes": model.sizes}
-    spec.curve_path.write_text(json.dumps(told))
+    answer = {"curve": [asdict(point) for point in curve], "best_epoch": best_epoch, "sizes": model.sizes}
+    spec.curve_path.write_text(json.dumps(answer))
 
 
 def _catch_sigterm() -> list[bool]:
-    """A list that SIGTERM puts something into."""
+    """A list that is empty until SIGTERM arrives."""
     caught: list[bool] = []
     signal.signal(signal.SIGTERM, lambda *_: caught.append(True))
     return caught

@@ -14,9 +14,9 @@ from typing import Any
 
 from jobs.platform.storage import join, store_for
 from jobs.platform.storage.records import create_record, read_record
+from schemas.checksums import damaged
 from schemas.errors import CommitLost
 from schemas.nights import Claim, Summary
-from schemas.sealed import damaged
 from schemas.version import VERSION
 
 _CLAIM = re.compile(r"/nights/gen-([0-9]{6,})\.json$")

@@ -1,9 +1,9 @@
 """Filter expressions: which items, users or actions a recommendation may hold, as Personalize writes it.
 
-    wanted = parse_filter("INCLUDE ItemID WHERE Items.PRICE <= $MOST")
-    check_filter(wanted, {"Items": items_schema, "Interactions": interactions_schema})
-    in_words(wanted)        # Recommends only items whose PRICE is at most $MOST. …
-    wanted.parameters       # ("MOST",)
+    parsed = parse_filter("INCLUDE ItemID WHERE Items.PRICE <= $MOST")
+    check_filter(parsed, {"Items": items_schema, "Interactions": interactions_schema})
+    in_words(parsed)        # Recommends only items whose PRICE is at most $MOST. …
+    parsed.parameters       # ("MOST",)
     parse_filter_values({"MOST": "\\"12.5\\""})   # {"MOST": ("12.5",)}
 
 What is wrong is a FilterError that points at the character. What a filter means stands in docs/filters.md;

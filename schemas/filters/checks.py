@@ -1,4 +1,4 @@
-"""What a well-formed filter must also be: true to Personalize's rules, to the datasets' schemas, and to the recipe."""
+"""Semantic checks of a parsed filter: Personalize's rules, the datasets' schemas, the recipe."""
 
 from __future__ import annotations
 
@@ -52,26 +52,26 @@ _DATASETS: dict[Source, DatasetType] = {
 }
 
 
-def check_structure(wanted: Filter, historic: bool, policy: FilterPolicy) -> None:
-    """The rules that need no schema; `parse_filter` sees to them.
+def check_structure(parsed: Filter, historic: bool, policy: FilterPolicy) -> None:
+    """Check the rules that need no schema; `parse_filter` calls it.
 
     Raises:
         FilterError: One is broken.
     """
-    for expression in wanted.expressions:
-        if expression.subject != wanted.subject:
+    for expression in parsed.expressions:
+        if expression.subject != parsed.subject:
             raise _fault(
-                wanted, f"one filter is about {wanted.subject} or about {expression.subject}, not both", expression.span
+                parsed, f"one filter is about {parsed.subject} or about {expression.subject}, not both", expression.span
             )
-        _check_sources(wanted, expression)
+        _check_sources(parsed, expression)
         for condition in all_conditions(expression):
-            _check_condition(wanted, condition, historic)
+            _check_condition(parsed, condition, historic)
     keys: set[tuple[str, str]] = set()
-    for ref in wanted.fields:
+    for ref in parsed.fields:
         keys.add(ref.key)
         if len(keys) > policy.fields:
             raise _fault(
-                wanted,
+                parsed,
                 f"{ref.source}.{ref.name} is field number {len(keys)} of this filter",
                 ref.span,
                 allowed=f"at most {policy.fields} distinct fields",
@@ -79,27 +79,27 @@ def check_structure(wanted: Filter, historic: bool, policy: FilterPolicy) -> Non
             )
 
 
-def check_filter(wanted: Filter, schemas: Mapping[DatasetType, DatasetSchema], complete: bool = False) -> None:
+def check_filter(parsed: Filter, schemas: Mapping[DatasetType, DatasetSchema], complete: bool = False) -> None:
     """Check fields and values against the datasets' schemas.
 
     Args:
-        wanted: A parsed filter.
+        parsed: A parsed filter.
         schemas: By dataset type; fields of a dataset that is not among them are not checked.
         complete: These are all datasets there are: a field of any other is refused.
 
     Raises:
         FilterError: A field is not there or can't be filtered by, or a value is of another type.
     """
-    for expression in wanted.expressions:
+    for expression in parsed.expressions:
         for condition in all_conditions(expression):
-            field = _schema_field(wanted, condition.field, schemas, complete)
+            field = _schema_field(parsed, condition.field, schemas, complete)
             others = {
-                operand: _schema_field(wanted, operand, schemas, complete)
+                operand: _schema_field(parsed, operand, schemas, complete)
                 for operand in condition.operands
                 if isinstance(operand, FieldRef)
             }
             if field is not None:
-                _check_types(wanted, condition, field, others)
+                _check_types(parsed, condition, field, others)
 
 
 def check_group(filters: Mapping[str, Filter], where: str = "filters", policy: FilterPolicy = PUBLISHED) -> None:
@@ -114,7 +114,7 @@ def check_group(filters: Mapping[str, Filter], where: str = "filters", policy: F
     if len(filters) > policy.group_filters:
         allowed = f"at most {policy.group_filters}"
         raise ConfigError("the dataset group has too many filters", where=where, value=len(filters), allowed=allowed)
-    keys = {ref.key for wanted in filters.values() for ref in wanted.fields}
+    keys = {ref.key for parsed in filters.values() for ref in parsed.fields}
     if len(keys) > policy.group_fields:
         raise ConfigError(
             "the filters of the dataset group name too many distinct fields",
@@ -124,7 +124,7 @@ def check_group(filters: Mapping[str, Filter], where: str = "filters", policy: F
         )
 
 
-def check_recipe(wanted: Filter, recipe: Recipe) -> None:
+def check_recipe(parsed: Filter, recipe: Recipe) -> None:
     """Check that a recipe's lines have what a filter asks for.
 
     Raises:
@@ -132,36 +132,36 @@ def check_recipe(wanted: Filter, recipe: Recipe) -> None:
     """
     subjects: dict[str, Subject] = {"USER_SEGMENTATION": "UserID", "PERSONALIZED_ACTIONS": "ActionID"}
     subject = subjects.get(recipe.recipe_type, "ItemID")
-    if wanted.subject != subject:
+    if parsed.subject != subject:
         raise _fault(
-            wanted, f"a filter of {wanted.subject} does not fit {recipe.name}", wanted.expressions[0].span, allowed=subject
+            parsed, f"a filter of {parsed.subject} does not fit {recipe.name}", parsed.expressions[0].span, allowed=subject
         )
     related = recipe.recipe_type == "RELATED_ITEMS"
-    for ref in wanted.fields:
+    for ref in parsed.fields:
         shown = f"{ref.source}.{ref.name}"
         if ref.source == "CurrentItem" and not related:
-            raise _fault(wanted, f"{shown} is for related items; {recipe.name} has no current item", ref.span)
+            raise _fault(parsed, f"{shown} is for related items; {recipe.name} has no current item", ref.span)
         if ref.source in ("CurrentUser", "Interactions") and related:
-            raise _fault(wanted, f"{shown} is about a user, and the lines of {recipe.name} name none", ref.span)
+            raise _fault(parsed, f"{shown} is about a user, and the lines of {recipe.name} name none", ref.span)
         if ref.source == "Interactions" and recipe.name == "aws-item-attribute-affinity":
-            raise _fault(wanted, f"{recipe.name} does not filter by interactions", ref.span, allowed="Users")
+            raise _fault(parsed, f"{recipe.name} does not filter by interactions", ref.span, allowed="Users")
 
 
-def _check_sources(wanted: Filter, expression: Expression) -> None:
-    """The conditions' datasets."""
+def _check_sources(parsed: Filter, expression: Expression) -> None:
+    """Check which datasets the conditions name."""
     first = next(conditions(expression.where)).field
     allowed = _SOURCES[expression.subject]
     for condition in conditions(expression.where):
         ref = condition.field
         if ref.source == "CurrentUser":
             remedy = f"Write IF {ref.source}.{ref.name} … at the end of the expression."
-            raise _fault(wanted, "CurrentUser stands behind IF only", ref.span, remedy=remedy)
+            raise _fault(parsed, "CurrentUser stands behind IF only", ref.span, remedy=remedy)
         if ref.source == "CurrentItem":
-            raise _fault(wanted, "CurrentItem stands behind an operator", ref.span, remedy="Begin with the Items field.")
+            raise _fault(parsed, "CurrentItem stands behind an operator", ref.span, remedy="Begin with the Items field.")
         if ref.source not in allowed:
             instead = f"Write IF CurrentUser.{ref.name} … behind the conditions." if ref.source == "Users" else None
             raise _fault(
-                wanted,
+                parsed,
                 f"{expression.subject} is not filtered by {ref.source}",
                 ref.span,
                 allowed=" or ".join(allowed),
@@ -169,53 +169,53 @@ def _check_sources(wanted: Filter, expression: Expression) -> None:
             )
         if ref.source != first.source:
             raise _fault(
-                wanted,
+                parsed,
                 f"one expression looks at {first.source}, which its first condition names, and not at {ref.source} as well",
                 ref.span,
                 remedy=f"Begin another expression: … | {expression.verb} {expression.subject} WHERE {ref.source}.{ref.name}.",
             )
         for operand in condition.operands:
             if isinstance(operand, FieldRef) and ref.source != "Items":
-                raise _fault(wanted, "CurrentItem is compared with a field of Items", operand.span, allowed="Items")
+                raise _fault(parsed, "CurrentItem is compared with a field of Items", operand.span, allowed="Items")
     for condition in expression.only_if:
         ref = condition.field
         if ref.source != "CurrentUser":
-            raise _fault(wanted, "IF asks about CurrentUser only", ref.span, allowed="CurrentUser.NAME")
+            raise _fault(parsed, "IF asks about CurrentUser only", ref.span, allowed="CurrentUser.NAME")
         if expression.subject == "UserID":
-            raise _fault(wanted, "users are filtered for no current user", ref.span, remedy=f"Write WHERE Users.{ref.name} ….")
+            raise _fault(parsed, "users are filtered for no current user", ref.span, remedy=f"Write WHERE Users.{ref.name} ….")
         for operand in condition.operands:
             if isinstance(operand, FieldRef):
-                raise _fault(wanted, "CurrentUser is not compared with CurrentItem", operand.span)
+                raise _fault(parsed, "CurrentUser is not compared with CurrentItem", operand.span)
 
 
-def _check_condition(wanted: Filter, condition: Condition, historic: bool) -> None:
-    """What may stand behind an operator."""
+def _check_condition(parsed: Filter, condition: Condition, historic: bool) -> None:
+    """Check the operands of a condition."""
     ref = condition.field
     is_event_type = ref.source in _EVENTS and ref.name.upper() == columns.EVENT_TYPE
     if ref.source in _EVENTS and not is_event_type:
         raise _fault(
-            wanted, f"of {ref.source} only EVENT_TYPE can be filtered by", ref.span, allowed=f"{ref.source}.EVENT_TYPE"
+            parsed, f"of {ref.source} only EVENT_TYPE can be filtered by", ref.span, allowed=f"{ref.source}.EVENT_TYPE"
         )
     for operand in condition.operands:
         if isinstance(operand, Anything) and not is_event_type:
-            raise _fault(wanted, '"*" is for Interactions.EVENT_TYPE only', operand.span)
+            raise _fault(parsed, '"*" is for Interactions.EVENT_TYPE only', operand.span)
         if isinstance(operand, Text) and condition.operator in RANGES and number_of(operand.value) is None:
             raise _fault(
-                wanted,
+                parsed,
                 f"{condition.operator} compares numbers",
                 operand.span,
                 allowed="a number",
                 remedy="Texts: use IN, NOT IN.",
             )
         if isinstance(operand, Truth | Moment) and condition.operator in LISTS:
-            raise _fault(wanted, "this stands behind =, !=, <, <=, > or >=, not in a list", operand.span)
+            raise _fault(parsed, "this stands behind =, !=, <, <=, > or >=, not in a list", operand.span)
         if isinstance(operand, Truth) and condition.operator in RANGES:
-            raise _fault(wanted, "true and false have no order", operand.span, remedy="Use = or !=.")
+            raise _fault(parsed, "true and false have no order", operand.span, remedy="Use = or !=.")
         if isinstance(operand, Parameter) and historic and condition.operator not in (*LISTS, "="):
-            raise _fault(wanted, "Placeholders can only be used with IN or EQ operator", operand.span, begins=INVALID_SYMBOL)
+            raise _fault(parsed, "Placeholders can only be used with IN or EQ operator", operand.span, begins=INVALID_SYMBOL)
         if is_event_type and (condition.operator in RANGES or not isinstance(operand, Text | Parameter | Anything)):
             raise _fault(
-                wanted,
+                parsed,
                 "event types are texts without an order",
                 operand.span,
                 allowed='IN or NOT IN, with ("click") or ($NAME)',
@@ -223,21 +223,21 @@ def _check_condition(wanted: Filter, condition: Condition, historic: bool) -> No
 
 
 def _schema_field(
-    wanted: Filter, ref: FieldRef, schemas: Mapping[DatasetType, DatasetSchema], complete: bool
+    parsed: Filter, ref: FieldRef, schemas: Mapping[DatasetType, DatasetSchema], complete: bool
 ) -> SchemaField | None:
     """The schema's field, or None where the schema is not known."""
     dataset = _DATASETS[ref.source]
     schema = schemas.get(dataset)
     if schema is None:
         if complete:
-            raise _fault(wanted, f"the dataset group has no {dataset} dataset", ref.span, allowed=", ".join(schemas) or None)
+            raise _fault(parsed, f"the dataset group has no {dataset} dataset", ref.span, allowed=", ".join(schemas) or None)
         return None
     field = find_field(schema, ref.name)
     if field is None:
         close = get_close_matches(ref.name.upper(), [name.upper() for name in schema.names], 1, 0.6)
         meant = [name for name in schema.names if close and name.upper() == close[0]]
         raise _fault(
-            wanted,
+            parsed,
             f"{dataset} have no field {ref.name}",
             ref.span,
             allowed=", ".join(schema.names),
@@ -245,11 +245,11 @@ def _schema_field(
         )
     if field.textual:
         raise _fault(
-            wanted, f"{field.name} is textual, which can't be filtered by", ref.span, remedy="Use a categorical field."
+            parsed, f"{field.name} is textual, which can't be filtered by", ref.span, remedy="Use a categorical field."
         )
-    if field.type == "boolean" and not wanted.extended:
+    if field.type == "boolean" and not parsed.extended:
         raise _fault(
-            wanted,
+            parsed,
             f"{field.name} is a boolean, which Personalize does not filter by",
             ref.span,
             remedy="Allow extensions (--extended, or [filtering] extended = true), or keep it as a string.",
@@ -263,24 +263,24 @@ def find_field(schema: DatasetSchema, name: str) -> SchemaField | None:
 
 
 def _check_types(
-    wanted: Filter, condition: Condition, field: SchemaField, others: Mapping[FieldRef, SchemaField | None]
+    parsed: Filter, condition: Condition, field: SchemaField, others: Mapping[FieldRef, SchemaField | None]
 ) -> None:
-    """Values must be such as the field has."""
+    """Check that operands have the field's type."""
     kind = VALUE_KINDS[field.type]
     if kind != "number" and condition.operator in RANGES:
         raise _fault(
-            wanted,
+            parsed,
             f"{field.name} is a {field.type}, and {condition.operator} compares numbers",
             condition.span,
             allowed=", ".join(name for name in get_args(Operator) if name not in RANGES),
         )
     for operand in condition.operands:
         other = others.get(operand) if isinstance(operand, FieldRef) else None
-        if (given := _kind_of(operand, kind, other)) not in (kind, None):
+        if (actual := _kind_of(operand, kind, other)) not in (kind, None):
             remedy = f'Write "{operand.value}".' if isinstance(operand, Number) and kind == "text" else None
             raise _fault(
-                wanted,
-                f"{field.name} is a {field.type}, and this is a {given}",
+                parsed,
+                f"{field.name} is a {field.type}, and this is a {actual}",
                 operand.span,
                 allowed=_EXAMPLES[kind],
                 remedy=remedy,
@@ -290,12 +290,12 @@ def _check_types(
 _EXAMPLES = {"text": 'a text in quotes, as "comedy"', "number": "a number, as 12.5", "truth": "true, false"}
 
 
-def _kind_of(operand: Operand, wanted: str, other: SchemaField | None) -> str | None:
+def _kind_of(operand: Operand, expected: str, other: SchemaField | None) -> str | None:
     """text, number or truth; None where only the input lines tell. A quoted number is also a number."""
     if isinstance(operand, Text):
-        if wanted == "number" and number_of(operand.value) is not None:
+        if expected == "number" and number_of(operand.value) is not None:
             return "number"
-        return "truth" if wanted == "truth" and operand.value.lower() in ("true", "false") else "text"
+        return "truth" if expected == "truth" and operand.value.lower() in ("true", "false") else "text"
     if isinstance(operand, Number | Moment):
         return "number"
     if isinstance(operand, Truth):
@@ -304,7 +304,7 @@ def _kind_of(operand: Operand, wanted: str, other: SchemaField | None) -> str | 
 
 
 def _fault(
-    wanted: Filter,
+    parsed: Filter,
     problem: str,
     span: Span,
     allowed: str | None = None,
@@ -312,11 +312,11 @@ def _fault(
     begins: str | None = None,
 ) -> FilterError:
     more = {} if begins is None else {"begins": begins}
-    return FilterError(problem, text=wanted.text, span=span, where=wanted.where, allowed=allowed, remedy=remedy, **more)
+    return FilterError(problem, text=parsed.text, span=span, where=parsed.where, allowed=allowed, remedy=remedy, **more)
 
 
-def unchecked(wanted: Filter, schemas: Iterable[DatasetType]) -> tuple[DatasetType, ...]:
+def unchecked(parsed: Filter, schemas: Iterable[DatasetType]) -> tuple[DatasetType, ...]:
     """The datasets whose fields a filter names and whose schemas are not given; EVENT_TYPE needs none."""
-    given = set(schemas)
-    named = dict.fromkeys(_DATASETS[ref.source] for ref in wanted.fields if ref.source not in _EVENTS)
-    return tuple(dataset for dataset in named if dataset not in given)
+    known = set(schemas)
+    named = dict.fromkeys(_DATASETS[ref.source] for ref in parsed.fields if ref.source not in _EVENTS)
+    return tuple(dataset for dataset in named if dataset not in known)

@@ -1,4 +1,4 @@
-"""What is wrong with a filter expression, and where: a message with the expression and a caret line below it."""
+"""The error of a filter expression: a message with the expression and carets below the mistake."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ def pointed(text: str, span: Span) -> str:
     end = text.find("\n", span.start)
     line = text[first : end if end >= 0 else len(text)]
     start, stop = span.start - first, max(min(span.end - first, len(line)), span.start - first + 1)
+    # A long line is shown from shortly before the mistake; widths count, since carets stand below wide characters too.
     cut = max(0, start - _BEFORE) if len(line) > _SHOWN else 0
     shown = line[cut : cut + _SHOWN]
     head = "… " if cut else ""

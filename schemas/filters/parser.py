@@ -115,12 +115,12 @@ class _Parser:
 
     def expressions(self) -> tuple[Expression, ...]:
         """The whole text."""
-        found = [self._expression()]
+        parsed = [self._expression()]
         while self._take_symbol("|"):
-            found.append(self._expression())
+            parsed.append(self._expression())
         if self._token.kind != "end":
             raise self._unexpected_end_of_expression()
-        return tuple(found)
+        return tuple(parsed)
 
     @property
     def _token(self) -> Token:
@@ -295,11 +295,11 @@ class _Parser:
 
     def _name_of(self, known: Mapping[str, _Known], problem: str, allowed: str) -> _Known:
         token = self._token
-        found = known.get(token.text.casefold()) if token.kind == "word" else None
-        if found is None:
+        name = known.get(token.text.casefold()) if token.kind == "word" else None
+        if name is None:
             raise self._fault(problem, allowed=allowed, remedy=_meant(token.text, known.values()))
         self._next += 1
-        return found
+        return name
 
     def _take(self, kind: Kind) -> bool:
         return self._step(self._token.kind == kind)

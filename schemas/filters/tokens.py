@@ -1,4 +1,4 @@
-"""A filter expression cut into words, texts, numbers, placeholders and symbols."""
+"""Tokeniser of filter expressions: words, texts, numbers, placeholders and symbols."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CURLY = "“”„‟«»‘’‚‛"
 
 @dataclass(frozen=True)
 class Token:
-    """One piece of an expression.
+    """One token of an expression.
 
     Attributes:
         kind: What it is.
@@ -42,26 +42,26 @@ class Token:
 
 
 def tokens_of(text: str, where: str) -> list[Token]:
-    """The pieces of an expression, and one of kind `end` behind them.
+    """The tokens of an expression, and one of kind `end` behind them.
 
     Raises:
         FilterError: A character has no meaning, a text does not end, or a number or a placeholder is none.
     """
-    found: list[Token] = []
+    tokens: list[Token] = []
     at = 0
     while at < len(text):
         if text[at].isspace():
             at += 1
             continue
         token = _token(text, at, where)
-        found.append(token)
+        tokens.append(token)
         at = token.span.end
     end = len(text.rstrip())
-    return [*found, Token("end", "", "", Span(end, end))]
+    return [*tokens, Token("end", "", "", Span(end, end))]
 
 
 def _token(text: str, at: int, where: str) -> Token:
-    """The piece that begins at a character."""
+    """The token that begins at a character."""
     if text[at] in "\"'":
         value, end = quoted(text, at)
         if value is None:
@@ -73,27 +73,27 @@ def _token(text: str, at: int, where: str) -> Token:
                 remedy=rf"Close it; a {text[at]} within it is written \{text[at]}.",
             )
         return Token("text", text[at:end], value, Span(at, end))
-    if found := _PARAMETER.match(text, at):
-        if not _NAME.fullmatch(found[1]):
+    if match := _PARAMETER.match(text, at):
+        if not _NAME.fullmatch(match[1]):
             raise FilterError(
                 "this is no name of a placeholder",
                 text=text,
-                span=Span(at, found.end()),
+                span=Span(at, match.end()),
                 where=where,
                 allowed=f"$ and 1 to {MOST_NAME_CHARACTERS} of A-Z, a-z, 0-9 and _",
                 begins=INVALID_SYMBOL,
             )
-        return Token("parameter", found[0], found[1], Span(at, found.end()))
-    if found := _DURATION.match(text, at):
-        return Token("duration", found[0], int(found[1]) * _SECONDS[found[2].lower()], Span(at, found.end()))
-    if found := _NUMBER.match(text, at):
-        span = Span(at, found.end())
-        number = number_of(found[0])
+        return Token("parameter", match[0], match[1], Span(at, match.end()))
+    if match := _DURATION.match(text, at):
+        return Token("duration", match[0], int(match[1]) * _SECONDS[match[2].lower()], Span(at, match.end()))
+    if match := _NUMBER.match(text, at):
+        span = Span(at, match.end())
+        number = number_of(match[0])
         if number is None:
             raise FilterError("this number is too large", text=text, span=span, where=where, allowed="up to 1.7e308")
-        return Token("number", found[0], number, span)
-    if found := _WORD.match(text, at):
-        return Token("word", found[0], found[0], Span(at, found.end()))
+        return Token("number", match[0], number, span)
+    if match := _WORD.match(text, at):
+        return Token("word", match[0], match[0], Span(at, match.end()))
     for symbol in _SYMBOLS:
         if text.startswith(symbol, at):
             return Token("symbol", symbol, symbol, Span(at, at + len(symbol)))
@@ -128,7 +128,7 @@ def number_of(text: str) -> int | float | None:
 
 
 def _meaningless(text: str, at: int, where: str) -> FilterError:
-    """What to say of a character that begins nothing."""
+    """Error for a character that begins no token."""
     character = text[at]
     if character in _CURLY:
         problem, remedy = "this quote is not a straight one", "Write \" or '."

@@ -12,31 +12,31 @@ FilterValues = Mapping[str, tuple[str, ...]]
 _ALLOWED = r'each value in quotes, with commas between, as "\"horror\",\"comedy\""; a number also without quotes'
 
 
-def parse_filter_values(given: Mapping[str, str], where: str = "filterValues") -> dict[str, tuple[str, ...]]:
+def parse_filter_values(texts: Mapping[str, str], where: str = "filterValues") -> dict[str, tuple[str, ...]]:
     r"""The values of each placeholder.
 
     Args:
-        given: Name without `$` -> its text: values in quotes, commas between them; "100" as well as "\"100\"".
+        texts: Name without `$` -> its text: values in quotes, commas between them; "100" as well as "\"100\"".
         where: What holds them, for messages.
 
     Raises:
         DataError: A text has another form. The message is one sentence for an error line.
     """
-    return {name: _values(text, f"{where}.{name}") for name, text in given.items()}
+    return {name: _values(text, f"{where}.{name}") for name, text in texts.items()}
 
 
 def _values(text: str, where: str) -> tuple[str, ...]:
-    found: list[str] = []
+    values: list[str] = []
     at = _blank(text, 0)
     while True:
         value, at = _value(text, at, where)
-        found.append(value)
+        values.append(value)
         at = _blank(text, at)
         if at == len(text):
-            return tuple(found)
+            return tuple(values)
         if text[at] != ",":
             raise DataError(
-                f"after value {len(found)} a comma is missing (character {at + 1})", where=where, value=text, allowed=_ALLOWED
+                f"after value {len(values)} a comma is missing (character {at + 1})", where=where, value=text, allowed=_ALLOWED
             )
         at = _blank(text, at + 1)
 

@@ -1,4 +1,4 @@
-"""What a filter means, in plain English."""
+"""A filter in plain English."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _RANGES = {"<": "less than", "<=": "at most", ">": "more than", ">=": "at least"
 _UNITS = ((604_800, "week"), (86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
-def in_words(wanted: Filter) -> str:
-    """What a filter does, in a few sentences."""
-    included = [expression for expression in wanted.expressions if expression.verb == "INCLUDE"]
-    excluded = [expression for expression in wanted.expressions if expression.verb == "EXCLUDE"]
-    things = _THINGS[wanted.subject]
+def in_words(parsed: Filter) -> str:
+    """The effect of a filter, in a few sentences."""
+    included = [expression for expression in parsed.expressions if expression.verb == "INCLUDE"]
+    excluded = [expression for expression in parsed.expressions if expression.verb == "EXCLUDE"]
+    things = _THINGS[parsed.subject]
     sentences = []
     if included:
         sentences.append(_sentence("Keeps only" if things == "users" else "Recommends only", included, things))

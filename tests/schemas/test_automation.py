@@ -78,7 +78,7 @@ def test_actions_and_what_users_did_with_them_are_taken_over(name: str) -> None:
     key = "actions" if name == "actions" else "action_interactions"
     found = {"interactions": "s3://b/interactions.csv", key: f"s3://b/{key}.csv"}
     document, _ = from_automation(given, replace(places(), data=found.get), "config.json", RECIPES)
-    assert build_config(document, "config.json").datasets.given()[key].data == f"s3://b/{key}.csv"  # type: ignore[index]
+    assert build_config(document, "config.json").datasets.present()[key].data == f"s3://b/{key}.csv"  # type: ignore[index]
 
 
 def test_event_rules_and_searches_are_taken_over() -> None:

@@ -37,7 +37,7 @@ num_results = 10
 def test_a_whole_config_is_read() -> None:
     config = parse_config(SHOP, "shop.toml")
     assert config.dataset_group.workspace == "s3://bucket/hrnn/shop"
-    assert list(config.datasets.given()) == ["interactions"]
+    assert list(config.datasets.present()) == ["interactions"]
     assert config.sessions.gap == 1800
     assert config.solutions["for-you"].hyperparameters == {"hidden_dimension": "100", "bptt": 32}
     assert config.batch_inference["users"].num_results == 10

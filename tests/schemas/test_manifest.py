@@ -11,10 +11,10 @@ import pytest
 from damaged_records import manifest, records
 from fuzz_records import attack
 
+from schemas.checksums import DIGEST, verified, with_checksum
 from schemas.errors import IntegrityError
 from schemas.manifest import FileEntry, Manifest
 from schemas.paths import plain_folder
-from schemas.sealed import DIGEST, seal, unseal
 
 OUTSIDE = ["../../../victim.txt", "a/../../victim", "..", "/etc/passwd", "", ".", "./a", "a//b", "a/", "a/./b", "a\\b", "a\0b"]
 
@@ -83,7 +83,7 @@ def test_no_path_leads_out_of_the_folder_though_the_digest_be_right(path: str) -
     del document[DIGEST]
     document["files"][0]["path"] = path
     with pytest.raises(IntegrityError, match=r"damaged manifest \(files\.0\.path"):
-        read(seal(document))
+        read(with_checksum(document))
     with pytest.raises(ValueError, match="path"):
         FileEntry(path=path, size=0, sha256="0" * 64)
 
@@ -111,7 +111,7 @@ def test_a_file_that_no_manifest_names_is_an_error_not_a_fault() -> None:
 
 def test_odd_values_come_back_as_a_reader_of_json_sees_them() -> None:
     document = {"a": (1, 2), "b": "\ud800", "c": float("inf"), "d": {"é": -0.0}}
-    assert unseal(seal(document), where="x", what="y", remedy="z") == {**document, "a": [1, 2], "c": None}
+    assert verified(with_checksum(document), where="x", what="y", remedy="z") == {**document, "a": [1, 2], "c": None}
 
 
 @pytest.mark.parametrize("kind", list(records()))

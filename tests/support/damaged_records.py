@@ -7,8 +7,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from schemas.checksums import DIGEST, with_checksum
 from schemas.manifest import FileEntry, InputRef, Manifest
-from schemas.sealed import DIGEST, seal
 
 VALUES: tuple[Any, ...] = (None, True, 0, -1, 1.5, 10**30, "", "x", "../../victim", [], [1], {}, {"a": 1}, "\x00", "0" * 64)
 
@@ -33,9 +33,9 @@ def records() -> dict[str, bytes]:
     trial: dict[str, Any] = {"number": 0, "recipe": "aws-hrnn", "hyperparameters": {"bptt": 8}, "objective": 0.25}
     return {
         "manifest": manifest().to_bytes(),
-        "claim": seal({"generation": 3, "night": "a" * 64, "began": "2026-11-21", "software": "0.1.0"}),
-        "summary": seal({"job": "nightly", "steps": [step], "solutions": {"for-you": {"coverage": 0.3}}}),
-        "trial": seal(trial | {"best_epoch": 1, "epochs": 2, "seconds": 0.5}),
+        "claim": with_checksum({"generation": 3, "night": "a" * 64, "began": "2026-11-21", "software": "0.1.0"}),
+        "summary": with_checksum({"job": "nightly", "steps": [step], "solutions": {"for-you": {"coverage": 0.3}}}),
+        "trial": with_checksum(trial | {"best_epoch": 1, "epochs": 2, "seconds": 0.5}),
     }
 
 

@@ -10,7 +10,7 @@ What a filter means stands in docs/filters.md. Nothing here loops over users or 
 from __future__ import annotations
 
 from hrnn.inference.filters.items import ItemFilter
-from hrnn.inference.filters.query import Asked, value_sets
+from hrnn.inference.filters.query import Asked
 from hrnn.inference.filters.users import UserFilter
 
-__all__ = ["Asked", "ItemFilter", "UserFilter", "value_sets"]
+__all__ = ["Asked", "ItemFilter", "UserFilter"]

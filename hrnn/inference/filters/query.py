@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import pyarrow as pa
 
 from hrnn.data.arrays import Rows
@@ -19,7 +18,7 @@ class Asked:
 
     Attributes:
         num_lines: B.
-        values: Distinct sets of values; see `value_sets`.
+        values: Distinct sets of values.
         values_of: int64 [B], the set of each line; None: the first set for all.
         attributes: B rows of the Users dataset, all null for users who are not in it; None: nobody is.
         past: What the B users did; None: nobody did anything.
@@ -43,17 +42,3 @@ class Asked:
             None if self.past is None else self.past.take(places),
             None if self.current_items is None else self.current_items[places],
         )
-
-
-def value_sets(of_lines: Sequence[Mapping[str, str]]) -> tuple[list[Mapping[str, str]], Rows]:
-    """The distinct `filterValues` of some lines, as texts, and int64 [B] which of them is each line's."""
-    codes: dict[tuple[tuple[str, str], ...], int] = {}
-    sets: list[Mapping[str, str]] = []
-    of = np.empty(len(of_lines), np.int64)
-    for line, given in enumerate(of_lines):
-        key = tuple(sorted(given.items()))
-        if (code := codes.get(key)) is None:
-            code = codes[key] = len(sets)
-            sets.append(given)
-        of[line] = code
-    return sets, of

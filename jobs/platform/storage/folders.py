@@ -20,7 +20,7 @@ from schemas.manifest import MANIFEST_NAME, FileEntry, InputRef, Kind, Manifest
 from schemas.version import VERSION
 
 _LOG = logging.getLogger(__name__)
-_OWN_NAME = re.compile(r"-[0-9a-f]{12}\.\w+$")
+ATTEMPT_NAME = re.compile(r"-[0-9a-f]{12}\.\w+$")  # the end of what `StepFolder.attempt_path` makes
 
 
 class StepInput(InputRef):
@@ -212,7 +212,7 @@ class StepFolder:
             raise
         # Files of a run that begins after the commit must stay; all others here then belong to runs that will lose.
         others = tuple(f"{self.uri}/{place}/" for place in spared)
-        present = [file for file in there if _OWN_NAME.search(file.name) and not file.uri.startswith(others)]
+        present = [file for file in there if ATTEMPT_NAME.search(file.name) and not file.uri.startswith(others)]
         try:
             if self._seen is None:
                 self._store.create(self._manifest_uri, manifest.to_bytes())

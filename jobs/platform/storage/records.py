@@ -1,4 +1,4 @@
-"""Small JSON documents of the platform beside manifests: sealed as those are, and checked at every read."""
+"""Small JSON documents of the platform beside manifests: with a checksum as those have, verified at every read."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from jobs.platform.storage import store_for
-from schemas.sealed import damaged, seal, unseal
+from schemas.checksums import damaged, verified, with_checksum
 
 
 def write_record(uri: str, document: Mapping[str, Any]) -> None:
     """Write one, replacing any other."""
-    store_for(uri).write(uri, seal(document))
+    store_for(uri).write(uri, with_checksum(document))
 
 
 def create_record(uri: str, document: Mapping[str, Any]) -> None:
     """Write one that must not exist. Raises CommitLost where it does, CommitUnknown where the store won't say."""
-    store_for(uri).create(uri, seal(document))
+    store_for(uri).create(uri, with_checksum(document))
 
 
 def read_record(uri: str, shape: type[Any], *, what: str, remedy: str) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def read_record(uri: str, shape: type[Any], *, what: str, remedy: str) -> dict[s
         IntegrityError: It was damaged since, or has another shape.
         StorageError: It is not there, or cannot be read.
     """
-    document = unseal(store_for(uri).read(uri), where=uri, what=what, remedy=remedy)
+    document = verified(store_for(uri).read(uri), where=uri, what=what, remedy=remedy)
     try:
         TypeAdapter(shape).validate_python(document)
     except ValidationError as error:

@@ -38,7 +38,7 @@ _NO_USERS = "No user has 5 to 1,000 known events."
 
 @dataclass(frozen=True, kw_only=True)
 class ReportInputs:
-    """What the page tells of, beside users.
+    """Data of a solution version for its page, beside users.
 
     Attributes:
         name: Of the solution version.
@@ -65,7 +65,7 @@ class ReportInputs:
 
 @dataclass(frozen=True)
 class Explained:
-    """Some users' lists, and why.
+    """Example users: their lists, and the reasons.
 
     Attributes:
         users: For the page.
@@ -79,10 +79,10 @@ class Explained:
 
 
 def solution_page(inputs: ReportInputs, explained: Explained | None, why_no_users: str) -> SolutionPage:
-    """What the page says.
+    """View model of a solution version's page.
 
     Args:
-        inputs: What it tells of.
+        inputs: Of the solution version.
         explained: Users; None: there are none to show.
         why_no_users: Said in their place.
     """
@@ -112,9 +112,9 @@ def solution_page(inputs: ReportInputs, explained: Explained | None, why_no_user
 
 
 def _learnt(settings: Mapping[str, Any]) -> str:
-    """What was trained on and what was measured by, in plain words; empty for versions that don't say."""
-    told = _LEARNT.get("segments" if settings.get("segments") else settings.get("split", ""))
-    return f"{told} {_SERVED}" if told else ""
+    """The split in plain words: what was trained on, what measured; empty for versions that don't record it."""
+    description = _LEARNT.get("segments" if settings.get("segments") else settings.get("split", ""))
+    return f"{description} {_SERVED}" if description else ""
 
 
 def _pairs(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

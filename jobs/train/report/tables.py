@@ -8,13 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from jobs.reports.charts import Plot, Point, line_plot
-from jobs.reports.metric_names import metric_name
+from jobs.reports.metric_names import HEADLINE, MODEL, SURE, metric_name
 from jobs.reports.night import Verdict
 from jobs.reports.solution import Cell, Table, TableRow
 
-MODEL = "model"
-HEADLINE = "normalized_discounted_cumulative_gain_at_25"
-_SURE = 1.96  # standard errors either side of a 95 % interval
 _FIRST = (HEADLINE, "recall_at_25", "hit_rate_at_25", "mean_reciprocal_rank_at_25")  # columns; the others follow as they stand
 _LAST = "coverage"  # says nothing of how good lists are
 _CURVES = {"loss": ("Training loss", "mean over an epoch"), "validation": ("Cost of held-out events", "after an epoch")}
@@ -36,6 +33,7 @@ def verdict(document: Mapping[str, Any]) -> Verdict:
         if not rows:
             detail = "The solution version holds no metrics."
         return Verdict(state="even", word="Not measured", sentence="How good the lists are is not known.", detail=detail)
+    # The verdict is about the closest rival: the one over which the gain is smallest.
     gains = {name: _gain(document, name, values[MODEL] - value) for name, value in rivals.items()}
     rival = min(gains, key=lambda name: gains[name][0])
     (difference, margin), theirs = gains[rival], rivals[rival]
@@ -65,31 +63,31 @@ def verdict(document: Mapping[str, Any]) -> Verdict:
 def _gain(document: Mapping[str, Any], rival: str, plain: float) -> tuple[float, float]:
     """Difference to a rival and the half width of its interval, 0 where that is not known."""
     gain = document.get(f"gain_in_{HEADLINE}", {}).get(rival)
-    return (float(gain["difference"]), _SURE * float(gain["standard_error"])) if gain else (plain, 0.0)
+    return (float(gain["difference"]), SURE * float(gain["standard_error"])) if gain else (plain, 0.0)
 
 
 def tables(document: Mapping[str, Any]) -> tuple[Table, ...]:
     """The comparison, each slice, and coverage, Gini and novelty: what of them the document has."""
-    found: list[Table] = []
+    result: list[Table] = []
     if document.get("table") and document.get("test_users", True):
         without = "coverage" if document.get("catalogue") else ""  # it stands among its like, below
         rows = {name: {key: value for key, value in row.items() if key != without} for name, row in document["table"].items()}
-        found.append(_comparison(rows, document.get("intervals", {}), document.get("users", {}), _parts(document)))
-    found += [_slice(name, groups) for name, groups in _sliced(document.get("slices", {})).items()]
+        result.append(_comparison(rows, document.get("intervals", {}), document.get("users", {}), _parts(document)))
+    result += [_slice(name, groups) for name, groups in _sliced(document.get("slices", {})).items()]
     if document.get("catalogue"):
-        found.append(_catalogue(document["catalogue"]))
-    return tuple(found)
+        result.append(_catalogue(document["catalogue"]))
+    return tuple(result)
 
 
 def _parts(document: Mapping[str, Any]) -> str:
     """Which hidden events were right answers, and which baselines saw a part of the events, where it is not all."""
-    said = ""
+    note = ""
     right, hidden = document.get("truth_events", 0), document.get("hidden_events", 0)
     if right < hidden:
-        said += f" {right:,} of {hidden:,} hidden events count by the solution's event rules, and alone were right answers."
+        note += f" {right:,} of {hidden:,} hidden events count by the solution's event rules, and alone were right answers."
     for name, part in document.get("fitted_on", {}).items():
-        said += f" The {name} was fitted on {part['events']:,} of {part['of']:,} known events."
-    return said
+        note += f" The {name} was fitted on {part['events']:,} of {part['of']:,} known events."
+    return note
 
 
 def _comparison(rows: Rows, intervals: Mapping[str, Any], users: Mapping[str, int], parts: str) -> Table:
@@ -101,16 +99,16 @@ def _comparison(rows: Rows, intervals: Mapping[str, Any], users: Mapping[str, in
     )
     if intervals:
         note += " Below each value: the interval that holds it with 95 % confidence."
-    some = len(set(users.values())) > 1
-    if some:
+    sampled = len(set(users.values())) > 1
+    if sampled:
         note += " Baselines that take long were asked for some of the users only."
     note += parts
     table_rows = []
     for name, row in rows.items():
         cells = tuple(_cell(row.get(key), best[key], intervals.get(name, {}).get(key)) for key in keys)
-        asked = (Cell(text=f"{users[name]:,}" if name in users else ""),) if some else ()
-        table_rows.append(TableRow(name=name, own=name == MODEL, cells=asked + cells))
-    columns = ("", *(["users"] if some else []), *(metric_name(key) for key in keys))
+        num_users = (Cell(text=f"{users[name]:,}" if name in users else ""),) if sampled else ()
+        table_rows.append(TableRow(name=name, own=name == MODEL, cells=num_users + cells))
+    columns = ("", *(["users"] if sampled else []), *(metric_name(key) for key in keys))
     return Table(title="", note=note, columns=columns, rows=tuple(table_rows))
 
 
@@ -118,16 +116,16 @@ def _sliced(slices: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, dict
     """Title -> group -> rows and "users". A slice that is one group alone becomes a row of a table with its like."""
     single: dict[str, dict[str, Any]] = {}
     several: dict[str, dict[str, dict[str, Any]]] = {}
-    for name, found in slices.items():
-        if not found:
+    for name, groups in slices.items():
+        if not groups:
             continue
         if all(
-            isinstance(row, Mapping) and any(isinstance(value, Mapping) for value in row.values()) for row in found.values()
+            isinstance(row, Mapping) and any(isinstance(value, Mapping) for value in row.values()) for row in groups.values()
         ):
-            several[f"By {name.replace('_', ' ')}"] = {group: dict(rows) for group, rows in found.items()}
+            several[f"By {name.replace('_', ' ')}"] = {group: dict(rows) for group, rows in groups.items()}
         else:
-            users = next((row["users"] for row in found.values() if isinstance(row, Mapping) and "users" in row), None)
-            rows = {row: {key: value for key, value in values.items() if key != "users"} for row, values in found.items()}
+            users = next((row["users"] for row in groups.values() if isinstance(row, Mapping) and "users" in row), None)
+            rows = {row: {key: value for key, value in values.items() if key != "users"} for row, values in groups.items()}
             single[name] = rows if users is None else rows | {"users": int(users)}
     return ({"By part of what was hidden": single} if single else {}) | several
 
@@ -149,9 +147,9 @@ def _slice(name: str, groups: Mapping[str, Mapping[str, Any]]) -> Table:
     return Table(title=f"{name}: {metric_name(key)}", note="", columns=("", "users", *names), rows=tuple(rows))
 
 
-def _catalogue(found: Mapping[str, Any]) -> Table:
+def _catalogue(catalogue: Mapping[str, Any]) -> Table:
     """How much of the catalogue the lists show; of the model and its baselines, or of the model alone."""
-    rows: Rows = found if all(isinstance(row, Mapping) for row in found.values()) else {MODEL: found}
+    rows: Rows = catalogue if all(isinstance(row, Mapping) for row in catalogue.values()) else {MODEL: catalogue}
     keys = list(dict.fromkeys(key for row in rows.values() for key in row))
     return Table(
         title="How much of the catalogue they show",

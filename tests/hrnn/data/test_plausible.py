@@ -95,4 +95,3 @@ def test_of_many_days_the_oldest_the_newest_and_the_nulls_tell() -> None:
     told = counts.telling()
     assert told.days.tolist() == [NULL_DAY, *counts.days[1:2], *counts.days[-KNOWN_DAYS:]]
     assert told.bounds() == counts.bounds() == (2, LAST_SECOND)
-    assert counts.up_to(START + DAY).days.tolist() == [NULL_DAY, 17_000, 17_001]

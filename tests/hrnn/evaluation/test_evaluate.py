@@ -14,7 +14,7 @@ from hrnn.data.sequences import Sequences
 from hrnn.data.sparse_scores import SparseScores
 from hrnn.data.splits import EvaluationSplit, evaluation_split
 from hrnn.evaluation import metrics
-from hrnn.evaluation.baselines.counts import personal_popularity, popularity
+from hrnn.evaluation.baselines.popular import personal_popularity, popularity
 from hrnn.evaluation.evaluate import evaluate
 from hrnn.evaluation.holdout import HeldOut, hold_out
 from hrnn.models.contract import UserStates

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hrnn.data.past_events import PastEvents
 from hrnn.inference.allowed import Allowed
-from hrnn.inference.filters import Asked, ItemFilter, UserFilter, value_sets
+from hrnn.inference.filters import Asked, ItemFilter, UserFilter
 from hrnn.inference.filters.cache import MaskCache
 from hrnn.inference.filters.columns import column_of
 from schemas.datasets import DatasetSchema, parse_schema_document
@@ -603,9 +603,3 @@ def test_columns_of_many_chunks_with_their_own_dictionaries() -> None:
     catalogue = pa.table({"GENRE": pa.chunked_array(chunks), "PRICE": pa.chunked_array([[1.0, None], [2.0, 1.0, 1.0]])})
     made = ItemFilter(parse_filter("INCLUDE ItemID WHERE Items.GENRE IN ('a') AND Items.PRICE = 1"), catalogue)
     assert made.allowed(Asked(1)).dense().tolist() == [[True, False, False, False, True]]
-
-
-def test_value_sets_are_told_apart_once() -> None:
-    sets, of = value_sets([{"A": "1", "B": "2"}, {}, {"B": "2", "A": "1"}, {"A": "2"}])
-    assert sets == [{"A": "1", "B": "2"}, {}, {"A": "2"}]
-    assert of.tolist() == [0, 1, 0, 2]

@@ -10,7 +10,7 @@ from hrnn.data.ragged import Ragged
 from hrnn.data.sparse_scores import SparseScores
 from hrnn.inference.allowed import Allowed
 from hrnn.inference.top_items import TopItems
-from hrnn.inference.topk import MOST_DIRECT_ITEMS, Scorer, softmax_of_counts
+from hrnn.inference.topk import MOST_DIRECT_ITEMS, Scorer
 from hrnn.inference.topk_bf16 import BLOCK_ITEMS
 from schemas.errors import IntegrityError
 
@@ -296,8 +296,3 @@ def test_states_that_are_not_finite_are_refused(query: float, score: float, kind
         return
     with pytest.raises(IntegrityError, match="user's state"):
         scorer.top(*states, 1)
-
-
-def test_shares_of_counts_sum_to_one() -> None:
-    assert softmax_of_counts(np.array([6, 3, 1])).tolist() == [0.6, 0.3, 0.1]
-    assert softmax_of_counts(np.array([0, 0])).tolist() == [0, 0]

@@ -14,7 +14,7 @@ from interleaved import Run
 from publishing_runs import FAULTS, Begun, Shop, answers, answers_without, shop
 
 from jobs.batch.publication import Publication
-from jobs.delete_users.folders import Found, clean_output
+from jobs.delete_users.folders import PlaceScan, clean_output
 from jobs.delete_users.users import Users
 from jobs.platform.storage import store_for
 from jobs.platform.storage.folders import StepFolder
@@ -272,7 +272,7 @@ def test_users_are_not_deleted_from_answers_that_are_being_published() -> None:
             killed.advance(1)
         killed.kill()
         with pytest.raises(StorageError, match=r"a batch job is publishing here, or was killed .*Wait for its end"):
-            clean_output(Found(here.output, "batch output"), Users.of(["1"]))
+            clean_output(PlaceScan(here.output, "batch output"), Users.of(["1"]))
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -321,9 +321,9 @@ def test_a_deletion_of_users_and_a_batch_job_that_stop_anywhere_do_each_other_no
             here.begin(0).run.finish()
             here.check()
             here.leaving = Users.of(["1"])
-            found = Found(here.output, "batch output")
+            found = PlaceScan(here.output, "batch output")
 
-            def deletion(found: Found = found, users: Users = here.leaving) -> Run:
+            def deletion(found: PlaceScan = found, users: Users = here.leaving) -> Run:
                 return Run(lambda: clean_output(found, users))
 
             late = deletion() if first == "the deletion" else here.begin(1).run

@@ -18,8 +18,8 @@ from jobs.gc.job import gc
 from jobs.platform.storage import store_for
 from jobs.platform.storage.folders import StepFolder
 from jobs.validate.job import validate
+from schemas.checksums import verified, with_checksum
 from schemas.errors import ConfigError, DataError, IntegrityError, StorageError
-from schemas.sealed import seal, unseal
 
 
 @pytest.fixture
@@ -243,9 +243,9 @@ def test_a_manifest_leads_no_deletion_out_of_its_folder(workspace: Path, users: 
     victim = workspace / "victim.parquet"
     victim.write_text("somebody's")
     sequences = workspace / "sessionize" / "sequences" / ("c" * 12) / "manifest.json"
-    document = unseal(sequences.read_bytes(), where="", what="", remedy="")
+    document = verified(sequences.read_bytes(), where="", what="", remedy="")
     document["files"].append({"path": path, "size": 10, "sha256": "0" * 64, "rows": None})
-    sequences.write_bytes(seal(document))
+    sequences.write_bytes(with_checksum(document))
     with pytest.raises(IntegrityError, match=r"damaged manifest \(files\.1\.path"):
         delete_users(users_uri=users, workspace_uri=str(workspace))
     with pytest.raises(IntegrityError, match=r"damaged manifest \(files\.1\.path"):
@@ -259,9 +259,9 @@ def test_a_summary_leads_no_deletion_to_another_folder(workspace: Path, users: s
     victim.parent.mkdir()
     victim.write_text('{"input": {"userId": "user 7"}, "output": {"recommendedItems": []}, "error": null}\n')
     summary = workspace / "nights" / "gen-000001" / "summary.json"
-    document = unseal(summary.read_bytes(), where="", what="", remedy="")
+    document = verified(summary.read_bytes(), where="", what="", remedy="")
     document["steps"][0]["folder"] = folder.format(workspace)
-    summary.write_bytes(seal(document))
+    summary.write_bytes(with_checksum(document))
     for removing in (
         lambda: delete_users(users_uri=users, workspace_uri=str(workspace)),
         lambda: gc(workspace_uri=str(workspace)),

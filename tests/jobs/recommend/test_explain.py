@@ -25,8 +25,8 @@ from jobs.platform.storage import join, store_for
 from jobs.recommend import pipeline
 from jobs.recommend.job import recommend
 from jobs.train.job import train
+from schemas.checksums import verified, with_checksum
 from schemas.errors import ConfigError, StorageError
-from schemas.sealed import seal, unseal
 
 pytestmark = pytest.mark.usefixtures("spark")
 
@@ -173,7 +173,7 @@ def test_lists_to_be_ranked_are_explained_as_their_histories_say(
 
 def unsealed(version: Path) -> dict[str, Any]:
     """What the manifest of a folder says."""
-    return unseal((version / "manifest.json").read_bytes(), where=str(version), what="manifest", remedy="")
+    return verified((version / "manifest.json").read_bytes(), where=str(version), what="manifest", remedy="")
 
 
 def test_the_same_on_s3(versions: dict[str, str], tmp_path: Path, s3: str) -> None:
@@ -184,7 +184,7 @@ def test_the_same_on_s3(versions: dict[str, str], tmp_path: Path, s3: str) -> No
         for path in (path for path in folder.rglob("*") if path.is_file()):
             store_for(s3).upload(path, join(s3, str(path.relative_to(version.parent))))
     on_s3 = join(s3, version.name)
-    store_for(s3).write(join(on_s3, "manifest.json"), seal(manifest))
+    store_for(s3).write(join(on_s3, "manifest.json"), with_checksum(manifest))
     lines = [{"userId": user, "itemList": [f"item {row}" for row in range(0, 30, 4)]} for user in USER_IDS[::5]]
     assert answered(on_s3, tmp_path / "s3", lines, explain=True) == answered(str(version), tmp_path, lines, explain=True)
 
@@ -253,11 +253,11 @@ def test_sequences_that_are_gone_are_asked_for(versions: dict[str, str], tmp_pat
     shutil.copytree(version, copied)
     manifest = unsealed(copied)
     manifest["inputs"][0]["uri"] = str(tmp_path / "gone")
-    (copied / "manifest.json").write_bytes(seal(manifest))
+    (copied / "manifest.json").write_bytes(with_checksum(manifest))
     with pytest.raises(StorageError, match=r"gone: the sequences .* not here any more.*sessionize"):
         answered(str(copied), tmp_path / "job", lines_of_users(), explain=True)
     manifest["inputs"][0] |= {"uri": str(version.parent / "sequences"), "version": "b" * 64}
-    (copied / "manifest.json").write_bytes(seal(manifest))
+    (copied / "manifest.json").write_bytes(with_checksum(manifest))
     with pytest.raises(StorageError, match="not here any more"):
         answered(str(copied), tmp_path / "job", lines_of_users(), explain=True)
     assert not (tmp_path / "job" / "out").exists()

@@ -63,7 +63,7 @@ def test_a_signal_ends_the_ranks_of_every_trial_with_a_checkpoint(
     threading.Thread(target=ask, daemon=True).start()
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit if number == signal.SIGTERM else KeyboardInterrupt) as ended:
-        search._all(tried, range(parallel_jobs))
+        search._run_round(tried, range(parallel_jobs))
     assert number == signal.SIGINT or ended.value.code == 143  # type: ignore[attr-defined]
     assert all((folder / "checkpoint").read_text() == "written" for folder in folders)
     assert signal.getsignal(signal.SIGTERM) is before
@@ -81,5 +81,5 @@ def test_a_trial_that_fails_ends_the_others_and_is_what_is_told(tmp_path: Path, 
         raise AssertionError("it should have been ended")
 
     with pytest.raises(DataError, match="nothing to learn"):
-        search._all(tried, range(3))
+        search._run_round(tried, range(3))
     assert [(folder / "checkpoint").exists() for folder in folders] == [trial != failing for trial in range(3)]

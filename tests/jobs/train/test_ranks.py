@@ -100,7 +100,7 @@ def spec_in(folder: Path) -> WorkerSpec:
 
 def test_a_rank_s_own_error_becomes_the_job_s_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = spec_in(tmp_path)
-    spec.tell_error(DataError("the loss is not a number any more", remedy="Train with another seed."))
+    spec.report_error(DataError("the loss is not a number any more", remedy="Train with another seed."))
     monkeypatch.setattr(subprocess, "Popen", _Ended(1))
     with pytest.raises(DataError, match=r"^the loss is not a number any more\. Train with another seed\.$"):
         run_ranks(Launch(), spec, tmp_path / "spec.json")
