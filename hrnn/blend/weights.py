@@ -90,6 +90,13 @@ class BlendWeights(NamedTuple):
             raise DataError("the solution version is of a release whose blend had other features", remedy="Train it again.")
         return found
 
+    @classmethod
+    def plain(cls) -> BlendWeights:
+        """Of a model that is blended with nothing."""
+        of_kinds = np.tile(default_weights().numpy().astype(np.float32), (2, 1))
+        of_kinds[[0, 1], [0, 1]] = 1.0  # same_session and next_session are the first two features
+        return cls(*of_kinds)
+
 
 def default_weights() -> Tensor:
     """float64 [features]: the sequence model as it was trained."""

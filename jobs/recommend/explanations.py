@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from hrnn.blend.weights import BlendWeights
 from hrnn.data.ragged import Ragged
 from hrnn.data.sequences import load_shard
-from hrnn.explain.serving_reasons import Lists, NightlyReasons
+from hrnn.explain.serving import ServingExplainer
 from hrnn.models.registry import restored
 from jobs.batch.users import UserTable
 from jobs.platform.storage.folders import StepFolder
@@ -106,7 +106,7 @@ class Explainer:
 
     def __init__(self, loaded: LoadedSolution, solution: Solution, sources: Sources, shard: int) -> None:
         self._loaded, self._first = loaded, sources.first_user_rows[shard]
-        self._reasons = _nightly_reasons(loaded, solution, sources)
+        self._explainer = _serving_explainer(loaded, solution, sources)
         self._sequences = load_shard(
             fetch(StepFolder(sources.uri), sources.events[shard]),
             self._first,
@@ -132,10 +132,9 @@ class Explainer:
         rows, explored = self._loaded.places(batch.take(lines), known)
         there = np.flatnonzero(rows >= 0)
         counts = np.add.reduceat(np.append(rows >= 0, False), known.offsets[:-1]) * (np.diff(known.offsets) > 0)
-        queries, own = users.states(places[lines])
-        listed = Ragged.from_lengths(counts, rows[there])
-        lists = Lists(users.user_rows(places[lines]) - self._first, queries.numpy(), own, listed)
-        found = self._reasons.of_lists(self._sequences, lists, MOST_REASONS)
+        queries, sparse = users.states(places[lines])
+        user_rows, listed = users.user_rows(places[lines]) - self._first, Ragged.from_lengths(counts, rows[there])
+        found = self._explainer.shares(self._sequences, user_rows, queries.numpy(), sparse, listed, MOST_REASONS)
         reasons = np.zeros((len(rows), answers.reasons.shape[1]), np.int32)
         reasons[:, 2 : 2 + MOST_REASONS] = -1
         shares = np.rint(found.shares * REASON_UNITS).astype(np.int32)
@@ -147,7 +146,7 @@ class Explainer:
 
 
 @functools.lru_cache(maxsize=1)
-def _nightly_reasons(loaded: LoadedSolution, solution: Solution, sources: Sources) -> NightlyReasons:
+def _serving_explainer(loaded: LoadedSolution, solution: Solution, sources: Sources) -> ServingExplainer:
     """What explains lists, loaded once in each worker process."""
     folder = StepFolder(solution.uri)
     stored = read_tensors(fetch(folder, sources.parameters), "parameters")
@@ -156,7 +155,7 @@ def _nightly_reasons(loaded: LoadedSolution, solution: Solution, sources: Source
         raise DataError("the solution version is of a release that stored no blend", remedy="Train it again.")
     catalogue = pq.read_table(fetch(folder, solution.catalogue), columns=[columns.LAST_TIME])
     vectors, num_ranked = loaded.explained_with()
-    return NightlyReasons(
+    return ServingExplainer(
         restored(sources.recipe, json.loads(sources.sizes), stored),
         weights,
         vectors,

@@ -55,7 +55,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """Past events that speak for an item: what they were, and by how much they make the item likelier ("×3.2")."""
+    """Past events that speak for an item: what they were, and the factor on its odds against an average item ("×3.2")."""
 
     what: str
     factor: str

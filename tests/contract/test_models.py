@@ -16,8 +16,11 @@ from thread_ranks import together
 from torch import Tensor
 
 from hrnn.blend.snapshots import PlainSnapshot
-from hrnn.data.arrays import Rows
+from hrnn.data.arrays import Floats, Rows
+from hrnn.data.ragged import Ragged
 from hrnn.data.sequences import Sequences, unknown_user
+from hrnn.data.sparse_scores import SparseScores
+from hrnn.explain.engine import Explainer, Lists
 from hrnn.models.contract import DataSpec, Queries, SequenceModel
 from hrnn.models.registry import document, model_for, registry
 from hrnn.training.batching import BATCHINGS
@@ -228,6 +231,36 @@ def test_models_in_closed_form_answer_for_everybody(recipe: str) -> None:
         assert states.sparse.offsets[-1] == len(states.sparse.item_rows) == len(states.sparse.scores)
         assert np.isfinite((states.query @ vectors.t() + bias).numpy()).all()
         assert ((states.sparse.item_rows >= 0) & (states.sparse.item_rows < SEQUENCES.num_items)).all()
+
+
+@pytest.mark.parametrize("recipe", [*NEURAL, *CLOSED_FORM])
+def test_past_items_contribute_by_how_much_scores_fall_without_them(recipe: str) -> None:
+    fit, user = model_for(recipe).fit, np.asarray([7])
+    model = fit(SEQUENCES, RECIPES[recipe].hyperparameters()) if fit is not None else fresh(recipe)
+    vectors, bias = model.items()
+
+    def centred_scores(sequences: Sequences) -> Floats:
+        query, sparse = PlainSnapshot(model).user_states(sequences, user)
+        scores: Floats = (query @ vectors.t() + bias)[0].numpy() + sparse.dense(0, SEQUENCES.num_items)
+        return scores - scores.mean()
+
+    def sparse_scores(histories: Sequences, user_rows: Rows, queries: Queries) -> SparseScores:
+        return model.sparse_scores(histories, user_rows) or SparseScores.none(len(user_rows))
+
+    query, sparse = PlainSnapshot(model).user_states(SEQUENCES, user)
+    features = torch.cat([vectors, bias[:, None]], dim=1).numpy()
+    listed = Ragged.from_rows([np.arange(SEQUENCES.num_items)], np.int64)
+    lists = Lists(user, np.zeros(1, dtype=np.bool_), np.append(query.numpy(), [[1.0]], axis=1), sparse, listed)
+    reasons = Explainer(model, None, features, SEQUENCES.num_items).explain(SEQUENCES, lists, sparse_scores)
+    np.testing.assert_allclose(reasons.total, centred_scores(SEQUENCES), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(reasons.paths.sum(axis=1), reasons.total)
+    events = SEQUENCES.event_positions(user).values
+    for past_item, contributions in zip(reasons.past_items[0], reasons.contributions.T, strict=True):
+        kept = np.ones(len(SEQUENCES.item_rows), dtype=np.bool_)
+        kept[events[SEQUENCES.item_rows[events] == past_item]] = False
+        falls = centred_scores(SEQUENCES) - centred_scores(SEQUENCES.only(kept))
+        np.testing.assert_allclose(contributions, falls, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(falls).max()))
+    assert set(reasons.past_items[0]) == set(SEQUENCES.item_rows[events])
 
 
 def test_what_models_say_of_their_recipes_is_stored_for_who_cannot_import_them() -> None:

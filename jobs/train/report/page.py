@@ -16,8 +16,8 @@ _NOTE = (
     "Drawn by a hash among the users with 5 to 1,000 known events, those with hidden events first. Each is asked about right "
     "after the last known event; beside a title stands the probability that the model gives the item. The bar: what each path "
     "adds to the item's score, measured from the average item of the catalogue, to the left of the mark where it speaks "
-    "against the item. Because of: how many times likelier the item is with these past events than without them, found by "
-    "running the history again without them."
+    "against the item. Because of: the factor by which these past events raise the item's odds against an average item, found "
+    "by running the history again without them."
 )
 _LEARNT = {
     "personalize": (

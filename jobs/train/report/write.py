@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from torch import Tensor
 
 from hrnn.blend.item_statistics import ItemStatistics
 from hrnn.blend.snapshots import BlendedModel, PerUserSnapshot
@@ -22,7 +20,7 @@ from hrnn.blend.weights import BlendWeights
 from hrnn.data.arrays import Rows
 from hrnn.data.sequences import Sequences
 from hrnn.data.splits import Prepared, hide
-from hrnn.explain.evaluation_reasons import UserExplanation, choose_users, explain
+from hrnn.explain.evaluation import ExplainedList, choose_users, explained_list
 from hrnn.models.registry import restored
 from jobs.platform.process.scratch import scratch_folder
 from jobs.platform.storage import join, store_for
@@ -32,7 +30,7 @@ from jobs.solutions.staging import Staged, stage
 from jobs.solutions.tensors import read_tensors, tensor_file
 from jobs.train.fit import FittedRecipe
 from jobs.train.report.page import NO_HISTORIES, NO_PATHS, Explained, ReportInputs, solution_page
-from jobs.train.report.people import Named, explained_user, explanations_document, rows_told_of
+from jobs.train.report.people import PATH_MEANINGS, Named, explained_user, user_document
 from schemas.columns import ITEM_ID, USER_ID
 from schemas.manifest import FileEntry
 
@@ -108,8 +106,9 @@ def solution_report(solution_uri: str, sequences_uri: str | None = None, output_
             split, kept, fit_and_calibration = hide(
                 sequences, segments=settings.get("segments", False), split=settings.get("split", "all_users")
             )
-            fitted = blended_model(facts["recipe"], weights, parameters, outcome.get("shape", {}), fit_and_calibration)
-            explained = explain_users(fitted, sequences, kept, split.user_rows, staged)
+            model = restored(facts["recipe"], outcome.get("shape", {}), parameters)
+            blended = BlendedModel(model, weights, ItemStatistics.of(fit_and_calibration))
+            explained = explain_users(blended, sequences, kept, split.user_rows, staged)
     files = _files(inputs, explained, NO_PATHS if sequences_uri is not None else NO_HISTORIES)
     target = folder.uri if output_uri is None else output_uri
     for name, data in files.items():
@@ -117,53 +116,41 @@ def solution_report(solution_uri: str, sequences_uri: str | None = None, output_
     return [join(target, name) for name in files]
 
 
-def blended_model(
-    recipe: str, weights: BlendWeights, parameters: Mapping[str, Tensor], sizes: Mapping[str, Any], known: Sequences
-) -> BlendedModel:
-    """The model as the evaluation has it.
-
-    Args:
-        recipe: Whose model it is.
-        weights: Of the blend.
-        parameters: The model's.
-        sizes: The model's.
-        known: Events that it may count.
-    """
-    return BlendedModel(restored(recipe, sizes, parameters), weights, ItemStatistics.of(known))
-
-
 def explain_users(
-    fitted: BlendedModel, sequences: Sequences, known: Sequences, test_users: Rows, staged: Staged, *, num_users: int = 10
+    blended: BlendedModel, sequences: Sequences, known: Sequences, test_users: Rows, staged: Staged, *, num_users: int = 10
 ) -> Explained:
     """Lists of some users and why they are so.
 
     Args:
-        fitted: The model as the evaluation has it.
+        blended: The model as the evaluation has it.
         sequences: All events.
         known: Those that are not hidden.
         test_users: Rows of the users who have hidden events.
         staged: Where ids and titles stand.
         num_users: How many users at most.
     """
-    chosen = choose_users(known.history_lengths, test_users, num_users=num_users)
+    chosen = choose_users(known.history_lengths, test_users, num_users=num_users).tolist()
     num_ranked = int(np.count_nonzero(sequences.item_counts()))
-    found = explain(fitted, known, chosen, num_ranked=num_ranked)
-    named = _named(found, rows_told_of(found, sequences), staged)
+    found = [explained_list(blended, known, user, num_ranked=num_ranked) for user in chosen]
+    named = _named(found, sequences, staged)
     whole_history = staged.manifest.facts.get("gap_seconds") is None
-    return Explained(
-        tuple(explained_user(user, sequences, known, named, whole_history=whole_history) for user in found),
-        explanations_document(found, sequences, known, named),
-        whole_history,
+    users = [user_document(each, sequences, known, named) for each in found]
+    pages = (
+        explained_user(user, row, known, named, whole_history=whole_history) for user, row in zip(users, chosen, strict=True)
     )
+    return Explained(tuple(pages), {"paths": dict(PATH_MEANINGS), "users": users}, whole_history)
 
 
-def _named(found: Sequence[UserExplanation], item_rows: Sequence[int], staged: Staged) -> Named:
+def _named(found: Sequence[ExplainedList], whole: Sequences, staged: Staged) -> Named:
+    """Names of the users, of their listed items and of all items that they have had."""
+    had = whole.item_rows[whole.event_positions(np.asarray([each.user_row for each in found], dtype=np.int64)).values]
+    rows = np.unique(np.concatenate([had, *(each.item_rows for each in found)]))
     schema = pq.read_schema(staged.catalogue)
     texts = [name for name in schema.names if pa.types.is_string(schema.field(name).type)]
     title = next((name for wanted in _TITLE_COLUMNS for name in texts if name.upper() == wanted), ITEM_ID)
-    told = staged.catalogue_table(sorted({ITEM_ID, title})).take(pa.array(item_rows, pa.int64()))
-    item_ids = dict(zip(item_rows, told[ITEM_ID].to_pylist(), strict=True))
-    titles = {row: str(text) if text else item_ids[row] for row, text in zip(item_rows, told[title].to_pylist(), strict=True)}
+    told = staged.catalogue_table(sorted({ITEM_ID, title})).take(pa.array(rows, pa.int64()))
+    item_ids = told[ITEM_ID].to_pylist()
+    titles = {item_id: str(text) if text else item_id for item_id, text in zip(item_ids, told[title].to_pylist(), strict=True)}
     user_ids: dict[int, str] = {}
     for shard, path in zip(staged.shards, staged.users, strict=True):
         first, end = int(shard["first_user_row"]), int(shard["first_user_row"]) + int(shard["num_users"])
@@ -171,7 +158,7 @@ def _named(found: Sequence[UserExplanation], item_rows: Sequence[int], staged: S
         if mine:
             ids = pq.read_table(path, columns=[USER_ID])[USER_ID].take(pa.array([row - first for row in mine], pa.int64()))
             user_ids |= dict(zip(mine, ids.to_pylist(), strict=True))
-    return Named(user_ids, item_ids, titles)
+    return Named(user_ids, dict(zip(rows.tolist(), item_ids, strict=True)), titles)
 
 
 def _files(inputs: ReportInputs, explained: Explained | None, why_no_users: str) -> dict[str, bytes]:

@@ -4,7 +4,7 @@ import numpy as np
 from small_sequences import sequences_of
 
 from hrnn.data.sequences import Sequences
-from hrnn.explain.ablation import MOST_GROUPING_EVENTS, Ablations, By, ablations
+from hrnn.explain.ablation import LATEST_EVENTS, Ablations, ablations
 
 SEQUENCES = sequences_of([[[0]], [[1, 2, 1], [3], [2, 4]]])
 
@@ -21,12 +21,8 @@ def versions(found: Ablations) -> list[list[list[int]]]:
     return histories
 
 
-def of_second_user(by: By) -> list[list[list[int]]]:
-    return versions(ablations(SEQUENCES, np.asarray([1]), by))
-
-
 def test_all_events_of_an_item_go_together() -> None:
-    assert of_second_user("item") == [
+    assert versions(ablations(SEQUENCES, np.asarray([1]))) == [
         [[1, 2, 1], [3], [2, 4]],
         [[1, 2, 1], [3], [2]],  # without 4, the latest item
         [[1, 1], [3], [4]],  # without 2; the session goes on without the event that began it
@@ -35,51 +31,45 @@ def test_all_events_of_an_item_go_together() -> None:
     ]
 
 
-def test_all_events_of_a_session_go_together() -> None:
-    assert of_second_user("session") == [[[1, 2, 1], [3], [2, 4]], [[1, 2, 1], [3]], [[1, 2, 1], [2, 4]], [[3], [2, 4]]]
-
-
-def test_events_can_go_alone() -> None:
-    assert of_second_user("event")[1:3] == [[[1, 2, 1], [3], [2]], [[1, 2, 1], [3], [4]]]
-    assert len(of_second_user("event")) == 7
-
-
 def test_a_user_of_one_event_is_left_with_none() -> None:
-    found = ablations(SEQUENCES, np.asarray([0]), "item")
+    found = ablations(SEQUENCES, np.asarray([0]))
     assert versions(found) == [[[0]], []]
 
 
-def test_groups_tell_what_was_taken_away() -> None:
-    found = ablations(SEQUENCES, np.asarray([1, 0]), "item")
+def test_versions_tell_what_was_taken_away_and_whose_they_are() -> None:
+    found = ablations(SEQUENCES, np.asarray([1, 0]))
     assert found.owners.tolist() == [0, 0, 0, 0, 0, 1, 1]
-    assert [(group.item_row, group.num_events) for group in found.groups[0]] == [(4, 1), (2, 2), (3, 1), (1, 2)]
-    assert found.groups[0][1].last_time == SEQUENCES.timestamps[-2]
+    assert found.removed.tolist() == [-1, 4, 2, 3, 1, -1, 0]
+    assert (found.of(0), found.of(1)) == (slice(0, 5), slice(5, 7))
 
 
 def test_only_the_latest_events_are_looked_at() -> None:
     long = sequences_of([[list(range(80))]])
-    found = ablations(long, np.asarray([0]), "item")
-    assert [group.item_row for group in found.groups[0]] == list(range(79, 79 - MOST_GROUPING_EVENTS, -1))
-    assert found.sequences.history_lengths.tolist() == [80, *[79] * MOST_GROUPING_EVENTS]
+    found = ablations(long, np.asarray([0]))
+    assert found.removed[1:].tolist() == list(range(79, 79 - LATEST_EVENTS, -1))
+    assert found.sequences.history_lengths.tolist() == [80, *[79] * LATEST_EVENTS]
 
 
 def test_of_a_long_history_the_newest_events_may_be_all_that_counts() -> None:
     long = sequences_of([[[7] * 1000, [1, 2], [2, 3]]])
-    found = ablations(long, np.asarray([0]), "item", newest=3)
+    found = ablations(long, np.asarray([0]), newest=3)
     assert versions(found) == [[[2], [2, 3]], [[2], [2]], [[3]]]
     assert found.sequences.num_events == 6
 
 
 def test_hidden_events_stay_hidden() -> None:
     known: Sequences = SEQUENCES.truncate(np.asarray([1]), np.asarray([3]))
-    assert versions(ablations(known, np.asarray([1]), "item")) == [[[1, 2, 1]], [[2]], [[1, 1]]]
+    assert versions(ablations(known, np.asarray([1]))) == [[[1, 2, 1]], [[2]], [[1, 1]]]
 
 
-def test_the_latest_event_of_a_wanted_item_makes_a_group_however_old() -> None:
+def test_a_wanted_item_is_taken_away_however_old() -> None:
     long = sequences_of([[[1, 2], [1, *range(3, 80)]]])
-    assert [group.item_row for group in ablations(long, np.asarray([0]), "item", [np.asarray([2, 1, 90])]).groups[0]][-2:] == [
-        1,
-        2,
-    ]
-    by_session = ablations(long, np.asarray([0]), "session", [np.asarray([2])])
-    assert [(group.item_row, group.num_events) for group in by_session.groups[0]] == [(79, 78), (2, 2)]
+    assert ablations(long, np.asarray([0]), also=[np.asarray([2, 1, 90])]).removed[-2:].tolist() == [1, 2]
+
+
+def test_only_so_many_items_are_taken_away() -> None:
+    assert ablations(SEQUENCES, np.asarray([1]), most_items=2).removed.tolist() == [-1, 4, 2]
+
+
+def test_nobody_has_no_histories() -> None:
+    assert ablations(SEQUENCES, np.empty(0, dtype=np.int64)).sequences.num_users == 0

@@ -19,7 +19,7 @@ from hrnn.blend.snapshots import BlendedModel, ServingSnapshot
 from hrnn.blend.weights import BlendWeights
 from hrnn.data.hashing import hash64
 from hrnn.data.ragged import Ragged
-from hrnn.explain.serving_reasons import Lists, NightlyReasons
+from hrnn.explain.serving import ServingExplainer
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from jobs.platform.storage import join, store_for
 from jobs.recommend import pipeline
@@ -125,20 +125,20 @@ def test_the_same_run_gives_the_same_bytes_and_the_flag_is_part_of_what_it_is(
 
 
 @pytest.fixture(scope="module")
-def expected(versions: dict[str, str]) -> tuple[NightlyReasons, ServingSnapshot, BlendedModel]:
+def expected(versions: dict[str, str]) -> tuple[ServingExplainer, ServingSnapshot, BlendedModel]:
     """What the sequences themselves say, with nothing read from the version but its parameters."""
     stored = tensors_of(versions["aws-personalized-ranking"], Path("unused"))
     model = Hrnn(HrnnShape(num_items=NUM_ITEMS, hidden_dimension=32), stored["item_table"], stored["dense"])
     weights = BlendWeights(stored["blend.same_session"].numpy(), stored["blend.next_session"].numpy())
     fitted = BlendedModel(model, weights, ItemStatistics.of(SEQUENCES))
     view = ServingSnapshot(fitted, NEWEST + 1, 1_800)
-    return NightlyReasons(model, weights, view.items().vectors.numpy(), NUM_ITEMS - 1, NEWEST + 1, 1_800), view, fitted
+    return ServingExplainer(model, weights, view.items().vectors.numpy(), NUM_ITEMS - 1, NEWEST + 1, 1_800), view, fitted
 
 
 def test_lists_to_be_ranked_are_explained_as_their_histories_say(
-    versions: dict[str, str], expected: tuple[NightlyReasons, ServingSnapshot, BlendedModel], tmp_path: Path
+    versions: dict[str, str], expected: tuple[ServingExplainer, ServingSnapshot, BlendedModel], tmp_path: Path
 ) -> None:
-    reasons, view, _ = expected
+    explainer, view, _ = expected
     random = np.random.default_rng(0)
     asked = [(int(user), random.permutation(NUM_ITEMS - 1)[:6].tolist()) for user in random.integers(0, NUM_USERS, 20)]
     lines = [{"userId": USER_IDS[user], "itemList": [f"item {row}" for row in rows]} for user, rows in asked]
@@ -151,10 +151,9 @@ def test_lists_to_be_ranked_are_explained_as_their_histories_say(
     for (user, rows), line in zip(asked, told, strict=False):
         assert_form(line["output"], len(rows))
         states = view.user_states(SEQUENCES, np.asarray([user]))
-        own = states.sparse
         ranked = np.asarray([int(name.removeprefix("item ")) for name in line["output"]["recommendedItems"]])
-        lists = Lists(np.asarray([user]), states.query.numpy(), own, Ragged.from_rows([ranked], np.int64))
-        wanted = reasons.of_lists(SEQUENCES, lists, 3)
+        listed = Ragged.from_rows([ranked], np.int64)
+        wanted = explainer.shares(SEQUENCES, np.asarray([user]), states.query.numpy(), states.sparse, listed, 3)
         for place, each in enumerate(line["output"]["explanations"]):
             assert each["popularityShare"] == pytest.approx(wanted.popularity[place], abs=1e-3)
             got = {reason["itemId"]: reason["share"] for reason in each["because"]}

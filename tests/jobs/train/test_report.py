@@ -15,18 +15,20 @@ from published_versions import publish_untrained, tensors_of
 from small_sequences import publish_sequences, random_histories, sequences_of
 from tiny_solution import publish_solution
 
-from hrnn.blend.snapshots import PerUserSnapshot, PlainSnapshot
+from hrnn.blend.item_statistics import ItemStatistics
+from hrnn.blend.snapshots import BlendedModel, PerUserSnapshot, PlainSnapshot
 from hrnn.blend.weights import BlendWeights
 from hrnn.data.splits import evaluation_split, prepare
-from hrnn.explain.evaluation_reasons import PATHS
+from hrnn.explain.engine import PATHS
 from hrnn.models.popularity import PopularityCount
+from hrnn.models.registry import restored
 from jobs.platform.storage import store_for
 from jobs.platform.storage.folders import StepFolder
 from jobs.solutions.staging import stage
 from jobs.train.fit import FittedRecipe
 from jobs.train.report.page import ReportInputs, solution_page
 from jobs.train.report.tables import curves, metric_name, search_table, tables, verdict
-from jobs.train.report.write import blended_model, solution_report, training_report
+from jobs.train.report.write import solution_report, training_report
 from schemas.errors import DataError, StorageError
 
 SEQUENCES = sequences_of(random_histories(200, 30))
@@ -191,10 +193,15 @@ def test_training_puts_the_files_under_its_own_names(tmp_path: Path) -> None:
     facts = version.require("solution_version").facts
     view = PlainSnapshot(PopularityCount.fit(SEQUENCES))
     parameters = tensors_of(version.uri, tmp_path)
-    prepared = prepare(SEQUENCES, 0)
-    weights, shape = BlendWeights.of_tensors(parameters), facts["training_outcome"]["shape"]
+    prepared, weights = prepare(SEQUENCES, 0), BlendWeights.of_tensors(parameters)
     assert weights is not None
-    evaluation = PerUserSnapshot(blended_model("aws-hrnn", weights, parameters, shape, prepared.fit_and_calibration))
+    evaluation = PerUserSnapshot(
+        BlendedModel(
+            restored("aws-hrnn", facts["training_outcome"]["shape"], parameters),
+            weights,
+            ItemStatistics.of(prepared.fit_and_calibration),
+        )
+    )
     fitted = FittedRecipe(view, evaluation, parameters, [], facts["training_outcome"])
     inputs = ReportInputs(
         name="v", recipe="r", hyperparameters={}, config={}, counts={}, metrics=measured(), curve=[], best_epoch=None

@@ -9,7 +9,7 @@ from hrnn.blend.snapshots import BlendedModel, ServingSnapshot
 from hrnn.blend.weights import FEATURES, TREND_NAMES, BlendWeights
 from hrnn.data.ragged import Ragged
 from hrnn.data.sequences import Sequences
-from hrnn.explain.serving_reasons import MOST_PAST_ITEMS, Lists, NightlyReasons, Reasons
+from hrnn.explain.serving import MOST_PAST_ITEMS, ServingExplainer, Shares
 from hrnn.inference.replay import replay
 from hrnn.models.hrnn import Hrnn, HrnnShape
 
@@ -38,20 +38,20 @@ def fitted_with(**weights: float) -> BlendedModel:
 
 
 class Night:
-    """A night's view of a model, its states and full scores, and the reasons that are under test."""
+    """A night's view of a model, its states and full scores, and the explainer that is under test."""
 
     def __init__(self, fitted: BlendedModel, cut: int, gap: int | None = GAP) -> None:
         self.fitted, self.cut, self.gap = fitted, cut, gap
         view = self.view = ServingSnapshot(fitted, cut, gap)
         self.states = view.user_states(SEQUENCES, np.arange(len(HISTORIES)))
         vectors = view.items().vectors.numpy()
-        self.reasons = NightlyReasons(fitted.model, fitted.weights, vectors, NUM_ITEMS, cut, gap)
+        self.explainer = ServingExplainer(fitted.model, fitted.weights, vectors, NUM_ITEMS, cut, gap)
 
-    def told(self, users: list[int], items: list[list[int]], most: int = NUM_ITEMS) -> Reasons:
+    def told(self, users: list[int], items: list[list[int]], most: int = NUM_ITEMS) -> Shares:
         own = self.states.sparse.take(np.asarray(users))
         listed = Ragged.from_rows(items, np.int64)
-        lists = Lists(np.asarray(users), self.states.query[users].numpy(), own, listed)
-        return self.reasons.of_lists(SEQUENCES, lists, most)
+        queries = self.states.query[users].numpy()
+        return self.explainer.shares(SEQUENCES, np.asarray(users), queries, own, listed, most)
 
     def scores(self, sequences: Sequences, user: int) -> np.ndarray:
         """float64 [N], what the view serves a user who has these histories."""
@@ -212,7 +212,7 @@ def test_histories_are_run_a_parcel_at_a_time(monkeypatch: pytest.MonkeyPatch) -
         runs.append(sequences.num_events)
         return replay(model, sequences, user_rows)
 
-    monkeypatch.setattr("hrnn.explain.serving_reasons._MOST_EVENTS", 200)
+    monkeypatch.setattr("hrnn.explain.engine._MOST_EVENTS", 200)
     monkeypatch.setattr(Hrnn, "queries", statistics)
     parts = night.told(users, [[1, 2, 3]] * len(users), most=3)
     assert len(runs) > 2
