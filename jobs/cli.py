@@ -1,7 +1,7 @@
-"""The console script `hrnn`: one subcommand a job, whose options are those of `run` in jobs/<job>/__main__.py.
+"""The console script `hrnn`: one subcommand a job, with the options of `run` in jobs/<job>/__main__.py.
 
-jobs/platform/process/ending.py has the exit statuses. What runs a job is imported when it runs, so that help, completion and
-wrong usage need neither torch nor Spark.
+jobs/platform/process/ending.py has the exit statuses. A job's code is imported when the job runs, so that help, completion
+and usage errors need neither torch nor Spark.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from jobs.platform.process.ending import USAGE, run_to_end, tell
+from jobs.platform.process.ending import USAGE, print_result, run_to_end
 from jobs.platform.process.scratch import sweep
 from jobs.usage import completing, forget_odd_widths, of_option, usage_error
 from schemas.errors import ConfigError, StorageError
@@ -44,7 +44,7 @@ JOBS = {
 Summary = dict[str, Any]
 
 _OF_INFRA = ("demo", "doctor")
-_ONLY_LOOK = ("dry_run", "plan")  # options of commands that change nothing
+_READ_ONLY = ("dry_run", "plan")  # options with which a command changes nothing
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -52,40 +52,40 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run `hrnn ARGUMENTS…` and exit with its status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     first = next((word for word in arguments if not word.startswith("-")), None)
-    wanted = first if first in JOBS else None
+    job = first if first in JOBS else None
 
     def work() -> None:
         level = os.environ.get("HRNN_LOG_LEVEL", "").upper() or "WARNING"
         if level not in _LEVELS:
             raise ConfigError("this is no log level", where="HRNN_LOG_LEVEL", value=level, allowed=", ".join(_LEVELS))
         log = logging.StreamHandler(sys.stderr)
-        log.addFilter(_is_news)
+        log.addFilter(_is_logged)
         logging.basicConfig(handlers=[log], level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         forget_odd_widths()
         all_jobs = completing()
         app = typer.Typer(name="hrnn", pretty_exceptions_enable=False)
         app.callback()(_about)
         for name, help_line in JOBS.items():
-            needed = all_jobs or name == wanted
-            command = _telling(importlib.import_module(_module(name)).run) if needed else _stub
+            needed = all_jobs or name == job
+            command = _printing(importlib.import_module(_module(name)).run) if needed else _stub
             app.command(name, short_help=help_line)(command)
         _run(app, arguments)
 
-    run_to_end(wanted, work)
+    run_to_end(job, work)
 
 
 def _module(name: str) -> str:
-    """Where a command's options are; as text, so that infra's commands are found by a layer that must not import infra."""
+    """Name of the module with a command's options: text, so that infra's commands run without an import of infra here."""
     return f"{'infra' if name in _OF_INFRA else 'jobs'}.{name.replace('-', '_')}.__main__"
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a line of the log says what the command does not: py4j logs, with its traceback, what it raises as well."""
+def _is_logged(record: logging.LogRecord) -> bool:
+    """Whether a record goes to the log: py4j logs what it raises, with a traceback, and the command reports that itself."""
     return "HRNN_DEBUG" in os.environ or "/py4j/" not in record.pathname
 
 
 def _run(app: typer.Typer, arguments: list[str]) -> None:
-    """Have typer do what the arguments say; without any it shows the help, which is no success.
+    """Let typer parse the arguments and run the command; without any it shows the help, which is no success.
 
     Raises:
         UsageError: They are wrong.
@@ -111,15 +111,15 @@ def job_main(name: str) -> NoReturn:
     main([name, *sys.argv[1:]])
 
 
-def _say_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"hrnn-platform {VERSION}")
         raise typer.Exit
 
 
 def _about(
     version: Annotated[
-        bool, typer.Option("--version", "-V", callback=_say_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Nightly recommendations that you run yourself, in Amazon Personalize's formats.
@@ -129,11 +129,11 @@ def _about(
 
 
 def _stub() -> None:
-    """Stands in the list of commands for a job that was not asked for."""
+    """Stands in the list of commands for a job that is not run, so that its module is not imported."""
 
 
-def _telling(run: Callable[..., Summary | None]) -> Callable[..., None]:
-    """The command, with what it returns printed as one line of JSON, the last of stdout; None has told people already."""
+def _printing(run: Callable[..., Summary | None]) -> Callable[..., None]:
+    """The command, with its summary printed as the last line of stdout, as JSON; None: it has printed for people already."""
 
     @functools.wraps(run)
     def command(*args: Any, **kwargs: Any) -> None:
@@ -142,10 +142,10 @@ def _telling(run: Callable[..., Summary | None]) -> Callable[..., None]:
         except StorageError as error:
             raise of_option(error, run, kwargs) from None
         finally:
-            if not any(kwargs.get(name) for name in _ONLY_LOOK):
+            if not any(kwargs.get(name) for name in _READ_ONLY):
                 with suppress(StorageError):  # of a place that this command did not need
                     sweep()  # here too: a rerun that finds nothing to do has no temporary files, and killed runs left theirs
         if summary is not None:
-            tell(summary)
+            print_result(summary)
 
     return command

@@ -1,4 +1,4 @@
-"""What is wrong around a command line, in the house's words: a terminal's width, a request for completion, typer's errors."""
+"""The surroundings of a command line: a terminal's width, a shell's request for completion, typer's errors in our wording."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from pydantic import ValidationError
 from schemas.errors import ConfigError, StorageError, UsageError, printable
 
 _COMPLETING = "_HRNN_COMPLETE"
-_WIDTH = re.compile("[1-9][0-9]{1,3}")  # columns in which something can be read
+_WIDTH = re.compile("[1-9][0-9]{1,3}")  # columns of a readable terminal
 
 
 def forget_odd_widths() -> None:
-    """Take no notice of widths of a terminal that none has: typer would print nothing into 0 columns, and fail at a word."""
+    """Ignore impossible widths of a terminal: typer would print nothing into 0 columns, and fail at a word."""
     for name in ("COLUMNS", "TERMINAL_WIDTH"):
         if not _WIDTH.fullmatch(os.environ.get(name, "")):
             os.environ.pop(name, None)
 
 
 def completing() -> bool:
-    """Whether a shell asks what could come next; what was typed is not among the arguments then.
+    """Whether a shell requests completion; what was typed is not among the arguments then.
 
     Raises:
-        ConfigError: It asks in no way that is known.
+        ConfigError: The request has an unknown form.
     """
-    asked = os.environ.get(_COMPLETING)
+    request = os.environ.get(_COMPLETING)
     remedy = "The shell sets it; where none completes, unset _HRNN_COMPLETE."
     shells = "bash, zsh, fish, powershell, pwsh"
-    if asked and not re.fullmatch(f"(complete|source)_({shells.replace(', ', '|')})", asked):
+    if request and not re.fullmatch(f"(complete|source)_({shells.replace(', ', '|')})", request):
         allowed = f"complete_ or source_ and one of {shells}"
-        raise ConfigError("this is no request of a shell", where=_COMPLETING, value=asked, allowed=allowed, remedy=remedy)
-    if asked == "complete_bash":
+        raise ConfigError("this is no request of a shell", where=_COMPLETING, value=request, allowed=allowed, remedy=remedy)
+    if request == "complete_bash":
         for name, form, allowed in (
             ("COMP_WORDS", "(?s).*", "what was typed"),
             ("COMP_CWORD", "[0-9]{1,9}", "a word's number"),
@@ -43,16 +43,16 @@ def completing() -> bool:
             value = os.environ.get(name)
             if value is None or not re.fullmatch(form, value):
                 raise ConfigError("the shell's completion needs it", where=name, value=value, allowed=allowed, remedy=remedy)
-    return bool(asked)
+    return bool(request)
 
 
 def usage_error(error: typer.TyperException) -> UsageError:
-    """What typer says of a command line, with the value that it leaves out and all that is allowed."""
+    """typer's error of a command line, with the value, which typer leaves out, and the allowed range."""
     context, param, fault = (getattr(error, name, None) for name in ("ctx", "param", "__cause__"))
     remedy = f"See {context.command_path if context else 'hrnn'} --help."
     if param is None or not isinstance(fault, ValidationError):
-        said, _, meant = error.format_message().partition(" Did you mean ")
-        return UsageError(_problem(said), remedy=f"Did you mean {meant} {remedy}" if meant else remedy)
+        message, _, suggestion = error.format_message().partition(" Did you mean ")
+        return UsageError(_problem(message), remedy=f"Did you mean {suggestion} {remedy}" if suggestion else remedy)
     first = fault.errors(include_url=False)[0]
     least, most = getattr(param, "min", None), getattr(param, "max", None)  # an option has both, or the first alone
     return UsageError(
@@ -68,21 +68,21 @@ def _shown(bound: float) -> str:
     return str(int(bound)) if bound == int(bound) else str(bound)
 
 
-def _problem(said: str) -> str:
-    return printable(said[:1].lower() + said[1:]).rstrip(".")
+def _problem(message: str) -> str:
+    return printable(message[:1].lower() + message[1:]).rstrip(".")
 
 
-def of_option(error: StorageError, run: Callable[..., Any], given: Mapping[str, Any]) -> StorageError:
-    """The error of a place with the option that it was given as; itself where it names where it is, or no option is it.
+def of_option(error: StorageError, run: Callable[..., Any], arguments: Mapping[str, Any]) -> StorageError:
+    """The error of a place, with the option that names the place; unchanged where it says where it is, or no option does.
 
     Args:
         error: What the command raised.
         run: The command.
-        given: Its arguments.
+        arguments: Its arguments, by name.
     """
     if error.where is not None or error.value is None:
         return error
-    names = [name for name, value in given.items() if error.value in (value if isinstance(value, list) else [value])]
+    names = [name for name, value in arguments.items() if error.value in (value if isinstance(value, list) else [value])]
     where = ", ".join(_as_typed(run, name) for name in names) or None
     return StorageError(error.problem, where=where, value=error.value, allowed=error.allowed, remedy=error.remedy)
 
@@ -90,7 +90,7 @@ def of_option(error: StorageError, run: Callable[..., Any], given: Mapping[str, 
 def _as_typed(run: Callable[..., Any], name: str) -> str:
     """`--output` of an option `output`, `OLD.out` of an argument."""
     hint = get_type_hints(run, include_extras=True)[name]
-    for told in get_args(hint)[1:] if get_origin(hint) is Annotated else ():
-        if isinstance(told, typer.models.ArgumentInfo):
-            return str(told.metavar or name.upper())
+    for annotation in get_args(hint)[1:] if get_origin(hint) is Annotated else ():
+        if isinstance(annotation, typer.models.ArgumentInfo):
+            return str(annotation.metavar or name.upper())
     return "--" + name.replace("_", "-")

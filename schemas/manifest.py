@@ -14,7 +14,7 @@ from schemas.paths import below
 
 MANIFEST_NAME = "manifest.json"
 _REMEDY = "delete it and run the step again"
-USERS_DELETED = "users_deleted"  # among a manifest's facts: each deletion that changed the folder since its step wrote it
+USERS_DELETED = "users_deleted"  # in a manifest's metadata: each deletion that changed the folder since its step wrote it
 
 Kind = Literal[
     "dataset",
@@ -60,7 +60,7 @@ class InputRef(BaseModel):
 class Manifest(BaseModel):
     """What a step made, from what, and every byte of it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True)
 
     kind: Kind = Field(description="what the folder holds")
     fingerprint: str = Field(description="fingerprint() of config and inputs: equal means nothing to do")
@@ -69,7 +69,9 @@ class Manifest(BaseModel):
     inputs: tuple[InputRef, ...] = Field(description="what was read")
     files: tuple[FileEntry, ...] = Field(description="every file of the folder but this one")
     counts: dict[str, int] = Field(default_factory=dict, description="rows, events, users, items, sessions …")
-    facts: dict[str, Any] = Field(default_factory=dict, description="what the next step needs to know beyond files")
+    metadata: dict[str, Any] = Field(
+        default_factory=dict, alias="facts", description="what the next step needs to know beyond files"
+    )
 
     def to_bytes(self) -> bytes:
         """JSON with its digest, UTF-8, ending in a newline."""
@@ -89,7 +91,7 @@ class Manifest(BaseModel):
         told = {"where": where, "what": "manifest", "remedy": _REMEDY}
         document = verified(data, **told)
         try:
-            return cls.model_validate(document)
+            return cls.model_validate(document, by_alias=True, by_name=False)  # a stored file has the JSON key alone
         except ValidationError as error:
             key = ".".join(map(str, error.errors()[0]["loc"]))
             raise damaged(f"{key}: {error.errors()[0]['msg']}", **told) from None

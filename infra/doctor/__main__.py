@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.platform.process.ending import tell
+from jobs.platform.process.ending import print_result
 
 
 class Output(StrEnum):
@@ -32,7 +32,7 @@ def run(
             if check["remedy"]:
                 print(f"{'':<18} → {check['remedy']}", file=sys.stderr)
     if not summary["ready"]:
-        tell(summary)
+        print_result(summary)
         raise typer.Exit(1)
     return summary
 

@@ -1,4 +1,4 @@
-"""Options that both commands take which answer batch input."""
+"""Options of the commands that answer batch input, `recommend` and `segment`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files a batch input names, how they are cut among tasks, and the lines of a cut."""
+"""The files of a batch input, their splits and bundles of splits, and the lines of a split."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from schemas.uris import canonical, lies_in
 
 _LEAST_SPLIT_BYTES = 64 << 10
 _MOST_SPLIT_BYTES = 512 << 10  # about 20,000 lines, whose answers take about 20 MB: what a task holds, however long the input
-_OPEN_BYTES = 16 << 10  # take as long as to begin another file
+_OPEN_BYTES = 16 << 10  # the cost of opening a file, in bytes that are read and answered in the same time
 _READ_BYTES = 1 << 20  # read at a time where a line goes on behind its split
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -24,7 +24,7 @@ class Split:
 
     Attributes:
         number: Position among the splits of all files, in the order of files and bytes.
-        file: Which file, and in which version; a file that changes meanwhile is an error.
+        file: The file and its version; a file that changes meanwhile is an error.
         file_number: Position of the file.
         start: First byte.
         end: Byte after the last.
@@ -42,7 +42,7 @@ class Split:
         return self.end - self.start
 
     def to_bytes(self) -> bytes:
-        """As it travels to a task: one line."""
+        """JSON without line feeds, to be sent to a task."""
         file = [self.file.uri, self.file.size, self.file.version]
         return json.dumps([self.number, file, self.file_number, self.start, self.end]).encode()
 
@@ -54,7 +54,7 @@ class Split:
 
 
 def input_files(uri: str) -> list[StoredFile]:
-    """The input files a URI means, as Personalize takes it.
+    """The input files that a URI names, by Personalize's rules.
 
     On S3 a URI that names an object means that object; any other is a prefix, so `s3://bucket/folder` also takes
     `folder_test/…`, and `s3://bucket/folder/` doesn't. A local path is a file or a folder. What `input_below` leaves out
@@ -68,8 +68,8 @@ def input_files(uri: str) -> list[StoredFile]:
     if not is_s3(uri):
         files = list_input(uri)
     else:
-        named = None if uri.endswith("/") else store_for(uri).stat(uri)
-        files = [named] if named else input_below(uri)
+        file = None if uri.endswith("/") else store_for(uri).stat(uri)
+        files = [file] if file else input_below(uri)
     if not files:
         raise StorageError(
             "Invalid S3 input path: no object's name begins with it", where=uri, remedy="Name an object, or a prefix of some."
@@ -93,11 +93,11 @@ def check_places(files: Sequence[StoredFile], input_uri: str, output: str) -> No
     Raises:
         ConfigError: An input file lies in it, or it lies in the folder, or below the prefix, that the input names.
     """
-    given, target = normalise(input_uri), canonical(output)
-    names_a_file = any(file.uri == given for file in files)
-    read = f"{target}/".startswith(given) if is_s3(given) else any(lies_in(target, each) for each in folders_read(given))
-    beside = any(canonical(file.uri).rpartition("/")[0] == target for file in files)
-    if beside or (not names_a_file and read):
+    source, target = normalise(input_uri), canonical(output)
+    is_one_file = any(file.uri == source for file in files)
+    is_below = f"{target}/".startswith(source) if is_s3(source) else any(lies_in(target, each) for each in folders_read(source))
+    is_beside = any(canonical(file.uri).rpartition("/")[0] == target for file in files)
+    if is_beside or (is_below and not is_one_file):
         raise ConfigError(
             "the output lies where the input is, so that answers would be taken for input",
             where="output",
@@ -109,7 +109,10 @@ def check_places(files: Sequence[StoredFile], input_uri: str, output: str) -> No
 def cut(files: Sequence[StoredFile], parallelism: int, *, smallest: bool = False) -> list[Split]:
     """Splits of all files: small enough that every core has several, if the input is large enough for that.
 
-    Where `smallest`, they are as small as they come, however many cores there are: for answers that take more room.
+    Args:
+        files: In order.
+        parallelism: Number of cores.
+        smallest: Make splits of the least size whatever the number of cores: for answers that take more memory.
     """
     total = sum(file.size for file in files)
     size = min(_MOST_SPLIT_BYTES, max(_LEAST_SPLIT_BYTES, 0 if smallest else total // (4 * max(1, parallelism))))
@@ -125,13 +128,14 @@ def bundle(splits: Sequence[Split], parallelism: int, *, smallest: bool = False)
 
     Args:
         splits: In order.
-        parallelism: How many cores there are.
-        smallest: As `cut` was told. No bundle has more bytes than the largest split that there may be.
+        parallelism: Number of cores.
+        smallest: As for `cut`. No bundle has more bytes than the largest split may have.
     """
     most_bytes = _LEAST_SPLIT_BYTES if smallest else _MOST_SPLIT_BYTES
     work = sum(_OPEN_BYTES + split.size for split in splits)
     most_work = max(_OPEN_BYTES + _LEAST_SPLIT_BYTES, work // (4 * max(1, parallelism)))
     bundles: list[list[Split]] = []
+    # A bundle is full by its bytes, which bound a task's memory, or by its work, which counts the opening of files too.
     held_bytes = held_work = 0
     for split in splits:
         if not bundles or held_bytes + split.size > most_bytes or held_work + _OPEN_BYTES + split.size > most_work:
@@ -145,6 +149,7 @@ def bundle(splits: Sequence[Split], parallelism: int, *, smallest: bool = False)
 def read_lines(split: Split) -> list[bytes]:
     """The lines that begin in a split, without their line feeds. A line that is too long comes cut off, but still too long."""
     store = store_for(split.file.uri)
+    # One byte more in front: where it is a line feed, the split's first line is whole.
     data = _read(store, split, max(0, split.start - 1), split.end)
     if split.start > 0:
         _, feed, data = data.partition(b"\n")  # what begins before the split is its neighbour's
@@ -163,7 +168,7 @@ def read_lines(split: Split) -> list[bytes]:
 
 
 def _rest_of_line(store: Store, split: Split) -> bytes:
-    """What follows a split up to the next line feed; no more is kept than shows that the line is too long."""
+    """The bytes behind a split up to the next line feed; of a line that is too long only so many that it stays too long."""
     kept = b""
     for start in range(split.end, split.file.size, _READ_BYTES):
         piece, feed, _ = _read(store, split, start, min(start + _READ_BYTES, split.file.size)).partition(b"\n")

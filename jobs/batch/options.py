@@ -1,4 +1,4 @@
-"""What a batch inference is asked for beside its lines: how many items, a filter, exploration. Checked before Spark starts."""
+"""Options of a batch inference: the number of items, a filter, exploration. Checked before Spark starts."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ class FilterOptions:
     Attributes:
         text: Its expression.
         extended: Whether the platform's own extensions are allowed.
-        events: A user's newest events of each type that it looks at.
-        now: What now() means, UTC epoch seconds; 0 where the filter doesn't mention it.
-        asks_past: It asks what users did.
-        asks_attributes: It asks for users' attributes.
+        events: A user's newest events of each type that it reads.
+        now: Value of now(), UTC epoch seconds; 0 where the filter doesn't mention it.
+        asks_past: Whether it reads users' events.
+        asks_attributes: Whether it reads users' attributes.
     """
+
+    # The names of these fields are keys of the record's config, which its fingerprint covers.
 
     text: str
     extended: bool
@@ -42,7 +44,7 @@ class FilterOptions:
     asks_attributes: bool
 
     def parsed(self) -> Filter:
-        """The filter itself, which was checked before; how large it may be is the night's business."""
+        """The parsed filter, which was checked before; how large it may be is the night's business."""
         return parse_filter(self.text, "filter", extended=self.extended, policy=NO_LIMITS)
 
 
@@ -61,13 +63,13 @@ class Exploration:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What every line is answered with.
+    """How lines are answered.
 
     Attributes:
         num_results: Items a line.
-        filter: None: none.
+        filter: Which items a line may get; None: all.
         exploration: None: relevance alone decides.
-        explain: Whether lines say why.
+        explain: Whether good lines explain their items.
     """
 
     num_results: int
@@ -76,7 +78,7 @@ class Options:
     explain: bool = False
 
     def config(self) -> dict[str, Any]:
-        """What of it decides about the answers."""
+        """The settings that answers depend on, as the record holds them."""
         return {name: value for name, value in asdict(self).items() if value is not None and value is not False}
 
 
@@ -89,7 +91,7 @@ def read_options(
     item_exploration_config: Mapping[str, Any] | None = None,
     explain: bool = False,
 ) -> Options:
-    """Check what `jobs.recommend.job.recommend` was told; see there.
+    """Check the arguments of `jobs.recommend.job.recommend`; see there.
 
     Raises:
         ConfigError: An option is out of range, or does not go with the solution version's recipe.
@@ -100,7 +102,7 @@ def read_options(
     if not 1 <= filter_events <= _MOST_EVENTS:
         allowed = f"1 to {_MOST_EVENTS:,}"
         raise ConfigError("this number of events is out of range", where="filter_events", value=filter_events, allowed=allowed)
-    recipe = RECIPES[manifest.facts["recipe"]]
+    recipe = RECIPES[manifest.metadata["recipe"]]
     if recipe.recipe_type == "USER_SEGMENTATION":
         raise ConfigError(
             "this solution version makes segments of users", where="solution", value=recipe.name, remedy="Run `hrnn segment`."
@@ -122,38 +124,38 @@ def read_filter(text: str, extended: bool, events: int, manifest: Manifest) -> F
         FilterError: It is wrong.
         ConfigError: The solution version is too old for it.
     """
-    wanted = parse_filter(text, "filter", extended=extended, policy=NO_LIMITS)  # the night keeps them
-    schemas = {kind: parse_schema_document(document) for kind, document in manifest.facts.get("schemas", {}).items()}
-    check_recipe(wanted, RECIPES[manifest.facts["recipe"]])
-    check_filter(wanted, schemas, complete=bool(schemas))
-    if wanted.uses("Interactions") and "event_types" not in manifest.facts:
+    parsed = parse_filter(text, "filter", extended=extended, policy=NO_LIMITS)  # the night keeps them
+    schemas = {kind: parse_schema_document(document) for kind, document in manifest.metadata.get("schemas", {}).items()}
+    check_recipe(parsed, RECIPES[manifest.metadata["recipe"]])
+    check_filter(parsed, schemas, complete=bool(schemas))
+    if parsed.uses("Interactions") and "event_types" not in manifest.metadata:
         raise ConfigError(
             "an older release trained this solution version, without what users did", where="solution", remedy="Train it again."
         )
-    conditions = (condition for expression in wanted.expressions for condition in all_conditions(expression))
-    looks_at_clock = any(isinstance(operand, Moment) for condition in conditions for operand in condition.operands)
+    conditions = (condition for expression in parsed.expressions for condition in all_conditions(expression))
+    reads_clock = any(isinstance(operand, Moment) for condition in conditions for operand in condition.operands)
     return FilterOptions(
         text=text,
         extended=extended,
         events=events,
-        now=int(time.time()) if looks_at_clock else 0,
-        asks_past=wanted.uses("Interactions"),
-        asks_attributes=wanted.uses("CurrentUser") or wanted.uses("Users"),
+        now=int(time.time()) if reads_clock else 0,
+        asks_past=parsed.uses("Interactions"),
+        asks_attributes=parsed.uses("CurrentUser") or parsed.uses("Users"),
     )
 
 
-def _exploration(given: Mapping[str, Any] | None, manifest: Manifest, recipe: Recipe) -> Exploration | None:
-    """The exploration of a job: what is given, else what the solution's hyperparameters say."""
+def _exploration(config: Mapping[str, Any] | None, manifest: Manifest, recipe: Recipe) -> Exploration | None:
+    """The exploration of a job: its itemExplorationConfig, else the solution's hyperparameters."""
     where = "item_exploration_config"
     names = {"explorationWeight": "exploration_weight", "explorationItemAgeCutOff": "exploration_item_age_cut_off"}
     if recipe.name != EXPLORING:
-        if given:
+        if config:
             raise ConfigError(f"{recipe.name} does not explore", where=where, allowed=f"nothing; {EXPLORING} explores")
         return None
-    trained = manifest.facts.get("hyperparameters", {})
-    parsed = recipe.hyperparameters()
-    values = {name: float(trained.get(key, getattr(parsed, key))) for name, key in names.items()}
-    for name, value in (given or {}).items():
+    trained = manifest.metadata.get("hyperparameters", {})
+    defaults = recipe.hyperparameters()
+    values = {name: float(trained.get(key, getattr(defaults, key))) for name, key in names.items()}
+    for name, value in (config or {}).items():
         if name not in names:
             raise ConfigError("this key is not known", where=where, value=name, allowed=", ".join(names))
         values[name] = _number(value, f"{where}.{name}")
@@ -167,7 +169,7 @@ def _exploration(given: Mapping[str, Any] | None, manifest: Manifest, recipe: Re
 
 
 def parse_exploration(text: str) -> Mapping[str, Any]:
-    """The JSON of an option.
+    """The value of --item-exploration-config, which is JSON.
 
     Raises:
         ConfigError: It is no JSON object.

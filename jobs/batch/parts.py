@@ -1,4 +1,4 @@
-"""Pieces of an answer, each under a name of its own until they are put together."""
+"""Parts of an output file: the lines of one split, stored under a unique name until all parts are put together."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from schemas.errors import IntegrityError
 
 @dataclass(frozen=True, kw_only=True)
 class Part(Tally):
-    """The answers to one split, stored, and what is counted of them.
+    """The output lines of one split, stored, and their counts.
 
     Attributes:
         split: Number of the split.
-        uri, size, version, sha256: Where they are, and their bytes' digest.
+        uri, size, version: The stored file.
+        sha256: Hex digest of its bytes.
     """
 
     split: int
@@ -36,7 +37,7 @@ class Part(Tally):
         return StoredFile(self.uri, self.size, self.version)
 
     def to_json(self) -> str:
-        """As a task sends it to the driver."""
+        """JSON, as a task sends it to the driver."""
         return json.dumps(asdict(self))
 
 
@@ -48,7 +49,7 @@ def store_part(lines: Iterable[bytes], folder_uri: str, token: str, split: int, 
         folder_uri: Where parts lie.
         token: Of this run: 12 hex digits.
         split: Number of the split.
-        tally: What is counted of the lines.
+        tally: Counts of the lines.
     """
     uri = join(folder_uri, f"part-{split:06d}-{uuid.uuid4().hex[:12]}-{token}.out")
     with scratch_folder("part") as folder:
@@ -63,7 +64,7 @@ def store_part(lines: Iterable[bytes], folder_uri: str, token: str, split: int, 
 
 
 def stored_whole(uri: str, size: int) -> StoredFile:
-    """A file that was just written.
+    """A file that was just written, as the store lists it.
 
     Raises:
         IntegrityError: It is not there, or not of that size.

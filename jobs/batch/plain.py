@@ -1,4 +1,4 @@
-"""Batch input as plain JSON lines: gzip data is unpacked, what only looks like JSON lines is refused with what helps."""
+"""Batch input as plain JSON lines: gzip data is unpacked; other formats are refused, with a remedy."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _CHUNK_BYTES = 8 << 20
 
 
 def plain_lines(files: Sequence[StoredFile], kind: LineKind, folder_uri: str, token: str) -> list[StoredFile]:
-    """The files themselves, and in place of gzipped ones what they hold, unpacked.
+    """The input files, gzipped ones replaced by unpacked copies.
 
     Args:
         files: Input files.
-        kind: What their lines hold, for messages.
-        folder_uri: Where unpacked files go; they are parts of the run, and go with them.
-        token: Of the run.
+        kind: Kind of their lines, for messages.
+        folder_uri: Folder of the run's parts; unpacked copies are removed with them.
+        token: The run's.
 
     Raises:
         DataError: A file is UTF-16 text, a JSON array, JSON over several lines, or no text at all.

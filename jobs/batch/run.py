@@ -1,4 +1,4 @@
-"""What all batch jobs do around their answers: find the input, see whether anything is left to do, publish, keep a record."""
+"""The frame of a batch job: find the input, skip what was answered before, publish the answers, keep a record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.batch.plain import plain_lines
 from jobs.batch.publication import Answered, BatchJob, Publication, batch_identity
 from jobs.batch.tally import Tally, total
 from jobs.platform.storage import StoredFile, normalise
-from jobs.platform.storage.folders import StepFolder, see_unchanged
+from jobs.platform.storage.folders import StepFolder, check_unchanged
 from schemas.errors import ConfigError
 from schemas.manifest import InputRef, Kind, Manifest
 from schemas.recipes import RECIPES
@@ -40,10 +40,10 @@ def run_batch(
     """Answer the files of an input, and publish `<output>/<input file name>.out` for each, and `_CHECK` when all are there.
 
     Args:
-        job: Which.
+        job: The kind of batch job.
         solution, manifest: The solution version that answers.
-        config: What decides about the answers, beside the solution version and the lines.
-        input_uri, output_uri: As the job was given them.
+        config: Settings that the answers depend on, beside the solution version and the lines.
+        input_uri, output_uri: The job's arguments.
         answered: (input files, folder for parts, the run's token) -> the stored parts of each file's answers, in order.
         before_publication: Called when all answers are ready and none is visible; what it raises keeps them so.
         max_error_fraction: Error lines that are still acceptable, as a fraction of all lines, from 0 to 1.
@@ -71,17 +71,17 @@ def run_batch(
     tallies: list[Tally] = []
 
     def ready() -> list[Answered]:
-        plain = plain_lines(files, RECIPES[manifest.facts["recipe"]].line_kind, publication.parts_uri, publication.token)
+        plain = plain_lines(files, RECIPES[manifest.metadata["recipe"]].line_kind, publication.parts_uri, publication.token)
         with solution.made_of(reference):
             parts = answered(plain, publication.parts_uri, publication.token)
-        tallies.extend(part for of_file in parts for part in of_file)
+        tallies.extend(part for file_parts in parts for part in file_parts)
         total(tallies).check(max_error_fraction, input_uri)
-        see_unchanged([reference])
-        return [Answered(file=file, parts=of_file) for file, of_file in zip(files, parts, strict=True)]
+        check_unchanged([reference])
+        return [Answered(file=file, parts=file_parts) for file, file_parts in zip(files, parts, strict=True)]
 
     def record(outputs: list[dict[str, Any]]) -> Manifest:
-        see_unchanged([reference])
-        told = total(tallies)
+        check_unchanged([reference])
+        tally = total(tallies)
         return Manifest(
             kind=_KINDS[job],
             fingerprint=identity,
@@ -92,21 +92,21 @@ def run_batch(
                 *(InputRef(uri=file.uri, version=file.version) for file in files),
             ),
             files=(),
-            counts={"files": len(files), **_without(told.counts(), _NOT_COUNTED[job])},
-            facts={"outputs": outputs, "told": told.names()},
+            counts={"files": len(files), **_without(tally.counts(), _NOT_COUNTED[job])},
+            metadata={"outputs": outputs, "told": tally.details()},
         )
 
-    done = None if anew else publication.done()
-    skipped = done is not None
-    if done is None:
-        done = publication.publish(ready, record, before_publication)
-    told = Tally.of_record(done)
+    published = None if anew else publication.done()
+    skipped = published is not None
+    if published is None:
+        published = publication.publish(ready, record, before_publication)
+    tally = Tally.of_record(published)
     if skipped:
-        told.check(max_error_fraction, input_uri)
-    for warning in told.warnings():
+        tally.check(max_error_fraction, input_uri)
+    for warning in tally.warnings():
         _LOG.warning("%s: %s", output, warning)
     seconds = round(time.monotonic() - began, 1)
-    return {"job": job, "output": output, "skipped": skipped, **done.counts, "seconds": seconds}
+    return {"job": job, "output": output, "skipped": skipped, **published.counts, "seconds": seconds}
 
 
 def _without(counts: dict[str, int], names: frozenset[str]) -> dict[str, int]:

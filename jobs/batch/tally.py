@@ -1,4 +1,4 @@
-"""What is counted of a batch job's lines, and what is said of it: errors, empty lists, filter values that don't fit."""
+"""Counts of a batch job's lines and the warnings they give: errors, empty lists, filter values that don't fit."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Tally:
         empty_lists: Good lines that got nobody and nothing: a filter left nothing, or nobody was found.
         unused_filter_values: Good lines with a value that the filter has no placeholder for.
         missing_filter_values: Good lines without a value for one of its placeholders: that expression is skipped for them.
-        unused_names, missing_names: Of these values.
-        first_error: What the first error line says.
+        unused_names, missing_names: Names of these values.
+        first_error: Message of the first error line.
     """
 
     lines: int
@@ -41,8 +41,8 @@ class Tally:
         """The numbers, by name."""
         return {name: getattr(self, name) for name in COUNTED}
 
-    def names(self) -> dict[str, Any]:
-        """The rest, by name."""
+    def details(self) -> dict[str, Any]:
+        """The fields that are no numbers, by name."""
         return {
             "unused_names": list(self.unused_names),
             "missing_names": list(self.missing_names),
@@ -51,31 +51,33 @@ class Tally:
 
     @classmethod
     def of_record(cls, record: Manifest) -> Tally:
-        """What a batch job's record says; older ones say less."""
+        """The counts in a batch job's record; those of an older release lack some."""
         counts: dict[str, Any] = {"lines": 0} | {name: record.counts[name] for name in COUNTED if name in record.counts}
-        return cls(**counts, **record.facts.get("told", {}))
+        return cls(**counts, **record.metadata.get("told", {}))
 
     def warnings(self) -> list[str]:
-        """What somebody should look at, a sentence each."""
-        told = []
+        """Warnings for people, a sentence each."""
+        warnings = []
         if self.errors:
-            told.append(f"{self.errors:,} of {self.lines:,} lines are error lines; the first says: {self.first_error}")
+            warnings.append(f"{self.errors:,} of {self.lines:,} lines are error lines; the first says: {self.first_error}")
         if self.empty_lists:
-            told.append(f"{self.empty_lists:,} of {self.lines:,} lines got an empty list; look at the filter, or ask for less.")
+            warnings.append(
+                f"{self.empty_lists:,} of {self.lines:,} lines got an empty list; look at the filter, or ask for less."
+            )
         if self.unused_filter_values:
-            told.append(
+            warnings.append(
                 f"{self.unused_filter_values:,} lines have filterValues that no placeholder of the filter takes "
                 f"({_shown(self.unused_names)}); mind the spelling: case counts."
             )
         if self.missing_filter_values:
-            told.append(
+            warnings.append(
                 f"{self.missing_filter_values:,} lines have no value for a placeholder of the filter "
                 f"({_shown(self.missing_names)}); the EXCLUDE that names it was skipped for them."
             )
-        return told
+        return warnings
 
     def check(self, max_error_fraction: float, where: str) -> None:
-        """See that not too many lines failed.
+        """Refuse a batch in which too many lines failed.
 
         Args:
             max_error_fraction: Error lines that are acceptable, of all lines; that all of them fail never is.
@@ -100,32 +102,32 @@ COUNTED = ("lines", "errors", "unknown_users", "empty_lists", "unused_filter_val
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
-    """Of all lines together."""
-    given = list(tallies)
+    """The counts of all lines together."""
+    parts = list(tallies)
     return Tally(
-        **{name: sum(getattr(each, name) for each in given) for name in COUNTED},
-        unused_names=sorted({name for each in given for name in each.unused_names}),
-        missing_names=sorted({name for each in given for name in each.missing_names}),
-        first_error=next((each.first_error for each in given if each.first_error), ""),
+        **{name: sum(getattr(each, name) for each in parts) for name in COUNTED},
+        unused_names=sorted({name for each in parts for name in each.unused_names}),
+        missing_names=sorted({name for each in parts for name in each.missing_names}),
+        first_error=next((each.first_error for each in parts if each.first_error), ""),
     )
 
 
-def values_told(given: Iterable[tuple[Mapping[str, str], int]], placeholders: Sequence[str]) -> dict[str, Any]:
-    """The parts of a Tally that filter values make.
+def filter_value_counts(lines: Iterable[tuple[Mapping[str, str], int]], placeholders: Sequence[str]) -> dict[str, Any]:
+    """The fields of a Tally that count filter values.
 
     Args:
-        given: filterValues of good lines, and how many lines have them.
-        placeholders: Of the filter; none where there is no filter.
+        lines: filterValues of good lines, and how many lines have them.
+        placeholders: The filter's; none where there is no filter.
     """
-    wanted, unused, missing = set(placeholders), set[str](), set[str]()
+    expected, unused, missing = set(placeholders), set[str](), set[str]()
     num_unused = num_missing = 0
-    for values, count in given:
-        own_unused, own_missing = set(values) - wanted, wanted - set(values)
-        num_unused += count * bool(own_unused)
-        num_missing += count * bool(own_missing)
+    for values, count in lines:
+        unexpected, lacking = set(values) - expected, expected - set(values)
+        num_unused += count * bool(unexpected)
+        num_missing += count * bool(lacking)
         if count:
-            unused |= own_unused
-            missing |= own_missing
+            unused |= unexpected
+            missing |= lacking
     return {
         "unused_filter_values": num_unused,
         "missing_filter_values": num_missing,

@@ -1,4 +1,4 @@
-"""The states of users, and what they did, as a worker holds them."""
+"""A worker's table of users: their states and past events, looked up by user id."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from schemas import columns
 
 
 class UserTable:
-    """States of some users, found by id.
+    """States of some users, looked up by id.
 
     Args:
-        table: Columns USER_ID, query, own_item_rows, own_item_scores; those of the past where a filter asks for it, and
+        table: Columns USER_ID, query, own_item_rows, own_item_scores; those of past events where a filter reads them, and
             user_row where answers are explained.
-        dimension: Numbers of a query.
-        past_events: A user's newest events of each type that a filter looks at.
+        dimension: Length of a query.
+        past_events: A user's newest events of each type that a filter reads.
     """
 
     def __init__(self, table: pa.Table, dimension: int, past_events: int = 0) -> None:
@@ -34,8 +34,8 @@ class UserTable:
         self._queries = (
             known[columns.QUERY].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(known), dimension)
         )
-        own = Ragged.from_arrow(known[columns.SPARSE_ITEM_ROWS])
-        self._own = SparseScores(own.offsets, own.values, _flat(known, columns.SPARSE_SCORES))
+        item_rows = Ragged.from_arrow(known[columns.SPARSE_ITEM_ROWS])
+        self._sparse_scores = SparseScores(item_rows.offsets, item_rows.values, _flat(known, columns.SPARSE_SCORES))
         self._user_rows: Rows | None = None
         if columns.USER_ROW in table.column_names:
             self._user_rows = known[columns.USER_ROW].to_numpy()
@@ -43,27 +43,29 @@ class UserTable:
         if columns.PAST_ITEM_ROWS in table.column_names:
             items = Ragged.from_arrow(known[columns.PAST_ITEM_ROWS])
             types, ranks = _flat(known, columns.PAST_EVENT_TYPES), _flat(known, columns.PAST_RANKS)
+            # Events are stored with their rank among the user's events of one type, the newest first: drop older ones.
             kept = np.flatnonzero(ranks < past_events)
-            ends = np.searchsorted(kept, items.offsets).astype(np.int64)
-            self._past = PastEvents(ends, items.values[kept], types[kept], ranks[kept])
+            offsets = np.searchsorted(kept, items.offsets).astype(np.int64)
+            self._past = PastEvents(offsets, items.values[kept], types[kept], ranks[kept])
 
     def find(self, user_ids: Sequence[str] | pa.StringArray) -> Rows:
-        """int64 [B], where each user stands; -1 for those who don't."""
-        found = pc.index_in(pa.array(user_ids, self._ids.type), value_set=self._ids)
-        places: Rows = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        """int64 [B], each user's row in this table; -1 for unknown users."""
+        indices = pc.index_in(pa.array(user_ids, self._ids.type), value_set=self._ids)
+        places: Rows = pc.fill_null(indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
         return places
 
     def states(self, places: Rows) -> tuple[torch.Tensor, SparseScores]:
-        """Queries float32 [B, D] and own items of users by where they stand."""
-        return torch.from_numpy(self._queries[places].astype(np.float32, copy=False)), self._own.take(places)
+        """Queries float32 [B, D] and sparse scores of users, by their rows in this table."""
+        queries = torch.from_numpy(self._queries[places].astype(np.float32, copy=False))
+        return queries, self._sparse_scores.take(places)
 
     def user_rows(self, places: Rows) -> Rows:
-        """int64 [B], rows of users in the sequences, by where they stand."""
+        """int64 [B], rows of users in the sequences, by their rows in this table."""
         assert self._user_rows is not None, "loaded where answers are explained"
         return self._user_rows[places]
 
     def past(self, places: Rows) -> PastEvents | None:
-        """What users did, by where they stand; None where it was not loaded."""
+        """Past events of users, by their rows in this table; None where they were not loaded."""
         return None if self._past is None else self._past.take(places)
 
 

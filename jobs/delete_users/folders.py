@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jobs.batch.output_record import RECORD_FOLDER
 from jobs.batch.parts import stored_whole
-from jobs.batch.publication import RECORD_FOLDER
 from jobs.delete_users.lists import held_by_lines, write_lines_without
 from jobs.delete_users.tables import Held, as_values, has_user_rows, held_by, write_without
 from jobs.delete_users.users import Users, rows_in_csv
@@ -74,7 +74,7 @@ def look(uri: str, users: Users) -> PlaceScan:
     scan = PlaceScan(folder.uri, manifest.kind, leftovers=_leftovers(folder, manifest))
     if manifest.kind not in _REWRITTEN | _REMOVED:
         return scan
-    scan.earlier = any(made["deletion"] == users.identity for made in manifest.facts.get(USERS_DELETED, []))
+    scan.earlier = any(made["deletion"] == users.identity for made in manifest.metadata.get(USERS_DELETED, []))
     for entry in manifest.files:
         with scratch_folder("delete") as scratch:
             if (held := _held(folder, entry, users, Path(scratch))) is not None:
@@ -122,7 +122,7 @@ def rows_deleted(uri: str, identity: str) -> int:
     manifest = StepFolder(uri).manifest()
     if manifest is None or manifest.kind != "dataset":
         return 0
-    return sum(made["rows"] for made in manifest.facts.get(USERS_DELETED, []) if made["deletion"] == identity)
+    return sum(made["rows"] for made in manifest.metadata.get(USERS_DELETED, []) if made["deletion"] == identity)
 
 
 def look_at_output(uri: str, users: Users) -> PlaceScan:
@@ -146,7 +146,7 @@ def clean_output(scan: PlaceScan, users: Users) -> None:
     store = store_for(scan.uri)
     record = StepFolder(join(scan.uri, RECORD_FOLDER))
     claim, manifest = record.versioned() or (None, None)
-    if manifest is not None and "publishing" in manifest.facts:
+    if manifest is not None and "publishing" in manifest.metadata:
         raise StorageError(
             "a batch job is publishing here, or was killed while it did",
             where=scan.uri,
@@ -162,8 +162,8 @@ def clean_output(scan: PlaceScan, users: Users) -> None:
             lines = write_lines_without(local, target, users)
             changed[file.name] = (_replaced(file, target, record, claim), lines)
     if changed and manifest is not None:
-        outputs = [_described(output, changed) for output in manifest.facts.get("outputs", [])]
-        _publish_again(record, manifest, manifest.files, manifest.facts | {"outputs": outputs}, manifest.counts, users, 0)
+        outputs = [_described(output, changed) for output in manifest.metadata.get("outputs", [])]
+        _publish_again(record, manifest, manifest.files, manifest.metadata | {"outputs": outputs}, manifest.counts, users, 0)
     store.delete(scan.leftovers)
 
 
@@ -214,7 +214,7 @@ def _rewrite(folder: StepFolder, manifest: Manifest, scan: PlaceScan, users: Use
         elif entry.path in scan.pages:
             dropped[entry.path] = entry
     # Facts name files too: of those that are dropped no more, of those that are rewritten by their new names.
-    facts = {name: value for name, value in manifest.facts.items() if not (isinstance(value, str) and value in dropped)}
+    facts = {name: value for name, value in manifest.metadata.items() if not (isinstance(value, str) and value in dropped)}
     facts = _with_names(facts, {path: entry.path for path, entry in renamed.items()})
     rows = {entry.path: entry.rows for entry in renamed.values()}
     for shard in facts.get("shards", []):
@@ -248,7 +248,7 @@ def _publish_again(
         manifest.inputs,
         files,
         counts,
-        facts | {USERS_DELETED: [*manifest.facts.get(USERS_DELETED, []), deletion]},
+        facts | {USERS_DELETED: [*manifest.metadata.get(USERS_DELETED, []), deletion]},
     )
 
 
@@ -256,7 +256,7 @@ def _rewritten(
     folder: StepFolder, manifest: Manifest, entry: FileEntry, scan: PlaceScan, users: Users, scratch: Path
 ) -> FileEntry | None:
     """The new file in place of one that holds the users; None where it stays, or goes."""
-    if entry.path == manifest.facts.get("statistics"):
+    if entry.path == manifest.metadata.get("statistics"):
         document = _statistics_without(folder, entry, users)
         return None if document is None else folder.put(_new_path(folder, entry), document)
     if not entry.path.endswith(".parquet"):
@@ -287,9 +287,9 @@ def _held(folder: StepFolder, entry: FileEntry, users: Users, scratch: Path) -> 
 
 def _names_one(folder: StepFolder, manifest: Manifest, entry: FileEntry, users: Users) -> bool:
     """Whether a document that is made for people may name one of the users, or the statistics of a dataset do."""
-    if entry.path == manifest.facts.get("statistics"):
+    if entry.path == manifest.metadata.get("statistics"):
         return _statistics_without(folder, entry, users) is not None
-    schema = manifest.facts.get("schema", {}).get("fields", [])
+    schema = manifest.metadata.get("schema", {}).get("fields", [])
     if manifest.kind == "dataset" and USER_ID not in {each["name"] for each in schema}:
         return False
     if not entry.path.endswith(".html") and not _NAMING.match(entry.path):

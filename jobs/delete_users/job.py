@@ -136,8 +136,8 @@ def _inputs(places: Places, users: Users) -> list[dict[str, Any]]:
     named: set[str] = set()
     for uri in places.folders:
         manifest = StepFolder(uri).manifest()
-        if manifest is not None and manifest.kind == "dataset" and manifest.facts["dataset_type"] in _WITH_USERS:
-            named.update(file["uri"] for file in manifest.facts.get("input_files", []))
+        if manifest is not None and manifest.kind == "dataset" and manifest.metadata["dataset_type"] in _WITH_USERS:
+            named.update(file["uri"] for file in manifest.metadata.get("input_files", []))
     return [_input(uri, users) for uri in sorted(named)]
 
 

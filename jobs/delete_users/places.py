@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from jobs.batch.publication import RECORD_FOLDER
+from jobs.batch.output_record import RECORD_FOLDER
 from jobs.platform.storage import StoredFile, join, normalise, store_for
 from jobs.workspace.generations import read_summary, summary_uris
 from jobs.workspace.steps import files_of_steps

@@ -55,12 +55,12 @@ def evaluate(*, solution_uri: str, sequences_uri: str | None = None, output_uri:
     folder = None if output_uri is None else StepFolder(output_uri)
     done = folder.manifest() if folder else None
     if folder and done and done.fingerprint == identity and folder.is_whole(done) and sequences_uri is None:
-        return _summary(done.facts["metrics"], began, output=folder.uri, skipped=True)
+        return _summary(done.metadata["metrics"], began, output=folder.uri, skipped=True)
     with (folder or source).made_of(source.reference(solution)), scratch_folder("evaluate") as scratch_path:
         scratch = Path(scratch_path)
         held_out = HeldOut.from_table(
-            pq.read_table(source.fetch(solution.file(solution.facts["evaluation"]["held_out"]), scratch)),
-            solution.facts["evaluation"]["dimension"],
+            pq.read_table(source.fetch(solution.file(solution.metadata["evaluation"]["held_out"]), scratch)),
+            solution.metadata["evaluation"]["dimension"],
         )
         if sequences_uri is not None:
             check_held_out(held_out, solution, StepFolder(sequences_uri), scratch)
@@ -68,7 +68,7 @@ def evaluate(*, solution_uri: str, sequences_uri: str | None = None, output_uri:
     if folder:
         metrics = folder.put(folder.attempt_path("metrics.json"), (json.dumps(document, indent=1) + "\n").encode())
         config = {"version": MEASURING_VERSION}
-        folder.publish("evaluation", identity, config, [source.reference(solution)], [metrics], facts={"metrics": document})
+        folder.publish("evaluation", identity, config, [source.reference(solution)], [metrics], metadata={"metrics": document})
     return _summary(document, began, output=folder.uri if folder else None, skipped=False)
 
 
@@ -87,7 +87,7 @@ def check_held_out(held_out: HeldOut, solution: Manifest, source: StepFolder, sc
         )
     sequences = Sequences.load(stage(source, manifest, scratch).arrays)
     lengths = sequences.history_lengths
-    segments = solution.facts.get("line_kind", "user") in SEGMENTS
+    segments = solution.metadata.get("line_kind", "user") in SEGMENTS
     split = drawn_users(segment_split(lengths)) if segments else evaluation_split(lengths)
     starts = sequences.user_offsets[:-1][split.user_rows]
     kept = Ragged.expand(starts, split.keep_counts)
@@ -148,14 +148,16 @@ def _slice_lines(document: dict[str, Any], width: int) -> list[str]:
 
 
 def _measured(source: StepFolder, solution: Manifest, held_out: HeldOut, scratch: Path) -> Evaluation:
-    kind = solution.facts.get("line_kind", "user")
+    kind = solution.metadata.get("line_kind", "user")
     names = None if kind in SEGMENTS else [columns.NUM_EVENTS, columns.NUM_USERS]
-    catalogue = pq.read_table(source.fetch(solution.file(solution.facts["catalogue"]), scratch), columns=names)
+    catalogue = pq.read_table(source.fetch(solution.file(solution.metadata["catalogue"]), scratch), columns=names)
     tensors = read_tensors(source.fetch(tensor_file(solution, "evaluation"), scratch), "evaluation")
     vectors, bias = tensors[ITEM_VECTORS], tensors[ITEM_BIAS]
     num_events, num_users = (catalogue[name].to_numpy() for name in (columns.NUM_EVENTS, columns.NUM_USERS))
     measured = evaluation.evaluate(held_out, vectors, bias, num_events, num_users)
-    return with_segments(measured, held_out, vectors, bias, catalogue, kind, solution.facts) if kind in SEGMENTS else measured
+    return (
+        with_segments(measured, held_out, vectors, bias, catalogue, kind, solution.metadata) if kind in SEGMENTS else measured
+    )
 
 
 def _summary(document: dict[str, Any], began: float, *, output: str | None, skipped: bool) -> dict[str, Any]:

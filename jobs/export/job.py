@@ -67,7 +67,7 @@ def export(*, dataset_uri: str, output_uri: str, ingestion_mode: str = "BULK", m
     manifest = folder.manifest()
     skipped = manifest is not None and manifest.fingerprint == identity and folder.is_whole(manifest)
     if manifest is None or not skipped:
-        schema = parse_schema_document(dataset.facts["schema"], f"{source.uri}/manifest.json")
+        schema = parse_schema_document(dataset.metadata["schema"], f"{source.uri}/manifest.json")
         work = Work(dataset_uri=source.uri, output_uri=folder.uri, schema=schema, token=folder.token)
         used = source.reference(dataset)
         with folder.made_of(used):
@@ -79,7 +79,7 @@ def export(*, dataset_uri: str, output_uri: str, ingestion_mode: str = "BULK", m
         "output": folder.uri,
         "skipped": skipped,
         "seconds": round(time.monotonic() - began, 1),
-        "dataset_type": dataset.facts["dataset_type"],
+        "dataset_type": dataset.metadata["dataset_type"],
         "ingestion_mode": mode,
         **manifest.counts,
         "data": folder.uri_of("data") + "/",
@@ -101,7 +101,7 @@ def _check_mode(mode: str) -> IngestionMode:
 
 def _parts(dataset: Manifest) -> list[FileEntry]:
     """The part files of a dataset, in the order of its imports and of the files that they read."""
-    firsts = dict(dataset.facts.get("parts", []))
+    firsts = dict(dataset.metadata.get("parts", []))
     return sorted(dataset.files_below("data"), key=lambda entry: (firsts.get(entry.path, 0), entry.path))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.platform.process.ending import tell
+from jobs.platform.process.ending import print_result
 from schemas.datasets import parse_schema
 from schemas.documents import read_json
 from schemas.errors import ConfigError
@@ -66,7 +66,7 @@ def run(
         values=_values(values),
     )
     if summary["refused"]:
-        tell(summary)
+        print_result(summary)
         raise typer.Exit(1)
     return summary
 

@@ -36,7 +36,7 @@ _PAST = [columns.PAST_ITEM_ROWS, columns.PAST_EVENT_TYPES, columns.PAST_RANKS]
 
 def schemas_of(manifest: Manifest, where: str) -> dict[DatasetType, DatasetSchema]:
     """The schemas of the datasets that a solution version was trained with."""
-    documents: dict[str, Any] = manifest.facts.get("schemas") or {}
+    documents: dict[str, Any] = manifest.metadata.get("schemas") or {}
     parsed = (parse_schema_document(document, f"{where}: {name} schema") for name, document in documents.items())
     return {schema.dataset_type: schema for schema in parsed}
 
@@ -65,7 +65,7 @@ def try_filter(
     """
     folder = StepFolder(solution_uri)
     manifest = folder.require("solution_version")
-    recipe = recipe_for(manifest.facts["recipe"], f"{folder.uri}: recipe")
+    recipe = recipe_for(manifest.metadata["recipe"], f"{folder.uri}: recipe")
     check_recipe(parsed, recipe)
     with scratch_folder("filter") as name:
         solution = _Solution(folder, manifest, parsed, Path(name))
@@ -75,7 +75,7 @@ def try_filter(
             batch, attributes = Asked(len(current), [values], current_items=current), None
         else:
             batch, attributes = solution.users(values, most_users)
-    event_types: list[str] = manifest.facts.get("event_types") or []
+    event_types: list[str] = manifest.metadata.get("event_types") or []
     result = {"solution": folder.uri, "recipe": recipe.name, "unknown_event_types": _unknown_types(parsed, event_types)}
     common: dict[str, Any] = {
         "schemas": solution.schemas,
@@ -111,7 +111,7 @@ class _Solution:
 
     def catalogue(self) -> pa.Table:
         """The items with events, which are those that are recommended; of their columns those that the filter names."""
-        path = self._fetch(self.manifest.facts["catalogue"])
+        path = self._fetch(self.manifest.metadata["catalogue"])
         named = {ref.name.casefold() for ref in self.parsed.fields if ref.key[0] == "Items"} | {columns.NUM_EVENTS}
         kept = [name for name in pq.read_schema(path).names if name.casefold() in named]
         table = pq.read_table(path, columns=kept)
@@ -120,9 +120,9 @@ class _Solution:
     def users(self, values: FilterValues, most: int) -> tuple[Asked, pa.Schema | None]:
         """The first users, and the columns of their attributes."""
         needs_past, needs_attributes = self.parsed.uses("Interactions"), self.parsed.uses("CurrentUser", "Users")
-        paths = self.manifest.facts.get("attributes") or []
+        paths = self.manifest.metadata.get("attributes") or []
         states, attributes, left = [], [], most
-        for number, shard in enumerate(self.manifest.facts["shards"]):
+        for number, shard in enumerate(self.manifest.metadata["shards"]):
             if left <= 0:
                 break
             states.append(self._first(shard["states"], left, needs_past))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
-from jobs.batch.publication import RECORD_FOLDER
+from jobs.batch.output_record import RECORD_FOLDER
 from jobs.platform.process.scratch import sweep
 from jobs.platform.storage import StoredFile, is_s3, join, normalise, store_for
 from jobs.platform.storage.folders import ATTEMPT_NAME, StepFolder

@@ -13,7 +13,8 @@ from typing import Any
 
 from jobs.batch.inputs import input_files
 from jobs.batch.options import read_options
-from jobs.batch.publication import RECORD_FOLDER, BatchJob, Publication, batch_identity
+from jobs.batch.output_record import RECORD_FOLDER
+from jobs.batch.publication import BatchJob, Publication, batch_identity
 from jobs.nightly.plan import NightPlan, Step, plan_night, reasons
 from jobs.platform.storage import join
 from jobs.platform.storage.folders import StepFolder
@@ -102,14 +103,14 @@ def _about_folder(step: Step, record: Record | None, known: _Known) -> Iterator[
     """Reasons to run a step with a folder of its own; none where it is done."""
     folder = StepFolder(step.folder)
     manifest = folder.manifest()
-    users_left = manifest is not None and USERS_DELETED in manifest.facts
+    users_left = manifest is not None and USERS_DELETED in manifest.metadata
     is_whole = manifest is not None and folder.is_whole(manifest)
     as_it_is = is_whole and (step.job == "validate" or not users_left)  # datasets are not imported again without users
     version = _version(step, manifest, record, _inputs_of(step, known), known)
     if users_left and manifest is not None:
         known.changed.add(manifest.fingerprint)
         if version is not None and not as_it_is:
-            version = manifest.facts[USERS_DELETED][0]["before"]  # a run makes it as it was before they left
+            version = manifest.metadata[USERS_DELETED][0]["before"]  # a run makes it as it was before they left
     known.versions[folder.uri] = version
     if manifest is None:
         yield NOT_FINISHED
@@ -136,7 +137,7 @@ def _about_lists(step: Step, record: Record | None, known: _Known) -> Iterator[s
     """Reasons to run a step that publishes lists into the same folder every night; none where it is done."""
     published = StepFolder(join(step.folder, RECORD_FOLDER)).manifest()
     (version,) = _inputs_of(step, known)
-    if published is None or "outputs" not in published.facts:  # a run that was killed while it published
+    if published is None or "outputs" not in published.metadata:  # a run that was killed while it published
         yield NOT_FINISHED
     elif version is None or version not in {AS_IT_WAS, *(each.version for each in published.inputs)}:
         yield from _changes(step, known)

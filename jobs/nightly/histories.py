@@ -80,7 +80,7 @@ def read_histories(folder: StepFolder, manifest: Manifest, items: DatasetSchema 
         items: Schema of the Items dataset, which may name a title column.
         scratch: A local folder for copies.
     """
-    facts = manifest.facts
+    facts = manifest.metadata
     catalogue = pq.read_table(folder.fetch(manifest.file(facts["catalogue"]), scratch))
     read: list[dict[str, Any]] = []
     for shard in facts["shards"]:

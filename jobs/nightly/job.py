@@ -114,9 +114,9 @@ def _finish(plan: NightPlan, generation: Generation, document: dict[str, Any]) -
 
 def _measured(step: Step) -> dict[str, Any]:
     """metrics.json of a solution, and its recipe."""
-    metrics: dict[str, Any] = StepFolder(step.folder).require("evaluation").facts["metrics"]
+    metrics: dict[str, Any] = StepFolder(step.folder).require("evaluation").metadata["metrics"]
     solution = StepFolder(step.arguments["solution_uri"]).require("solution_version")
-    return {"recipe": solution.facts["recipe"], **metrics}
+    return {"recipe": solution.metadata["recipe"], **metrics}
 
 
 def out_uris(summary: dict[str, Any]) -> list[str]:

@@ -74,7 +74,7 @@ def night_page(summary: dict[str, Any], out_uris: Sequence[str]) -> NightPage:
 
 
 def _items_schema(step: dict[str, Any] | None) -> DatasetSchema | None:
-    return None if step is None else parse_schema_document(StepFolder(step["folder"]).require("dataset").facts["schema"])
+    return None if step is None else parse_schema_document(StepFolder(step["folder"]).require("dataset").metadata["schema"])
 
 
 def _tiles(steps: dict[tuple[str, str], dict[str, Any]]) -> tuple[tuple[str, str], ...]:
@@ -116,14 +116,14 @@ def _solution_part(name: str, recipe: str, folder: StepFolder, night: str) -> So
 
 def page_link(folder: StepFolder, manifest: Manifest, night: str) -> str:
     """Relative link from a night to a solution version's page: it holds wherever the workspace is moved or served from."""
-    if "report" not in manifest.facts:
+    if "report" not in manifest.metadata:
         return ""
-    return quote(posixpath.relpath(folder.uri_of(manifest.facts["report"]), night))
+    return quote(posixpath.relpath(folder.uri_of(manifest.metadata["report"]), night))
 
 
 def _curves(folder: StepFolder, manifest: Manifest) -> tuple[Plot, ...]:
     """Loss and, where it was measured, the cost of held-out events, over the events seen."""
-    table = pq.read_table(io.BytesIO(folder.read(manifest.file(manifest.facts["training"])))).to_pydict()
+    table = pq.read_table(io.BytesIO(folder.read(manifest.file(manifest.metadata["training"])))).to_pydict()
     curves = []
     for column, title, y_label in _CURVES:
         pairs = zip(table["events"], table[column], strict=True)

@@ -1,1 +1,1 @@
-"""What jobs stand on: storage, Spark, processes, progress."""
+"""Infrastructure of the jobs: storage, Spark, processes, progress."""

@@ -30,7 +30,7 @@ class Progress:
         self.total, self.unit, self.label = total, unit, label
         self.done = 0
         self._clock = clock
-        self._began = self._spoke = clock()
+        self._began = self._printed = clock()
         self._closed = self._silent = os.environ.get("RANK", "0") != "0"
         self._bar: Any = None
         if not self._silent and sys.stderr.isatty():
@@ -50,19 +50,19 @@ class Progress:
             if note:
                 self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(n)
-        elif (now := self._clock()) - self._spoke >= LINE_SECONDS:
-            self._spoke = now
-            self._say(self._line(now - self._began, note))
+        elif (now := self._clock()) - self._printed >= LINE_SECONDS:
+            self._printed = now
+            self._print(self._line(now - self._began, note))
 
     def close(self) -> None:
-        """End the bar, or say the last line; harmless when called twice."""
+        """End the bar, or print the last line; harmless when called twice."""
         if self._closed:
             return
         self._closed = True
         if self._bar is not None:
             self._bar.close()
         elif self._clock() - self._began >= LINE_SECONDS:  # work too short for a line needs no last one either
-            self._say(self._line(self._clock() - self._began, "done"))
+            self._print(self._line(self._clock() - self._began, "done"))
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +83,7 @@ class Progress:
         return f"{self.label}: " + ", ".join(parts)
 
     @staticmethod
-    def _say(line: str) -> None:
+    def _print(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 

@@ -10,7 +10,7 @@ from schemas.dataset_rules import FieldType
 
 
 class Stored(NamedTuple):
-    """How values of a type are stored, and how that is said to people."""
+    """How values of a type are stored, and the words for it in messages."""
 
     arrow: Any
     parquet: tuple[str, str]  # physical and logical type

@@ -1,1 +1,1 @@
-"""How `hrnn recommend` works: cuts of input files, the solution version on a worker, lines, Spark stages, publication."""
+"""How `hrnn recommend` works: requests of lines, the loaded solution version, answers and their reasons, Spark stages."""

@@ -1,4 +1,4 @@
-"""What the lines of a split get: entries and scores, of as many as each line asks for."""
+"""Answers to lines: entries and scores, a list for each line, in two flat arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hrnn.data.ragged import offsets_of, positions_of
 
 Items = npt.NDArray[np.int32]
 
-MOST_REASONS = 3  # past items that are told of a place
+MOST_REASONS = 3  # past items in the explanation of an entry
 REASON_UNITS = 10_000  # shares in reasons are whole numbers of ten-thousandths
 REASON_NUMBERS = 2 + 2 * MOST_REASONS
 # Of popular items that everybody gets: popularity's share, not explored, no past items (rows, then shares).
@@ -28,7 +28,7 @@ class Answers:
         offsets: int64 [n + 1]; line i's are [offsets[i], offsets[i + 1]) of the other two.
         entries: int32, best first: item rows, or places in the line's list; -1 behind the last one.
         scores: int32, in ten-millionths, falling.
-        reasons: int32 [entries, REASON_NUMBERS], where they are asked for: the share of popularity, 1 where the place was
+        reasons: int32 [entries, REASON_NUMBERS], where answers are explained: the share of popularity, 1 where the entry was
             explored, catalogue rows of past items, the strongest first (-1 behind the last), and their shares.
     """
 
@@ -58,38 +58,39 @@ class Answers:
     def part(self, start: int, end: int) -> Answers:
         """The answers to lines [start, end)."""
         offsets = self.offsets[start : end + 1]
-        some = slice(offsets[0], offsets[-1])
-        reasons = None if self.reasons is None else self.reasons[some]
-        return Answers(offsets - offsets[0], self.entries[some], self.scores[some], reasons)
+        entries = slice(offsets[0], offsets[-1])
+        reasons = None if self.reasons is None else self.reasons[entries]
+        return Answers(offsets - offsets[0], self.entries[entries], self.scores[entries], reasons)
 
     def as_popular(self) -> Answers:
-        """The same answers, each place with the reason that popular items have."""
+        """The same answers, each entry with the reason that popular items have."""
         return replace(self, reasons=np.tile(POPULAR, (len(self.entries), 1)))
 
     def num_empty(self) -> int:
         """How many lines have no entry."""
-        found = offsets_of(self.entries >= 0)
-        return int(np.count_nonzero(np.diff(found[self.offsets]) == 0))
+        entries_before = offsets_of(self.entries >= 0)
+        return int(np.count_nonzero(np.diff(entries_before[self.offsets]) == 0))
 
-    def put(self, places: Rows, others: Answers) -> None:
+    def put(self, lines: Rows, others: Answers) -> None:
         """Fill in the answers to some lines, of the same widths; reasons where both have them."""
         if self.reasons is not None and others.reasons is not None:
-            self.reasons[positions_of(self.offsets, places).values] = others.reasons
+            self.reasons[positions_of(self.offsets, lines).values] = others.reasons
         if (width := self._width()) is not None:
-            self.entries.reshape(-1, width)[places] = others.entries.reshape(-1, width)
-            self.scores.reshape(-1, width)[places] = others.scores.reshape(-1, width)
+            self.entries.reshape(-1, width)[lines] = others.entries.reshape(-1, width)
+            self.scores.reshape(-1, width)[lines] = others.scores.reshape(-1, width)
         else:
-            at = positions_of(self.offsets, places).values
+            at = positions_of(self.offsets, lines).values
             self.entries[at], self.scores[at] = others.entries, others.scores
 
-    def take(self, places: Rows) -> Answers:
+    def take(self, lines: Rows) -> Answers:
         """The answers to some lines."""
-        at = positions_of(self.offsets, places)
+        at = positions_of(self.offsets, lines)
         reasons = None if self.reasons is None else self.reasons[at.values]
         return Answers(at.offsets, self.entries[at.values], self.scores[at.values], reasons)
 
     def as_lists(self, plain_score: int, unit: int) -> tuple[list[list[int]], list[list[int]], list[list[float]], list[int]]:
-        """Of every line, without those of -1: entries, scores, scores as fractions, how many of them come to `plain_score`."""
+        """Of every line, without entries of -1: entries, scores, scores as fractions, how many scores reach `plain_score`."""
+        # Lists of one length, and all full: whole matrices are turned into lists at once.
         width = self._width()
         if width is not None and (not len(self.entries) or self.entries.min() >= 0):
             entries, units = self.entries.reshape(-1, width), self.scores.reshape(-1, width)
@@ -107,6 +108,6 @@ class Answers:
         )
 
     def _width(self) -> int | None:
-        """What all lines have in common, where they do."""
+        """Entries of every line, where all have the same number."""
         widths = np.diff(self.offsets)
         return int(widths[0]) if len(widths) and widths[0] > 0 and (widths == widths[0]).all() else None

@@ -20,7 +20,7 @@ from jobs.platform.storage.folders import StepFolder
 from jobs.platform.storage.node_files import fetch
 from jobs.recommend.answers import MOST_REASONS, REASON_UNITS, Answers
 from jobs.recommend.loaded_solution import LoadedSolution
-from jobs.recommend.request_batch import Batch
+from jobs.recommend.request_batch import RequestBatch
 from jobs.solutions.solution import Solution, newest_event
 from jobs.solutions.tensors import read_tensors, tensor_file
 from schemas import columns
@@ -60,7 +60,7 @@ class Sources:
             StorageError: The sequences are not there any more.
             ConfigError: An older release trained the solution version.
         """
-        shape = solution.facts.get("training_outcome", {}).get("shape")
+        shape = solution.metadata.get("training_outcome", {}).get("shape")
         if shape is None:
             raise ConfigError(
                 "an older release trained this solution version, without what explanations need",
@@ -76,7 +76,7 @@ class Sources:
                 remedy="Run `hrnn sessionize` into that folder again, from the same datasets; or train again from sequences "
                 "that are there; or leave explanations out.",
             )
-        shards = sorted(manifest.facts["shards"], key=lambda shard: int(shard["first_user_row"]))  # as states are dealt
+        shards = sorted(manifest.metadata["shards"], key=lambda shard: int(shard["first_user_row"]))  # as states are dealt
         return cls(
             parameters=tensor_file(solution, "parameters"),
             uri=fit.uri,
@@ -84,8 +84,8 @@ class Sources:
             first_user_rows=tuple(int(shard["first_user_row"]) for shard in shards),
             num_users=tuple(int(shard["num_users"]) for shard in shards),
             num_events=tuple(int(shard["num_events"]) for shard in shards),
-            gap_seconds=manifest.facts.get("gap_seconds"),
-            recipe=solution.facts["recipe"],
+            gap_seconds=manifest.metadata.get("gap_seconds"),
+            recipe=solution.metadata["recipe"],
             sizes=json.dumps(shape),
         )
 
@@ -115,7 +115,7 @@ class Explainer:
             len(loaded.explained_with()[0]),
         )
 
-    def explain(self, users: UserTable, places: npt.NDArray[np.int64], batch: Batch, answers: Answers) -> Answers:
+    def explain(self, users: UserTable, places: npt.NDArray[np.int64], batch: RequestBatch, answers: Answers) -> Answers:
         """The same answers with reasons.
 
         Args:

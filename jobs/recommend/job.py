@@ -35,8 +35,8 @@ def recommend(
 ) -> dict[str, Any]:
     """Write `<output>/<input file name>.out` for every input file, and `_CHECK` when all are there.
 
-    What lines hold is the recipe's business: users, users with lists to be ranked, or items. Line n of an `.out` answers line
-    n of its input; a line that can't be answered becomes an error line, and a user or an item nobody knows gets popular items.
+    The recipe decides what lines hold: users, users with lists to be ranked, or items. Line n of an `.out` answers line
+    n of its input; a line that can't be answered becomes an error line, and an unknown user or item gets popular items.
     A line's `context` is given back, and means nothing to these models. The same inputs and solution version give the same
     bytes; where they were answered already, nothing is done.
 
@@ -73,7 +73,7 @@ def recommend(
     )
 
     def answered(files: list[StoredFile], parts_uri: str, token: str) -> list[list[Part]]:
-        sources = Sources.of(manifest) if options.explain and manifest.facts["dimension"] else None
+        sources = Sources.of(manifest) if options.explain and manifest.metadata["dimension"] else None
         return _answered(files, Solution.of(folder, manifest), options, sources, parts_uri, token, master)
 
     return run_batch(
@@ -100,7 +100,7 @@ def _answered(
     master: str | None,
 ) -> list[list[Part]]:
     """The parts of every file, in order; Spark is not started for files that are all empty."""
-    answered: list[list[Part]] = [[] for _ in files]
+    parts: list[list[Part]] = [[] for _ in files]
     if any(file.size for file in files):
         spark = spark_session(master)
         cores, smallest = spark.sparkContext.defaultParallelism, sources is not None
@@ -113,5 +113,5 @@ def _answered(
             token=token,
         )
         for part in answer(spark, work, bundle(splits, cores, smallest=smallest)):
-            answered[splits[part.split].file_number].append(part)
-    return answered
+            parts[splits[part.split].file_number].append(part)
+    return parts

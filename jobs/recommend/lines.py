@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from jobs.batch.tally import values_told
+from jobs.batch.tally import filter_value_counts
 from jobs.recommend.answers import MOST_REASONS, POPULAR, REASON_UNITS, Answers
 from schemas.batch import (
     MOST_ID_CHARACTERS,
@@ -40,11 +40,11 @@ class Requests:
     Attributes:
         num_lines: How many lines there are, bad ones included.
         positions: int64 [n], which of them are good.
-        subjects: The user, or the item, that each good one asks for.
-        item_lists: The list that each good one wants ranked; none where lines hold no lists.
+        subjects: The user, or the item, of each good one.
+        item_lists: The list to be ranked of each good one; none where lines hold no lists.
         filter_values: The distinct filterValues of the good ones, where a filter needs them.
         values_of: int64 [n], which of them are each good one's.
-        given: What the good ones give back as `input`, as compact JSON.
+        inputs: The `input` of the good ones' output lines, as compact JSON.
         errors: Position -> complete output line of each bad one.
         ignored: filterValues of the good ones where there is no filter, and how many lines have them.
     """
@@ -55,18 +55,18 @@ class Requests:
     item_lists: list[Sequence[str]]
     filter_values: list[Mapping[str, str]]
     values_of: npt.NDArray[np.int64]
-    given: list[bytes]
+    inputs: list[bytes]
     errors: dict[int, bytes]
     ignored: Sequence[tuple[Mapping[str, str], int]] = ()
 
-    def values_told(self, placeholders: Sequence[str]) -> dict[str, Any]:
-        """What a Tally says of filterValues, by the placeholders of the filter."""
+    def filter_value_counts(self, placeholders: Sequence[str]) -> dict[str, Any]:
+        """The fields of a Tally that count filterValues, by the placeholders of the filter."""
         counts = np.bincount(self.values_of, minlength=len(self.filter_values)).tolist()
-        return values_told([*self.ignored, *zip(self.filter_values, counts, strict=False)], placeholders)
+        return filter_value_counts([*self.ignored, *zip(self.filter_values, counts, strict=False)], placeholders)
 
 
 def first_error(errors: Mapping[int, bytes]) -> str:
-    """What the first of some error lines says."""
+    """Message of the first of some error lines."""
     return str(orjson.loads(errors[min(errors)])["error"]) if errors else ""
 
 
@@ -76,12 +76,12 @@ def read_requests(lines: Iterable[bytes], kind: LineKind = "user", fault: Filter
     Args:
         lines: Without their line feeds.
         kind: What they hold: `user`, `ranking` or `item`.
-        fault: Where answers are filtered, what is wrong with filterValues; asked once for equal ones.
+        fault: Where answers are filtered, what is wrong with filterValues; called once for equal ones.
     """
     quickly, subject_of = _QUICKLY[kind], _SUBJECT[kind]
     subjects: list[str] = []
     item_lists: list[Sequence[str]] = []
-    given: list[bytes] = []
+    inputs: list[bytes] = []
     positions: list[int] = []
     errors: dict[int, bytes] = {}
     values = _ValueSets(fault)
@@ -89,7 +89,7 @@ def read_requests(lines: Iterable[bytes], kind: LineKind = "user", fault: Filter
     for position, line in enumerate(lines):
         quick = quickly(line) if fault is None else None
         if quick is not None:
-            subject, listed, back = quick
+            subject, listed, echoed = quick
         else:
             request = parse_line(line, kind)
             if isinstance(request, Request) and (error := values.add(request.filter_values)) is not None:
@@ -97,10 +97,10 @@ def read_requests(lines: Iterable[bytes], kind: LineKind = "user", fault: Filter
             if isinstance(request, BadLine):
                 errors[position] = error_line(request, kind)
                 continue
-            subject, listed, back = subject_of(request), request.item_list, request.given.encode()
+            subject, listed, echoed = subject_of(request), request.item_list, request.given.encode()
         positions.append(position)
         subjects.append(subject)
-        given.append(back)
+        inputs.append(echoed)
         if kind == "ranking":
             item_lists.append(listed)
     return Requests(
@@ -110,7 +110,7 @@ def read_requests(lines: Iterable[bytes], kind: LineKind = "user", fault: Filter
         item_lists,
         values.sets,
         np.array(values.of_lines if fault else [0] * len(subjects), dtype=np.int64),
-        given,
+        inputs,
         errors,
         values.ignored,
     )
@@ -126,19 +126,19 @@ class _ValueSets:
         self.ignored: list[tuple[Mapping[str, str], int]] = []
         self._codes: dict[tuple[tuple[str, str], ...], int | str] = {}
 
-    def add(self, given: Mapping[str, str]) -> str | None:
-        """Note the values of the next good line, or say why it is none."""
+    def add(self, values: Mapping[str, str]) -> str | None:
+        """Note the values of the next good line; returns what is wrong with them, if anything."""
         if self._fault is None:
-            if given:
-                self.ignored.append((dict.fromkeys(given, ""), 1))
+            if values:
+                self.ignored.append((dict.fromkeys(values, ""), 1))  # only their names are counted
             return None
-        key = tuple(sorted(given.items()))
+        key = tuple(sorted(values.items()))
         code = self._codes.get(key)
         if code is None:
-            code = self._fault(given)
+            code = self._fault(values)
             if code is None:
                 code = len(self.sets)
-                self.sets.append(given)
+                self.sets.append(values)
             self._codes[key] = code
         if isinstance(code, str):
             return code
@@ -166,7 +166,7 @@ class LineWriter:
             requests: n of them good.
             answers: To the good ones; entries are item rows, or places in the request's list where it has one.
         """
-        outputs = zip(requests.given, self._outputs(requests, answers), strict=True)
+        outputs = zip(requests.inputs, self._outputs(requests, answers), strict=True)
         for position in range(requests.num_lines):
             if (error := requests.errors.get(position)) is not None:
                 yield error
@@ -176,8 +176,8 @@ class LineWriter:
     def _outputs(self, requests: Requests, answers: Answers) -> Iterator[bytes]:
         """The members of each request's `output`, some lines at a time: as Python's lists, numbers take much memory."""
         for start in range(0, len(answers), _LINES_AT_ONCE):
-            some = answers.part(start, start + _LINES_AT_ONCE)
-            entries, units, values, plain = some.as_lists(_PLAIN_SCORE, SCORE_UNITS)
+            part = answers.part(start, start + _LINES_AT_ONCE)
+            entries, units, values, plain = part.as_lists(_PLAIN_SCORE, SCORE_UNITS)
             if requests.item_lists:
                 lists = requests.item_lists[start : start + _LINES_AT_ONCE]
                 items = (
@@ -190,15 +190,16 @@ class LineWriter:
                 texts = map(_scores_text, units, values, plain)
                 items = (b'%b,"scores":[%b]' % pair for pair in zip(items, texts, strict=True))
             if self._explained:
-                of_lines = self._explanations(some, [len(row) for row in entries])
-                items = (b'%b,"explanations":[%b]' % pair for pair in zip(items, of_lines, strict=True))
+                explanations = self._explanations(part, [len(row) for row in entries])
+                items = (b'%b,"explanations":[%b]' % pair for pair in zip(items, explanations, strict=True))
             yield from items
 
     def _explanations(self, answers: Answers, lengths: list[int]) -> Iterator[bytes]:
         """The explanations of each line's places, with commas between."""
+        popular = POPULAR.tolist()
         for start, length in zip(answers.offsets.tolist(), lengths, strict=False):  # offsets have one more
-            told = [POPULAR.tolist()] * length if answers.reasons is None else answers.reasons[start : start + length].tolist()
-            yield b",".join(map(self._explanation, told))
+            reasons = None if answers.reasons is None else answers.reasons[start : start + length].tolist()
+            yield b",".join(map(self._explanation, reasons or [popular] * length))
 
     def _explanation(self, reason: list[int]) -> bytes:
         popularity, explored, rows, shares = reason[0], reason[1], reason[2 : 2 + MOST_REASONS], reason[2 + MOST_REASONS :]
@@ -221,10 +222,10 @@ def _scores_text(units: list[int], values: list[float], plain: int) -> bytes:
     return b"%b,%b" % (large, small) if small else large
 
 
-_Quick = tuple[str, Sequence[str], bytes]  # subject, list, `input`
+_QuickRequest = tuple[str, Sequence[str], bytes]  # subject, list, `input`
 
 
-def _one_id(line: bytes, name: str) -> _Quick | None:
+def _one_id(line: bytes, name: str) -> _QuickRequest | None:
     """A line of the usual form, `{"userId": "…"}`; None where it needs a closer look, as where a key may stand twice."""
     if len(line) > MOST_LINE_BYTES or line.count(b'"') != 4:
         return None
@@ -232,20 +233,20 @@ def _one_id(line: bytes, name: str) -> _Quick | None:
         document = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    if type(document) is not dict or len(document) != 1 or not _is_id(found := document.get(name)):
+    if type(document) is not dict or len(document) != 1 or not _is_id(subject := document.get(name)):
         return None
-    return found, (), orjson.dumps(document)
+    return subject, (), orjson.dumps(document)
 
 
-def _plain_user(line: bytes) -> _Quick | None:
+def _plain_user(line: bytes) -> _QuickRequest | None:
     return _one_id(line, "userId")
 
 
-def _plain_item(line: bytes) -> _Quick | None:
+def _plain_item(line: bytes) -> _QuickRequest | None:
     return _one_id(line, "itemId")
 
 
-def _plain_ranking(line: bytes) -> _Quick | None:
+def _plain_ranking(line: bytes) -> _QuickRequest | None:
     """A line of the usual form, `{"userId": "…", "itemList": ["…", …]}`; None where it needs a closer look."""
     if len(line) > MOST_LINE_BYTES:
         return None
@@ -253,21 +254,21 @@ def _plain_ranking(line: bytes) -> _Quick | None:
         document = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    if type(document) is not dict or len(document) != 2 or not _is_id(found := document.get("userId")):
+    if type(document) is not dict or len(document) != 2 or not _is_id(user_id := document.get("userId")):
         return None
     listed = document.get("itemList")
     if type(listed) is not list or not 0 < len(listed) <= MOST_LISTED_ITEMS or not all(map(_is_id, listed)):
         return None
     if line.count(b'"') != 2 * (len(listed) + 3):  # a key may stand twice
         return None
-    return found, listed, orjson.dumps(document)
+    return user_id, listed, orjson.dumps(document)
 
 
 def _is_id(value: object) -> TypeGuard[str]:
     return type(value) is str and 0 < len(value) <= MOST_ID_CHARACTERS
 
 
-_QUICKLY: dict[LineKind, Callable[[bytes], _Quick | None]] = {
+_QUICKLY: dict[LineKind, Callable[[bytes], _QuickRequest | None]] = {
     "user": _plain_user,
     "ranking": _plain_ranking,
     "item": _plain_item,

@@ -1,4 +1,4 @@
-"""What good lines ask for, as it is scored, and as it travels to the users' shards."""
+"""The requests of good lines, as they are scored, and as tables for the shuffle to the users' shards."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LINE, _SUBJECT, _VALUES_OF, _LISTED, _VALUES = "line", "subject", "values_of", 
 
 
 @dataclass(frozen=True)
-class Batch:
-    """n good lines.
+class RequestBatch:
+    """The requests of n good lines.
 
     Attributes:
         subjects: Strings [n], users or items.
-        lists: [n] item rows; -1 for items that nobody knows. Without any where items are not listed.
+        lists: [n] item rows; -1 for items that are not in the catalogue. Lists are empty where lines bring none.
         filter_values: Distinct filterValues.
         values_of: int64 [n], which of them are each line's.
     """
@@ -34,12 +34,13 @@ class Batch:
     def __len__(self) -> int:
         return len(self.values_of)
 
-    def take(self, places: Rows) -> Batch:
+    def take(self, places: Rows) -> RequestBatch:
         """Some of the lines."""
-        return Batch(self.subjects.take(pa.array(places)), self.lists.take(places), self.filter_values, self.values_of[places])
+        subjects, lists = self.subjects.take(pa.array(places)), self.lists.take(places)
+        return RequestBatch(subjects, lists, self.filter_values, self.values_of[places])
 
     def to_table(self, lines: Rows) -> pa.Table:
-        """The lines with their positions, for the way."""
+        """The lines with their positions in the split, to be sent to a shard; filter values travel once, as metadata."""
         table = pa.table({_LINE: pa.array(lines), _SUBJECT: self.subjects})
         if self.filter_values:
             table = table.append_column(_VALUES_OF, pa.array(self.values_of))
@@ -49,15 +50,15 @@ class Batch:
         return table
 
     @classmethod
-    def from_tables(cls, tables: Sequence[pa.Table]) -> tuple[Rows, Batch]:
+    def from_tables(cls, tables: Sequence[pa.Table]) -> tuple[Rows, RequestBatch]:
         """The lines of several tables, one after the other, and their positions."""
         values: list[Mapping[str, str]] = []
         values_of: list[Rows] = []
         for table in tables:
-            own = json.loads((table.schema.metadata or {}).get(_VALUES, b"[]"))
-            of = table[_VALUES_OF].to_numpy() if own else np.zeros(table.num_rows, np.int64)
-            values_of.append(of + len(values))
-            values += own
+            table_values = json.loads((table.schema.metadata or {}).get(_VALUES, b"[]"))
+            codes = table[_VALUES_OF].to_numpy() if table_values else np.zeros(table.num_rows, np.int64)
+            values_of.append(codes + len(values))  # each table numbers its values from 0
+            values += table_values
         joined = pa.concat_tables([table.replace_schema_metadata(None).drop_columns(_extra(table)) for table in tables])
         lists = Ragged.none(joined.num_rows, np.int64)
         if tables and _LISTED in tables[0].column_names:

@@ -1,1 +1,1 @@
-"""How `hrnn segment` works: the lines and the items they mean, users' affinities in Spark, the best users of every line."""
+"""How `hrnn segment` works: lines and their sets of items, users' affinities in Spark, the best users of every line."""

@@ -24,7 +24,7 @@ from jobs.solutions.solution import Solution
 from schemas import columns
 from schemas.filters import PUBLISHED
 
-_ENTRIES_AT_ONCE = 1 << 21  # users of all lines of a block
+_ENTRIES_AT_ONCE = 1 << 21  # users in the answers to a block of lines
 
 
 def segment(
@@ -74,7 +74,7 @@ def segment(
     """
     folder = StepFolder(solution_uri)
     manifest = folder.require("solution_version")
-    config, wanted = segment_options(
+    config, filter_options = segment_options(
         manifest,
         num_results=num_results,
         filter_expression=filter_expression,
@@ -83,7 +83,9 @@ def segment(
     )
 
     def answered(files: list[StoredFile], parts_uri: str, token: str) -> list[list[Part]]:
-        return _answered(files, Solution.of(folder, manifest), num_results, wanted, most_lines, parts_uri, token, master)
+        return _answered(
+            files, Solution.of(folder, manifest), num_results, filter_options, most_lines, parts_uri, token, master
+        )
 
     return run_batch(
         "segment",
@@ -103,7 +105,7 @@ def _answered(
     files: list[StoredFile],
     solution: Solution,
     num_results: int,
-    wanted: FilterOptions | None,
+    filter_options: FilterOptions | None,
     most_lines: int | None,
     parts_uri: str,
     token: str,
@@ -115,11 +117,11 @@ def _answered(
         source = StepFolder(solution.uri)
         names = [columns.ITEM_ID, columns.NUM_EVENTS] if solution.kind == "item_users" else None
         catalogue = pq.read_table(source.fetch(solution.catalogue, scratch), columns=names)
-        known = None
-        if wanted is not None:
+        users_filter = None
+        if filter_options is not None:
             attributes = pq.read_schema(source.fetch(solution.attributes[0], scratch)) if solution.attributes else None
-            known = user_filter(solution, wanted, attributes)
-    reader = LineReader(solution.kind, catalogue, solution.dataset_schemas, known)
+            users_filter = user_filter(solution, filter_options, attributes)
+    reader = LineReader(solution.kind, catalogue, solution.dataset_schemas, users_filter)
     most = MOST_LINES[solution.kind] if most_lines is None else most_lines
     segments = reader.read(files, most, max(1, _ENTRIES_AT_ONCE // num_results))
     work = Work(
@@ -128,15 +130,15 @@ def _answered(
         segments=segments,
         num_ranked=int(np.count_nonzero(catalogue[columns.NUM_EVENTS].to_numpy())),
         num_results=num_results,
-        filter=wanted,
+        filter=filter_options,
         parts_uri=parts_uri,
         token=token,
     )
     if len(segments.sets):
-        written = answer(spark_session(master), work)
+        block_parts = answer(spark_session(master), work)
     else:
-        written = [write_block(work, number, {}) for number in range(len(segments.blocks))]
+        block_parts = [write_block(work, number, {}) for number in range(len(segments.blocks))]
     parts: list[list[Part]] = [[] for _ in files]
-    for block, part in zip(segments.blocks, written, strict=True):
+    for block, part in zip(segments.blocks, block_parts, strict=True):
         parts[block.file_number].append(part)
     return parts

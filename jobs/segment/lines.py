@@ -1,4 +1,4 @@
-"""Lines of a batch segment job, and the items that each one means."""
+"""Lines of a batch segment job, and the set of items that each one names."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Segments:
-    """What is asked for.
+    """The segments of a job: one for each good line.
 
     Attributes:
         blocks: All lines, in order.
@@ -57,13 +57,13 @@ class Segments:
 
 
 class LineReader:
-    """Finds the items that lines mean.
+    """Reads lines, and finds the items that they name.
 
     Args:
         kind: What a line holds: `item_users` or `attribute_users`.
         catalogue: Items by item row, those with events first.
         schemas: Of the datasets.
-        user_filter: Whose values the lines hold; None: there is no filter.
+        user_filter: The filter whose placeholders the lines' filterValues fill; None: there is no filter.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class LineReader:
     ) -> None:
         self._kind, self._schemas, self._filter = kind, schemas, user_filter
         self._catalogue = catalogue
-        self._ranked = int(np.count_nonzero(catalogue[columns.NUM_EVENTS].to_numpy()))
+        self._num_ranked = int(np.count_nonzero(catalogue[columns.NUM_EVENTS].to_numpy()))
 
     def read(self, files: Sequence[StoredFile], most_lines: int, lines_at_once: int) -> Segments:
         """The lines of all files.
@@ -106,40 +106,41 @@ class LineReader:
                         )
                     read.append(self._line(line, sets, values))
             for start in range(0, len(read), lines_at_once):
-                lines, of = zip(*read[start : start + lines_at_once], strict=True)
-                blocks.append(Block(number, lines, of))
+                lines, line_sets = zip(*read[start : start + lines_at_once], strict=True)
+                blocks.append(Block(number, lines, line_sets))
         return Segments(tuple(blocks), sets_of(sets), tuple(values))
 
     def _line(self, line: bytes, sets: list[Rows], values: list[FilterValues]) -> tuple[Request | BadLine, int]:
+        """A line, and the number of its set, which is appended with its filter values; -1 for a bad line."""
         request = parse_line(line, self._kind)
         if isinstance(request, BadLine):
             return request, -1
         try:
-            given = parse_filter_values(request.filter_values) if self._filter else {}
-            if self._filter and (fault := self._filter.fault(given)):
+            filter_values = parse_filter_values(request.filter_values) if self._filter else {}
+            if self._filter and (fault := self._filter.fault(filter_values)):
                 return BadLine(request.given, fault), -1
             items = self._item(request.item_id) if self._kind == "item_users" else self._items(request.item_attributes)
         except DataError as error:
             return BadLine(request.given, str(error)), -1
         sets.append(items)
-        values.append(given)
+        values.append(filter_values)
         return request, len(sets) - 1
 
     def _item(self, item_id: str) -> Rows:
         row = pc.index(self._catalogue[columns.ITEM_ID], item_id).as_py()
         if row < 0:
             raise DataError("the solution version does not know this item", where="itemId", value=item_id)
-        if row >= self._ranked:
+        if row >= self._num_ranked:
             raise DataError("the item had no interactions when the solution version was trained", where="itemId", value=item_id)
         return np.asarray([row], dtype=np.int64)
 
     def _items(self, attributes: str) -> Rows:
-        wanted = parse_item_attributes(attributes)
+        parsed = parse_item_attributes(attributes)
         try:
-            known = ItemFilter(wanted, self._catalogue.slice(0, self._ranked), schemas=self._schemas)
+            item_filter = ItemFilter(parsed, self._catalogue.slice(0, self._num_ranked), schemas=self._schemas)
         except FilterError as error:
             raise attributes_fault(error) from None
-        items = np.flatnonzero(known.allowed(Asked(1)).dense()[0])
+        items = np.flatnonzero(item_filter.allowed(Asked(1)).dense()[0])
         if not len(items):
             raise DataError("no item with interactions has these attributes", where="itemAttributes", value=attributes)
         return items

@@ -1,4 +1,4 @@
-"""What segments are asked for beside their lines: how many users, a filter. Checked before Spark starts."""
+"""Options of a segment job: the number of users, a filter. Checked before Spark starts."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def segment_options(
     extended_filters: bool = False,
     filter_events: int = PUBLISHED.past_events,
 ) -> tuple[dict[str, Any], FilterOptions | None]:
-    """What of the options of `segment` decides about the answers, and the filter, both checked.
+    """The settings that answers depend on, as the record holds them, and the filter; both are checked.
 
     Raises:
         ConfigError: An option is out of range, or the recipe makes no segments.
         FilterError: The filter is wrong.
     """
     _check(manifest, num_results)
-    wanted = None if filter_expression is None else read_filter(filter_expression, extended_filters, filter_events, manifest)
-    return {"num_results": num_results, "filter": None if wanted is None else asdict(wanted)}, wanted
+    parsed = None if filter_expression is None else read_filter(filter_expression, extended_filters, filter_events, manifest)
+    return {"num_results": num_results, "filter": None if parsed is None else asdict(parsed)}, parsed
 
 
 def _check(manifest: Manifest, num_results: int) -> None:
     if not 1 <= num_results <= MOST_SEGMENT_USERS:
         allowed = f"1 to {MOST_SEGMENT_USERS:,}"
         raise ConfigError("this number of users is out of range", where="num_results", value=num_results, allowed=allowed)
-    recipe = RECIPES[manifest.facts["recipe"]]
+    recipe = RECIPES[manifest.metadata["recipe"]]
     if recipe.recipe_type != "USER_SEGMENTATION":
         offered = ", ".join(name for name, known in RECIPES.items() if known.recipe_type == "USER_SEGMENTATION")
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""The Spark side: users are scored where their states lie, and the best of them meet where their lines are written.
+"""The Spark side: a stage scores users by shard, and a second one merges the best of them and writes the lines.
 
     shard of users: affinities to every line's items, the best kept ── best users ──▶ block of lines: merge, write in order
 
@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 
 from jobs.batch.options import FilterOptions
 from jobs.batch.parts import Part, store_part
-from jobs.batch.tally import Tally, values_told
+from jobs.batch.tally import Tally, filter_value_counts
 from jobs.platform.spark.errors import spark_errors
 from jobs.platform.spark.stage_progress import following
 from jobs.segment.best import SCHEMA, BestOfSet, BestOfShard
@@ -36,15 +36,15 @@ _PART_SQL = "part string"
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What every task must know.
+    """The parameters of every task.
 
     Attributes:
         solution: The solution version that answers.
-        kind: Of the lines.
-        segments: What is asked for.
+        kind: Kind of the lines.
+        segments: Lines and sets of items.
         num_ranked: How many items have events.
         num_results: Users a line.
-        filter: Of users; None: none.
+        filter: Which users count; None: all.
         parts_uri: Folder for parts; they are no output yet.
         token: Makes the names of this run's parts its own.
     """
@@ -67,15 +67,15 @@ def answer(spark: SparkSession, work: Work) -> list[Part]:
     """
     num_shards, num_blocks = len(work.solution.states), len(work.segments.blocks)
     shards = spark.range(0, num_shards, 1, num_shards)
-    found = shards.mapInArrow(partial(_score_shards, work), _MESSAGE_SQL)
-    parts = found.repartitionById(num_blocks, "target").mapInArrow(partial(_write_block, work), _PART_SQL)
+    best = shards.mapInArrow(partial(_score_shards, work), _MESSAGE_SQL)
+    parts = best.repartitionById(num_blocks, "target").mapInArrow(partial(_write_block, work), _PART_SQL)
     with spark_errors(), following(spark, num_shards + num_blocks, "segment"):
         rows = parts.toArrow()["part"].to_pylist()
     return parts_in_order(rows, num_blocks)
 
 
 def parts_in_order(rows: list[str], num_blocks: int) -> list[Part]:
-    """The parts that tasks tell of."""
+    """The parts of all blocks, from the rows of their tasks."""
     by_block = {part.split: part for part in (Part(**json.loads(row)) for row in rows)}
     assert len(rows) == len(by_block) == num_blocks, "every block has one part"
     return [by_block[number] for number in range(num_blocks)]
@@ -85,9 +85,9 @@ def write_block(work: Work, number: int, best: dict[int, BestOfSet]) -> Part:
     """Store the lines of a block.
 
     Args:
-        work: What it is of.
-        number: Of the block.
-        best: Of each set, its best users; of a set that is not there nobody is.
+        work: The parameters of the job.
+        number: The block's.
+        best: The best users of each set; a set without any is missing.
     """
     block = work.segments.blocks[number]
     return store_part(
@@ -100,24 +100,24 @@ def write_block(work: Work, number: int, best: dict[int, BestOfSet]) -> Part:
 
 
 def _tally(work: Work, block: Block, best: dict[int, BestOfSet]) -> Tally:
-    good = [(line, of) for line, of in zip(block.lines, block.sets, strict=True) if isinstance(line, Request)]
+    good = [(line, number) for line, number in zip(block.lines, block.sets, strict=True) if isinstance(line, Request)]
     errors = [line.error for line in block.lines if isinstance(line, BadLine)]
     placeholders = () if work.filter is None else work.filter.parsed().parameters
     return Tally(
         lines=len(block.lines),
         errors=len(errors),
-        empty_lists=sum(of not in best or not best[of].user_ids() for _, of in good),
+        empty_lists=sum(number not in best or not best[number].user_ids() for _, number in good),
         first_error=errors[0] if errors else "",
-        **values_told([(line.filter_values, 1) for line, _ in good], placeholders),
+        **filter_value_counts([(line.filter_values, 1) for line, _ in good], placeholders),
     )
 
 
 def _lines(kind: LineKind, block: Block, best: dict[int, BestOfSet]) -> Iterator[bytes]:
-    for line, of_line in zip(block.lines, block.sets, strict=True):
+    for line, number in zip(block.lines, block.sets, strict=True):
         if isinstance(line, BadLine):
             yield error_line(line, kind)
         else:
-            yield segment_line(line, best[of_line].user_ids() if of_line in best else [])
+            yield segment_line(line, best[number].user_ids() if number in best else [])
 
 
 def _score_shards(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -145,7 +145,7 @@ def _messages(block_of: np.ndarray, tables: list[pa.Table]) -> Iterator[pa.Recor
 
 
 def _write_block(work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Second stage: merge what the shards have found, write the lines."""
+    """Second stage: merge the best users of all shards, write the lines."""
     context = TaskContext.get()
     assert context is not None
     best: dict[int, BestOfSet] = {}

@@ -1,4 +1,4 @@
-"""A solution version as a worker of a segment job holds it, and the users of one shard."""
+"""The model of a solution version as a worker of a segment job holds it, and the users of one shard."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _STATES = [columns.USER_ID, columns.QUERY, columns.SPARSE_ITEM_ROWS, columns.SPA
 _PAST = [columns.PAST_ITEM_ROWS, columns.PAST_EVENT_TYPES, columns.PAST_RANKS]
 
 
-def user_filter(solution: Solution, wanted: FilterOptions, attributes: pa.Schema | None) -> UserFilter:
-    """A segment's filter beside the columns it looks at.
+def user_filter(solution: Solution, options: FilterOptions, attributes: pa.Schema | None) -> UserFilter:
+    """A segment job's filter over the columns that it reads.
 
     Raises:
         FilterError: It does not fit them.
     """
     return UserFilter(
-        wanted.parsed(),
+        options.parsed(),
         schemas=solution.dataset_schemas,
         attributes=attributes,
         event_types=solution.event_types,
-        past_events=wanted.events,
-        now=wanted.now or None,
+        past_events=options.events,
+        now=options.now or None,
     )
 
 
@@ -50,31 +50,31 @@ class Shard:
     """The users of one shard, in order of USER_ID.
 
     Args:
-        solution: Whose.
-        number: Of the shard.
-        wanted: The segment's filter; None: there is none.
+        solution: The solution version.
+        number: The shard's.
+        options: The job's filter; None: there is none.
     """
 
-    def __init__(self, solution: Solution, number: int, wanted: FilterOptions | None) -> None:
+    def __init__(self, solution: Solution, number: int, options: FilterOptions | None) -> None:
         folder = StepFolder(solution.uri)
-        asks_past = wanted is not None and wanted.asks_past
-        table = pq.read_table(fetch(folder, solution.states[number]), columns=_STATES + (_PAST if asks_past else []))
+        names = _STATES + (_PAST if options is not None and options.asks_past else [])
+        table = pq.read_table(fetch(folder, solution.states[number]), columns=names)
         table = table.filter(pc.is_valid(table[columns.QUERY])).sort_by(columns.USER_ID)
         self.user_ids: pa.StringArray = table[columns.USER_ID].combine_chunks()
-        self._users = UserTable(table, solution.dimension, wanted.events if wanted else 0)
+        self._users = UserTable(table, solution.dimension, options.events if options else 0)
         self._filter: UserFilter | None = None
         self._attributes: pa.Table | None = None
-        if wanted is not None:
-            if wanted.asks_attributes:
+        if options is not None:
+            if options.asks_attributes:
                 rows = pq.read_table(fetch(folder, solution.attributes[number]))
                 self._attributes = rows.take(pc.index_in(self.user_ids, rows[columns.USER_ID].combine_chunks()))
-            self._filter = user_filter(solution, wanted, self._attributes.schema if self._attributes is not None else None)
+            self._filter = user_filter(solution, options, self._attributes.schema if self._attributes is not None else None)
 
     def affinities(self, model: Affinity, values: tuple[FilterValues, ...]) -> Iterator[tuple[int, Doubles]]:
         """How likely users are to take an item of each set, some users at a time.
 
         Args:
-            model: With Q sets.
+            model: The items beside Q sets of them.
             values: Of each set, the values of the filter's placeholders.
 
         Yields:
@@ -82,21 +82,21 @@ class Shard:
         """
         for start in range(0, len(self.user_ids), _USERS_AT_ONCE):
             places = np.arange(start, min(start + _USERS_AT_ONCE, len(self.user_ids)))
-            found = model.of(*self._users.states(places))
+            affinities = model.of(*self._users.states(places))
             if self._filter is not None:
-                found[~self._allowed(places, values)] = -np.inf
-            yield start, found
+                affinities[~self._allowed(places, values)] = -np.inf
+            yield start, affinities
 
     def _allowed(self, places: Rows, values: tuple[FilterValues, ...]) -> npt.NDArray[np.bool_]:
-        """bool [B, Q]."""
+        """bool [B, Q], whether the filter allows a user with the values of a set; equal values are worked out once."""
         assert self._filter is not None
         attributes = None if self._attributes is None else self._attributes.slice(int(places[0]), len(places))
         past = self._users.past(places)
         masks: dict[tuple[tuple[str, tuple[str, ...]], ...], npt.NDArray[np.bool_]] = {}
-        keys = [tuple(sorted(given.items())) for given in values]
-        for key, given in zip(keys, values, strict=True):
+        keys = [tuple(sorted(set_values.items())) for set_values in values]
+        for key, set_values in zip(keys, values, strict=True):
             if key not in masks:
-                masks[key] = self._filter.allowed(Asked(len(places), [given], attributes=attributes, past=past))
+                masks[key] = self._filter.allowed(Asked(len(places), [set_values], attributes=attributes, past=past))
         return np.stack([masks[key] for key in keys], axis=1)
 
 
@@ -104,7 +104,7 @@ def load_model(solution: Solution, sets: Ragged[np.int64], num_ranked: int) -> A
     """The items of a solution version beside sets of them.
 
     Args:
-        solution: Which one.
+        solution: The solution version.
         sets: From `hrnn.inference.segments.sets_of`.
         num_ranked: How many items have events; the others are nobody's.
     """

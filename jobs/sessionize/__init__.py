@@ -1,1 +1,1 @@
-"""How `hrnn sessionize` works: a survey of the ids, then one shuffle of packed events, each shard sorted and cut whole."""
+"""How `hrnn sessionize` works: a pass over the ids, then one shuffle of packed events; each shard is sorted and cut whole."""

@@ -1,4 +1,4 @@
-"""What the Users dataset says of users, dealt to the shards that users themselves are dealt to."""
+"""Attributes of users: the rows of the Users dataset, partitioned into the shards of their users."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from schemas.manifest import FileEntry
 
 @dataclass(frozen=True, kw_only=True)
 class AttributesPlan:
-    """What every task must know.
+    """The parameters of every task.
 
     Attributes:
         users_uri: Folder of the typed Users dataset.
         output_uri: Folder of the sequences.
         tasks: Slices that one task reads together.
-        num_shards: Shards that users are dealt to.
-        hash_seed: Of the sequences.
+        num_shards: Number of shards of users.
+        hash_seed: The sequences' seed.
     """
 
     users_uri: str
@@ -48,17 +48,17 @@ def send_attributes(plan: AttributesPlan, task: int) -> Iterator[tuple[int, byte
     order = np.argsort(shards, kind="stable")
     bounds = np.searchsorted(shards[order], np.arange(plan.num_shards + 1))
     table = table.take(pa.array(order))
-    for shard in range(plan.num_shards):  # an empty message too: it tells the columns
+    for shard in range(plan.num_shards):  # an empty one too: it has the schema
         yield shard, pack([table.slice(bounds[shard], bounds[shard + 1] - bounds[shard])])
 
 
 def write_attributes(plan: AttributesPlan, shard: int, bodies: Iterator[bytes]) -> bytes:
-    """Write the rows of a shard's users, one each, the last one of the input where a user occurs again; says where, as JSON."""
+    """Write the rows of a shard's users: of several rows of one user, the last one. Returns the file's entry as JSON."""
     table = pa.concat_tables([unpack(body)[0] for body in bodies]).combine_chunks()
     hashes, order = hash64(table[USER_ID], plan.hash_seed), table[INPUT_ORDER].to_numpy()
     # Two users of one hash are told apart by their ids: nothing here relies on hashes being distinct.
     codes = table[USER_ID].combine_chunks().dictionary_encode().indices.to_numpy()
-    by_user = np.lexsort((order, codes, hashes))
+    by_user = np.lexsort((order, codes, hashes))  # rows of one user are neighbours, in the order of the input
     is_last = np.ones(len(by_user), np.bool_)
     is_last[:-1] = codes[by_user[1:]] != codes[by_user[:-1]]
     kept = table.take(pa.array(by_user[is_last])).drop_columns([INPUT_ORDER])
@@ -70,9 +70,9 @@ def write_attributes(plan: AttributesPlan, shard: int, bodies: Iterator[bytes]) 
     return entry.model_dump_json().encode()
 
 
-def attributes_entry(answer: bytes) -> FileEntry:
-    """The file that an answer of `write_attributes` names."""
-    return FileEntry.model_validate_json(answer)
+def attributes_entry(result: bytes) -> FileEntry:
+    """The entry that `write_attributes` returned."""
+    return FileEntry.model_validate_json(result)
 
 
 def _read_slice(path: Path, piece: Slice) -> pa.Table:

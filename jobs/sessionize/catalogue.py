@@ -1,4 +1,4 @@
-"""The catalogue: items in falling order of events, what the Items dataset says of them, and the lookup that tasks map."""
+"""The catalogue: items in falling order of events with their metadata, and the item lookup that tasks map."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OWN_COLUMNS = {ITEM_ROW, NUM_EVENTS, NUM_USERS, FIRST_TIME, LAST_TIME}
 
 @dataclass(frozen=True)
 class ItemLookup:
-    """From an item's id to its row, by hash; hashes of a catalogue are distinct.
+    """Item rows by the hash of the item's id; hashes of a catalogue are distinct.
 
     Attributes:
         hashes: uint64 [N], ascending.
@@ -60,9 +60,9 @@ class ItemLookup:
     def rows_of(self, ids: pa.Array, seed: int) -> NDArray[np.int32]:
         """int32 item row of each id; every id must be in the catalogue."""
         hashes = hash64(ids, seed)
-        found = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
-        assert (self.hashes[found] == hashes).all(), "an item is not in the catalogue"
-        return self.rows[found]
+        positions = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
+        assert (self.hashes[positions] == hashes).all(), "an item is not in the catalogue"
+        return self.rows[positions]
 
     def save(self, path: Path) -> None:
         """Write it as an Arrow file that `load` maps."""
@@ -79,7 +79,7 @@ class ItemLookup:
 
 
 def read_items(folder: StepFolder, manifest: Manifest) -> pa.Table:
-    """The Items dataset, one row an id: the last one of the input where an id occurs again.
+    """The Items dataset, one row an id: of several rows of one id, the last one.
 
     Raises:
         DataError: There is no item.
@@ -104,36 +104,36 @@ def read_items(folder: StepFolder, manifest: Manifest) -> pa.Table:
     return table.take(pa.array(np.sort(newest)))
 
 
-def make_catalogue(counted: pa.Table, items: pa.Table | None, newest_event: int) -> pa.Table:
-    """Items in the order of their rows, those without events last, beside what the Items dataset says of them.
+def make_catalogue(statistics: pa.Table, items: pa.Table | None, newest_event: int) -> pa.Table:
+    """Items in the order of their rows, those without events last, with the metadata of the Items dataset.
 
     Args:
-        counted: ITEM_ID, num_events, first_timestamp, last_timestamp of every item with events, in any order.
+        statistics: ITEM_ID, num_events, first_timestamp, last_timestamp of every item with events, in any order.
         items: The Items dataset, one row an id, or None.
-        newest_event: The newest moment of an event that can be true, UTC epoch seconds.
+        newest_event: Time of the newest plausible event, UTC epoch seconds.
 
     Returns:
         ITEM_ID, item_row, num_events, first_timestamp, last_timestamp, CREATION_TIMESTAMP, metadata. An item without a
-        creation time, or with one that is a null written as a number, was created at its first event; without events, at the
-        newest event of all.
+        creation time, or with an implausible one (a null written as a number), was created at its first event; without events,
+        at the newest event of all.
     """
     if items is not None:
-        silent = items.filter(pc.invert(pc.is_in(items[ITEM_ID], counted[ITEM_ID]))).select([ITEM_ID])
-        zeros = pa.array(np.zeros(silent.num_rows, np.int64))
-        counted = pa.concat_tables([counted, silent.append_column(NUM_EVENTS, zeros)], promote_options="default")
-    table = counted.take(pc.sort_indices(counted, [(NUM_EVENTS, "descending"), (ITEM_ID, "ascending")])).combine_chunks()
+        eventless = items.filter(pc.invert(pc.is_in(items[ITEM_ID], statistics[ITEM_ID]))).select([ITEM_ID])
+        zeros = pa.array(np.zeros(eventless.num_rows, np.int64))
+        statistics = pa.concat_tables([statistics, eventless.append_column(NUM_EVENTS, zeros)], promote_options="default")
+    table = statistics.take(pc.sort_indices(statistics, [(NUM_EVENTS, "descending"), (ITEM_ID, "ascending")])).combine_chunks()
     table = table.add_column(1, ITEM_ROW, pa.array(np.arange(table.num_rows)))
-    described = None if items is None else items.take(pc.index_in(table[ITEM_ID], items[ITEM_ID].combine_chunks()))
+    metadata = None if items is None else items.take(pc.index_in(table[ITEM_ID], items[ITEM_ID].combine_chunks()))
     created = [table[FIRST_TIME], pa.scalar(newest_event, pa.int64())]
-    if described is not None and CREATION_TIMESTAMP in described.schema.names:
-        told = described[CREATION_TIMESTAMP]
-        is_true = pc.greater_equal(told, earliest_beside(newest_event))
-        created.insert(0, pc.if_else(is_true, told, pa.scalar(None, pa.int64())))
+    if metadata is not None and CREATION_TIMESTAMP in metadata.schema.names:
+        times = metadata[CREATION_TIMESTAMP]
+        is_plausible = pc.greater_equal(times, earliest_beside(newest_event))
+        created.insert(0, pc.if_else(is_plausible, times, pa.scalar(None, pa.int64())))
     table = table.append_column(CREATION_TIMESTAMP, pc.coalesce(*created))
-    if described is not None:
-        for name in described.drop_columns(ITEM_ID).schema.names:
+    if metadata is not None:
+        for name in metadata.drop_columns(ITEM_ID).schema.names:
             if name != CREATION_TIMESTAMP:
-                table = table.append_column(name, described[name])
+                table = table.append_column(name, metadata[name])
     return table
 
 

@@ -27,7 +27,7 @@ USER, HASH = "user", "hash"  # columns of a message: position in its table of us
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """What the first pass found out for the second.
+    """Results of the first pass, by which the second one encodes events.
 
     Attributes:
         lookup: File of the item lookup, in the output folder.
@@ -49,10 +49,10 @@ def send_events(plan: Plan, encoding: Encoding, task: int) -> Iterator[tuple[int
     user_shards = (user_hashes % np.uint64(plan.num_shards)).astype(np.uint16)
     integers = _integers(plan, encoding, table)
     for partition in partition_rows(user_codes, user_shards, plan.num_shards):
-        taken = pa.array(partition.rows)
+        rows = pa.array(partition.rows)
         events = narrow_table(
             {USER: partition.codes, **{name: values[partition.rows] for name, values in integers.items()}},
-            {name: table[name].take(taken) for name in columns.numeric},
+            {name: table[name].take(rows) for name in columns.numeric},
         )
         users = pa.table({HASH: user_hashes[partition.present], USER_ID: user_ids.take(pa.array(partition.present))})
         yield partition.target, pack([events, users])
@@ -76,9 +76,10 @@ def _integers(plan: Plan, encoding: Encoding, table: pa.Table) -> dict[str, NDAr
     }
     for column in plan.columns.coded:
         codes, words = codes_and_values(table, column)
-        known = pc.index_in(words, pa.array(encoding.categories[column], pa.string())).fill_null(MISSING).to_numpy()
+        # The task's own dictionary has other codes than the run's categories.
+        new_codes = pc.index_in(words, pa.array(encoding.categories[column], pa.string())).fill_null(MISSING).to_numpy()
         # Position -1 of the longer array is MISSING, so that code MISSING stays MISSING.
-        integers[EVENT_TYPE_CODE if column == EVENT_TYPE else column] = np.append(known, np.int32(MISSING))[codes]
+        integers[EVENT_TYPE_CODE if column == EVENT_TYPE else column] = np.append(new_codes, np.int32(MISSING))[codes]
     return integers
 
 

@@ -11,7 +11,7 @@ from jobs.cli import Summary
 from jobs.platform.spark.session import spark_session
 from jobs.platform.storage.folders import StepFolder
 from jobs.sessionize.catalogue import read_items
-from jobs.sessionize.passes import make_sequences, manifest_counts, manifest_facts
+from jobs.sessionize.passes import make_sequences, manifest_counts, manifest_metadata
 from jobs.sessionize.plan import EventColumns, Plan, TieOrder, cut_tasks, shards_for
 from jobs.versions import SEQUENCES_VERSION
 from schemas.datasets import parse_schema_document
@@ -43,8 +43,8 @@ def sessionize(
         users_uri: Folder of a validated Users dataset: attributes of users, for filters.
         gap_seconds: A session ends where its user was idle for longer than this; None: a whole history is one session.
         tie_order: Order of a user's events at one time: "file" keeps the input's, "hash" shuffles it, the same way each time;
-            "auto" does what `validate` found right: "hash" where the input's order is an artefact.
-        num_shards: Shards that users are dealt to; None: by the number of events.
+            "auto" takes what `validate` advises: "hash" where the input's order is an artefact.
+        num_shards: Number of shards of users; None: by the number of events.
         event_types: Keep events of these types only; None keeps all.
         master: Spark master URL.
 
@@ -52,17 +52,17 @@ def sessionize(
         The job's summary: counts of events, users, items and sessions, and warnings.
 
     Raises:
-        ConfigError: A setting is out of range, event types are asked of data that have none, or the output is an input.
+        ConfigError: A setting is out of range, event types are named of data that have none, or the output is an input.
         DataError: No event is left, or a dataset is of another type or empty.
         StorageError: An input is missing or the output cannot be written.
         IntegrityError: An input differs from its manifest.
     """
     began = time.monotonic()
     _check_settings(gap_seconds, tie_order, num_shards, event_types)
-    given = {"Interactions": interactions_uri, "Items": items_uri, "Users": users_uri}
-    datasets = {kind: _dataset(uri, kind) for kind, uri in given.items() if uri is not None}
+    uris = {"Interactions": interactions_uri, "Items": items_uri, "Users": users_uri}
+    datasets = {kind: _dataset(uri, kind) for kind, uri in uris.items() if uri is not None}
     sources = list(datasets.values())
-    order = sources[0][1].facts.get("tie_order", "file") if tie_order == "auto" else tie_order
+    order = sources[0][1].metadata.get("tie_order", "file") if tie_order == "auto" else tie_order
     config = {
         "layout": SEQUENCES_VERSION,
         "gap_seconds": gap_seconds,
@@ -81,11 +81,11 @@ def sessionize(
         inputs = [source.reference(manifest) for source, manifest in sources]
         with folder.made_of(*inputs):
             items = read_items(*datasets["Items"]) if items_uri is not None else None
-            made = make_sequences(spark_session(master), plan, folder, items, datasets.get("Users"))
-            counts, facts = manifest_counts(made), manifest_facts(plan, made)
-            facts["schemas"] = {kind: manifest.facts["schema"] for kind, (_, manifest) in datasets.items()}
-            published = folder.publish("sequences", identity, config, inputs, made.files, counts, facts)
-    for warning in published.facts["warnings"]:
+            sequences = make_sequences(spark_session(master), plan, folder, items, datasets.get("Users"))
+            counts, metadata = manifest_counts(sequences), manifest_metadata(plan, sequences)
+            metadata["schemas"] = {kind: manifest.metadata["schema"] for kind, (_, manifest) in datasets.items()}
+            published = folder.publish("sequences", identity, config, inputs, sequences.files, counts, metadata)
+    for warning in published.metadata["warnings"]:
         print(f"hrnn: warning: {warning}", file=sys.stderr)
     return {
         "job": "sessionize",
@@ -93,9 +93,9 @@ def sessionize(
         "skipped": skipped,
         "seconds": round(time.monotonic() - began, 3),
         **published.counts,
-        "shards": len(published.facts["shards"]),
-        "tie_order": published.facts["tie_order"],
-        "warnings": published.facts["warnings"],
+        "shards": len(published.metadata["shards"]),
+        "tie_order": published.metadata["tie_order"],
+        "warnings": published.metadata["warnings"],
     }
 
 
@@ -111,17 +111,17 @@ def _check_settings(gap_seconds: int | None, tie_order: str, num_shards: int | N
         raise ConfigError("the list of event types is empty", where="event_types", remedy="Name at least one, or leave it out.")
 
 
-def _dataset(uri: str, wanted: str) -> Source:
+def _dataset(uri: str, expected: str) -> Source:
     """A validated dataset; DataError where it is of another type."""
     folder = StepFolder(uri)
     manifest = folder.require("dataset")
-    if (found := manifest.facts["dataset_type"]) != wanted:
-        raise DataError("the folder holds another dataset", where=folder.uri, value=found, allowed=wanted)
+    if (dataset_type := manifest.metadata["dataset_type"]) != expected:
+        raise DataError("the folder holds another dataset", where=folder.uri, value=dataset_type, allowed=expected)
     return folder, manifest
 
 
 def _plan(source: StepFolder, manifest: Manifest, output_uri: str, config: dict[str, Any]) -> Plan:
-    columns = EventColumns.of(parse_schema_document(manifest.facts["schema"]))
+    columns = EventColumns.of(parse_schema_document(manifest.metadata["schema"]))
     if config["event_types"] and not columns.event_type:
         raise ConfigError("the interactions have no EVENT_TYPE", where="event_types", value=config["event_types"])
     parts = [part for part in manifest.files_below("data") if part.rows]

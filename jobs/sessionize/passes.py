@@ -1,4 +1,4 @@
-"""Both passes over the interactions, and what they leave in the output folder."""
+"""Both passes over the interactions, and the files that they write into the output folder."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from schemas.manifest import FileEntry, Manifest
 
 _SEEDS = 4  # hash seeds that are tried; among 100 M users each fails with a probability of 3e-4
 _MOST_CATEGORIES = 100_000  # values of one categorical column
-_TELLING_PAIRS = 1000  # fewer events at equal times tell nothing about their order
-_TELLING_SHARE = 0.95
+_LEAST_TIED_PAIRS = 1000  # fewer events at equal times show nothing about their order
+_ARTEFACT_SHARE = 0.95
 
 
 Dataset = tuple[StepFolder, Manifest]
@@ -37,14 +37,14 @@ Dataset = tuple[StepFolder, Manifest]
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceFiles:
-    """What lies in the output folder, not yet published.
+    """Files in the output folder that are not yet published.
 
     Attributes:
-        shards: What `write_shard` says of each, and its first_user_row.
+        shards: The result of `write_shard` for each, and its first_user_row.
         catalogue: The catalogue's file.
         categories: Values of each coded column.
-        hash_seed: Seed under which users were dealt to shards.
-        newest_event: The newest moment of an event that can be true, UTC epoch seconds.
+        hash_seed: Seed by which users were partitioned into shards.
+        newest_event: Time of the newest plausible event, UTC epoch seconds.
         attributes: A file of users' attributes for each shard; none where there is no Users dataset.
     """
 
@@ -57,12 +57,12 @@ class SequenceFiles:
 
     @property
     def files(self) -> list[FileEntry]:
-        """All that belongs to the sequences."""
-        of_shards = [FileEntry(**shard[kind]) for shard in self.shards for kind in ("shards", "users")]
-        return [*of_shards, *self.attributes, self.catalogue]
+        """All files of the sequences."""
+        shard_files = [FileEntry(**shard[kind]) for shard in self.shards for kind in ("shards", "users")]
+        return [*shard_files, *self.attributes, self.catalogue]
 
     def total(self, name: str) -> int:
-        """A figure of the shards, summed."""
+        """A count, summed over the shards."""
         return sum(shard[name] for shard in self.shards)
 
 
@@ -73,7 +73,7 @@ def make_sequences(
 
     Args:
         spark: The session to run in.
-        plan: What to do; its hash_seed is where the search for a seed begins.
+        plan: The parameters; its hash_seed is the first one that is tried.
         folder: The output folder.
         items: The Items dataset, one row an id, or None.
         users: The Users dataset, or None.
@@ -94,10 +94,10 @@ def manifest_counts(made: SequenceFiles) -> dict[str, int]:
     return {**{count: made.total(name) for count, name in names.items()}, "items": made.catalogue.rows or 0}
 
 
-def manifest_facts(plan: Plan, made: SequenceFiles) -> dict[str, Any]:
-    """What the next steps need to know: where each shard lies, and what codes and rows mean."""
+def manifest_metadata(plan: Plan, made: SequenceFiles) -> dict[str, Any]:
+    """The metadata that the next steps read: files of each shard, meanings of codes, and settings."""
     numbers = ("first_user_row", "num_users", "num_events", "num_sessions")
-    facts: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "shards": [
             {"events": shard["shards"]["path"], "users": shard["users"]["path"], **{name: shard[name] for name in numbers}}
             for shard in made.shards
@@ -113,37 +113,37 @@ def manifest_facts(plan: Plan, made: SequenceFiles) -> dict[str, Any]:
         "tied_pairs": made.total("tied_pairs"),
         "tied_pairs_ascending": made.total("tied_pairs_ascending"),
     }
-    missing = [name for name in plan.event_types or () if name not in facts["event_types"]]
-    facts["warnings"] = [*_tie_warnings(facts), *(f'no event is of type "{name}"' for name in missing)]
-    return facts
+    missing = [name for name in plan.event_types or () if name not in metadata["event_types"]]
+    metadata["warnings"] = [*_tie_warnings(metadata), *(f'no event is of type "{name}"' for name in missing)]
+    return metadata
 
 
 def _attempt(spark: SparkSession, plan: Plan, folder: StepFolder, items: pa.Table | None) -> SequenceFiles | None:
     """Both passes under one hash seed; None where two ids have one hash."""
-    found = survey(spark, plan)
-    _check(found, plan)
-    catalogue = make_catalogue(found.items, items, found.newest_event)
+    surveyed = survey(spark, plan)
+    _check(surveyed, plan)
+    catalogue = make_catalogue(surveyed.items, items, surveyed.newest_event)
     lookup = ItemLookup.of(catalogue[ITEM_ID].combine_chunks(), plan.hash_seed)
     if lookup is None:
         return None
     with scratch_folder("lookup") as scratch:
         local = Path(scratch) / "lookup.arrow"
         lookup.save(local)
-        encoding = Encoding(lookup=folder.put_file(local, folder.attempt_path("lookup.arrow")), categories=found.categories)
-    first_user_rows = (0, *np.cumsum(found.shard_users[:-1]).tolist())
+        encoding = Encoding(lookup=folder.put_file(local, folder.attempt_path("lookup.arrow")), categories=surveyed.categories)
+    first_user_rows = (0, *np.cumsum(surveyed.shard_users[:-1]).tolist())
     receive = partial(write_shard, plan, encoding, first_user_rows)
-    answers = exchange(spark, len(plan.tasks), plan.num_shards, partial(send_events, plan, encoding), receive, "cut sessions")
-    shards = [{**json.loads(answer), "first_user_row": row} for answer, row in zip(answers, first_user_rows, strict=True)]
+    results = exchange(spark, len(plan.tasks), plan.num_shards, partial(send_events, plan, encoding), receive, "cut sessions")
+    shards = [{**json.loads(result), "first_user_row": row} for result, row in zip(results, first_user_rows, strict=True)]
     if any(shard.get("collision") for shard in shards):
         return None
-    assert tuple(shard["num_users"] for shard in shards) == found.shard_users, "the passes saw different users"
+    assert tuple(shard["num_users"] for shard in shards) == surveyed.shard_users, "the passes saw different users"
     entry = _put_catalogue(folder, catalogue, shards)
     return SequenceFiles(
         shards=shards,
         catalogue=entry,
-        categories=found.categories,
+        categories=surveyed.categories,
         hash_seed=plan.hash_seed,
-        newest_event=found.newest_event,
+        newest_event=surveyed.newest_event,
     )
 
 
@@ -154,23 +154,23 @@ def _attributes(
     parts = [part for part in manifest.files_below("data") if part.rows]
     if not parts:
         raise DataError("the dataset holds no users", where=source.uri, remedy="See the rows that validate rejected.")
-    of_users = AttributesPlan(
+    attributes_plan = AttributesPlan(
         users_uri=source.uri,
         output_uri=plan.output_uri,
         tasks=cut_tasks(parts),
         num_shards=plan.num_shards,
         hash_seed=hash_seed,
     )
-    send, receive = partial(send_attributes, of_users), partial(write_attributes, of_users)
-    answers = exchange(spark, len(of_users.tasks), plan.num_shards, send, receive, "deal attributes")
-    return tuple(map(attributes_entry, answers))
+    send, receive = partial(send_attributes, attributes_plan), partial(write_attributes, attributes_plan)
+    results = exchange(spark, len(attributes_plan.tasks), plan.num_shards, send, receive, "deal attributes")
+    return tuple(map(attributes_entry, results))
 
 
-def _check(found: Survey, plan: Plan) -> None:
-    """DataError where nothing is left, or a categorical column is none."""
-    if not found.num_events:
+def _check(surveyed: Survey, plan: Plan) -> None:
+    """DataError where nothing is left, or a categorical column has too many values."""
+    if not surveyed.num_events:
         raise DataError("no event is of these types", where="event_types", value=list(plan.event_types or ()))
-    for column, values in found.categories.items():
+    for column, values in surveyed.categories.items():
         if len(values) > _MOST_CATEGORIES:
             raise DataError(
                 f"{column} has {len(values):,} different values",
@@ -192,13 +192,13 @@ def _put_catalogue(folder: StepFolder, catalogue: pa.Table, shards: list[dict[st
         return folder.put_file(local, folder.attempt_path("catalogue.parquet"), catalogue.num_rows)
 
 
-def _tie_warnings(facts: dict[str, Any]) -> list[str]:
+def _tie_warnings(metadata: dict[str, Any]) -> list[str]:
     """Whether events at equal times lie in the order of their item ids: an artefact that a model would learn as behaviour."""
-    pairs, ascending = facts["tied_pairs"], facts["tied_pairs_ascending"]
-    if facts["tie_order"] != "file" or pairs < _TELLING_PAIRS:
+    pairs, ascending = metadata["tied_pairs"], metadata["tied_pairs_ascending"]
+    if metadata["tie_order"] != "file" or pairs < _LEAST_TIED_PAIRS:
         return []
     for share, direction in ((ascending / pairs, "ascending"), (1 - ascending / pairs, "descending")):
-        if share > _TELLING_SHARE:
+        if share > _ARTEFACT_SHARE:
             return [
                 f"{share:.0%} of {pairs:,} neighbouring events of one user at one time lie in {direction} ITEM_ID order; "
                 'that is no behaviour, but a model would learn it and its metrics would flatter: set tie_order = "hash"'

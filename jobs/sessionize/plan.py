@@ -1,4 +1,4 @@
-"""What every task of one sessionize run must know, and how the work is cut."""
+"""The parameters of a sessionize run's tasks, and how its input is cut into tasks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schemas.datasets import DatasetSchema
 from schemas.errors import SchemaError
 from schemas.manifest import FileEntry
 
-ROWS_A_TASK = 2_500_000  # bounds a worker's memory at a few hundred MB, and lets a user's id travel once for many events
+ROWS_A_TASK = 2_500_000  # bounds a worker's memory at a few hundred MB; a user's id travels once for many events
 EVENTS_A_SHARD = 2_500_000
 _FEWEST_EVENTS_A_SHARD = 250_000  # smaller data are cut finer only while it pays
 
@@ -36,7 +36,7 @@ class Slice:
 
 @dataclass(frozen=True, kw_only=True)
 class EventColumns:
-    """The columns of Interactions that sequences carry, besides user, item and time.
+    """The columns of Interactions in the sequences, besides user, item and time.
 
     Attributes:
         event_type: Whether the data have EVENT_TYPE.
@@ -78,17 +78,17 @@ class EventColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """One run with one hash seed, as its tasks see it.
+    """The parameters of every task, in one run with one hash seed.
 
     Attributes:
         interactions_uri: Folder of the typed dataset.
         output_uri: Folder of the sequences.
         tasks: Slices that one task reads together.
-        columns: What sequences carry.
+        columns: Columns of the sequences.
         event_types: Events of other types are left out; None keeps all.
         gap_seconds: A session ends where the user was idle for longer; None: never.
         tie_order: Order of events at equal times: as in the file, or by a hash of their place in it.
-        num_shards: Shards that users are dealt to.
+        num_shards: Number of shards of users.
         hash_seed: Seed of hash64 for users and items.
     """
 
@@ -123,5 +123,5 @@ def cut_tasks(parts: Sequence[FileEntry], rows_a_task: int = ROWS_A_TASK) -> tup
 
 
 def shards_for(num_events: int) -> int:
-    """How many shards suit so many events; of the data alone, so that every machine makes the same files."""
+    """Number of shards for so many events; it depends on the data alone, so that every machine makes the same files."""
     return max(1, min(4, num_events // _FEWEST_EVENTS_A_SHARD), -(-num_events // EVENTS_A_SHARD))

@@ -1,4 +1,4 @@
-"""Second pass, receiving side: one shard whole, sorted once, cut into sessions and written."""
+"""Second pass, receiving side: a whole shard is sorted once, cut into sessions and written."""
 
 from __future__ import annotations
 
@@ -57,18 +57,19 @@ class ShardUsers:
 
 
 def write_shard(plan: Plan, encoding: Encoding, first_user_rows: tuple[int, ...], shard: int, bodies: Iterator[bytes]) -> bytes:
-    """Write a shard's events, users and item counts, and say where they are and what is in them, as JSON.
+    """Write a shard's events, users and item counts; returns their files and counts as JSON.
 
-    A hash collision is no error but an answer: {"collision": true}.
+    A hash collision is a result, not an error: {"collision": true}.
     """
     messages = [unpack(body) for body in bodies]
+    # Messages come in no particular order; in that of the input, the same data give the same bytes.
     messages.sort(key=lambda tables: int(widen(tables[0].slice(0, 1), INPUT_ORDER)[0]))
     try:
         users = merge_users([tables[1] for tables in messages])
     except HashCollision:
         return json.dumps({"collision": True}).encode()
     events = _joined(plan, [tables[0] for tables in messages], users)
-    del messages
+    del messages  # a shard's events are held once
     order = event_order(events[USER], events[EVENT_TIME], _tie_keys(plan, events.pop(INPUT_ORDER)))
     events = {
         name: values.take(pa.array(order)) if isinstance(values, pa.Array) else values[order] for name, values in events.items()
@@ -81,7 +82,7 @@ def write_shard(plan: Plan, encoding: Encoding, first_user_rows: tuple[int, ...]
         "users": _users_table(events, starts, users.ids, first_user_rows[shard]),
         "item-users": _item_users(events, len(lookup.rows)),
     }
-    facts: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "num_users": len(users.ids),
         "num_events": len(starts),
         "num_sessions": int(starts.sum()),
@@ -93,14 +94,14 @@ def write_shard(plan: Plan, encoding: Encoding, first_user_rows: tuple[int, ...]
         for kind, table in tables.items():
             local = Path(scratch) / f"{kind}.parquet"
             _write(table, local)
-            facts[kind] = folder.put_file(
+            summary[kind] = folder.put_file(
                 local, folder.attempt_path(f"{kind}/part-{shard:05d}.parquet"), table.num_rows
             ).model_dump()
-    return json.dumps(facts).encode()
+    return json.dumps(summary).encode()
 
 
 def merge_users(tables: list[pa.Table]) -> ShardUsers:
-    """One table of users of many, by hash.
+    """The distinct users of several tables, in the order of their hashes.
 
     Raises:
         HashCollision: Two different ids have one hash.
@@ -112,11 +113,12 @@ def merge_users(tables: list[pa.Table]) -> ShardUsers:
     order = np.argsort(hashes, kind="stable")
     is_first = np.ones(len(order), np.bool_)
     is_first[1:] = hashes[order[1:]] != hashes[order[:-1]]
-    again = np.flatnonzero(~is_first)
-    if pc.any(pc.not_equal(ids.take(pa.array(order[again])), ids.take(pa.array(order[again - 1])))).as_py():
+    # Neighbours of one hash must be one user.
+    repeated = np.flatnonzero(~is_first)
+    if pc.any(pc.not_equal(ids.take(pa.array(order[repeated])), ids.take(pa.array(order[repeated - 1])))).as_py():
         raise HashCollision
     position = np.empty(len(order), np.int64)
-    position[order] = np.cumsum(is_first) - 1
+    position[order] = np.cumsum(is_first) - 1  # of each row's user among the distinct ones
     ends = np.cumsum([table.num_rows for table in tables])
     return ShardUsers(ids.take(pa.array(order[is_first])), np.split(position, ends[:-1]))
 
@@ -149,7 +151,7 @@ def _concatenated(arrays: list[Rows]) -> Rows:
 
 
 def _tie_keys(plan: Plan, input_order: Rows) -> Rows | Hashes:
-    """What decides between a user's events at one time: the input's order, or one that has nothing to do with it."""
+    """Sort keys of a user's events at one time: their order in the input, or a hash of it that is unrelated to it."""
     if plan.tie_order == "file":
         return input_order
     return mix64(input_order.view(np.uint64))
@@ -186,7 +188,7 @@ def _users_table(events: dict[str, Any], starts: NDArray[np.bool_], ids: pa.Arra
 
 def _item_users(events: dict[str, Any], num_items: int) -> pa.Table:
     """Distinct users of each item that occurs in the shard; shards share no user, so the driver may add these."""
-    pairs = np.sort(events[USER] * np.int64(num_items) + events[ITEM_ROW])
+    pairs = np.sort(events[USER] * np.int64(num_items) + events[ITEM_ROW])  # one number for each pair of user and item
     distinct = np.ones(len(pairs), np.bool_)
     distinct[1:] = pairs[1:] != pairs[:-1]
     counts = np.bincount(pairs[distinct] % num_items, minlength=num_items)

@@ -1,4 +1,4 @@
-"""Rows of a typed dataset as a task sees them: a few columns, ids and categories as codes of a dictionary."""
+"""Reads a task's rows of a typed dataset: some columns, with ids and categories as dictionary codes."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ MISSING = -1  # code of a value that is null
 
 
 def read_task(plan: Plan, task: int, columns: Sequence[str]) -> pa.Table:
-    """The rows of one task with the wanted columns; ids and coded columns are dictionary arrays of one chunk.
+    """The rows of one task with some columns; ids and coded columns are dictionary arrays of one chunk.
 
-    Rows of event types that are not wanted are left out. Parts come in their order, rows in theirs.
+    Rows of other event types than the plan's are left out. Parts come in their order, rows in theirs.
 
     Raises:
         IntegrityError: A part differs from what its manifest promises.
     """
-    wanted = [*columns] if plan.event_types is None or EVENT_TYPE in columns else [*columns, EVENT_TYPE]
-    coded = [column for column in wanted if column in {USER_ID, ITEM_ID, *plan.columns.coded}]
+    names = [*columns] if plan.event_types is None or EVENT_TYPE in columns else [*columns, EVENT_TYPE]
+    coded = [column for column in names if column in {USER_ID, ITEM_ID, *plan.columns.coded}]
     folder = StepFolder(plan.interactions_uri)
     with scratch_folder("sessionize") as scratch:
-        tables = [_read_slice(folder.fetch(piece.part, Path(scratch)), piece, wanted, coded) for piece in plan.tasks[task]]
+        tables = [_read_slice(folder.fetch(piece.part, Path(scratch)), piece, names, coded) for piece in plan.tasks[task]]
     table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     if plan.event_types is not None:
         table = table.filter(pc.is_in(table[EVENT_TYPE], pa.array(plan.event_types, pa.string()))).combine_chunks()

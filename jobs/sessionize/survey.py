@@ -1,4 +1,4 @@
-"""First pass: which items and categories there are, and how many users each shard will hold. Only ids travel, once a task."""
+"""First pass: the items, the categories, and the number of users of each shard. Each task sends its distinct ids only."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _DAYS = pa.schema([("day", pa.int64()), (NUM_EVENTS, pa.int64()), (LAST_TIME, pa
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What the first pass finds.
+    """Results of the first pass.
 
     Attributes:
         items: ITEM_ID, num_events, first_timestamp, last_timestamp of every item with events; unordered.
         categories: Sorted values of each coded column.
         shard_users: Distinct user hashes of each shard.
-        newest_event: The newest moment of an event that can be true (hrnn/data/plausible.py), UTC epoch seconds.
+        newest_event: Time of the newest plausible event (hrnn/data/plausible.py), UTC epoch seconds.
     """
 
     items: pa.Table
@@ -43,7 +43,7 @@ class Survey:
 
     @property
     def num_events(self) -> int:
-        """Events that were kept."""
+        """Number of events of the plan's types."""
         return int(pc.sum(self.items[NUM_EVENTS]).as_py() or 0)
 
 
@@ -54,23 +54,23 @@ def survey(spark: SparkSession, plan: Plan) -> Survey:
         IntegrityError: A part differs from what its manifest promises.
     """
     bodies = exchange(spark, len(plan.tasks), plan.num_shards, partial(send_ids, plan), gather_ids, "find items")
-    found = [unpack(body) for body in bodies if body]
-    if not found:
+    shards = [unpack(body) for body in bodies if body]
+    if not shards:
         return Survey(items=_empty_items(), categories={}, shard_users=(0,) * plan.num_shards)
-    categories = pa.concat_tables([tables[1] for tables in found])
+    categories = pa.concat_tables([tables[1] for tables in shards])
     return Survey(
-        items=pa.concat_tables([tables[0] for tables in found]).combine_chunks(),
+        items=pa.concat_tables([tables[0] for tables in shards]).combine_chunks(),
         categories={
             column: sorted(categories.filter(pc.equal(categories["column"], column))["value"].to_pylist())
             for column in plan.columns.coded
         },
-        shard_users=tuple(tables[2][_NUM_USERS][0].as_py() for tables in found),
-        newest_event=_newest_event(pa.concat_tables([tables[3] for tables in found])),
+        shard_users=tuple(tables[2][_NUM_USERS][0].as_py() for tables in shards),
+        newest_event=_newest_event(pa.concat_tables([tables[3] for tables in shards])),
     )
 
 
 def send_ids(plan: Plan, task: int) -> Iterator[tuple[int, bytes]]:
-    """Each shard's users, and the items and categories whose hash names it, as one task sees them."""
+    """A message for each shard: one task's users and items of that shard; shard 0 gets the categories and days too."""
     table = read_task(plan, task, [USER_ID, ITEM_ID, TIMESTAMP, *plan.columns.coded])
     if not table.num_rows:
         return
@@ -82,16 +82,16 @@ def send_ids(plan: Plan, task: int) -> Iterator[tuple[int, bytes]]:
     categories, days = _categories_of(table, plan.columns.coded), _days_of(numbers(table, TIMESTAMP))
     for shard in range(plan.num_shards):
         users = pa.table({_HASH: user_hashes[user_shards == shard]})
-        of_all = [categories, days] if shard == 0 else [categories[:0], days[:0]]
-        yield shard, pack([items.filter(pa.array(item_shards == shard)), of_all[0], users, of_all[1]])
+        common = [categories, days] if shard == 0 else [categories[:0], days[:0]]
+        yield shard, pack([items.filter(pa.array(item_shards == shard)), common[0], users, common[1]])
 
 
 def gather_ids(shard: int, bodies: Iterator[bytes]) -> bytes:
-    """Statistics of whole items, distinct categories, and the number of distinct users."""
+    """The statistics of a shard's items, distinct categories, the number of distinct users, and the counts of days."""
     received = [unpack(body) for body in bodies]
     if not received:
-        nobody = pa.table({_NUM_USERS: pa.array([0], pa.int64())})
-        return pack([_empty_items(), _CATEGORIES.empty_table(), nobody, _DAYS.empty_table()])
+        no_users = pa.table({_NUM_USERS: pa.array([0], pa.int64())})
+        return pack([_empty_items(), _CATEGORIES.empty_table(), no_users, _DAYS.empty_table()])
     items = pa.concat_tables([tables[0] for tables in received])
     merged = items.group_by(ITEM_ID, use_threads=False).aggregate(
         [(NUM_EVENTS, "sum"), (FIRST_TIME, "min"), (LAST_TIME, "max")]
@@ -128,7 +128,7 @@ def _item_statistics(table: pa.Table) -> pa.Table:
 
 
 def _days_of(times: NDArray[np.int64]) -> pa.Table:
-    """The days of a task's events, with their events and the newest moment of each."""
+    """The days of a task's events: the number of events and the newest time of each."""
     counts = DayCounts.of(times)
     newest = np.zeros(len(counts.days), np.int64)
     np.maximum.at(newest, np.searchsorted(counts.days, days_of(times)), times)
@@ -136,10 +136,10 @@ def _days_of(times: NDArray[np.int64]) -> pa.Table:
 
 
 def _newest_event(days: pa.Table) -> int:
-    """The newest moment that can be true, of the days of all events, each once."""
+    """Time of the newest plausible event, from the counts of all days, each once."""
     days = days.sort_by("day")
-    found, events, newest = (column.to_numpy() for column in days.columns)
-    bounds = DayCounts(found, events).bounds()
+    day_numbers, events, newest = (column.to_numpy() for column in days.columns)
+    bounds = DayCounts(day_numbers, events).bounds()
     return int(newest[newest <= bounds.latest].max(initial=0))
 
 
@@ -149,9 +149,9 @@ def _categories_of(table: pa.Table, coded: tuple[str, ...]) -> pa.Table:
     for column in coded:
         codes, words = codes_and_values(table, column)
         present = np.bincount(codes[codes >= 0], minlength=len(words)) > 0
-        found = words.filter(pa.array(present)).to_pylist()
-        columns += [column] * len(found)
-        values += found
+        occurring = words.filter(pa.array(present)).to_pylist()
+        columns += [column] * len(occurring)
+        values += occurring
     return pa.table({"column": columns, "value": values}, schema=_CATEGORIES)
 
 

@@ -1,1 +1,1 @@
-"""What several jobs know of a solution version: its tensors, its sequences on this node, its segments."""
+"""Solution versions as several jobs read them: manifest, tensors, sequences staged on this node, user segments."""

@@ -1,4 +1,4 @@
-"""What recipes of user segments need of the catalogue, and how they are measured."""
+"""Recipes of user segments: which columns of the catalogue they offer, and their metrics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def with_segments(
     item_bias: torch.Tensor,
     catalogue: pa.Table,
     kind: LineKind,
-    facts: Mapping[str, Any],
+    metadata: Mapping[str, Any],
 ) -> Evaluation:
     """An evaluation with the metrics of user segments.
 
@@ -39,28 +39,28 @@ def with_segments(
         item_bias: float32 [N].
         catalogue: N items, all columns.
         kind: Of the recipe's lines.
-        facts: Of a manifest that holds the datasets' schemas.
+        metadata: Of a manifest that holds the datasets' schemas.
     """
     ranked = int(np.count_nonzero(catalogue[columns.NUM_EVENTS].to_numpy()))
     sets = item_sets(held_out)
     if kind == "attribute_users":
-        sets = attribute_sets(catalogue.slice(0, ranked), attribute_columns(catalogue.schema, facts))
+        sets = attribute_sets(catalogue.slice(0, ranked), attribute_columns(catalogue.schema, metadata))
     return replace(evaluation, segments=segment_metrics(held_out, item_vectors[:ranked], item_bias[:ranked], sets))
 
 
-def attribute_columns(catalogue: pa.Schema, facts: Mapping[str, Any]) -> list[str]:
-    """Columns of items by which users can be asked for: metadata of strings or numbers that are not textual.
+def attribute_columns(catalogue: pa.Schema, metadata: Mapping[str, Any]) -> list[str]:
+    """Columns of items that a segment's line may name: metadata of strings or numbers that are not textual.
 
     Raises:
         DataError: There are none.
     """
-    document = facts.get("schemas", {}).get("Items")
+    document = metadata.get("schemas", {}).get("Items")
     if document is None:
         names = [field.name for field in catalogue if pa.types.is_string(field.type) and field.name != columns.ITEM_ID]
     else:
-        metadata = parse_schema_document(document).metadata
-        asked = [field.name for field in metadata if not field.textual and VALUE_KINDS[field.type] != "truth"]
-        names = [name for name in asked if name in catalogue.names]
+        fields = parse_schema_document(document).metadata
+        usable = [field.name for field in fields if not field.textual and VALUE_KINDS[field.type] != "truth"]
+        names = [name for name in usable if name in catalogue.names]
     if not names:
         raise DataError(
             "aws-item-attribute-affinity needs an Items dataset with a column of strings or numbers that is not textual",
@@ -69,12 +69,12 @@ def attribute_columns(catalogue: pa.Schema, facts: Mapping[str, Any]) -> list[st
     return names
 
 
-def tell_of_attributes(catalogue: pa.Table, names: Sequence[str]) -> None:
-    """Say on stderr by which columns no users can be told from others.
+def warn_of_attributes(catalogue: pa.Table, names: Sequence[str]) -> None:
+    """Warn on stderr of columns whose values make no useful segments.
 
     Args:
         catalogue: NUM_EVENTS and these columns of all items, those with events first.
-        names: Columns by which users can be asked for.
+        names: Columns that a segment's line may name.
     """
     ranked = int(np.count_nonzero(catalogue[columns.NUM_EVENTS].to_numpy()))
     for sentence in attributes_without_use(catalogue.slice(0, ranked), names):

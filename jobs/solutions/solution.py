@@ -1,4 +1,4 @@
-"""Which solution version is asked, as its manifest tells it."""
+"""A solution version by its manifest: the files and settings that answers need."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ from schemas.recipes import RECIPES
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """Which solution version is served; small enough to travel with every task.
+    """A solution version; small enough to be sent with every task.
 
     Attributes:
         uri: Its folder.
         fingerprint: Of its manifest.
-        serving, catalogue: Files that hold what lines are answered with, and the items.
+        serving: File of the tensors that lines are answered with.
+        catalogue: File of the items.
         states: Files of user states, by shard.
         attributes: Files of users' attributes, by shard; none without a Users dataset.
-        dimension: Numbers of a query; where it is 0, no user has a state, and everybody gets the same list.
+        dimension: Length of a query; where it is 0, no user has a state, and everybody gets the same list.
         has_scores: Whether the recipe writes scores.
-        hash_seed: Users are dealt to shards by `hash64(USER_ID, hash_seed) % len(states)`.
+        hash_seed: Users are partitioned into shards by `hash64(USER_ID, hash_seed) % len(states)`.
         recipe: Its recipe.
         event_types: Names of the codes of event types.
         schemas: JSON of the datasets' schemas by type.
-        newest_event: The newest moment of an event that can be true, UTC epoch seconds; None: the catalogue's newest.
+        newest_event: Time of the newest plausible event, UTC epoch seconds; None: the catalogue's newest.
     """
 
     uri: str
@@ -54,41 +55,41 @@ class Solution:
 
     @classmethod
     def of(cls, folder: StepFolder, manifest: Manifest) -> Solution:
-        """What the manifest of a solution version names."""
-        shards = manifest.facts["shards"]
+        """The solution version that a manifest describes."""
+        shards = manifest.metadata["shards"]
         return cls(
             uri=folder.uri,
             fingerprint=manifest.fingerprint,
             serving=tensor_file(manifest, "serving"),
-            catalogue=manifest.file(manifest.facts["catalogue"]),
+            catalogue=manifest.file(manifest.metadata["catalogue"]),
             states=tuple(manifest.file(shard["states"]) for shard in shards),
-            attributes=tuple(map(manifest.file, manifest.facts.get("attributes", []))),
-            dimension=manifest.facts["dimension"],
-            has_scores=manifest.facts["scores"],
-            hash_seed=manifest.facts["hash_seed"],
-            recipe=manifest.facts["recipe"],
-            event_types=tuple(manifest.facts.get("event_types", [])),
-            schemas=json.dumps(manifest.facts.get("schemas", {})),
-            newest_event=manifest.facts.get("newest_event"),
+            attributes=tuple(map(manifest.file, manifest.metadata.get("attributes", []))),
+            dimension=manifest.metadata["dimension"],
+            has_scores=manifest.metadata["scores"],
+            hash_seed=manifest.metadata["hash_seed"],
+            recipe=manifest.metadata["recipe"],
+            event_types=tuple(manifest.metadata.get("event_types", [])),
+            schemas=json.dumps(manifest.metadata.get("schemas", {})),
+            newest_event=manifest.metadata.get("newest_event"),
         )
 
     @property
     def kind(self) -> LineKind:
-        """What its input lines hold."""
+        """The kind of its input lines."""
         return RECIPES[self.recipe].line_kind
 
     @property
     def dataset_schemas(self) -> dict[DatasetType, DatasetSchema]:
-        """The schemas of the datasets that it was made of."""
+        """The schemas of the datasets that it was trained on."""
         documents = json.loads(self.schemas)
         return {cast(DatasetType, kind): parse_schema_document(document) for kind, document in documents.items()}
 
 
 def newest_event(solution: Solution, catalogue: pa.Table) -> int:
-    """What counts as now: the newest moment of an event that can be true, UTC epoch seconds.
+    """The moment that counts as now: the time of the newest plausible event, UTC epoch seconds.
 
     Args:
-        solution: The solution version; one of an older release does not know.
+        solution: The solution version; in one of an older release it is missing.
         catalogue: Its items with their last_timestamp.
     """
     newest: int = pc.max(catalogue[columns.LAST_TIME]).as_py() if solution.newest_event is None else solution.newest_event

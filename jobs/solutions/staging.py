@@ -30,7 +30,7 @@ class Staged:
         arrays: Folder for `Sequences.load`.
         catalogue: Local Parquet file.
         users: Local Parquet file of each shard, in user-row order.
-        shards: The manifest's facts about each shard.
+        shards: The manifest's metadata of each shard.
     """
 
     manifest: Manifest
@@ -54,30 +54,30 @@ def stage(source: StepFolder, manifest: Manifest, scratch: Path, rules: EventRul
         rules: Which events are targets; None: all.
 
     Raises:
-        ConfigError: A rule asks for what the data don't have.
+        ConfigError: A rule needs a column or an event type that the data don't have.
         IntegrityError: A file is not the one that was written.
         DataError: There are no events, or none that counts, or a shard contradicts the manifest.
     """
-    shards = sorted(manifest.facts["shards"], key=lambda shard: int(shard["first_user_row"]))
-    catalogue = source.fetch(manifest.file(manifest.facts["catalogue"]), scratch)
+    shards = sorted(manifest.metadata["shards"], key=lambda shard: int(shard["first_user_row"]))
+    catalogue = source.fetch(manifest.file(manifest.metadata["catalogue"]), scratch)
     num_items = pq.read_metadata(catalogue).num_rows
     arrays = scratch / "sequences"
     events = [source.fetch(manifest.file(shard["events"]), scratch) for shard in shards]
-    described = ((shard["first_user_row"], shard["num_users"], shard["num_events"]) for shard in shards)
-    cache_shards([(path, *facts) for path, facts in zip(events, described, strict=True)], num_items, arrays)
+    sizes = ((shard["first_user_row"], shard["num_users"], shard["num_events"]) for shard in shards)
+    cache_shards([(path, *size) for path, size in zip(events, sizes, strict=True)], num_items, arrays)
     if rules is not None:
-        _write_weights(events, manifest.facts["event_types"], rules, arrays / EVENT_WEIGHTS)
+        _write_weights(events, manifest.metadata["event_types"], rules, arrays / EVENT_WEIGHTS)
     users = [source.fetch(manifest.file(shard["users"]), scratch) for shard in shards]
     return Staged(manifest, arrays, catalogue, users, shards)
 
 
 def _write_weights(events: list[Path], event_types: list[str], rules: EventRules, path: Path) -> None:
-    """How much each event counts, one shard in memory at a time."""
+    """Write the weight of each event, with one shard in memory at a time."""
     parts = []
     for shard in events:
-        valued = columns.EVENT_VALUE in pq.read_schema(shard).names
-        table = pq.read_table(shard, columns=[columns.EVENT_TYPE_CODE, *([columns.EVENT_VALUE] if valued else [])])
-        values = table[columns.EVENT_VALUE].to_numpy().astype(np.float32) if valued else None
+        has_values = columns.EVENT_VALUE in pq.read_schema(shard).names
+        table = pq.read_table(shard, columns=[columns.EVENT_TYPE_CODE, *([columns.EVENT_VALUE] if has_values else [])])
+        values = table[columns.EVENT_VALUE].to_numpy().astype(np.float32) if has_values else None
         parts.append(event_weights(rules, event_types, table[columns.EVENT_TYPE_CODE].to_numpy(), values))
     weights = np.concatenate(parts)
     if not weights.any():

@@ -1,4 +1,4 @@
-"""Tensors of a solution version, a safetensors file a purpose: whoever needs one purpose downloads nothing of the others."""
+"""Tensors of a solution version, a safetensors file a purpose: a job that needs one purpose downloads only its file."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch import Tensor
 from jobs.platform.storage.folders import StepFolder
 from schemas.manifest import FileEntry, Manifest
 
-# What held-out queries multiply; lists are made with those of "scoring.".
+# Held-out queries are scored against these; lists are made with those of "scoring.".
 ITEM_VECTORS, ITEM_BIAS = "evaluation.item_vectors", "evaluation.item_bias"
 
 Purpose = Literal["parameters", "serving", "evaluation"]
 
-# How tensors are named that lines are answered with, and that held-out queries multiply; all others are parameters.
+# By the prefix of a tensor's name; all others are parameters.
 _PREFIXES: dict[str, Purpose] = {"scoring.": "serving", "related.": "serving", "evaluation.": "evaluation"}
 
 
 def write_tensors(folder: StepFolder, scratch: Path, tensors: Mapping[str, Tensor]) -> dict[Purpose, FileEntry]:
-    """Put tensors into a folder that is about to be published.
+    """Write tensors into a folder that is about to be published.
 
     Args:
         folder: Of the solution version.
@@ -31,7 +31,7 @@ def write_tensors(folder: StepFolder, scratch: Path, tensors: Mapping[str, Tenso
         tensors: All of them, by name.
 
     Returns:
-        A file a purpose, one without tensors too; the manifest's fact `model` names their paths.
+        A file a purpose, also for one without tensors; `model` in the manifest's metadata names their paths.
     """
     entries: dict[Purpose, FileEntry] = {}
     for purpose in get_args(Purpose):
@@ -44,8 +44,8 @@ def write_tensors(folder: StepFolder, scratch: Path, tensors: Mapping[str, Tenso
 
 def tensor_file(solution: Manifest, purpose: Purpose) -> FileEntry:
     """The file with the tensors of a purpose; a solution version of an older release has one for all."""
-    named = solution.facts["model"]
-    return solution.file(named if isinstance(named, str) else named[purpose])
+    paths = solution.metadata["model"]
+    return solution.file(paths if isinstance(paths, str) else paths[purpose])
 
 
 def read_tensors(path: Path, purpose: Purpose) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from hrnn.evaluation.evaluate import Evaluation
 from hrnn.training.checkpoints import remove_checkpoints
 from jobs.platform.process.scratch import scratch_folder
 from jobs.platform.storage.folders import StepFolder
-from jobs.solutions.segments import attribute_columns, tell_of_attributes
+from jobs.solutions.segments import attribute_columns, warn_of_attributes
 from jobs.solutions.staging import Staged, stage
 from jobs.train.checkpoints import WorkspaceCheckpoints
 from jobs.train.fit import FittedRecipe, TrainingJob, fit, load_event_weights, trained_baselines
@@ -120,8 +120,8 @@ def train(
     search_plan = request.search(folder.uri, job.identity)
     existing = folder.manifest()
     if existing is not None and existing.fingerprint == job.identity and folder.is_whole(existing):
-        if "counted" in existing.facts:
-            check_minimums(CountedEvents(**existing.facts["counted"]), quotas, request.rules, strict=strict)
+        if "counted" in existing.metadata:
+            check_minimums(CountedEvents(**existing.metadata["counted"]), quotas, request.rules, strict=strict)
         folder.show()
         _clear_up(job, search_plan)  # a run that was killed once it had published has not
         return _summary(folder, existing, began, skipped=True)
@@ -207,7 +207,7 @@ def _fit_and_publish(
         [source.reference(staged.manifest)],
         [*model.values(), curve, *measured, *states, *attributes, catalogue, *report],
         counts=counts,
-        facts=_facts(job, fitted, staged, evaluation, measured[0].path) | version_facts,
+        metadata=_facts(job, fitted, staged, evaluation, measured[0].path) | version_facts,
         spared=(CHECKPOINTS, TRIALS),  # of other trainings too, which go on from them; this one's own go below
     )
     _clear_up(job, search_plan)
@@ -229,8 +229,8 @@ def _check_items(job: TrainingJob, staged: Staged) -> dict[str, Any]:
     """
     schema, parsed = pq.read_schema(staged.catalogue), job.hyperparameters
     if recipe_for(job.recipe).line_kind == "attribute_users":
-        attributes = attribute_columns(schema, staged.manifest.facts)
-        tell_of_attributes(staged.catalogue_table([columns.NUM_EVENTS, *attributes]), attributes)
+        attributes = attribute_columns(schema, staged.manifest.metadata)
+        warn_of_attributes(staged.catalogue_table([columns.NUM_EVENTS, *attributes]), attributes)
     if not isinstance(parsed, ColdstartHyperparameters) or columns.CREATION_TIMESTAMP not in schema.names:
         return {}
     names = [columns.NUM_EVENTS, columns.CREATION_TIMESTAMP]
@@ -248,10 +248,10 @@ def _facts(job: TrainingJob, fitted: FittedRecipe, staged: Staged, evaluation: E
         "runs_on": recipe.runs_on or recipe.name,
         "hyperparameters": job.hyperparameters.model_dump(),
         "dimension": fitted.serving.items().vectors.shape[1],
-        "hash_seed": staged.manifest.facts.get("hash_seed", 0),
-        "event_types": staged.manifest.facts.get("event_types", []),
-        "newest_event": staged.manifest.facts.get("newest_event"),
-        "schemas": staged.manifest.facts.get("schemas", {}),
+        "hash_seed": staged.manifest.metadata.get("hash_seed", 0),
+        "event_types": staged.manifest.metadata.get("event_types", []),
+        "newest_event": staged.manifest.metadata.get("newest_event"),
+        "schemas": staged.manifest.metadata.get("schemas", {}),
         "training_outcome": fitted.facts,
         "line_kind": recipe.line_kind,
         "scores": recipe.has_scores,
@@ -261,19 +261,21 @@ def _facts(job: TrainingJob, fitted: FittedRecipe, staged: Staged, evaluation: E
 
 
 def _summary(folder: StepFolder, manifest: Manifest, began: float, *, skipped: bool) -> dict[str, Any]:
-    optional: dict[str, Any] = {key: manifest.facts[key] for key in ("tunedHPOParams", "autoMLResult") if key in manifest.facts}
-    outcome = manifest.facts.get("training_outcome", {})
+    optional: dict[str, Any] = {
+        key: manifest.metadata[key] for key in ("tunedHPOParams", "autoMLResult") if key in manifest.metadata
+    }
+    outcome = manifest.metadata.get("training_outcome", {})
     optional |= {key: outcome[key] for key in ("epochs", "best_epoch") if key in outcome}
-    if "report" in manifest.facts:
-        optional["report"] = folder.uri_of(manifest.facts["report"])
+    if "report" in manifest.metadata:
+        optional["report"] = folder.uri_of(manifest.metadata["report"])
     return {
         "job": "train",
         "output": folder.uri,
         "skipped": skipped,
         "published": True,
         **optional,
-        "recipe": manifest.facts["recipe"],
+        "recipe": manifest.metadata["recipe"],
         **manifest.counts,
-        "metrics": manifest.facts["evaluation"]["metrics"],
+        "metrics": manifest.metadata["evaluation"]["metrics"],
         "seconds": round(time.monotonic() - began, 1),
     }

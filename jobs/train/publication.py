@@ -40,7 +40,7 @@ def write_model(
 
 def copy_attributes(folder: StepFolder, scratch: Path, source: StepFolder, sequences: Manifest) -> list[FileEntry]:
     """Copy the Users dataset's attributes from the sequences, a file a shard; none without such a dataset."""
-    entries = [sequences.file(path) for path in sequences.facts.get("attributes", [])]
+    entries = [sequences.file(path) for path in sequences.metadata.get("attributes", [])]
     return [
         folder.put_file(
             source.fetch(entry, scratch),
@@ -88,7 +88,7 @@ def measure(
         catalogue[columns.NUM_USERS].to_numpy(),
     )
     if segments:
-        evaluation = with_segments(evaluation, held_out, *items, catalogue, kind, staged.manifest.facts)
+        evaluation = with_segments(evaluation, held_out, *items, catalogue, kind, staged.manifest.metadata)
     path = scratch / "evaluation.parquet"
     pq.write_table(held_out.to_table(), path, compression="zstd")
     table = folder.put_file(path, folder.attempt_path("evaluation.parquet"), rows=len(held_out))

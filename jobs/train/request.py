@@ -80,7 +80,7 @@ class Request:
             hyperparameters=self.hyperparameters,
             settings=self.settings,
             variant=self.variant,
-            gap_seconds=sequences.facts.get("gap_seconds"),
+            gap_seconds=sequences.metadata.get("gap_seconds"),
             identity=fingerprint("train", self.config(), [sequences.fingerprint]),
             checkpoints_uri=join(folder, CHECKPOINTS),
             rules=self.rules,

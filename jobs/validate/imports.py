@@ -87,14 +87,14 @@ def base_of(manifest: Manifest | None, mode: ImportMode, schema: DatasetSchema, 
             value=mode,
             remedy="Import all rows with --import-mode FULL; later ones may be INCREMENTAL.",
         )
-    if manifest.kind != "dataset" or "parts" not in manifest.facts:
+    if manifest.kind != "dataset" or "parts" not in manifest.metadata:
         raise DataError(
             "what lies there cannot be added to",
             where=uri,
             value=manifest.kind,
             remedy="Import all rows with --import-mode FULL.",
         )
-    before = parse_schema_document(manifest.facts["schema"])
+    before = parse_schema_document(manifest.metadata["schema"])
     if (before.dataset_type, before.fields) != (schema.dataset_type, schema.fields):
         raise SchemaError(
             "the dataset there has other fields",
@@ -103,14 +103,14 @@ def base_of(manifest: Manifest | None, mode: ImportMode, schema: DatasetSchema, 
             allowed="the schema of the earlier imports",
             remedy="Import all rows anew with --import-mode FULL.",
         )
-    firsts: dict[str, int] = dict(manifest.facts["parts"])
+    firsts: dict[str, int] = dict(manifest.metadata["parts"])
     entries = sorted(manifest.files_below("data"), key=lambda entry: firsts[entry.path])
     return Base(
         parts=tuple(
             OldPart(number=number, entry=entry, first_order=firsts[entry.path]) for number, entry in enumerate(entries)
         ),
-        input_files=tuple(manifest.facts["input_files"]),
-        imports=tuple(manifest.facts["imports"]),
+        input_files=tuple(manifest.metadata["input_files"]),
+        imports=tuple(manifest.metadata["imports"]),
         fingerprint=manifest.fingerprint,
         inputs=manifest.inputs,
     )
@@ -157,7 +157,7 @@ def references_of(schema: DatasetSchema, given: dict[str, str | None]) -> Refere
             )
         folder = StepFolder(uri)
         manifest = folder.require("dataset")
-        if (found := manifest.facts["dataset_type"]) != wanted:
+        if (found := manifest.metadata["dataset_type"]) != wanted:
             raise DataError("the folder holds another dataset", where=folder.uri, value=found, allowed=wanted)
         uris[name] = folder.uri
         parts += [ReferencePart(uri=folder.uri, entry=entry, column=column) for entry in manifest.files_below("data")]

@@ -130,14 +130,14 @@ def validate(
         "seconds": round(time.monotonic() - began, 3),
         "dataset_type": schema.dataset_type,
         **manifest.counts,
-        "verdict": manifest.facts["verdict"],
+        "verdict": manifest.metadata["verdict"],
         "report": folder.uri_of("report.html"),
     }
 
 
 def _last_import(manifest: Manifest) -> str | None:
     """Identity of the import that a dataset's manifest speaks of; None where it is another kind of folder."""
-    imports = manifest.facts.get("imports")
+    imports = manifest.metadata.get("imports")
     return imports[-1]["identity"] if imports else None
 
 
@@ -147,9 +147,9 @@ def _previous(uri: str | None, output: StepFolder, manifest: Manifest | None) ->
     if uri is not None:
         folder = StepFolder(uri)
         manifest = folder.require("dataset")
-    if manifest is None or "statistics" not in manifest.facts:
+    if manifest is None or "statistics" not in manifest.metadata:
         return None
-    document: dict[str, Any] = json.loads(folder.read(manifest.file(manifest.facts["statistics"])))
+    document: dict[str, Any] = json.loads(folder.read(manifest.file(manifest.metadata["statistics"])))
     return document
 
 

@@ -1,1 +1,1 @@
-"""What lies in a workspace: the folders of steps, and the order of its nights."""
+"""The layout of a workspace: the folders of steps, and the numbered nights."""

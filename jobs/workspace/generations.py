@@ -1,6 +1,6 @@
-"""The order among the nights of a dataset group: of two that overlap, one publishes and the other says that it lost.
+"""Numbers the nights of a dataset group: of two that overlap, one publishes and the other fails with CommitLost.
 
-A night reads the newest generation N when it begins. Before its first list is published it creates
+A night reads the number N of the newest generation when it begins. Before its first list is published it creates
 `<workspace>/nights/gen-<N+1>.json`, which must not exist. A night that was killed after that goes on under its own number when
 it is run again.
 """
@@ -63,15 +63,15 @@ class Generation:
         return join(self.folder, "summary.json")
 
     def claim(self, began: str, *, anew: bool) -> Generation:
-        """Take the number, or see that nobody has a later one; gives the generation to publish under.
+        """Take the number, or check that nobody has a later one; returns the generation to publish under.
 
         Args:
-            began: When the run began, for people.
-            anew: Something was done, or is to be: a night that was finished before stays as it is, and this is another.
+            began: When the run began, for people to read.
+            anew: Whether a step was run, or will be: a night that was finished before then stays as it is, and this is another.
 
         Raises:
             CommitLost: Another night has published since this one began.
-            CommitUnknown: The store won't say.
+            CommitUnknown: The store won't say whether the number was taken.
         """
         if self.claimed and anew and store_for(self.summary_uri).stat(self.summary_uri) is not None:
             return replace(self, number=self.number + 1, claimed=False).claim(began, anew=anew)
@@ -85,7 +85,7 @@ class Generation:
         return self
 
     def check(self) -> None:
-        """See that nobody has claimed a later number; to be called right before anything is published.
+        """Check that nobody has claimed a later number; called right before anything is published.
 
         Raises:
             CommitLost: Somebody has.
@@ -109,8 +109,8 @@ def newest_generation(workspace: str) -> int:
 
 def summary_uris(uris: Iterable[str]) -> list[str]:
     """Those of a workspace's files that are summaries of finished nights, the newest first."""
-    found = _numbered(_SUMMARY, uris)
-    return [found[number] for number in sorted(found, reverse=True)]
+    by_number = _numbered(_SUMMARY, uris)
+    return [by_number[number] for number in sorted(by_number, reverse=True)]
 
 
 def read_summary(uri: str) -> dict[str, Any]:
@@ -125,14 +125,14 @@ def read_summary(uri: str) -> dict[str, Any]:
 def last_summary(workspace: str) -> dict[str, Any] | None:
     """The summary of the newest finished night, or None."""
     folder = join(workspace, "nights")
-    found = summary_uris(file.uri for file in store_for(folder).list(folder + "/gen-"))
-    return read_summary(found[0]) if found else None
+    summaries = summary_uris(file.uri for file in store_for(folder).list(folder + "/gen-"))
+    return read_summary(summaries[0]) if summaries else None
 
 
 def _numbered(pattern: re.Pattern[str], uris: Iterable[str]) -> dict[int, str]:
     """Number of a night -> the URI that bears it, as `_name` writes it."""
-    found = ((match, uri) for uri in uris if (match := pattern.search(uri)))
-    return {int(match[1]): uri for match, uri in found if f"/{_name(int(match[1]))}" in uri}
+    matches = ((match, uri) for uri in uris if (match := pattern.search(uri)))
+    return {int(match[1]): uri for match, uri in matches if f"/{_name(int(match[1]))}" in uri}
 
 
 def _name(number: int) -> str:

@@ -1,4 +1,4 @@
-"""The folders of steps below a workspace, `<job>/<name>/<fingerprint>/`, and which of them somebody is still at work in."""
+"""The folders of steps below a workspace, `<job>/<name>/<fingerprint>/`, and which of them a run is still writing."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 def files_of_steps(workspace: str, files: Iterable[StoredFile]) -> dict[str, list[StoredFile]]:
     """Folder of a step -> its files, of all files below a workspace."""
-    found: dict[str, list[StoredFile]] = {}
+    by_folder: dict[str, list[StoredFile]] = {}
     for file in files:
         if match := STEP.match(file.uri.removeprefix(workspace + "/")):
-            found.setdefault(join(workspace, match[0]), []).append(file)
-    return found
+            by_folder.setdefault(join(workspace, match[0]), []).append(file)
+    return by_folder
 
 
 def at_work(steps: Mapping[str, Sequence[StoredFile]], finished: Container[str], before: datetime) -> list[str]:
-    """Folders that are not finished and hold something younger: by that alone a run is told from one that was killed."""
+    """Folders that are not finished and hold a file younger than `before`: only its age tells a live run from a killed one."""
     return [folder for folder, files in steps.items() if folder not in finished and not all_old(files, before)]
 
 

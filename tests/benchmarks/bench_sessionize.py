@@ -149,7 +149,7 @@ def run_hrnn(data: Path, output: Path, cores: int) -> dict[str, Any]:
     seconds = time.monotonic() - started
     folder = StepFolder(str(output))
     manifest = folder.require("sequences")
-    catalogue = pq.read_table(folder.uri_of(manifest.facts["catalogue"]), columns=["ITEM_ID", "num_events", "num_users"])
+    catalogue = pq.read_table(folder.uri_of(manifest.metadata["catalogue"]), columns=["ITEM_ID", "num_events", "num_users"])
     spark.stop()
     return _result(began, started, seconds, {name: summary[name] for name in ("events", "users", "sessions")}, catalogue)
 

@@ -107,7 +107,7 @@ def _publish(path: Path) -> float:
         "hash_seed": HASH_SEED,
         "scores": True,
     }
-    folder.publish("solution_version", "0" * 64, {}, [], [*model.values(), catalogue, *states], facts=facts)
+    folder.publish("solution_version", "0" * 64, {}, [], [*model.values(), catalogue, *states], metadata=facts)
     scorer, few = Scorer(vectors, bias), 4096
     own = SparseScores(np.arange(few + 1) * OWN, own_rows[:few].reshape(-1), own_scores[:few].reshape(-1))
     scorer.top(torch.from_numpy(queries[:256]), own.part(0, 256), 25)

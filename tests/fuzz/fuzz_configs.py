@@ -287,7 +287,7 @@ def _try_line(text: str) -> bool:
         if kind in {"user", "ranking", "item"}:
             quick = read_requests([line], kind)
             assert (quick.errors == {}) == (not isinstance(request, BadLine)), "the two readers differ"
-            assert isinstance(request, BadLine) or quick.given == [request.given.encode()], "the two readers differ"
+            assert isinstance(request, BadLine) or quick.inputs == [request.given.encode()], "the two readers differ"
     return taken
 
 

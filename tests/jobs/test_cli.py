@@ -250,8 +250,8 @@ def test_completion_can_be_installed(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 PROGRAM = """
 import sys
-from jobs.platform.process.ending import run_to_end, tell
-run_to_end("night", lambda: (print("working", file=sys.stderr), tell({"job": "night"})))
+from jobs.platform.process.ending import run_to_end, print_result
+run_to_end("night", lambda: (print("working", file=sys.stderr), print_result({"job": "night"})))
 """
 
 

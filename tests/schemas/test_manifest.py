@@ -27,6 +27,15 @@ def test_what_was_written_is_read() -> None:
     assert read(manifest().to_bytes()) == manifest()
 
 
+def test_metadata_is_stored_as_facts() -> None:
+    document = json.loads(manifest().to_bytes())
+    assert document["facts"] == manifest().metadata
+    del document[DIGEST]
+    document["metadata"] = document.pop("facts")
+    with pytest.raises(IntegrityError, match="damaged manifest"):
+        read(seal(document))
+
+
 def test_another_program_may_write_it_in_another_layout() -> None:
     data = manifest().to_bytes()
     assert read(json.dumps(json.loads(data), sort_keys=True, indent=4).encode()) == manifest()
@@ -46,7 +55,7 @@ def test_a_fact_of_another_type_is_damage(value: Any) -> None:
         read(json.dumps(document).encode())
 
 
-@pytest.mark.parametrize("key", [*Manifest.model_fields, DIGEST])
+@pytest.mark.parametrize("key", [*(field.alias or name for name, field in Manifest.model_fields.items()), DIGEST])
 def test_a_missing_key_is_damage(key: str) -> None:
     document = json.loads(manifest().to_bytes())
     del document[key]

@@ -23,7 +23,7 @@ def manifest() -> Manifest:
         inputs=(InputRef(uri="s3://bucket/sequences", version="e" * 64),),
         files=tuple(FileEntry(path=f"data/part-{n}.parquet", size=n, sha256="a" * 64, rows=n) for n in range(3)),
         counts={"users": 7, "items": 9},
-        facts={"event_types": ["view", "purchase"], "shards": [{"states": "data/part-0.parquet", "num_users": 7}]},
+        metadata={"event_types": ["view", "purchase"], "shards": [{"states": "data/part-0.parquet", "num_users": 7}]},
     )
 
 

@@ -131,7 +131,7 @@ class Jobs:
         assert len(inputs) == len(sources)
         folder, identity = StepFolder(uri), fingerprint(job, {"facts": facts}, [*(each.version for each in inputs), *versions])
         found = folder.manifest()
-        made = None if found is None else found.facts["made"]  # as a dataset keeps it when users are deleted from it
+        made = None if found is None else found.metadata["made"]  # as a dataset keeps it when users are deleted from it
         is_same = made == identity if job == "validate" else found is not None and found.fingerprint == identity
         skipped = found is not None and is_same and folder.is_whole(found)
         if not skipped:

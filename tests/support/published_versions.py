@@ -61,7 +61,7 @@ def publish_untrained(uri: str, sequences: Sequences, scratch: Path, metrics: di
         [InputRef(uri="sequences", version="a" * 64)],
         [*stored.values(), curve, measured],
         counts={"users": sequences.num_users, "items": sequences.num_items, "events": sequences.num_events},
-        facts={
+        metadata={
             "recipe": "aws-hrnn",
             "hyperparameters": {"hidden_dimension": WIDTH, "recency_mask": True},
             "model": {purpose: entry.path for purpose, entry in stored.items()},

@@ -34,7 +34,7 @@ FILES = ("a.json", "b.json", "c.json")
 FAULTS = ("lost answer", "lost request", "repeated", "conflict", "killed after")
 _CONDITIONAL = {"put_object", "complete_multipart_upload"}
 _SOLUTION = Manifest(
-    kind="solution_version", fingerprint="f", software="1", config={}, inputs=(), files=(), facts={"recipe": "aws-hrnn"}
+    kind="solution_version", fingerprint="f", software="1", config={}, inputs=(), files=(), metadata={"recipe": "aws-hrnn"}
 )
 
 
@@ -140,7 +140,7 @@ class Shop:
             whose = [i for i in identities if all(self._is_of(i, name, seen.get(f"{name}.out")) for name in FILES)]
             assert whose, "_CHECK is there, but not all answers, or of several runs"
             assert record is not None
-            assert "publishing" in record.facts or record.config["identity"] in whose, "the record tells of another run"
+            assert "publishing" in record.metadata or record.config["identity"] in whose, "the record tells of another run"
 
     def _is_of(self, identity: int, name: str, data: bytes | None) -> bool:
         """Whether a file holds the answers of a run, with or without the users who leave."""
@@ -176,12 +176,12 @@ class Shop:
         run = begun.run
         if run.is_killed:
             return
-        finished = [r for r in self.records if r.config.get("identity") == begun.identity and "outputs" in r.facts]
+        finished = [r for r in self.records if r.config.get("identity") == begun.identity and "outputs" in r.metadata]
         if run.error is None:
             assert finished, "a run was told that it had published, and nobody ever had"
         elif isinstance(run.error, CommitLost):
             newest = self.records[-1] if self.records else None
-            assert newest is None or newest.facts.get("run") != begun.token, "a run was told that it lost, and it had won"
+            assert newest is None or newest.metadata.get("run") != begun.token, "a run was told that it lost, and it had won"
         else:
             assert isinstance(run.error, StorageError | CommitUnknown), repr(run.error)
             assert begun.faults or _met_a_lock(run), f"without a fault: {run.error!r}"

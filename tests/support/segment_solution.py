@@ -144,7 +144,7 @@ def publish_segments(uri: str, recipe: str = "aws-item-affinity", num_users: int
         {},
         [],
         [*model.values(), items, *states, *attributes],
-        facts={
+        metadata={
             "recipe": recipe,
             "dimension": DIMENSION,
             "shards": [{"states": entry.path} for entry in states],

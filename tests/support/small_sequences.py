@@ -126,7 +126,7 @@ def publish_sequences(
     files.append(folder.put_file(local, folder.attempt_path("catalogue.parquet")))
     facts = {"shards": shards, "catalogue": files[-1].path, "event_types": [*event_types], "hash_seed": 0, "gap_seconds": 1800}
     facts["newest_event"] = int(sequences.timestamps.max())
-    folder.publish("sequences", fingerprint, {}, [], files, facts=facts)
+    folder.publish("sequences", fingerprint, {}, [], files, metadata=facts)
     return folder.uri
 
 

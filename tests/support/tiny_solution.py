@@ -178,7 +178,7 @@ def publish_solution(
         {},
         [],
         [*model.values(), catalogue, *states, *attributes],
-        facts={
+        metadata={
             "recipe": recipe,
             "event_types": list(EVENT_TYPES),
             "schemas": SCHEMAS,

@@ -53,7 +53,7 @@ def write_workspace(workspace: Path, num_users: int = 30) -> None:
         {"name": path.name, "size": path.stat().st_size, "version": "old", "lines": len(path.read_text().splitlines())}
         for path in sorted(out.glob("*.out"))
     ]
-    record.publish("batch_inference", "2" * 64, {}, [], [], facts={"outputs": outputs})
+    record.publish("batch_inference", "2" * 64, {}, [], [], metadata={"outputs": outputs})
 
     night = workspace / "nights" / "gen-000001"
     night.mkdir(parents=True)

@@ -1,1 +1,1 @@
-"""A run and its processes: how it ends, its temporary files, the processes that it starts."""
+"""A run's exit, its temporary files, and the processes that it starts."""

@@ -1,4 +1,4 @@
-"""What the processes that a run starts are told by their environment: whose modules to take, where temporary files go."""
+"""Environment variables of the processes that a run starts: where modules are found, where temporary files go."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from jobs.platform.process.scratch import RUN_FOLDER, run_folder
 
 
 def same_modules() -> dict[str, str]:
-    """Variables that have a Python find this process's modules, in its order, whatever folder it stands in."""
+    """Variables by which a Python finds this process's modules, in its order, whatever its working directory."""
     return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def same_run() -> dict[str, str]:
-    """Variables that have a process share this run's temporary files."""
+    """Variables by which a process shares this run's temporary files."""
     return {"TMPDIR": str(run_folder()), RUN_FOLDER: str(run_folder())}

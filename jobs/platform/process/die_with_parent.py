@@ -1,4 +1,4 @@
-"""Processes that must not outlive the one that started them: a rank without its night would train for nobody."""
+"""Processes that must not outlive their parent: a rank whose job has ended would train for nobody."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def end_with_parent() -> None:
     parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before the kernel was asked
+        if os.getppid() != parent:  # it ended before the call
             os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""How a command ends: what it says on stdout and stderr, and its exit status.
+"""How a command ends: its last lines on stdout and stderr, and its exit status.
 
 The last line of stdout is JSON, whatever happened; only `hrnn recipes` may print a table for people instead. Exit status: 0
 success, 1 the user can mend it (one message, no traceback), 2 wrong usage, 3 a fault of the platform, 130 Ctrl-C, 143 SIGTERM.
@@ -30,28 +30,28 @@ _STOPPED = {INTERRUPTED: f"interrupted; {_AGAIN}", TERMINATED: f"ended by SIGTER
 
 @dataclass(frozen=True)
 class _End:
-    """How a command ended; without an error it has told its own."""
+    """How a command ended; without an error it has printed its result itself."""
 
     status: int
     state: str = ""
     kind: str = ""
     error: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 def run_to_end(job: str | None, work: Callable[[], None]) -> NoReturn:
     """Do the work, and end the process with its exit status.
 
     Args:
-        job: The job's name, for the last line of a command that fails; None: there is none to speak of.
-        work: Does it and tells its result; what it raises decides how the command ends. A SystemExit has told why already.
+        job: The job's name, for the last line of a command that fails; None: there is no job yet.
+        work: Does it and prints its result; what it raises decides how the command ends. SystemExit: it has printed why.
     """
     began = time.monotonic()
     end = _end_of(work)
-    document = {"job": job, "state": end.state, "kind": end.kind, "error": end.error} | end.facts
-    with suppress(KeyboardInterrupt, StorageError):  # there is nothing more to interrupt; stdout may be what was spoken of
+    document = {"job": job, "state": end.state, "kind": end.kind, "error": end.error} | end.details
+    with suppress(KeyboardInterrupt, StorageError):  # there is nothing more to interrupt; the error may be that of stdout
         if end.error and job is not None:
-            tell(document | {"seconds": round(time.monotonic() - began, 1)})
+            print_result(document | {"seconds": round(time.monotonic() - began, 1)})
     for stream in (sys.stdout, sys.stderr):
         with suppress(StorageError):
             _flush(stream)
@@ -59,7 +59,7 @@ def run_to_end(job: str | None, work: Callable[[], None]) -> NoReturn:
 
 
 def _end_of(work: Callable[[], None]) -> _End:
-    """Do the work, end what it started, and tell stderr what went wrong; gives how it ended."""
+    """Do the work, end what it started, and print on stderr what went wrong; returns how it ended."""
     shared = run_begun()
     try:
         _open_closed_streams()
@@ -72,20 +72,20 @@ def _end_of(work: Callable[[], None]) -> _End:
                     end_run()
         _flush(sys.stdout)
     except SystemExit as ended:
-        if (stopped := _asked_to_stop(ended)) is not None:
+        if (stopped := _interruption(ended)) is not None:
             return _stopped(stopped)
         status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         return _End(status)
     except KeyboardInterrupt:
         return _stopped(INTERRUPTED)
     except Exception as error:
-        if (stopped := _asked_to_stop(error)) is not None:
+        if (stopped := _interruption(error)) is not None:
             return _stopped(stopped)
-        return _failed(_users_own(error) or error)
+        return _failed(_users_error(error) or error)
     return _End(0)
 
 
-def _asked_to_stop(error: BaseException | None) -> int | None:
+def _interruption(error: BaseException | None) -> int | None:
     """The exit status of an interruption, also of one that another error came after: Spark's Java may have ended first."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
@@ -97,7 +97,7 @@ def _asked_to_stop(error: BaseException | None) -> int | None:
 
 
 def _stopped(status: int) -> _End:
-    say(f"hrnn: {_STOPPED[status]}")
+    print_line(f"hrnn: {_STOPPED[status]}")
     return _End(status, "interrupted", "interrupted", _STOPPED[status])
 
 
@@ -106,16 +106,16 @@ def _failed(error: Exception) -> _End:
         with suppress(OSError):
             traceback.print_exception(error)
     if isinstance(error, HrnnError):
-        say(f"hrnn: {error}")
+        print_line(f"hrnn: {error}")
         if isinstance(error, UsageError):
             return _End(USAGE, "failed", "usage", str(error))
         return _End(1, "failed", type(error).__name__, str(error), error.facts)
     reason = (str(error).strip().splitlines() or ["no message"])[0][:300]
-    say(f"hrnn: a fault of the platform: {type(error).__name__}: {reason}. HRNN_DEBUG=1 shows where.")
+    print_line(f"hrnn: a fault of the platform: {type(error).__name__}: {reason}. HRNN_DEBUG=1 shows where.")
     return _End(3, "failed", type(error).__name__, reason)
 
 
-def tell(document: dict[str, Any]) -> None:
+def print_result(document: dict[str, Any]) -> None:
     """Print the result as one line of JSON.
 
     Raises:
@@ -124,7 +124,7 @@ def tell(document: dict[str, Any]) -> None:
     _flush(sys.stdout, json.dumps(document) + "\n")
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line on stderr, where that can be done."""
     with suppress(OSError):
         print(line, file=sys.stderr, flush=True)
@@ -170,21 +170,21 @@ def _open_closed_streams() -> None:
         raise StorageError("it is closed", where="stdout", remedy="The result is its last line: name a file, or /dev/null.")
 
 
-def _users_own(error: Exception) -> HrnnError | None:
-    """The error as one that the user can mend: a full disk or an output that nobody reads too; None where it is ours."""
+def _users_error(error: Exception) -> HrnnError | None:
+    """The error as one that the user can mend, also a full disk or an output that nobody reads; None for a fault of ours."""
     if isinstance(error, HrnnError):
         return error
     if isinstance(error, OSError):
         for stream in (sys.stdout, sys.stderr):
             try:
                 _flush(stream)
-            except StorageError as found:
-                return found
+            except StorageError as unwritable:
+                return unwritable
     return space_error(error)
 
 
 class _Stdout:
-    """stdout as commands and typer print on it: that it can't be written is a StorageError, which nobody takes for another."""
+    """stdout for commands and typer: where it can't be written, a StorageError is raised, which no library catches."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -57,9 +57,9 @@ def run_folder() -> Path:
         StorageError: It can't be made: no such place, no right, no space.
     """
     global _run
-    for given in (os.environ.get(RUN_FOLDER), _of_executor()):
-        if given and os.path.isdir(given):
-            return Path(given)
+    for folder in (os.environ.get(RUN_FOLDER), _of_executor()):
+        if folder and os.path.isdir(folder):
+            return Path(folder)
     with _making:
         if _run is None:
             sweep()
@@ -74,7 +74,7 @@ def node_folder() -> Path:
     if str(here) not in of_executor:
         return here
     of_application = os.environ.get("LOCAL_DIRS") if "CONTAINER_ID" in os.environ else None
-    return Path(min(of_application.split(",") if of_application else of_executor))  # told in another order to each container
+    return Path(min(of_application.split(",") if of_application else of_executor))  # containers list them in different orders
 
 
 def run_begun() -> bool:
@@ -83,7 +83,7 @@ def run_begun() -> bool:
 
 
 def at_end_of_run(end: Callable[[], object]) -> None:
-    """Have something ended before the run's folder goes; the last first."""
+    """Register a function that is called before the run's folder is removed; the last one first."""
     run_folder()
     if _run is not None:
         _run.at_end.callback(end)
@@ -127,7 +127,7 @@ def sweep(*, dry_run: bool = False) -> list[Path]:
     """Remove the folders of runs that are no more.
 
     Args:
-        dry_run: Only say which would go.
+        dry_run: Only return those that would be removed.
 
     Raises:
         StorageError: The folder of all runs is somebody else's.
@@ -149,10 +149,10 @@ def sweep(*, dry_run: bool = False) -> list[Path]:
 
 
 def space_error(error: BaseException, where: str | None = None, remedy: str = _REMEDY) -> StorageError | None:
-    """The error as one that names a full disk; None where it speaks of something else.
+    """The error as one that names a full disk; None where it is about something else.
 
     Args:
-        error: What was raised: Python's own, Arrow's, or that of a library that only has words for it.
+        error: What was raised: by Python, by Arrow, or by a library whose message alone names the cause.
         where: The place, where the error doesn't name a file.
         remedy: What makes room there.
     """
@@ -161,8 +161,8 @@ def space_error(error: BaseException, where: str | None = None, remedy: str = _R
         if "No space left on device" not in str(error):
             return None
         number = errno.ENOSPC
-    named = error.filename if isinstance(error, OSError) and error.filename else where
-    return no_space(None if named is None else str(named), _FULL[number or errno.ENOSPC], remedy)
+    place = error.filename if isinstance(error, OSError) and error.filename else where
+    return no_space(None if place is None else str(place), _FULL[number or errno.ENOSPC], remedy)
 
 
 def no_space(where: str | None, problem: str = _FULL[errno.ENOSPC], remedy: str = _REMEDY) -> StorageError:
@@ -218,22 +218,22 @@ def _locked_folder() -> Path:
 
 def _unusable(error: OSError, root: Path) -> StorageError:
     """Why there can be no temporary files."""
-    named = "HRNN_SCRATCH" if os.environ.get("HRNN_SCRATCH") else "TMPDIR"
+    variable = "HRNN_SCRATCH" if os.environ.get("HRNN_SCRATCH") else "TMPDIR"
     return space_error(error, where=str(root)) or StorageError(
         f"temporary files can't be written here: {error.strerror}",
-        where=f"{named}={scratch_place()}",
+        where=f"{variable}={scratch_place()}",
         remedy="Set HRNN_SCRATCH to a folder that can be written.",
     )
 
 
 def _of_executor() -> str | None:
-    """In a task of Spark: a folder that Spark gave its executor."""
+    """In a Spark task: one of its executor's local folders."""
     folders = _executor_folders()
     return folders[os.getpid() % len(folders)] if folders else None
 
 
 def _executor_folders() -> list[str]:
-    """In a task of Spark: the folders that Spark gave its executor."""
+    """In a Spark task: its executor's local folders."""
     if "PYTHON_WORKER_FACTORY_SECRET" not in os.environ and "PYTHON_WORKER_FACTORY_SOCK_DIR" not in os.environ:
         return []
     return os.environ.get("SPARK_LOCAL_DIRS", "").split(",")

@@ -1,4 +1,4 @@
-"""What goes wrong in Spark's workers, said on the driver in one clear message."""
+"""Errors of Spark's workers, raised again on the driver with one clear message."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import schemas.errors
 from jobs.platform.process.scratch import run_folder, space_error
 from schemas.errors import HrnnError, MachineError, error_of
 
-_OURS = re.compile(r"schemas\.errors\.(\w+): (.+)")
+_HRNN_ERROR = re.compile(r"schemas\.errors\.(\w+): (.+)")
 _PYTHON_ERROR = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Warning)\b.*)$", re.MULTILINE)
 _JAVA_ERROR = re.compile(r"^(?:Caused by: )?((?:[a-z]\w*\.)+[A-Z]\w*(?:Error|Exception)\b.*)$", re.MULTILINE)
 _NO_PYTHON = re.compile(r"Cannot run program \"([^\"]+)\".*|.*No module named '?(?:pyspark|jobs|hrnn|schemas)\b.*")
@@ -25,13 +25,13 @@ class WorkerFault(Exception):
 
 @contextmanager
 def spark_errors() -> Iterator[None]:
-    """Raise a worker's HrnnError again on the driver; turn what Spark itself says into one clear message.
+    """Raise a worker's HrnnError again on the driver; turn Spark's own errors into one clear message.
 
     Raises:
         HrnnError: What a worker raised.
         StorageError: A disk is full.
         MachineError: No worker could be started, or one died.
-        WorkerFault: The last line of what a worker said.
+        WorkerFault: Anything else; the last line of the worker's traceback.
     """
     from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
@@ -39,19 +39,19 @@ def spark_errors() -> Iterator[None]:
     try:
         yield
     except (PySparkException, Py4JJavaError) as error:
-        raise _said_clearly(str(error)) from (error if os.environ.get("HRNN_DEBUG") else None)
+        raise _clear_error(str(error)) from (error if os.environ.get("HRNN_DEBUG") else None)
 
 
-def _said_clearly(text: str) -> Exception:
-    """The error that a long account of Spark's comes to."""
-    match = _OURS.search(text)
+def _clear_error(text: str) -> Exception:
+    """The error behind a long traceback of Spark's."""
+    match = _HRNN_ERROR.search(text)
     if match and issubclass(kind := getattr(schemas.errors, match[1], Exception), HrnnError):
         return error_of(cast(type[HrnnError], kind), match[2].strip())
     if (full := space_error(OSError(text), where=str(run_folder()))) is not None:
         return full
-    if (found := _NO_PYTHON.search(text)) is not None:
+    if (no_python := _NO_PYTHON.search(text)) is not None:
         return MachineError(
-            f"Spark's workers can't run this program: {found[0].strip()[:_MOST_CHARACTERS]}",
+            f"Spark's workers can't run this program: {no_python[0].strip()[:_MOST_CHARACTERS]}",
             where=f"PYSPARK_PYTHON={os.environ['PYSPARK_PYTHON']}" if "PYSPARK_PYTHON" in os.environ else None,
             remedy="Executors need this package's Python at the driver's path, or where PYSPARK_PYTHON says.",
         )
@@ -64,6 +64,6 @@ def _said_clearly(text: str) -> Exception:
 
 
 def last_line(text: str) -> str:
-    """What a traceback says last: Python's error where there is one, else Java's innermost."""
-    found = _PYTHON_ERROR.findall(text) or _JAVA_ERROR.findall(text) or text.strip().splitlines() or ["no message"]
-    return str(found[-1]).strip()[:_MOST_CHARACTERS]
+    """The last error of a traceback: Python's where there is one, else Java's innermost."""
+    errors = _PYTHON_ERROR.findall(text) or _JAVA_ERROR.findall(text) or text.strip().splitlines() or ["no message"]
+    return str(errors[-1]).strip()[:_MOST_CHARACTERS]

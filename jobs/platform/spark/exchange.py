@@ -1,8 +1,8 @@
-"""Parcels of bytes, not rows, through Spark's shuffle: one map, then a reduce, or several in a row.
+"""Messages of bytes, not rows, through Spark's shuffle: a map and a reduce, with further maps between if needed.
 
-Rows are dear where they cross between the JVM and Python, and a shuffle makes them cross twice: ten million rows of five
+Rows are costly where they cross between the JVM and Python, and a shuffle makes them cross twice: ten million rows of five
 numbers took 9.4 CPU seconds there and back, and 3.6 as messages. Senders therefore pack all they have for one receiver into
-one message of a few megabytes; Spark moves, retries and spills messages, and never looks into them.
+one message of a few megabytes; Spark moves, retries and spills messages, and never parses them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from jobs.platform.spark.errors import spark_errors
 from jobs.platform.spark.stage_progress import following
 
-Message = tuple[int, bytes]  # who gets it, and what
+Message = tuple[int, bytes]  # number of the receiver, body
 Send = Callable[[int], Iterable[Message]]
 Receive = Callable[[int, Iterator[bytes]], bytes]
 Relay = Callable[[int, Iterator[bytes]], Iterable[Message]]
@@ -36,9 +36,9 @@ def exchange(
     *,
     relays: Sequence[tuple[int, Relay]] = (),
 ) -> list[bytes]:
-    """What every receiver made of the messages that were sent to it, by receiver.
+    """Send messages from tasks to tasks; returns the result of every receiver, by its number.
 
-    All functions run on workers, perhaps more than once, so what they write elsewhere must bear attempt-unique names.
+    All functions run on workers, perhaps more than once, so files that they write must have attempt-unique names.
 
     Args:
         spark: The session to run in.
@@ -47,8 +47,8 @@ def exchange(
         send: Yields (receiver, message); messages stay below 2 GiB.
         receive: Takes its own number and its messages, in no particular order.
         label: What is being done, for the progress on stderr.
-        relays: What stands between, in order: how many, and what each makes of its messages. Senders then address the
-            first relays, these the next ones, the last of them the receivers.
+        relays: Stages between senders and receivers, in order: the number of tasks, and the function that turns a task's
+            messages into others. Senders then address the first stage, it the next one, and the last one the receivers.
 
     Raises:
         HrnnError: What a worker raised.
@@ -72,17 +72,17 @@ def _sending(send: Send, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Recor
 
 
 def _relaying(relay: Relay, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    own = _own_number()
-    for target, body in relay(own, _bodies(own, batches)):
+    number = _task_number()
+    for target, body in relay(number, _bodies(number, batches)):
         yield _message(target, body)
 
 
 def _receiving(receive: Receive, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    own = _own_number()
-    yield _message(own, receive(own, _bodies(own, batches)))
+    number = _task_number()
+    yield _message(number, receive(number, _bodies(number, batches)))
 
 
-def _own_number() -> int:
+def _task_number() -> int:
     context = TaskContext.get()
     assert context is not None
     return context.partitionId()
@@ -91,7 +91,7 @@ def _own_number() -> int:
 def _bodies(target: int, batches: Iterator[pa.RecordBatch]) -> Iterator[bytes]:
     for batch in batches:
         for number, body in zip(batch.column(0).to_pylist(), batch.column(1), strict=True):
-            assert number == target, f"a parcel for {number} came to {target}"
+            assert number == target, f"a message for {number} came to {target}"
             yield body.as_buffer()
 
 

@@ -1,4 +1,4 @@
-"""Work items, each in a task of its own that is told of no other: what a task carries doesn't grow with the number of tasks."""
+"""Work items, one a task, which gets no other: what is sent with a task doesn't grow with the number of tasks."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ def batches_of(items: Iterable[bytes]) -> Iterator[pa.RecordBatch]:
 
 
 def items_of(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, bytes]]:
-    """In a task: the items that it was given, with their numbers."""
+    """In a task: its items, with their numbers."""
     for batch in batches:
         yield from zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True)

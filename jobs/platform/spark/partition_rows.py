@@ -1,4 +1,4 @@
-"""Tables as bytes for the way between tasks: integers in as few bytes as their spread asks for."""
+"""Rows partitioned by receiver, and tables as bytes for the shuffle: integers in as few bytes as their range needs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-_BASE = b"base"  # metadata of a narrow field: what was taken off every value
+_BASE = b"base"  # metadata of a narrow field: the least value, which is subtracted from all
 _NARROW = (np.uint8, np.uint16, np.uint32)
 
 
 @dataclass(frozen=True)
 class PartitionRows:
-    """What one receiver is dealt.
+    """The rows of one receiver.
 
     Attributes:
         target: Number of the receiver.
-        rows: int64, positions of its rows, rising.
-        present: int64, the values that occur in them, rising.
+        rows: int64, positions of its rows, ascending.
+        present: int64, the values that occur in them, ascending.
         codes: int64, parallel to rows: position of the row's value in `present`.
     """
 
@@ -33,25 +33,25 @@ class PartitionRows:
 
 
 def partition_rows(codes: NDArray[Any], owners: NDArray[np.uint16], num_receivers: int) -> Iterator[PartitionRows]:
-    """Deal rows to the owners of their values; a receiver without rows gets no partition.
+    """Partition rows by the owners of their values; a receiver without rows gets no partition.
 
     Args:
         codes: Value of each row, as a position in `owners`.
         owners: Receiver of each value.
         num_receivers: At most 65,536.
     """
-    dealt = owners[codes]
-    order = np.argsort(dealt, kind="stable")  # of 16 bits: numpy sorts them by radix
-    ends = np.cumsum(np.bincount(dealt, minlength=num_receivers))
-    position = np.empty(len(owners), np.int64)
+    receivers = owners[codes]
+    order = np.argsort(receivers, kind="stable")  # of 16 bits: numpy sorts them by radix
+    ends = np.cumsum(np.bincount(receivers, minlength=num_receivers))
+    position = np.empty(len(owners), np.int64)  # of a value in `present`; only those of the receiver at hand are valid
     for target, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
         if begin == end:
             continue
         rows = order[begin:end]
-        own = codes[rows]
-        present = np.flatnonzero(np.bincount(own, minlength=len(owners)))
+        values = codes[rows]
+        present = np.flatnonzero(np.bincount(values, minlength=len(owners)))
         position[present] = np.arange(len(present))
-        yield PartitionRows(target, rows, present, position[own])
+        yield PartitionRows(target, rows, present, position[values])
 
 
 def pack(tables: Sequence[pa.Table]) -> bytes:

@@ -71,7 +71,7 @@ def spark_session(master: str | None = None) -> SparkSession:
 
 
 def _local_settings() -> dict[str, str]:
-    """Of Spark on this machine alone."""
+    """Settings of Spark on this machine alone."""
     return {
         "spark.driver.memory": os.environ.get("HRNN_DRIVER_MEMORY", "4g"),
         "spark.driver.host": "127.0.0.1",
@@ -84,7 +84,7 @@ def _local_settings() -> dict[str, str]:
 
 
 def _surroundings(local: bool) -> AbstractContextManager[None]:
-    """What Spark starts in, where it is this process that starts it."""
+    """The environment that Spark is started in; nothing to set up where it runs already."""
     from pyspark import SparkContext
 
     if _submitted() or SparkContext._active_spark_context is not None:
@@ -104,7 +104,7 @@ def _start_java(settings: dict[str, str]) -> None:
     at_end_of_run(partial(_end_java, gateway, signal.getsignal(signal.SIGINT)))
     if user_without_name():
         hadoop = gateway.jvm.org.apache.hadoop.security.UserGroupInformation
-        hadoop.setLoginUser(hadoop.createRemoteUser(NOBODY))  # it would ask Java, which asks passwd, and fails
+        hadoop.setLoginUser(hadoop.createRemoteUser(NOBODY))  # else Hadoop has Java look the user up in passwd, which fails
 
 
 @contextmanager

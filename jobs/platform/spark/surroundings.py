@@ -27,7 +27,7 @@ _OF_OTHERS = {
 
 @contextmanager
 def java_surroundings(java: Path, local: bool) -> Iterator[None]:
-    """Have a Java that starts in the body find what is ours; says on stderr which variables it does not take.
+    """Have a Java that starts in the body find what is ours; prints on stderr which variables it does not take.
 
     Args:
         java: Its home.
@@ -36,15 +36,18 @@ def java_surroundings(java: Path, local: bool) -> Iterator[None]:
     foreign = _foreign(local)
     for name, reason in foreign.items():
         print(f"hrnn: {name}={os.environ[name]} is not taken: {reason}.", file=sys.stderr)
-    own = {"JAVA_HOME": str(java), "PYSPARK_DRIVER_PYTHON": sys.executable, **same_modules(), **same_run()}
-    own["SPARK_SUBMIT_OPTS"] = " ".join([os.environ.get("SPARK_SUBMIT_OPTS", ""), *_java_options(local)]).strip()
+    variables = {"JAVA_HOME": str(java), "PYSPARK_DRIVER_PYTHON": sys.executable, **same_modules(), **same_run()}
+    variables["SPARK_SUBMIT_OPTS"] = " ".join([os.environ.get("SPARK_SUBMIT_OPTS", ""), *_java_options(local)]).strip()
     if local:
-        own |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}  # this machine's name may mean no address
+        variables |= {
+            "PYSPARK_PYTHON": sys.executable,
+            "SPARK_LOCAL_IP": "127.0.0.1",
+        }  # this machine's name may mean no address
     else:
-        own.setdefault("PYSPARK_PYTHON", os.environ.get("PYSPARK_PYTHON", sys.executable))
+        variables.setdefault("PYSPARK_PYTHON", os.environ.get("PYSPARK_PYTHON", sys.executable))
     if user_without_name():
-        own |= {"SPARK_USER": NOBODY, "HADOOP_USER_NAME": NOBODY}
-    with _environment(own, without=foreign), temporary_files_here():
+        variables |= {"SPARK_USER": NOBODY, "HADOOP_USER_NAME": NOBODY}
+    with _environment(variables, without=foreign), temporary_files_here():
         yield
 
 
@@ -66,13 +69,13 @@ def own_spark_home() -> str | None:
 
 def _foreign(local: bool) -> dict[str, str]:
     """Variables that another Spark left, and why they are not taken."""
-    found = dict(_OF_OTHERS)
+    reasons = dict(_OF_OTHERS)
     if own_spark_home() is None:
-        found["SPARK_HOME"] = f"jobs run on the Spark {version('pyspark')} that comes with the package, and that is another"
+        reasons["SPARK_HOME"] = f"jobs run on the Spark {version('pyspark')} that comes with the package, and that is another"
     python = os.environ.get("PYSPARK_PYTHON")
     if local and python is not None and not _same_python(python):
-        found["PYSPARK_PYTHON"] = f"tasks on this machine need {sys.executable}"
-    return {name: reason for name, reason in found.items() if os.environ.get(name)}
+        reasons["PYSPARK_PYTHON"] = f"tasks on this machine need {sys.executable}"
+    return {name: reason for name, reason in reasons.items() if os.environ.get(name)}
 
 
 def _same_python(path: str) -> bool:
@@ -91,7 +94,7 @@ def own_address() -> str | None:
 
 
 def _java_options(local: bool) -> list[str]:
-    """Java's temporary files go to the run's folder; what it asks about host and user, and may get no answer to, is told it."""
+    """Java's options: temporary files in the run's folder; host and user by name, where the system can't look them up."""
     options = {"java.io.tmpdir": str(run_folder())}
     if local and own_address() is None:
         hosts = run_folder() / "hosts"  # Java looks nowhere else then; Spark on this machine has nobody else to find

@@ -21,12 +21,12 @@ Item = TypeVar("Item")
 def run_tasks(
     spark: SparkSession, function: Callable[[Item], dict[str, Any]], items: Sequence[Item], label: str
 ) -> list[dict[str, Any]]:
-    """What a function makes of every item, in the items' order.
+    """The results of a function for every item, in the items' order.
 
     Args:
         spark: The session.
-        function: Importable on the workers; its answer is plain JSON. It may run more than once for an item, and only one
-            of its answers is used.
+        function: Importable on the workers; its result is plain JSON. It may run more than once for an item, and only one
+            of the results is used.
         items: The work, one task each.
         label: What is being done, for the progress on stderr.
 
@@ -37,13 +37,13 @@ def run_tasks(
         return []
     with spark_errors(), following(spark, len(items), label):
         numbers = spark.range(0, len(items), 1, len(items))
-        rows = numbers.mapInArrow(partial(_answer, function, list(items)), "answer string").collect()
-    return [json.loads(row.answer) for row in rows]
+        rows = numbers.mapInArrow(partial(_apply, function, list(items)), "result string").collect()
+    return [json.loads(row.result) for row in rows]
 
 
-def _answer(
+def _apply(
     function: Callable[[Item], dict[str, Any]], items: list[Item], batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         for number in batch.column(0).to_pylist():
-            yield pa.RecordBatch.from_pydict({"answer": [json.dumps(function(items[number]))]})
+            yield pa.RecordBatch.from_pydict({"result": [json.dumps(function(items[number]))]})

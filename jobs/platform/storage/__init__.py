@@ -2,7 +2,7 @@
 
 Whatever is written appears whole or not at all. Local files are written beside their target and renamed; S3 objects are
 single PUTs or multipart uploads that are completed or aborted. Commit points (`create`, `replace`) are conditional, and
-settle a lost answer by reading back the writer's token.
+settle a lost response by reading back the writer's token.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def join(folder: str, *parts: str) -> str:
 
 
 def store_for(uri: str) -> Store:
-    """The store that serves a normalised URI."""
+    """The store of a normalised URI."""
     if not is_s3(uri):
         return LocalStore()
     from jobs.platform.storage.s3 import S3Store  # boto3 loads slowly, and local files do without
@@ -69,7 +69,7 @@ def store_for(uri: str) -> Store:
 
 
 def list_input(uri: str) -> list[StoredFile]:
-    """The files a user means by a URI: the file itself, or every file below a folder, by name, as `input_below` finds them.
+    """The files that a URI names: the file itself, or every file below a folder, by name, as `input_below` finds them.
 
     A URI without a trailing slash that names no file is taken as a folder.
 
@@ -97,14 +97,14 @@ def input_below(uri: str) -> list[StoredFile]:
 
 def folders_read(folder: str) -> set[str]:
     """A local folder, and where links below it lead: whatever lies in one of them is input."""
-    found, ahead = set[str](), [canonical(folder)]
+    visited, ahead = set[str](), [canonical(folder)]
     while ahead:
         place = ahead.pop()
-        if place not in found:
+        if place not in visited:
             linked = (os.path.join(root, name) for root, folders, _ in os.walk(place) for name in folders)
             ahead += [os.path.realpath(path) for path in linked if os.path.islink(path)]
-            found.add(place)
-    return found
+            visited.add(place)
+    return visited
 
 
 def read_text(uri: str) -> str:
@@ -125,10 +125,10 @@ def read_text(uri: str) -> str:
         raise StorageError(f"the file is not UTF-8 text (byte {error.start})", where=uri) from None
 
 
-def read_given(given: str) -> tuple[str, str]:
-    """A JSON object that is given as it is, or by the URI of its file; and what to call it in messages.
+def read_given(text: str) -> tuple[str, str]:
+    """An argument that is a JSON object, or the URI of its file: the JSON, and its name for messages.
 
     Raises:
         StorageError: It is a URI, and the file is missing, unreadable or not UTF-8.
     """
-    return (given, "the JSON given") if given.lstrip().startswith("{") else (read_text(given), normalise(given))
+    return (text, "the JSON given") if text.lstrip().startswith("{") else (read_text(text), normalise(text))

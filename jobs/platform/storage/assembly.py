@@ -1,4 +1,4 @@
-"""How several objects become the parts of one multipart upload."""
+"""Plans the parts of a multipart upload that joins several objects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def plan_parts(sizes: Sequence[int], sources: Sequence[Source]) -> Iterator[list
 
     Args:
         sizes: Bytes of each source.
-        sources: What the sizes belong to.
+        sources: The sources, parallel to `sizes`.
     """
     shared = -(-sum(sizes) // (MOST_PARTS // 2))  # bytes of a part if half of the allowed number were equal
     smallest, largest, sent = max(SMALLEST_PART, shared), max(LARGEST_COPY, shared), max(SENT_PART, shared)

@@ -1,4 +1,4 @@
-"""Several requests at a time, for jobs of thousands of small files."""
+"""Concurrent requests, for jobs with thousands of small files."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 _AT_ONCE = 16
-Given = TypeVar("Given")
-Got = TypeVar("Got")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def at_once(function: Callable[[Given], Got], given: Iterable[Given]) -> list[Got]:
-    """What a function gives for each, in order; several are at work at a time. The first that fails ends it."""
+def at_once(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """The results of a function for each item, in order, computed by several threads; the first error is raised."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(function, given))
+        return list(pool.map(function, items))

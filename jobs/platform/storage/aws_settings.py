@@ -1,4 +1,4 @@
-"""The AWS settings of this process: which of them is wrong, its value unless it is a secret, and its own remedy."""
+"""Checks of this process's AWS settings: an error names the variable, its value unless it is a secret, and a remedy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from schemas.errors import StorageError
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # the first that is set counts
 _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _FILES = ("AWS_CA_BUNDLE", "AWS_WEB_IDENTITY_TOKEN_FILE")
-_SHOWN = re.compile(r"(?!.*(KEY|SECRET|TOKEN))AWS_\w+|AWS_WEB_IDENTITY_TOKEN_FILE")  # names of those whose value may be told
+_SHOWN = re.compile(r"(?!.*(KEY|SECRET|TOKEN))AWS_\w+|AWS_WEB_IDENTITY_TOKEN_FILE")  # variables whose value may be shown
 _REMEDIES: dict[type[Exception] | tuple[type[Exception], ...], str] = {
     NoCredentialsError: "Set AWS_PROFILE, AWS_ACCESS_KEY_ID or a role.",
     SSLError: "Check whether the store speaks https, or name its certificate authority in AWS_CA_BUNDLE.",
@@ -32,10 +32,10 @@ _REMEDIES: dict[type[Exception] | tuple[type[Exception], ...], str] = {
 
 
 def checked(make: Callable[[], Any]) -> Any:
-    """What `make` gives: a client of these settings.
+    """The client that `make` creates from these settings.
 
     Raises:
-        StorageError: A setting is wrong; it is named.
+        StorageError: A setting is wrong; the error names it.
     """
     for name in ENDPOINTS:
         if fault := _endpoint_fault(os.environ.get(name, "")):
@@ -51,12 +51,14 @@ def checked(make: Callable[[], Any]) -> Any:
     except (BotoCoreError, ValueError, OSError) as error:
         culprit = _culprit(make)
         if culprit is None:
-            raise StorageError(told(error), where="the AWS settings", remedy="Mend the config file that holds it.") from None
-        raise _wrong(culprit, told(error), "Mend or unset it.") from None
+            raise StorageError(
+                error_text(error), where="the AWS settings", remedy="Mend the config file that holds it."
+            ) from None
+        raise _wrong(culprit, error_text(error), "Mend or unset it.") from None
 
 
-def told(error: Exception) -> str:
-    """What boto3 says, without a full stop; never a header, which may hold a secret."""
+def error_text(error: Exception) -> str:
+    """boto3's message, without a full stop; never a header, which may hold a secret."""
     return str(error).partition("Invalid header value")[0].rstrip(".: ") or type(error).__name__
 
 
@@ -111,7 +113,7 @@ def _culprit(make: Callable[[], Any]) -> str | None:
 
 
 def _wrong(name: str, problem: str, remedy: str) -> StorageError:
-    """The error of a variable, with its value if that may be told."""
+    """The error of a variable, with its value if that may be shown."""
     value = os.environ.get(name, "")
-    given: dict[str, str] = {"value": value} if _SHOWN.fullmatch(name) and "@" not in value else {}
-    return StorageError(problem, where=name, remedy=remedy, **given)
+    shown: dict[str, str] = {"value": value} if _SHOWN.fullmatch(name) and "@" not in value else {}
+    return StorageError(problem, where=name, remedy=remedy, **shown)

@@ -24,20 +24,20 @@ ATTEMPT_NAME = re.compile(r"-[0-9a-f]{12}\.\w+$")  # the end of what `StepFolder
 
 
 class StepInput(InputRef):
-    """A step's folder as an input: whoever publishes what was made of it sees whether it is still what it was."""
+    """A step's folder as an input; `StepFolder.publish` checks that it has not changed since it was read."""
 
 
 class StepFolder:
-    """What one step writes and the next one reads.
+    """The folder that one step writes and the next one reads.
 
-    Writers add files under names of their own (`own`, `put_page`), then `publish`. Until then the folder, for everyone
-    else, does not exist or holds its former content.
-    Readers ask for `manifest` (or `require`) and get every file checked against size and SHA-256.
+    Writers add files under attempt-unique names (`attempt_path`, `put_page`), then `publish`. Until then the folder, for
+    everyone else, does not exist or holds its former content.
+    Readers take the `manifest` (or `require` one of a kind) and get every file checked against size and SHA-256.
     """
 
     def __init__(self, uri: str) -> None:
         self.uri = normalise(uri).rstrip("/")
-        self.token = uuid.uuid4().hex[:12]  # makes this attempt's file names its own
+        self.token = uuid.uuid4().hex[:12]  # in the names of this attempt's files
         self._store: Store = store_for(self.uri)
         self._began = datetime.now(UTC)
         self._seen: StoredFile | None = self._store.stat(self._manifest_uri)
@@ -104,7 +104,7 @@ class StepFolder:
         return StepInput(uri=self.uri, version=manifest.fingerprint)
 
     def attempt_path(self, path: str) -> str:
-        """This attempt's own name for a data file: `data/part-0.parquet` becomes `data/part-0-<token>.parquet`."""
+        """This attempt's name for a data file: `data/part-0.parquet` becomes `data/part-0-<token>.parquet`."""
         stem, dot, suffix = path.rpartition(".")
         return f"{stem}-{self.token}{dot}{suffix}"
 
@@ -120,13 +120,13 @@ class StepFolder:
         return entry
 
     def put_page(self, path: str, page: bytes | Path, rows: int | None = None) -> FileEntry:
-        """Write what people read, under a name of this attempt's own; `publish` shows a copy of it under `path`."""
-        own = self.attempt_path(path)
-        entry = self.put(own, page, rows) if isinstance(page, bytes) else self.put_file(page, own, rows)
+        """Write a page for people, under an attempt-unique name; `publish` puts a copy of it at `path`."""
+        unique = self.attempt_path(path)
+        entry = self.put(unique, page, rows) if isinstance(page, bytes) else self.put_file(page, unique, rows)
         return entry.model_copy(update={"shown": path})
 
     def show(self) -> None:
-        """Have what people read lie under its plain names, whoever published it; a killed run may have left it undone."""
+        """Put copies of pages under their plain names, whichever run published them; a killed one may not have done so."""
         show_pages(self._store, self.uri, self.versioned, self._began)
 
     def fetch(self, entry: FileEntry, scratch: Path) -> Path:
@@ -155,7 +155,7 @@ class StepFolder:
 
     @contextmanager
     def made_of(self, *inputs: StepInput) -> Iterator[None]:
-        """While what is published here is made of folders of other steps: what fails because one of them went is told so.
+        """While results are computed from folders of other steps: an error names the input, if that changed meanwhile.
 
         Raises:
             StorageError: Something failed, and an input is not any more what it was; this run's files are removed.
@@ -164,7 +164,7 @@ class StepFolder:
             yield
         except Exception:
             try:
-                see_unchanged(inputs)
+                check_unchanged(inputs)
             except StorageError:
                 self._store.delete(file.uri for file in self._store.list(self.uri + "/") if f"-{self.token}." in file.name)
                 raise
@@ -178,7 +178,7 @@ class StepFolder:
         inputs: Iterable[InputRef],
         files: Iterable[FileEntry],
         counts: dict[str, int] | None = None,
-        facts: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
         spared: tuple[str, ...] = (),
     ) -> Manifest:
         """Make the folder exist with exactly these files; then remove what earlier attempts left.
@@ -193,26 +193,26 @@ class StepFolder:
             CommitLost: Another run published something else meanwhile.
             CommitUnknown: The store won't say whether the manifest landed.
         """
-        used = list(inputs)
+        read = list(inputs)
         manifest = Manifest(
             kind=kind,
             fingerprint=fingerprint,
             software=VERSION,
             config=config,
-            inputs=tuple(InputRef(uri=each.uri, version=each.version) for each in used),
+            inputs=tuple(InputRef(uri=each.uri, version=each.version) for each in read),
             files=tuple(sorted(files, key=lambda file: file.path)),
             counts=counts or {},
-            facts=facts or {},
+            metadata=metadata or {},
         )
         former = None if self._seen is None else self._store.read(self._manifest_uri)
         try:
-            there = self._check(manifest, used)
+            listing = self._check(manifest, read)
         except StorageError:
             self._drop(manifest, former)
             raise
         # Files of a run that begins after the commit must stay; all others here then belong to runs that will lose.
         others = tuple(f"{self.uri}/{place}/" for place in spared)
-        present = [file for file in there if ATTEMPT_NAME.search(file.name) and not file.uri.startswith(others)]
+        present = [file for file in listing if ATTEMPT_NAME.search(file.name) and not file.uri.startswith(others)]
         try:
             if self._seen is None:
                 self._store.create(self._manifest_uri, manifest.to_bytes())
@@ -227,7 +227,7 @@ class StepFolder:
             present = [file for file in present if f"-{self.token}." in file.name]
         else:
             try:
-                self._check(manifest, used)  # what changed between the look and the commit
+                self._check(manifest, read)  # what changed between the look and the commit
             except StorageError:
                 self._take_back(manifest, former)
                 self._drop(manifest, former)
@@ -238,24 +238,24 @@ class StepFolder:
         return manifest
 
     def _check(self, manifest: Manifest, inputs: Iterable[InputRef]) -> list[StoredFile]:
-        """See that inputs are what they were and files are there; gives what is.
+        """Check that inputs have not changed and files are there; returns all files of the folder.
 
         Raises:
             StorageError: One is not.
         """
-        see_unchanged(inputs)
-        there = self._store.list(self.uri + "/")
-        for uri in self._missing(manifest, there):
+        check_unchanged(inputs)
+        listing = self._store.list(self.uri + "/")
+        for uri in self._missing(manifest, listing):
             raise StorageError(
                 "a file that the step wrote was removed before it was published",
                 where=uri,
                 remedy="Nothing was published. Run it again when no delete-users or gc is at work there.",
             )
-        return there
+        return listing
 
-    def _missing(self, manifest: Manifest, there: Iterable[StoredFile]) -> Iterator[str]:
+    def _missing(self, manifest: Manifest, listing: Iterable[StoredFile]) -> Iterator[str]:
         """URIs of files that a manifest names and a listing has not, or in another size."""
-        sizes = {file.uri: file.size for file in there}
+        sizes = {file.uri: file.size for file in listing}
         yield from (uri for entry in manifest.files if sizes.get(uri := self.uri_of(entry.path)) != entry.size)
 
     def _take_back(self, manifest: Manifest, former: bytes | None) -> None:
@@ -270,7 +270,7 @@ class StepFolder:
                 self._store.replace(self._manifest_uri, former, now.version)
 
     def _drop(self, manifest: Manifest, former: bytes | None) -> None:
-        """Remove the files that the folder would have got: they may hold what has left the inputs."""
+        """Remove this attempt's files, as they may hold users who have left the inputs; those of the former manifest stay."""
         kept = Manifest.from_bytes(former, self._manifest_uri).files if former else ()
         named = {file.path for file in kept}
         self._store.delete(self.uri_of(entry.path) for entry in manifest.files if entry.path not in named)
@@ -281,21 +281,21 @@ class StepFolder:
         try:
             self._store.delete(file.uri for file in present if file.uri not in named)
             # By the clock that dates uploads too; this machine's may be ahead of it, and others' uploads would go.
-            own = [file.modified for file in present if f"-{self.token}." in file.name and file.modified is not None]
-            self._store.abort_uploads(self.uri + "/", min(own, default=self._began))
+            written = [file.modified for file in present if f"-{self.token}." in file.name and file.modified is not None]
+            self._store.abort_uploads(self.uri + "/", min(written, default=self._began))
         except StorageError as error:
             _LOG.warning("leftovers of earlier runs could not be removed: %s", error)
 
 
-def see_unchanged(inputs: Iterable[InputRef]) -> None:
-    """See that folders of steps, among inputs, are still what they were.
+def check_unchanged(inputs: Iterable[InputRef]) -> None:
+    """Check that folders of steps, among inputs, have not changed.
 
     Raises:
         StorageError: One is not.
     """
     for each in (each for each in inputs if isinstance(each, StepInput)):
-        found = StepFolder(each.uri).manifest()
-        if found is None or found.fingerprint != each.version:
+        current = StepFolder(each.uri).manifest()
+        if current is None or current.fingerprint != each.version:
             raise StorageError(
                 "this input changed, or went, while a step made something of it",
                 where=each.uri,

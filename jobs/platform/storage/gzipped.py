@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from schemas.errors import DataError
 
 MAGIC = b"\x1f\x8b"
-FOREIGN = {  # what else somebody may hand over, by how it begins
+FOREIGN = {  # other formats that users pass by mistake, by their first bytes
     b"PAR1": "a Parquet file",
     b"PK\x03\x04": "a ZIP archive",
     b"BZh": "a bzip2 file",
@@ -19,7 +19,7 @@ FOREIGN = {  # what else somebody may hand over, by how it begins
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
 }
-PIECE_BYTES = 8 << 20  # unpacked bytes handed on at a time
+PIECE_BYTES = 8 << 20  # unpacked bytes yielded at a time
 BOMB_BYTES = 64 << 20  # unpacked; from here on data is refused that was packed more than
 BOMB_RATIO = 200  # times smaller: rows of a dataset are 3 to 30 times smaller, never a hundred
 
@@ -75,13 +75,13 @@ def first_bytes(packed: bytes, limit: int, is_whole: bool, where: str) -> tuple[
 
     Args:
         packed: The beginning of the gzip data.
-        limit: Unpacked bytes wanted.
+        limit: Most unpacked bytes to return.
         is_whole: `packed` is all of the data.
         where: Its source, for messages.
     """
-    found = b""
+    unpacked = b""
     for piece in unpack([packed], where, piece_bytes=limit + 1, may_end_early=not is_whole):
-        found += piece
-        if len(found) > limit:
-            return found[:limit], False
-    return found, is_whole
+        unpacked += piece
+        if len(unpacked) > limit:
+            return unpacked[:limit], False
+    return unpacked, is_whole

@@ -1,4 +1,4 @@
-"""Local files whose SHA-256 is known when they are written: nobody reads them again for it."""
+"""Local files whose SHA-256 is computed while they are written, so that they need not be read again for it."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from schemas.errors import CommitLost, StorageError
 from schemas.uris import check_name
 
 _TEMPORARY = re.compile(r"\.hrnn-[^/]*\.tmp")
-_MOST_LOCKED_SECONDS = 60  # that a lock is waited for; who holds it does no more than look and rename
+_MOST_LOCKED_SECONDS = 60  # that a lock is waited for; its holder only looks and renames
 _LOOK_SECONDS = 0.05
 _REASONS = {
     errno.ENOENT: ("there is no such file or folder", "Check the path."),
@@ -55,8 +55,8 @@ class LocalStore:
     """Files of this machine, or of a file system that every node mounts."""
 
     def list(self, uri: str, without: tuple[str, ...] = (".",)) -> list[StoredFile]:
-        found = [_stored(path) for path in _paths(uri, without)]
-        return sorted((file for file in found if file is not None), key=lambda file: file.uri)
+        files = [_stored(path) for path in _paths(uri, without)]
+        return sorted((file for file in files if file is not None), key=lambda file: file.uri)
 
     def stat(self, uri: str) -> StoredFile | None:
         return _stored(uri)
@@ -166,8 +166,8 @@ class LocalStore:
     def uploads(self, uri: str, before: datetime, *, sized: bool = True) -> Sequence[StoredFile]:
         """Temporary files that a killed run left in the folder of `uri` and below."""
         folder = uri if uri.endswith("/") else os.path.dirname(uri) + "/"
-        found = [_stored(path) for path in _paths(folder) if _TEMPORARY.fullmatch(os.path.basename(path))]
-        left = [file for file in found if file is not None and file.modified is not None and file.modified < before]
+        files = [_stored(path) for path in _paths(folder) if _TEMPORARY.fullmatch(os.path.basename(path))]
+        left = [file for file in files if file is not None and file.modified is not None and file.modified < before]
         return [dataclasses.replace(file, version=file.name) for file in left]
 
     def abort_uploads(self, uri: str, before: datetime) -> int:

@@ -1,4 +1,4 @@
-"""Published files that several processes of a node read: each comes once, whoever asks first; the others wait for it."""
+"""Published files that several processes of a node read: the first one fetches a file, the others wait for it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def fetch(folder: StepFolder, entry: FileEntry) -> Path:
     """A local path that holds a published file, which stays until the run, or the Spark application, ends.
 
     Args:
-        folder: That it is published in.
-        entry: What its manifest says of it.
+        folder: The folder that it is published in.
+        entry: Its entry in the manifest.
 
     Returns:
         The file itself where it is local; else the node's copy, which is named by its SHA-256 and has that name once it is
@@ -33,7 +33,7 @@ def fetch(folder: StepFolder, entry: FileEntry) -> Path:
     place.mkdir(mode=0o700, exist_ok=True)
     copy = place / entry.sha256
     with open(place / f"{entry.sha256}.lock", "w") as lock:
-        with suppress(OSError):  # a file system without locks: it may come twice, and is whole all the same
+        with suppress(OSError):  # a file system without locks: it may be fetched twice, and is whole all the same
             fcntl.flock(lock, fcntl.LOCK_EX)
         if not copy.is_file():
             with TemporaryDirectory(dir=place) as coming:

@@ -1,7 +1,7 @@
-"""What people read in a step's folder lies under a plain name too: a copy, made once the manifest names the page.
+"""Pages for people in a step's folder: each gets a copy under a plain name, made once the manifest names the page.
 
-No program reads the copies. They are made of what the manifest says, by whoever comes by: of two runs the one that lost, or a
-later one that finds nothing to do, shows the winner's pages as the winner does.
+No program reads the copies. They follow the manifest, whichever run makes them: of two runs the one that lost, or a later one
+that finds nothing to do, copies the winner's pages as the winner does.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from jobs.platform.storage.store import Store, StoredFile
 from schemas.errors import CommitLost, StorageError
 from schemas.manifest import FileEntry, Manifest
 
-_READ_BYTES = 16 << 20  # of a copy that is looked at whole; of a larger one the size tells
+_READ_BYTES = 16 << 20  # of a copy that is looked at whole; of a larger one only the size is compared
 _MOST_TRIES = 10  # each but the first for a run that has published or shown something meanwhile
 
 
 def show_pages(
     store: Store, folder_uri: str, published: Callable[[], tuple[StoredFile, Manifest] | None], began: datetime
 ) -> None:
-    """Have every page of a folder lie under its plain name, as the manifest of this moment says.
+    """Copy every page of a folder to its plain name, by the manifest of this moment.
 
     Args:
         store: Of the folder.
         folder_uri: The folder, without a slash at its end.
-        published: Gives its manifest, as a file and read.
+        published: Returns its manifest, as a file and read.
         began: Copies that were begun before are of killed runs, and dropped.
 
     Raises:
@@ -36,13 +36,13 @@ def show_pages(
     touched: set[str] = set()
     left = store.uploads(folder_uri + "/", began, sized=False)
     for tries_left in reversed(range(_MOST_TRIES)):
-        found = published()
-        entries = [] if found is None else [entry for entry in found[1].files if entry.shown]
+        current = published()
+        entries = [] if current is None else [entry for entry in current[1].files if entry.shown]
         targets = {f"{folder_uri}/{entry.shown}": entry for entry in entries}
         store.delete(touched - targets.keys())  # a page that has left the folder meanwhile may name a user who has left too
-        if found is None:
+        if current is None:
             return
-        stored, touched = found[0], touched | targets.keys()
+        stored, touched = current[0], touched | targets.keys()
         for upload in left:
             if upload.uri in targets:
                 store.drop(upload.uri, upload.version)

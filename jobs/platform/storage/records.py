@@ -22,11 +22,11 @@ def create_record(uri: str, document: Mapping[str, Any]) -> None:
 
 
 def read_record(uri: str, shape: type[Any], *, what: str, remedy: str) -> dict[str, Any]:
-    """What `write_record` or `create_record` was given.
+    """The document that `write_record` or `create_record` wrote.
 
     Args:
         uri: Where it lies.
-        shape: A model or dataclass: what it must say.
+        shape: A model or dataclass that it must match.
         what: Such as "record of a night".
         remedy: What to do where it is damaged, without a full stop.
 

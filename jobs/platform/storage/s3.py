@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from jobs.platform.storage import assembly, transfers
 from jobs.platform.storage.local import local_errors
-from jobs.platform.storage.s3_client import BROKEN, NO_BUCKET, ask, client, error_code, http_status, may_pass, s3_errors
+from jobs.platform.storage.s3_client import BROKEN, NO_BUCKET, call, client, error_code, http_status, may_pass, s3_errors
 from jobs.platform.storage.store import Staged, StoredFile, is_left_out
 from schemas.errors import CommitLost, CommitUnknown, StorageError
 
@@ -45,9 +45,9 @@ class S3Store:
     def now(self, uri: str) -> datetime:
         bucket, prefix = _split(uri)
         with s3_errors(uri):
-            answer = ask("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
-        told = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-        return parsedate_to_datetime(told) if told else datetime.now(UTC)
+            answer = call("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
+        date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        return parsedate_to_datetime(date) if date else datetime.now(UTC)
 
     def read(self, uri: str, start: int = 0, end: int | None = None, version: str | None = None) -> bytes:
         if end is not None and end <= start:
@@ -60,7 +60,7 @@ class S3Store:
             request["IfMatch"] = version
         with s3_errors(uri):
             try:
-                data: bytes = ask("get_object", **request)["Body"]
+                data: bytes = call("get_object", **request)["Body"]
                 return data
             except ClientError as error:
                 if error_code(error) == "InvalidRange":
@@ -70,7 +70,7 @@ class S3Store:
     def write(self, uri: str, data: bytes) -> None:
         bucket, key = _split(uri)
         with s3_errors(uri):
-            ask("put_object", Bucket=bucket, Key=key, Body=data)
+            call("put_object", Bucket=bucket, Key=key, Body=data)
 
     def upload(self, path: Path, uri: str) -> None:
         bucket, key = _split(uri)
@@ -93,8 +93,10 @@ class S3Store:
         bucket, key = _split(uri)
         token = uuid.uuid4().hex
         with s3_errors(uri):
-            # boto3 sends a CRC-32 with each part; S3 then wants the upload to have said so, and all of them in the end.
-            upload = ask("create_multipart_upload", Bucket=bucket, Key=key, Metadata={_TOKEN: token}, ChecksumAlgorithm="CRC32")
+            # boto3 sends a CRC-32 with each part; S3 then needs it announced here, and all of them at the completion.
+            upload = call(
+                "create_multipart_upload", Bucket=bucket, Key=key, Metadata={_TOKEN: token}, ChecksumAlgorithm="CRC32"
+            )
             target = {"Bucket": bucket, "Key": key, "UploadId": upload["UploadId"]}
             try:
                 planned = list(assembly.plan_parts([s.size for s in sources], sources)) or [[]]  # S3 wants a part, if empty
@@ -114,9 +116,9 @@ class S3Store:
         request |= {"IfNoneMatch": "*"} if seen is None else {"IfMatch": seen.version}
         with s3_errors(staged.uri):
             try:
-                ask("complete_multipart_upload", **request)
+                call("complete_multipart_upload", **request)
             except (ClientError, BotoCoreError, *BROKEN) as error:
-                # The answer may have got lost, or the repetition of a success been refused: the object's token tells.
+                # The response may be lost, or the repetition of a success refused: the object's token shows who wrote it.
                 head = self._head(staged.uri)
                 if head is not None and head["Metadata"].get(_TOKEN) == staged.token:
                     return
@@ -129,7 +131,7 @@ class S3Store:
         condition = {} if version is None else {"IfMatch": version}
         with s3_errors(uri):
             try:
-                ask("delete_object", Bucket=bucket, Key=key, **condition)
+                call("delete_object", Bucket=bucket, Key=key, **condition)
             except ClientError as error:
                 if http_status(error) not in {404, 412}:
                     raise
@@ -141,7 +143,7 @@ class S3Store:
         bucket, key = _split(uri)
         with s3_errors(uri):
             try:
-                ask("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=staged_id)
+                call("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=staged_id)
             except ClientError as error:
                 if error_code(error) != "NoSuchUpload":
                     raise
@@ -150,7 +152,7 @@ class S3Store:
         for uri in uris:
             bucket, key = _split(uri)
             with s3_errors(uri):
-                ask("delete_object", Bucket=bucket, Key=key)
+                call("delete_object", Bucket=bucket, Key=key)
 
     def uploads(self, uri: str, before: datetime, *, sized: bool = True) -> Sequence[StoredFile]:
         """Unfinished multipart uploads; `version` is the upload's id."""
@@ -175,7 +177,7 @@ class S3Store:
     def _abort(self, target: dict[str, Any]) -> None:
         """Drop an upload; where that fails, it costs space until the next night, and must not hide why it was dropped."""
         try:
-            ask("abort_multipart_upload", **target)
+            call("abort_multipart_upload", **target)
         except (ClientError, BotoCoreError, *BROKEN) as error:
             if not (isinstance(error, ClientError) and error_code(error) == "NoSuchUpload"):
                 _LOG.warning(
@@ -183,28 +185,28 @@ class S3Store:
                 )
 
     def _send_part(self, target: dict[str, Any], number: int, pieces: Sequence[assembly.Piece[StoredFile]]) -> dict[str, str]:
-        """Send one part, by a server-side copy where it is a single large piece; gives what completing it needs."""
+        """Send one part, by a server-side copy where it is a single large piece; returns what completing it needs."""
         if len(pieces) == 1 and pieces[0][2] - pieces[0][1] >= assembly.SMALLEST_PART:
             source, start, end = pieces[0]
             bucket, key = _split(source.uri)
             request = {"CopySource": {"Bucket": bucket, "Key": key}, "CopySourceIfMatch": source.version}
             if end - start < source.size:
                 request["CopySourceRange"] = f"bytes={start}-{end - 1}"
-            answer = ask("upload_part_copy", **target, PartNumber=number, **request)["CopyPartResult"]
+            answer = call("upload_part_copy", **target, PartNumber=number, **request)["CopyPartResult"]
         else:
             data = b"".join(self.read(source.uri, start, end, source.version) for source, start, end in pieces)
-            answer = ask("upload_part", **target, PartNumber=number, Body=data)
+            answer = call("upload_part", **target, PartNumber=number, Body=data)
         return {name: answer[name] for name in ("ETag", "ChecksumCRC32") if name in answer}
 
     def _commit(self, uri: str, data: bytes, version: str | None) -> str:
-        """Write `uri` if it is still of that version (None: absent); gives the new one."""
+        """Write `uri` if it is still of that version (None: absent); returns the new one."""
         bucket, key = _split(uri)
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         token = uuid.uuid4().hex
         refused = False
         with s3_errors(uri):
             try:
-                answer = ask("put_object", Bucket=bucket, Key=key, Body=data, Metadata={_TOKEN: token}, **condition)
+                answer = call("put_object", Bucket=bucket, Key=key, Body=data, Metadata={_TOKEN: token}, **condition)
                 return str(answer["ETag"])
             except (NoCredentialsError, ParamValidationError):
                 raise
@@ -217,7 +219,7 @@ class S3Store:
         return self._settle(uri, token, version, refused)
 
     def _settle(self, uri: str, token: str, version: str | None, refused: bool) -> str:
-        """Decide a commit that was refused or whose answer got lost: only the object itself tells who won.
+        """Decide a commit that was refused or whose answer got lost: only the object itself shows who won.
 
         A refusal alone does not: a request whose answer is lost is repeated, and the repetition of a success is refused.
         """
@@ -239,12 +241,12 @@ class S3Store:
         bucket, key = _split(uri)
         with s3_errors(uri):
             try:
-                return ask("head_object", Bucket=bucket, Key=key)
+                return call("head_object", Bucket=bucket, Key=key)
             except ClientError as error:
                 if http_status(error) != 404:
                     raise
             try:
-                ask("head_bucket", Bucket=bucket)
+                call("head_bucket", Bucket=bucket)
             except ClientError as error:
                 # Credentials that are good for one folder may not look at the bucket: then it is there.
                 if http_status(error) == 404:
@@ -261,7 +263,7 @@ def _contents(bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
     """Every object below a prefix, in the order of keys."""
     more: dict[str, str] = {}
     while True:
-        page = ask("list_objects_v2", Bucket=bucket, Prefix=prefix, **more)
+        page = call("list_objects_v2", Bucket=bucket, Prefix=prefix, **more)
         yield from page.get("Contents", [])
         if not page.get("IsTruncated"):
             return
@@ -272,7 +274,7 @@ def _uploads(bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
     """Every unfinished multipart upload below a prefix."""
     more: dict[str, str] = {}
     while True:
-        page = ask("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **more)
+        page = call("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **more)
         yield from page.get("Uploads", [])
         if not page.get("IsTruncated"):
             return
@@ -286,7 +288,7 @@ def _sent(bucket: str, upload: dict[str, Any]) -> int:
     more: dict[str, int] = {}
     while True:
         try:
-            page = ask("list_parts", **target, **more)
+            page = call("list_parts", **target, **more)
         except ClientError as error:
             if error_code(error) == "NoSuchUpload":
                 return sent  # completed or dropped meanwhile

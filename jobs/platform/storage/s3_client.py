@@ -30,7 +30,7 @@ from botocore.exceptions import ConnectionError as Unreachable
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from jobs.platform.storage.aws_settings import checked, remedy_of, told
+from jobs.platform.storage.aws_settings import checked, error_text, remedy_of
 from schemas.errors import StorageError
 
 ATTEMPTS = 7  # of a request; their waits add up to half a minute at most
@@ -80,7 +80,7 @@ _lock = threading.Lock()  # boto3 can't make two sessions at once
 def client() -> Any:
     """The process's one boto3 client."""
     settings = Config(
-        retries={"mode": "standard", "total_max_attempts": 1},  # `ask` repeats them
+        retries={"mode": "standard", "total_max_attempts": 1},  # `call` repeats them
         connect_timeout=5,
         read_timeout=READ_TIMEOUT_SECONDS,
         max_pool_connections=32,
@@ -92,7 +92,7 @@ def client() -> Any:
 
 
 def _refuse_cut_answers(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
-    """Have an answer that ends early asked for again: boto3 would take a listing cut to nothing for an empty one."""
+    """Have a request repeated whose response ends early: boto3 would take a listing cut to nothing for an empty one."""
     body, headers = response_dict["body"], response_dict["headers"]
     if not isinstance(body, bytes) or operation_model.http["method"] == "HEAD" or "content-encoding" in headers:
         return
@@ -122,19 +122,19 @@ def s3_errors(where: str) -> Iterator[None]:
     except ParamValidationError:
         raise StorageError("this is no valid bucket and object name", where=where, allowed="s3://bucket/path") from None
     except (BotoCoreError, *BROKEN) as error:
-        raise StorageError(told(error), where=where, remedy=remedy_of(error)) from None
+        raise StorageError(error_text(error), where=where, remedy=remedy_of(error)) from None
 
 
 def _refusal(where: str, error: ClientError) -> StorageError:
-    said = f"S3 answered {error_code(error)}: {error.response.get('Error', {}).get('Message', '')}".rstrip(".: ")
-    problem, remedy = _REASONS.get(error_code(error), (said, None))
+    message = f"S3 answered {error_code(error)}: {error.response.get('Error', {}).get('Message', '')}".rstrip(".: ")
+    problem, remedy = _REASONS.get(error_code(error), (message, None))
     return StorageError(problem, where=where, remedy=remedy)
 
 
-def ask(operation: str, **request: Any) -> dict[str, Any]:
-    """One request, asked again while its failure may pass and its budget lasts. Nobody else repeats requests.
+def call(operation: str, **request: Any) -> dict[str, Any]:
+    """One request, repeated while its failure may pass and its budget lasts. Nothing else repeats requests.
 
-    It has BUDGET_SECONDS, and a second more for each LEAST_RATE bytes that it sends or is sent.
+    Its budget is BUDGET_SECONDS, and a second more for each LEAST_RATE bytes that it sends or receives.
 
     Args:
         operation: Name of the boto3 client's method. The body of `get_object` is read, and comes as bytes.
@@ -179,7 +179,7 @@ def may_pass(error: Exception) -> bool:
 
 
 def _within(until: float, work: Callable[[], Result]) -> Result:
-    """What `work` gives, if it ends in time: a store may send a byte now and then for ever, which no timeout of sockets ends.
+    """The result of `work`, if it ends in time: a store may send a byte now and then for ever, and no socket times out.
 
     Raises:
         TimeoutError: It does not; its thread is left to itself, and ends with the process at the latest.

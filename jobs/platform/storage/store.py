@@ -1,4 +1,4 @@
-"""What a place of files must be able to do."""
+"""The interface of a file store, local or S3."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class StoredFile:
         uri: Full URI; plain absolute path for local files.
         size: Bytes.
         version: Changes when the bytes change: ETag on S3, size and modification time locally.
-        modified: When it was written; None where that was not asked for. Two looks at one file are equal without it.
+        modified: When it was written; None where it is not known. It does not count in comparisons.
     """
 
     uri: str
@@ -32,11 +32,11 @@ class StoredFile:
 
 
 def is_left_out(uri: str, listed: str, without: tuple[str, ...]) -> bool:
-    """Whether a part of a URI begins with one of some marks; those that were asked for by name don't count.
+    """Whether a part of a URI, behind the prefix that was listed, begins with one of some marks.
 
     Args:
         uri: Of a file or a folder that a listing found.
-        listed: What its URI starts with, as it was asked for.
+        listed: The prefix that was listed; marks in it don't count.
         without: The marks, such as `_` and `.`.
     """
     parts = uri[len(listed) :].split("/")
@@ -63,7 +63,7 @@ class Staged:
 
 
 class Store(Protocol):
-    """What a place must be able to do. All methods raise StorageError, naming the URI, where they can't."""
+    """A file store. All methods raise StorageError, naming the URI, where they can't."""
 
     def list(self, uri: str, without: tuple[str, ...] = (".",)) -> list[StoredFile]:
         """Files whose URI starts with `uri` (a folder ends in `/`), by name.
@@ -90,13 +90,16 @@ class Store(Protocol):
         """Copy a file from there to a local path."""
 
     def create(self, uri: str, data: bytes) -> str:
-        """Write a file that must not exist; gives its version.
+        """Write a file that must not exist; returns its version.
 
         Raises CommitLost where it does, CommitUnknown where the store won't say.
         """
 
     def replace(self, uri: str, data: bytes, version: str) -> str:
-        """Write over the file of that version only; gives the new one. Raises CommitLost and CommitUnknown as `create` does."""
+        """Write over the file of that version only; returns the new one.
+
+        Raises CommitLost and CommitUnknown as `create` does.
+        """
 
     def stage(self, sources: Sequence[StoredFile], uri: str) -> Staged:
         """Make one file of several of the same kind of place, in order; nobody sees it before `reveal`."""
@@ -124,7 +127,7 @@ class Store(Protocol):
     def uploads(self, uri: str, before: datetime, *, sized: bool = True) -> Sequence[StoredFile]:
         """Unfinished uploads below `uri` that began before a moment: `version` is what drops them, `modified` when they began.
 
-        Their size is 0 where it is not asked for.
+        Their size is 0 unless `sized`.
         """
 
     def abort_uploads(self, uri: str, before: datetime) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from jobs.platform.storage.assembly import MOST_PARTS
-from jobs.platform.storage.s3_client import BROKEN, ask
+from jobs.platform.storage.s3_client import BROKEN, call
 
 WHOLE_BYTES = 64 << 20  # at most, of what is sent or fetched in one request
 PART_BYTES = 32 << 20
@@ -25,32 +25,32 @@ def send(path: Path, bucket: str, key: str) -> None:
 
     Raises:
         OSError: The file can't be read.
-        ClientError, BotoCoreError: As `ask` raises them.
+        ClientError, BotoCoreError: As `call` raises them.
     """
     size = path.stat().st_size
     if size <= WHOLE_BYTES:
-        ask("put_object", Bucket=bucket, Key=key, Body=path.read_bytes())
+        call("put_object", Bucket=bucket, Key=key, Body=path.read_bytes())
         return
     token = uuid.uuid4().hex
-    begun = ask("create_multipart_upload", Bucket=bucket, Key=key, Metadata={TOKEN: token}, ChecksumAlgorithm="CRC32")
+    begun = call("create_multipart_upload", Bucket=bucket, Key=key, Metadata={TOKEN: token}, ChecksumAlgorithm="CRC32")
     target = {"Bucket": bucket, "Key": key, "UploadId": begun["UploadId"]}
 
     def send_part(number: int, start: int, end: int) -> dict[str, Any]:
-        answer = ask("upload_part", **target, PartNumber=number, Body=_bytes_of(path, start, end))
+        answer = call("upload_part", **target, PartNumber=number, Body=_bytes_of(path, start, end))
         return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": answer["ChecksumCRC32"]}
 
     try:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             parts = list(pool.map(send_part, *zip(*_ranges(size), strict=True)))
         try:
-            ask("complete_multipart_upload", **target, MultipartUpload={"Parts": parts})
+            call("complete_multipart_upload", **target, MultipartUpload={"Parts": parts})
         except (ClientError, BotoCoreError, *BROKEN):
-            # The answer may have got lost, and its repetition been refused: the object's token tells.
-            if ask("head_object", Bucket=bucket, Key=key)["Metadata"].get(TOKEN) != token:
+            # The response may be lost, and the repetition refused: the object's token shows who wrote it.
+            if call("head_object", Bucket=bucket, Key=key)["Metadata"].get(TOKEN) != token:
                 raise
     except BaseException:
         with suppress(ClientError, BotoCoreError, *BROKEN):  # then it costs space until `gc` drops it
-            ask("abort_multipart_upload", **target)
+            call("abort_multipart_upload", **target)
         raise
 
 
@@ -59,18 +59,18 @@ def fetch(bucket: str, key: str, path: Path) -> None:
 
     Raises:
         OSError: The file can't be written.
-        ClientError, BotoCoreError: As `ask` raises them; the object is missing, or changed meanwhile.
+        ClientError, BotoCoreError: As `call` raises them; the object is missing, or changed meanwhile.
     """
-    head = ask("head_object", Bucket=bucket, Key=key)
+    head = call("head_object", Bucket=bucket, Key=key)
     size, pinned = head["ContentLength"], {"Bucket": bucket, "Key": key, "IfMatch": head["ETag"]}
     try:
         with open(path, "wb") as file:
             if size <= WHOLE_BYTES:
-                file.write(ask("get_object", **pinned)["Body"])
+                file.write(call("get_object", **pinned)["Body"])
                 return
 
             def fetch_part(_number: int, start: int, end: int) -> None:
-                data = memoryview(ask("get_object", **pinned, Range=f"bytes={start}-{end - 1}")["Body"])
+                data = memoryview(call("get_object", **pinned, Range=f"bytes={start}-{end - 1}")["Body"])
                 while data:
                     written = os.pwrite(file.fileno(), data, start)
                     data, start = data[written:], start + written

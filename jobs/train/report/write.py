@@ -79,7 +79,7 @@ def solution_report(solution_uri: str, sequences_uri: str | None = None, output_
     """
     folder = StepFolder(solution_uri)
     manifest = folder.require("solution_version")
-    facts, outcome = manifest.facts, manifest.facts.get("training_outcome", {})
+    facts, outcome = manifest.metadata, manifest.metadata.get("training_outcome", {})
     inputs = ReportInputs(
         name=folder.uri.rsplit("/", 1)[-1],
         recipe=facts["recipe"],
@@ -133,7 +133,7 @@ def explain_users(
     num_ranked = int(np.count_nonzero(sequences.item_counts()))
     found = [explained_list(blended, known, user, num_ranked=num_ranked) for user in chosen]
     named = _named(found, sequences, staged)
-    whole_history = staged.manifest.facts.get("gap_seconds") is None
+    whole_history = staged.manifest.metadata.get("gap_seconds") is None
     users = [user_document(each, sequences, known, named) for each in found]
     pages = (
         explained_user(user, row, known, named, whole_history=whole_history) for user, row in zip(users, chosen, strict=True)

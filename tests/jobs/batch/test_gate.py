@@ -64,7 +64,7 @@ def test_every_recipe_beats_popularity_where_popularity_drifts(uri: str, tmp_pat
         epochs=4,
         gru_baseline=False,
     )
-    found = StepFolder(output).require("solution_version").facts["evaluation"]
+    found = StepFolder(output).require("solution_version").metadata["evaluation"]
     gain = found[GAIN]["popularity"]
     assert found["test_users"] >= 25
     assert found["table"]["model"][NDCG] > found["table"]["popularity"][NDCG]

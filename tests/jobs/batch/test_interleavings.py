@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from interleaved import Run
 from publishing_runs import FAULTS, Begun, Shop, answers, answers_without, shop
 
+from jobs.batch.output_record import OutputRecord
 from jobs.batch.publication import Publication
 from jobs.delete_users.folders import PlaceScan, clean_output
 from jobs.delete_users.users import Users
@@ -353,16 +354,16 @@ def _whoever_holds_it(*_: object) -> Iterator[None]:
     yield
 
 
-def _unconditional(publication: Publication) -> None:
-    publication._found = publication._folder.versioned()
-    publication._write_record(publication._claim_of([]))
-    return publication._found and publication._found[1]
+def _unconditional(record: OutputRecord) -> Manifest | None:
+    record.found = record.folder.versioned()
+    record.write(record.claim_of([]))
+    return record.found and record.found[1]
 
 
 WITHOUT: dict[str, tuple[str, dict[str, Callable[..., object]], type]] = {
     "the fence on S3": ("s3", {"_fence": lambda *_: None, "_uploads": lambda *_, **__: []}, Publication),
     "the lock of local files": ("local", {"_holding": _whoever_holds_it}, LocalStore),
-    "the condition of the claim": ("s3", {"_claim": _unconditional}, Publication),
+    "the condition of the claim": ("s3", {"claim": _unconditional}, OutputRecord),
     "putting back what a late run took away": ("s3", {"_put_check_back": lambda *_: None}, Publication),
 }
 

@@ -53,9 +53,11 @@ def test_users_leave_every_place_and_the_others_stay(workspace: Path, users: str
         pq.read_metadata(dataset.uri_of(file.path)).num_rows for file in manifest.files_below("data")
     ]
     manifest = solution.require("solution_version")
-    states = [pq.read_table(solution.fetch(manifest.file(shard["states"]), workspace)) for shard in manifest.facts["shards"]]
+    states = [pq.read_table(solution.fetch(manifest.file(shard["states"]), workspace)) for shard in manifest.metadata["shards"]]
     assert sum(table.num_rows for table in states) == 28
-    assert [manifest.file(shard["states"]).rows for shard in manifest.facts["shards"]] == [table.num_rows for table in states]
+    assert [manifest.file(shard["states"]).rows for shard in manifest.metadata["shards"]] == [
+        table.num_rows for table in states
+    ]
     assert states[0].schema.field("query").type == pa.list_(pa.float32(), 7)
     after = [dataset.require("dataset"), manifest]
     assert all(old.fingerprint != new.fingerprint for old, new in zip(before, after, strict=True))
@@ -70,11 +72,11 @@ def test_users_leave_every_place_and_the_others_stay(workspace: Path, users: str
     left = '["user 5","user 6","user 9","user 10","user 11"]'
     assert segment == f'{{"input": {{"itemId": "i1"}}, "output": {{"usersList": {left}}}, "error": null}}\n'
     record = StepFolder(str(workspace / "out/_hrnn")).require("batch_inference")
-    assert [(each["name"], each["lines"]) for each in record.facts["outputs"]] == [
+    assert [(each["name"], each["lines"]) for each in record.metadata["outputs"]] == [
         ("items.json.out", 1),
         ("users.json.out", 28),
     ]
-    assert all(each["size"] == (workspace / "out" / each["name"]).stat().st_size for each in record.facts["outputs"])
+    assert all(each["size"] == (workspace / "out" / each["name"]).stat().st_size for each in record.metadata["outputs"])
 
 
 def test_what_users_did_with_actions_leaves_too(workspace: Path, users: str) -> None:
@@ -223,7 +225,7 @@ def test_reports_that_name_a_user_go_and_statistics_lose_the_user(tmp_path: Path
         folder.put_page("report.html", b"<p>nobody is named</p>"),
         folder.put_page("data_docs/own.html", b"<td>user 8</td>"),
     ]
-    facts = manifest.facts | {"statistics": told[0].path, "parts": [[manifest.files_below("data")[0].path, 0]]}
+    facts = manifest.metadata | {"statistics": told[0].path, "parts": [[manifest.files_below("data")[0].path, 0]]}
     folder.publish("dataset", "3" * 64, {}, [], [*manifest.files, *told], {"rows": 2}, facts)
 
     delete_users(users_uri=users, dataset_uris=[uri], output_uri=str(tmp_path / "deleted"))
@@ -231,10 +233,10 @@ def test_reports_that_name_a_user_go_and_statistics_lose_the_user(tmp_path: Path
     there = {file.uri.removeprefix(uri + "/") for file in store_for(uri).list(uri + "/")}
     assert there == {"manifest.json", "report.html", *(entry.path for entry in left.files)}
     assert {entry.path.rpartition("-")[0] for entry in left.files} == {"data/part-00000", "report", "statistics"}
-    document = json.loads(folder.read(left.file(left.facts["statistics"])))
+    document = json.loads(folder.read(left.file(left.metadata["statistics"])))
     assert [each["user"] for each in document["bots"]["worst"]] == ["user 1"]
     assert document["references"]["users"]["examples"] == ["user 2"]
-    assert left.facts["parts"] == [[left.files_below("data")[0].path, 0]]
+    assert left.metadata["parts"] == [[left.files_below("data")[0].path, 0]]
     assert left.counts["rows"] == 1
 
 

@@ -55,7 +55,7 @@ def publish_sequences(uri: str, scratch: Path, seed: int = 0) -> str:
     pq.write_table(pa.table(catalogue), local)
     files.append(folder.put_file(local, folder.attempt_path("catalogue.parquet")))
     facts = {"shards": shards, "catalogue": files[-1].path, "event_types": ["x"], "categories": {}, "hash_seed": 0}
-    folder.publish("sequences", f"{seed:064d}", {}, [], files, facts=facts)
+    folder.publish("sequences", f"{seed:064d}", {}, [], files, metadata=facts)
     return folder.uri
 
 
@@ -67,12 +67,12 @@ def test_users_with_one_event_each_are_not_measured_and_have_no_metrics(tmp_path
     summary = train(sequences_uri=uri, output_uri=str(tmp_path / "version"), recipe=recipe)
     told = evaluate(solution_uri=str(tmp_path / "version"), output_uri=str(tmp_path / "metrics"))
     assert set(summary["metrics"].values()) == set(told["metrics"].values()) == {None}
-    stored = StepFolder(str(tmp_path / "metrics")).require("evaluation").facts["metrics"]
+    stored = StepFolder(str(tmp_path / "metrics")).require("evaluation").metadata["metrics"]
     assert set(stored["metrics"].values()) == {None}
     assert "NaN" not in json.dumps(told)
     assert table_lines(told)[-1] == "0 test users, 0 hidden events"
     assert verdict({"x": {**told, "recipe": recipe}}).word == "Not measured"
-    report = StepFolder(str(tmp_path / "version")).require("solution_version").facts["report"]
+    report = StepFolder(str(tmp_path / "version")).require("solution_version").metadata["report"]
     assert "Not measured" in (tmp_path / "version" / report).read_text()
 
 
@@ -89,7 +89,7 @@ def test_measuring_again_gives_what_training_measured(trained: tuple[str, str], 
     sequences, solution = trained
     summary = evaluate(solution_uri=solution, sequences_uri=sequences, output_uri=str(tmp_path / "out"))
     manifest = StepFolder(solution).require("solution_version")
-    stored = json.loads(StepFolder(solution).read(manifest.file(manifest.facts["metrics"])))
+    stored = json.loads(StepFolder(solution).read(manifest.file(manifest.metadata["metrics"])))
     assert {name: summary[name] for name in stored} == stored
     assert tuple(summary["metrics"]) == metrics.PERSONALIZE_METRICS
     assert summary["test_users"] == 6

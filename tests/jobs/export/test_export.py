@@ -61,7 +61,7 @@ def exported(found: dict[str, Any]) -> list[bytes]:
 def again(found: dict[str, Any], source: str, uri: str, tmp_path: Path) -> dict[str, Any]:
     """Import what was exported."""
     schema = tmp_path / "schema.json"
-    schema.write_text(json.dumps(StepFolder(source).require("dataset").facts["schema"]))
+    schema.write_text(json.dumps(StepFolder(source).require("dataset").metadata["schema"]))
     as_they_are = {"max_rejected_fraction": 0, "future": "keep", "suite": False}
     return validate(schema_uri=str(schema), data_uri=found["data"], output_uri=uri, **as_they_are)  # type: ignore[arg-type]
 
@@ -87,7 +87,7 @@ def test_a_user_with_very_many_events_is_written_in_blocks_as_all_are(tmp_path: 
     source = StepFolder(publish_interactions(str(tmp_path), [("u1", "i1", time) for time in range(250_000)]))
     dataset = source.require("dataset")
     (part,) = dataset.files_below("data")
-    blocks = list(csv_blocks(_one_row_group(source.fetch(part, tmp_path)), parse_schema_document(dataset.facts["schema"])))
+    blocks = list(csv_blocks(_one_row_group(source.fetch(part, tmp_path)), parse_schema_document(dataset.metadata["schema"])))
     assert max(block.count(b"\n") for block in blocks) <= 100_000
     assert sum(block.count(b"\n") for block in blocks) == 250_000
     assert blocks[-1].splitlines()[-1] == b"u1,i1,249999"
@@ -150,7 +150,7 @@ def test_of_several_descriptions_the_newest_and_of_equal_events_one_is_exported(
         data = tmp_path / f"raw-{number}.csv"
         data.write_text(text)
         schema = tmp_path / "items.json"
-        schema.write_text(json.dumps(StepFolder(source).require("dataset").facts["schema"]))
+        schema.write_text(json.dumps(StepFolder(source).require("dataset").metadata["schema"]))
         mode = ("FULL", "INCREMENTAL")[number]
         validate(schema_uri=str(schema), data_uri=str(data), output_uri=str(tmp_path / "items"), import_mode=mode, suite=False)
     found = export(dataset_uri=str(tmp_path / "items"), output_uri=str(tmp_path / "export"))

@@ -98,7 +98,7 @@ def publish(uri: str, recipe: str = "aws-hrnn", past: bool = True, attributes: b
         "event_types": ["view", "purchase"],
         "schemas": schemas,
     }
-    folder.publish("solution_version", "0" * 64, {}, [], files, facts=facts)
+    folder.publish("solution_version", "0" * 64, {}, [], files, metadata=facts)
     return folder.uri
 
 

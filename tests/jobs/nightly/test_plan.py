@@ -65,7 +65,7 @@ class Shop:
         made = {"deletion": "u" * 64, "rows": 1, "before": manifest.fingerprint}
         entry = folder.put(folder.attempt_path("data/part-0.parquet"), b"others")
         identity = fingerprint("delete-users", {}, [manifest.fingerprint])
-        facts = manifest.facts | {USERS_DELETED: [made]}
+        facts = manifest.metadata | {USERS_DELETED: [made]}
         folder.publish(manifest.kind, identity, {}, manifest.inputs, [entry], manifest.counts, facts)
 
     def edit(self, old: str, new: str) -> None:

@@ -12,7 +12,7 @@ from commands import hrnn
 from pyspark.sql import SparkSession
 from tiny_solution import TinySolution, publish_solution
 
-from jobs.batch.tally import Tally, total, values_told
+from jobs.batch.tally import Tally, filter_value_counts, total
 from jobs.nightly.wording import counts_text
 from jobs.recommend.job import recommend
 from schemas.errors import DataError
@@ -29,7 +29,7 @@ def test_tallies_add_up_and_keep_names_and_the_first_error() -> None:
 
 
 def test_values_are_unused_or_missing_by_the_filters_placeholders() -> None:
-    told = values_told([({"GENRES": ""}, 4), ({"GENRE": ""}, 2), ({}, 1)], ["GENRE"])
+    told = filter_value_counts([({"GENRES": ""}, 4), ({"GENRE": ""}, 2), ({}, 1)], ["GENRE"])
     assert (told["unused_filter_values"], told["unused_names"]) == (4, ["GENRES"])
     assert (told["missing_filter_values"], told["missing_names"]) == (5, ["GENRE"])
 

@@ -12,7 +12,7 @@ from tiny_solution import DAY, TinySolution, publish_solution
 
 from jobs.platform.storage.folders import StepFolder
 from jobs.recommend.job import recommend
-from jobs.recommend.loaded_solution import Solution, newest_event
+from jobs.solutions.solution import Solution, newest_event
 from schemas.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("spark")
@@ -75,7 +75,7 @@ def test_the_cut_off_says_which_items_are_new(solution: TinySolution, tmp_path: 
 def test_items_are_new_before_the_newest_event_that_can_be_true(solution: TinySolution) -> None:
     folder = StepFolder(solution.uri)
     manifest = folder.require("solution_version")
-    told = manifest.model_copy(update={"facts": manifest.facts | {"newest_event": 1000 * DAY}})
+    told = manifest.model_copy(update={"metadata": manifest.metadata | {"newest_event": 1000 * DAY}})
     catalogue = pa.table({"last_timestamp": [999 * DAY, 4_102_444_800]})
     assert newest_event(Solution.of(folder, told), catalogue) == 1000 * DAY
     assert newest_event(Solution.of(folder, manifest), catalogue) == 4_102_444_800  # of an older release

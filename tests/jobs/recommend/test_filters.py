@@ -176,7 +176,7 @@ def test_a_solution_version_of_an_older_release_is_to_be_trained_again(tmp_path:
     publish_solution(str(tmp_path / "solution"))
     folder = StepFolder(str(tmp_path / "solution"))
     manifest = folder.require("solution_version")
-    older = {name: fact for name, fact in manifest.facts.items() if name not in ("event_types", "schemas", "attributes")}
+    older = {name: fact for name, fact in manifest.metadata.items() if name not in ("event_types", "schemas", "attributes")}
     folder.publish("solution_version", "1" * 64, {}, [], manifest.files, {}, older)
     (tmp_path / "in.json").write_text('{"userId": "1"}\n')
     with pytest.raises(ConfigError, match="Train it again"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hrnn.data.ragged import Ragged
 from jobs.recommend.answers import Answers
 from jobs.recommend.lines import LineWriter, read_requests
-from jobs.recommend.request_batch import Batch
+from jobs.recommend.request_batch import RequestBatch
 from schemas.batch import BadLine, LineKind, Request, error_line, parse_line, result_line
 
 UNUSUAL = [
@@ -92,7 +92,7 @@ def test_no_lines_give_no_lines() -> None:
 def test_a_request_is_what_the_rules_parse() -> None:
     parsed = parse_line(b'{"userId": "a"}')
     assert isinstance(parsed, Request)
-    assert read_requests([b'{"userId": "a"}']).given == [parsed.given.encode()]
+    assert read_requests([b'{"userId": "a"}']).inputs == [parsed.given.encode()]
 
 
 RANKINGS = [
@@ -167,9 +167,9 @@ def test_entries_that_are_missing_are_left_out() -> None:
 
 def test_batches_survive_the_way() -> None:
     two, three = Ragged.from_rows([[3, 1], [-1]], np.int64), Ragged.from_rows([[9]], np.int64)
-    one = Batch(pa.array(["a", "b"]), two, [{"G": "1"}, {"G": "2"}], np.array([1, 0]))
-    other = Batch(pa.array(["c"]), three, [{"G": "2"}], np.array([0]))
-    lines, joined = Batch.from_tables([one.to_table(np.array([5, 7])), other.to_table(np.array([0]))])
+    one = RequestBatch(pa.array(["a", "b"]), two, [{"G": "1"}, {"G": "2"}], np.array([1, 0]))
+    other = RequestBatch(pa.array(["c"]), three, [{"G": "2"}], np.array([0]))
+    lines, joined = RequestBatch.from_tables([one.to_table(np.array([5, 7])), other.to_table(np.array([0]))])
     assert lines.tolist() == [5, 7, 0]
     assert joined.subjects.to_pylist() == ["a", "b", "c"]
     assert [joined.lists.row(line).tolist() for line in range(3)] == [[3, 1], [-1], [9]]

@@ -16,7 +16,7 @@ from jobs.batch.options import Options
 from jobs.platform.spark.items import batches_of
 from jobs.platform.storage import normalise
 from jobs.platform.storage.folders import StepFolder
-from jobs.recommend import loaded_solution, pipeline
+from jobs.recommend import line_kinds, pipeline, user_data
 from jobs.solutions.solution import Solution
 
 SPLIT_BYTES = 8 << 10  # about 400 lines
@@ -44,8 +44,8 @@ def peaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int,
         )
         found[times] = _most_held(work, inputs.bundle(inputs.cut(inputs.input_files(str(file)), 4), 4))
     yield found
-    loaded_solution.load_solution.cache_clear()
-    loaded_solution.all_users.cache_clear()
+    line_kinds.load_solution.cache_clear()
+    user_data.all_users.cache_clear()
 
 
 def _most_held(work: pipeline.Work, bundles: list[tuple[inputs.Split, ...]]) -> int:

@@ -65,8 +65,8 @@ def test_a_solution_links_to_its_own_page_wherever_the_workspace_lies(on_s3: boo
     folder = StepFolder(publish_untrained(f"{workspace}/train/for-you/0123", sequences, tmp_path, measured()))
     manifest = folder.require("solution_version")
     page = folder.put(folder.attempt_path("report.html"), b"a page")
-    facts = manifest.facts | {"report": page.path}
-    folder.publish("solution_version", "c" * 64, {}, [], [*manifest.files, page], facts=facts)
+    facts = manifest.metadata | {"report": page.path}
+    folder.publish("solution_version", "c" * 64, {}, [], [*manifest.files, page], metadata=facts)
     night = f"{workspace}/nights/gen-000001"
     link = page_link(folder, folder.require("solution_version"), night)
     target = posixpath.normpath(posixpath.join(night.replace("://", ":/"), unquote(link))).replace(":/", "://")

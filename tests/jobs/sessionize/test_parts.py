@@ -18,7 +18,7 @@ from hrnn.data.histories import event_order, session_starts
 from jobs.platform.spark.partition_rows import narrow_table, pack, unpack, widen
 from jobs.sessionize.catalogue import ItemLookup, make_catalogue
 from jobs.sessionize.events import HASH
-from jobs.sessionize.passes import SequenceFiles, manifest_facts
+from jobs.sessionize.passes import SequenceFiles, manifest_metadata
 from jobs.sessionize.plan import EventColumns, Plan, Slice, cut_tasks, shards_for
 from jobs.sessionize.shard import HashCollision, count_ties, merge_users
 from schemas.datasets import parse_schema_document
@@ -250,7 +250,7 @@ def test_events_at_one_time_in_the_order_of_ids_are_warned_of(
         num_shards=1,
     )
     made = SequenceFiles(shards=[shard], catalogue=part(1), categories={}, hash_seed=0)
-    warnings = manifest_facts(plan, made)["warnings"]
+    warnings = manifest_metadata(plan, made)["warnings"]
     assert len(warnings) == (warning is not None)
     if warning:
         assert warnings[0].startswith(warning)

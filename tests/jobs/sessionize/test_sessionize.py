@@ -51,17 +51,17 @@ def read_table(folder: StepFolder, path: str) -> pa.Table:
 
 def events_of(uri: str) -> pa.Table:
     folder = StepFolder(uri)
-    return pa.concat_tables([read_table(folder, shard["events"]) for shard in folder.require("sequences").facts["shards"]])
+    return pa.concat_tables([read_table(folder, shard["events"]) for shard in folder.require("sequences").metadata["shards"]])
 
 
 def users_of(uri: str) -> pa.Table:
     folder = StepFolder(uri)
-    return pa.concat_tables([read_table(folder, shard["users"]) for shard in folder.require("sequences").facts["shards"]])
+    return pa.concat_tables([read_table(folder, shard["users"]) for shard in folder.require("sequences").metadata["shards"]])
 
 
 def catalogue_of(uri: str) -> pa.Table:
     folder = StepFolder(uri)
-    return read_table(folder, folder.require("sequences").facts["catalogue"])
+    return read_table(folder, folder.require("sequences").metadata["catalogue"])
 
 
 def histories(uri: str) -> dict[str, list[tuple[str, int, bool]]]:
@@ -97,7 +97,7 @@ def test_the_newest_event_is_the_newest_that_can_be_true(tmp_path: Path, wrong: 
     items = publish_items(str(tmp_path / "items"), [("new", None)], {"CREATION_TIMESTAMP": ["null", "long"]})
     out = str(tmp_path / "out")
     sessionize(interactions_uri=interactions, items_uri=items, output_uri=out)
-    assert StepFolder(out).require("sequences").facts["newest_event"] == newest
+    assert StepFolder(out).require("sequences").metadata["newest_event"] == newest
     created = dict(zip(*catalogue_of(out).select(["ITEM_ID", "CREATION_TIMESTAMP"]).to_pydict().values(), strict=True))
     assert created["new"] == newest
 
@@ -162,7 +162,7 @@ def test_shards_hold_whole_users_by_hash_and_contiguous_rows(tmp_path: Path) -> 
     publish_interactions(f"{tmp_path}/in", random_events(2000, users=90, items=9), parts=2)
     sessionize(interactions_uri=f"{tmp_path}/in", output_uri=f"{tmp_path}/out", num_shards=4)
     folder = StepFolder(f"{tmp_path}/out")
-    facts = folder.require("sequences").facts
+    facts = folder.require("sequences").metadata
     next_row = 0
     for number, shard in enumerate(facts["shards"]):
         users, events = read_table(folder, shard["users"]), read_table(folder, shard["events"])
@@ -180,7 +180,7 @@ def test_shards_hold_whole_users_by_hash_and_contiguous_rows(tmp_path: Path) -> 
 def test_more_shards_than_users_leave_some_empty(tmp_path: Path) -> None:
     publish_interactions(f"{tmp_path}/in", [("ann", "ink", 1, 2.5)], {"EVENT_VALUE": "float"})
     sessionize(interactions_uri=f"{tmp_path}/in", output_uri=f"{tmp_path}/out", num_shards=5)
-    facts = StepFolder(f"{tmp_path}/out").require("sequences").facts
+    facts = StepFolder(f"{tmp_path}/out").require("sequences").metadata
     assert sorted(shard["num_users"] for shard in facts["shards"]) == [0, 0, 0, 0, 1]
     assert events_of(f"{tmp_path}/out").to_pylist() == [
         {"user_row": 0, "item_row": 0, "timestamp": 1, "session_start": True, "event_type": -1, "EVENT_VALUE": 2.5}
@@ -195,7 +195,7 @@ def test_attributes_of_all_users_lie_in_the_shards_of_their_users(tmp_path: Path
     uris = {"interactions_uri": f"{tmp_path}/in", "users_uri": f"{tmp_path}/users"}
     sessionize(**uris, output_uri=f"{tmp_path}/out", num_shards=4)
     folder = StepFolder(f"{tmp_path}/out")
-    facts = folder.require("sequences").facts
+    facts = folder.require("sequences").metadata
     tables = [read_table(folder, path) for path in facts["attributes"]]
     assert len(tables) == 4
     for shard, table in enumerate(tables):
@@ -218,7 +218,7 @@ def test_attributes_of_all_users_lie_in_the_shards_of_their_users(tmp_path: Path
 def test_without_users_there_are_no_attributes_and_empty_users_are_refused(tmp_path: Path) -> None:
     publish_interactions(f"{tmp_path}/in", [("ann", "ink", 1)])
     sessionize(interactions_uri=f"{tmp_path}/in", output_uri=f"{tmp_path}/out")
-    assert StepFolder(f"{tmp_path}/out").require("sequences").facts["attributes"] == []
+    assert StepFolder(f"{tmp_path}/out").require("sequences").metadata["attributes"] == []
     publish_users(f"{tmp_path}/users", [], {"AGE": "int"})
     with pytest.raises(DataError, match="the dataset holds no users"):
         sessionize(interactions_uri=f"{tmp_path}/in", users_uri=f"{tmp_path}/users", output_uri=f"{tmp_path}/out")
@@ -264,7 +264,7 @@ def test_metadata_become_codes_and_numbers(tmp_path: Path) -> None:
     ]
     columns = table.select(["event_type", "EVENT_VALUE", "PRICE", "SALE", "DEVICE"]).to_pydict()
     assert list(columns.values()) == [[1, 0, 1], [None, 3.5, 0.5], [1.5, 2.5, -1.0], [True, False, True], [1, -1, 0]]
-    facts = StepFolder(f"{tmp_path}/out").require("sequences").facts
+    facts = StepFolder(f"{tmp_path}/out").require("sequences").metadata
     assert (facts["event_types"], facts["categories"]) == (["buy", "view"], {"DEVICE": ["phone", "tv"]})
 
 
@@ -273,7 +273,7 @@ def test_only_the_wanted_event_types_count(tmp_path: Path, capsys: pytest.Captur
     publish_interactions(f"{tmp_path}/in", rows, {"EVENT_TYPE": "string"})
     summary = sessionize(interactions_uri=f"{tmp_path}/in", output_uri=f"{tmp_path}/out", event_types=["buy", "gift"])
     assert histories(f"{tmp_path}/out") == {"ann": [("pen", 2, True), ("ink", 9, False)]}
-    assert StepFolder(f"{tmp_path}/out").require("sequences").facts["event_types"] == ["buy"]
+    assert StepFolder(f"{tmp_path}/out").require("sequences").metadata["event_types"] == ["buy"]
     assert summary["warnings"] == ['no event is of type "gift"']
     assert 'hrnn: warning: no event is of type "gift"' in capsys.readouterr().err
 
@@ -312,7 +312,7 @@ def test_hashed_ties_ignore_the_order_of_the_file_and_repeat(tmp_path: Path) -> 
     again = sessionize(interactions_uri=f"{tmp_path}/in", output_uri=f"{tmp_path}/again", tie_order="hash")
     assert "100% of 2,700 neighbouring events" in in_file_order["warnings"][0]
     assert hashed["warnings"] == again["warnings"] == []
-    facts = StepFolder(f"{tmp_path}/hash").require("sequences").facts
+    facts = StepFolder(f"{tmp_path}/hash").require("sequences").metadata
     assert facts["tied_pairs"] == 2700
     assert 0.45 < facts["tied_pairs_ascending"] / facts["tied_pairs"] < 0.55
     assert histories(f"{tmp_path}/hash") == histories(f"{tmp_path}/again") != histories(f"{tmp_path}/file")
@@ -356,7 +356,7 @@ def test_ids_that_collide_are_hashed_anew(tmp_path: Path, monkeypatch: pytest.Mo
     rows = random_events(300, users=20, items=20)
     publish_interactions(f"{tmp_path}/in", rows)
     sessionize(interactions_uri=f"{tmp_path}/in", output_uri=f"{tmp_path}/out")
-    assert StepFolder(f"{tmp_path}/out").require("sequences").facts["hash_seed"] == 2
+    assert StepFolder(f"{tmp_path}/out").require("sequences").metadata["hash_seed"] == 2
     assert histories(f"{tmp_path}/out") == plain_histories(rows, 1800)
 
 

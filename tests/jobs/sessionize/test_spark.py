@@ -69,7 +69,7 @@ def test_one_user_may_have_a_million_events(spark: SparkSession, tmp_path: Path)
     assert (summary["events"], summary["users"]) == (1_020_000, 20_401)
     folder = StepFolder(f"{tmp_path}/out")
     longest = 0
-    for shard in folder.require("sequences").facts["shards"]:
+    for shard in folder.require("sequences").metadata["shards"]:
         users = pq.read_table(pa.BufferReader(folder.read(folder.require("sequences").file(shard["users"]))))
         longest = max(longest, *users["num_events"].to_pylist())
     assert longest == 999_600

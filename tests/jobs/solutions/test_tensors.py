@@ -18,8 +18,10 @@ from jobs.evaluate.job import evaluate
 from jobs.platform.process import scratch
 from jobs.platform.storage.folders import StepFolder
 from jobs.platform.storage.s3 import S3Store
-from jobs.recommend.loaded_solution import LoadedSolution, Solution
+from jobs.recommend.line_kinds import open_solution
+from jobs.recommend.user_data import load_states
 from jobs.segment.users import Shard, load_model
+from jobs.solutions.solution import Solution
 from jobs.solutions.tensors import Purpose, read_tensors, tensor_file
 from jobs.train.job import train
 from jobs.train.report.write import solution_report
@@ -77,7 +79,7 @@ def test_measuring_reads_nothing_but_what_is_measured(neighbours: str, tmp_path:
 def test_lines_are_answered_from_nothing_but_what_is_served(tmp_path: Path) -> None:
     uri = publish_solution(str(tmp_path / "version")).uri
     keep_only(uri, "serving")
-    assert LoadedSolution(Solution.of(*published(uri)), Options(num_results=5)).num_results == 5
+    assert open_solution(Solution.of(*published(uri)), Options(num_results=5)).num_results == 5
 
 
 def test_workers_of_a_node_download_each_file_of_a_solution_version_once(
@@ -95,7 +97,8 @@ def test_workers_of_a_node_download_each_file_of_a_solution_version_once(
 
     monkeypatch.setattr(S3Store, "download", watched)
     for _ in range(2):  # what each worker does of batch inference, and of segments
-        LoadedSolution(solution, Options(num_results=5)).load_users(range(len(solution.states)))
+        open_solution(solution, Options(num_results=5))
+        load_states(solution, Options(num_results=5), range(len(solution.states)))
         Shard(solution, 0, None)
         load_model(solution, Ragged.from_rows([[0]], np.int64), 3)
     assert sorted(downloads) == sorted(
@@ -112,7 +115,7 @@ def test_related_items_that_were_cut_short_are_refused(tmp_path: Path, monkeypat
 
     monkeypatch.setattr("jobs.recommend.loaded_solution.read_tensors", cut_short)
     with pytest.raises(IntegrityError, match="offsets of some rows"):
-        LoadedSolution(Solution.of(*published(uri)), Options(num_results=5))
+        open_solution(Solution.of(*published(uri)), Options(num_results=5))
 
 
 def test_a_page_is_made_from_nothing_but_what_was_learnt(tmp_path: Path) -> None:
@@ -129,7 +132,7 @@ def test_the_one_file_of_an_older_release_is_read_for_every_purpose(neighbours: 
     one = older.put_file(tmp_path / "model", older.attempt_path("model.safetensors"))
     manifest = older.require("solution_version")
     kept = [entry for entry in manifest.files if not entry.path.endswith(".safetensors")]
-    older.publish("solution_version", "0" * 64, {}, [], [one, *kept], facts=manifest.facts | {"model": one.path})
+    older.publish("solution_version", "0" * 64, {}, [], [one, *kept], metadata=manifest.metadata | {"model": one.path})
     manifest = older.require("solution_version")
     found = {purpose: set(read_tensors(tmp_path / "model", purpose)) for purpose in get_args(Purpose)}
     assert {tensor_file(manifest, purpose) for purpose in get_args(Purpose)} == {manifest.file(one.path)}

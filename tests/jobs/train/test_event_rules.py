@@ -20,8 +20,9 @@ from hrnn.data.splits import prepare
 from hrnn.models.registry import model_for
 from jobs.batch.options import Options
 from jobs.platform.storage.folders import StepFolder
+from jobs.recommend.line_kinds import open_solution
 from jobs.recommend.lines import read_requests
-from jobs.recommend.loaded_solution import LoadedSolution, Solution
+from jobs.solutions.solution import Solution
 from jobs.train.job import train
 from schemas.recipes import RECIPES, parse_hyperparameters
 
@@ -105,14 +106,14 @@ def test_what_nobody_knows_is_answered_with_what_was_bought_most(tmp_path: Path,
     with one_rank_here():
         trained(tmp_path, recipe, event_type="buy", epochs=1)
     folder = StepFolder(str(tmp_path / recipe))
-    served = LoadedSolution(Solution.of(folder, folder.require("solution_version")), Options(num_results=5))
+    loaded = open_solution(Solution.of(folder, folder.require("solution_version")), Options(num_results=5))
     kind = RECIPES[recipe].line_kind
     listed = [f"item {item}" for item in range(15)]
     line = {"user": {"userId": "stranger"}, "item": {"itemId": "odd"}, "ranking": {"userId": "stranger", "itemList": listed}}[
         kind
     ]
-    batch = served.batch(read_requests([json.dumps(line).encode()], kind, None))
-    answers = served.for_items(batch) if kind == "item" else served.for_unknown(batch)
+    batch = loaded.batch(read_requests([json.dumps(line).encode()], kind, None))
+    answers = loaded.answers(batch)
     bought = Counter(item for _, item, event, _ in ROWS if event == "buy")
     if recipe == "aws-popularity-count":
         bought = Counter(

@@ -165,7 +165,7 @@ def test_one_two_and_three_ranks_have_metrics_within_each_other_s_intervals(tmp_
         output = str(tmp_path / name)
         train(sequences_uri=uri, output_uri=output, epochs=3, gru_baseline=False, launch=Launch(nproc_per_node=ranks), **SMALL)
         found.append(tensors_of(output, tmp_path))
-        told.append(StepFolder(output).require("solution_version").facts["evaluation"])
+        told.append(StepFolder(output).require("solution_version").metadata["evaluation"])
     assert torch.equal(found[3]["item_table"], found[2]["item_table"])
     assert torch.equal(found[3]["dense"], found[2]["dense"])
     assert not torch.equal(found[1]["dense"], found[0]["dense"])

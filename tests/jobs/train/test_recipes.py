@@ -54,7 +54,7 @@ def trained(uri: str, tmp_path: Path, recipe: str, epochs: int = 1) -> tuple[dic
     hyperparameters = SMALL.get(recipe, {"hidden_dimension": "32"})
     output = str(tmp_path / recipe)
     train(sequences_uri=uri, output_uri=output, recipe=recipe, hyperparameters=hyperparameters, epochs=epochs)
-    return StepFolder(output).require("solution_version").facts, tensors_of(output, tmp_path)
+    return StepFolder(output).require("solution_version").metadata, tensors_of(output, tmp_path)
 
 
 def test_segments_find_who_takes_an_item_next(uri: str, tmp_path: Path) -> None:
@@ -76,10 +76,10 @@ def test_items_with_numbers_alone_can_be_asked_for(tmp_path: Path, capsys: pytes
     document = {"type": "record", "name": "Items", "fields": [*numbers, {"name": "YEAR", "type": "int"}], "version": "1.0"}
     source = StepFolder(publish_sequences(CIRCLE, str(tmp_path / "sequences"), tmp_path, created=[7] * 17))
     manifest = source.require("sequences")
-    catalogue = pq.read_table(source.fetch(manifest.file(manifest.facts["catalogue"]), tmp_path))
+    catalogue = pq.read_table(source.fetch(manifest.file(manifest.metadata["catalogue"]), tmp_path))
     pq.write_table(catalogue.append_column("YEAR", pa.array([1990] * 17, pa.int32())), tmp_path / "catalogue")
     entry = source.put_file(tmp_path / "catalogue", source.attempt_path("with-years.parquet"))
-    facts = manifest.facts | {"catalogue": entry.path, "schemas": {"Items": document}}
+    facts = manifest.metadata | {"catalogue": entry.path, "schemas": {"Items": document}}
     source.publish("sequences", "d" * 64, {}, [], [*manifest.files, entry], manifest.counts, facts)
     facts, _ = trained(source.uri, tmp_path, "aws-item-attribute-affinity")
     assert facts["evaluation"]["metrics"]["recall_at_1_percent"] >= 0
@@ -127,7 +127,7 @@ def test_a_search_measures_what_the_recipe_answers(uri: str, tmp_path: Path) -> 
     for recipe in ("aws-sims", "aws-similar-items"):
         output = str(tmp_path / recipe)
         train(sequences_uri=uri, output_uri=output, recipe=recipe, hpo={"max_jobs": 2}, epochs=1)
-        facts = StepFolder(output).require("solution_version").facts
+        facts = StepFolder(output).require("solution_version").metadata
         tunable = {parameter.name for parameter in RECIPES[recipe].hyperparameters.parameters() if parameter.tunable}
         assert set(facts["tunedHPOParams"]["algorithmHyperParameters"]) == tunable
         assert len(facts["search"]["trials"]) == 2

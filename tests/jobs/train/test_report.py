@@ -59,14 +59,14 @@ def with_titles(uri: str) -> None:
     """Give the items of published sequences a title each, the first one none."""
     folder = StepFolder(uri)
     manifest = folder.require("sequences")
-    path = Path(uri) / manifest.facts["catalogue"]
+    path = Path(uri) / manifest.metadata["catalogue"]
     table = pq.read_table(path)
     titles = pa.array([None, *(f"{TITLE} {row}" for row in range(1, len(table)))], pa.string())
     pq.write_table(table.append_column("TITLE", titles), path)
     catalogue = folder.put_file(path, folder.attempt_path("titled.parquet"))
-    files = [*(file for file in manifest.files if file.path != manifest.facts["catalogue"]), catalogue]
-    facts = manifest.facts | {"catalogue": catalogue.path}
-    folder.publish("sequences", "b" * 64, {}, [], files, facts=facts)
+    files = [*(file for file in manifest.files if file.path != manifest.metadata["catalogue"]), catalogue]
+    facts = manifest.metadata | {"catalogue": catalogue.path}
+    folder.publish("sequences", "b" * 64, {}, [], files, metadata=facts)
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ def test_histories_that_are_one_session_are_shown_by_day(tmp_path: Path) -> None
     sequences = publish_sequences(SEQUENCES, str(tmp_path / "sequences"), tmp_path)
     folder = StepFolder(sequences)
     manifest = folder.require("sequences")
-    folder.publish("sequences", "b" * 64, {}, [], manifest.files, facts=manifest.facts | {"gap_seconds": None})
+    folder.publish("sequences", "b" * 64, {}, [], manifest.files, metadata=manifest.metadata | {"gap_seconds": None})
     version = publish_untrained(str(tmp_path / "version"), SEQUENCES, tmp_path, measured())
     assert "Latest days, newest first" in Path(solution_report(version, sequences)[0]).read_text()
 
@@ -190,7 +190,7 @@ def test_training_puts_the_files_under_its_own_names(tmp_path: Path) -> None:
     source = StepFolder(publish_sequences(SEQUENCES, str(tmp_path / "sequences"), tmp_path))
     staged = stage(source, source.require("sequences"), tmp_path)
     version = StepFolder(publish_untrained(str(tmp_path / "version"), SEQUENCES, tmp_path, measured()))
-    facts = version.require("solution_version").facts
+    facts = version.require("solution_version").metadata
     view = PlainSnapshot(PopularityCount.fit(SEQUENCES))
     parameters = tensors_of(version.uri, tmp_path)
     prepared, weights = prepare(SEQUENCES, 0), BlendWeights.of_tensors(parameters)

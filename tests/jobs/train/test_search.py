@@ -57,7 +57,7 @@ def uri(tmp_path: Path) -> str:
 def test_a_search_keeps_the_best_trial_and_tells_what_it_chose(trained: list[WorkerSpec], uri: str, tmp_path: Path) -> None:
     summary = train(sequences_uri=uri, output_uri=str(tmp_path / "version"), hpo=HPO, **ASKED)
     folder = StepFolder(str(tmp_path / "version"))
-    facts = folder.require("solution_version").facts
+    facts = folder.require("solution_version").metadata
     trials = facts["search"]["trials"]
     assert [trial["hyperparameters"]["bptt"] for trial in trials] == [2, 3, 4]
     best = max(trials, key=lambda trial: trial["objective"])
@@ -92,7 +92,7 @@ def test_an_interrupted_search_repeats_no_finished_trial(
     cut, whole = (StepFolder(str(tmp_path / name)).require("solution_version") for name in ("cut", "whole"))
     for purpose in ("parameters", "serving", "evaluation"):
         assert tensor_file(cut, purpose).sha256 == tensor_file(whole, purpose).sha256
-    objectives = [[trial["objective"] for trial in version.facts["search"]["trials"]] for version in (cut, whole)]
+    objectives = [[trial["objective"] for trial in version.metadata["search"]["trials"]] for version in (cut, whole)]
     assert objectives[0] == objectives[1]
 
 
@@ -140,7 +140,7 @@ def test_the_objective_is_of_events_that_count() -> None:
 
 def test_automl_keeps_the_recipe_that_predicts_best(trained: list[WorkerSpec], uri: str, tmp_path: Path) -> None:
     summary = train(sequences_uri=uri, output_uri=str(tmp_path / "version"), recipe="aws-hrnn", auto_ml=True, epochs=12)
-    facts = StepFolder(str(tmp_path / "version")).require("solution_version").facts
+    facts = StepFolder(str(tmp_path / "version")).require("solution_version").metadata
     tried = {trial["recipe"]: trial["objective"] for trial in facts["search"]["trials"]}
     assert list(tried) == ["aws-hrnn", "aws-hrnn-coldstart"]  # aws-hrnn-metadata would train aws-hrnn's model once more
     assert facts["recipe"] == max(tried, key=lambda recipe: tried[recipe])
@@ -181,6 +181,6 @@ def test_the_only_type_there_is_changes_nothing_and_the_curve_has_validation(
     for name, event_type in (("plain", None), ("typed", "x")):
         train(sequences_uri=uri, output_uri=str(tmp_path / name), event_type=event_type, **ASKED)
     plain, typed = (StepFolder(str(tmp_path / name)).require("solution_version") for name in ("plain", "typed"))
-    assert plain.facts["evaluation"]["metrics"] == typed.facts["evaluation"]["metrics"]
-    assert plain.facts["training_outcome"]["epochs"] == 2
-    assert 1 <= plain.facts["training_outcome"]["best_epoch"] <= 2
+    assert plain.metadata["evaluation"]["metrics"] == typed.metadata["evaluation"]["metrics"]
+    assert plain.metadata["training_outcome"]["epochs"] == 2
+    assert 1 <= plain.metadata["training_outcome"]["best_epoch"] <= 2

@@ -59,7 +59,7 @@ def version(tmp_path_factory: pytest.TempPathFactory, _trained_here: None) -> St
 
 def test_a_solution_version_holds_what_recommend_and_evaluate_need(version: StepFolder, tmp_path: Path) -> None:
     manifest = version.require("solution_version")
-    facts = manifest.facts
+    facts = manifest.metadata
     model = tensors_of(version.uri, tmp_path)
     assert model["scoring.item_vectors"].shape == (17, facts["dimension"])
     assert model["scoring.item_bias"].shape == (17,)
@@ -97,32 +97,32 @@ def test_attributes_of_users_and_schemas_go_with_the_version(tmp_path: Path) -> 
     sequences = StepFolder(published(tmp_path))
     manifest = sequences.require("sequences")
     entry = sequences.put(sequences.attempt_path("attributes/part-00000.parquet"), b"any bytes", 3)
-    facts = manifest.facts | {"attributes": [entry.path], "event_types": ["buy"], "schemas": {"Users": {"type": "record"}}}
+    facts = manifest.metadata | {"attributes": [entry.path], "event_types": ["buy"], "schemas": {"Users": {"type": "record"}}}
     sequences.publish("sequences", "1" * 64, {}, [], [*manifest.files, entry], manifest.counts, facts)
     train(sequences_uri=sequences.uri, output_uri=str(tmp_path / "version"), recipe="aws-popularity-count")
     version = StepFolder(str(tmp_path / "version"))
     published_version = version.require("solution_version")
-    (path,) = published_version.facts["attributes"]
+    (path,) = published_version.metadata["attributes"]
     assert version.read(published_version.file(path)) == b"any bytes"
     assert published_version.file(path).rows == 3
-    assert published_version.facts["event_types"] == ["buy"]
-    assert published_version.facts["schemas"] == {"Users": {"type": "record"}}
+    assert published_version.metadata["event_types"] == ["buy"]
+    assert published_version.metadata["schemas"] == {"Users": {"type": "record"}}
 
 
 def test_the_model_beats_popularity_where_the_next_item_is_plain_to_see(version: StepFolder) -> None:
-    table = version.require("solution_version").facts["evaluation"]["table"]
+    table = version.require("solution_version").metadata["evaluation"]["table"]
     assert table["model"]["mean_reciprocal_rank_at_25"] > 0.8
     assert table["popularity"]["mean_reciprocal_rank_at_25"] < 0.5
 
 
 def test_a_plain_gru_stands_in_the_table_unless_it_is_not_wanted(version: StepFolder, tmp_path: Path) -> None:
-    table = version.require("solution_version").facts["evaluation"]["table"]
+    table = version.require("solution_version").metadata["evaluation"]["table"]
     assert table["shuffled GRU"]["mean_reciprocal_rank_at_25"] > table["popularity"]["mean_reciprocal_rank_at_25"]
     told = evaluate(solution_uri=version.uri)
     assert told["table"] == table
     output = str(tmp_path / "without")
     train(sequences_uri=published(tmp_path), output_uri=output, epochs=1, gru_baseline=False, **SMALL)
-    assert "shuffled GRU" not in StepFolder(output).require("solution_version").facts["evaluation"]["table"]
+    assert "shuffled GRU" not in StepFolder(output).require("solution_version").metadata["evaluation"]["table"]
 
 
 def test_only_events_that_count_are_right_answers(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_only_events_that_count_are_right_answers(tmp_path: Path) -> None:
     assert f"{told['truth_events']:,} of them count by the solution's event rules, and alone were right answers" in table_lines(
         told
     )
-    report = StepFolder(output).require("solution_version").facts["report"]
+    report = StepFolder(output).require("solution_version").metadata["report"]
     assert "hidden events count by the solution" in (tmp_path / "version" / report).read_text()
 
 
@@ -209,8 +209,8 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "other"):
         train(sequences_uri=uri, output_uri=str(tmp_path / name), epochs=1, **SMALL)
         manifest = StepFolder(str(tmp_path / name)).require("solution_version")
-        digests.append({shard["states"][:17]: manifest.file(shard["states"]).sha256 for shard in manifest.facts["shards"]})
-        digests.append({purpose: manifest.file(path).sha256 for purpose, path in manifest.facts["model"].items()})
+        digests.append({shard["states"][:17]: manifest.file(shard["states"]).sha256 for shard in manifest.metadata["shards"]})
+        digests.append({purpose: manifest.file(path).sha256 for purpose, path in manifest.metadata["model"].items()})
     assert digests[:2] == digests[2:]
 
 
@@ -236,7 +236,7 @@ def test_popularity_needs_no_ranks_and_writes_no_scores(tmp_path: Path, monkeypa
     monkeypatch.setattr(jobs.train.fit, "run_ranks", None)
     output = str(tmp_path / "version")
     train(sequences_uri=published(tmp_path), output_uri=output, recipe="aws-popularity-count")
-    facts = StepFolder(output).require("solution_version").facts
+    facts = StepFolder(output).require("solution_version").metadata
     assert facts["scores"] is False
     assert facts["dimension"] == 0
     assert facts["evaluation"]["table"]["model"] == facts["evaluation"]["table"]["popularity"]
@@ -289,9 +289,9 @@ def test_percentiles_leave_users_out_of_training_but_not_out_of_the_version(tmp_
     train(sequences_uri=published(tmp_path), output_uri=output, recipe="aws-hrnn", hyperparameters=hyperparameters, epochs=1)
     folder = StepFolder(output)
     manifest = folder.require("solution_version")
-    curve = pq.read_table(folder.fetch(manifest.file(manifest.facts["training"]), tmp_path))
+    curve = pq.read_table(folder.fetch(manifest.file(manifest.metadata["training"]), tmp_path))
     assert curve["events"][0].as_py() < 0.5 * CIRCLE.num_events
-    assert sum(shard["num_users"] for shard in manifest.facts["shards"]) == 80
+    assert sum(shard["num_users"] for shard in manifest.metadata["shards"]) == 80
     assert np.isfinite(manifest.counts["test_users"])
 
 

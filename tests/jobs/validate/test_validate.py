@@ -83,9 +83,15 @@ def test_an_import_leaves_rows_rejects_report_and_data_docs(spark: SparkSession,
     assert manifest.counts == {
         "rows_read": 7, "rows_accepted": 4, "rows_rejected": 3, "rows_duplicate": 0, "rows_replaced": 0, "rows": 4,
     }  # fmt: skip
-    assert manifest.facts["dataset_type"] == "Interactions"
-    assert parse_schema_document(manifest.facts["schema"]).names == ["USER_ID", "ITEM_ID", "TIMESTAMP", "EVENT_VALUE", "NOTE"]
-    assert manifest.facts["input_files"] == [
+    assert manifest.metadata["dataset_type"] == "Interactions"
+    assert parse_schema_document(manifest.metadata["schema"]).names == [
+        "USER_ID",
+        "ITEM_ID",
+        "TIMESTAMP",
+        "EVENT_VALUE",
+        "NOTE",
+    ]
+    assert manifest.metadata["input_files"] == [
         {"uri": str(tmp_path / "in" / "1.csv"), "name": "1.csv", "size": len((HEADER + RIGHT + WRONG).encode()), "rows_read": 7}
     ]
     on_disk = {str(path.relative_to(folder.uri)) for path in Path(folder.uri).rglob("*") if path.is_file()}
@@ -327,8 +333,8 @@ def test_incremental_imports_add_to_a_full_one(spark: SparkSession, tmp_path: Pa
     assert rows(folder, tmp_path) == [*WANTED, ("u9", "i9", 9, None, None, (1 << 40) + 2)]
     second = folder.require("dataset")
     assert first.files_below("data")[0] in second.files
-    assert [(made["mode"], made["rows_accepted"]) for made in second.facts["imports"]] == [("FULL", 4), ("INCREMENTAL", 1)]
-    assert [file["name"] for file in second.facts["input_files"]] == ["1.csv", "1.csv"]
+    assert [(made["mode"], made["rows_accepted"]) for made in second.metadata["imports"]] == [("FULL", 4), ("INCREMENTAL", 1)]
+    assert [file["name"] for file in second.metadata["input_files"]] == ["1.csv", "1.csv"]
     assert validate(**later, import_mode="INCREMENTAL")["skipped"]
     write(tmp_path / "later", {"1.csv": HEADER + "u\n" * 9})
     with pytest.raises(DataError, match="9 of 9 rows were rejected"):
@@ -370,7 +376,7 @@ def test_events_of_unknown_items_and_users_are_told(spark: SparkSession, tmp_pat
     folder = StepFolder(arguments["output_uri"])
     validate(**arguments, items_uri=described["output_uri"], users_uri=people["output_uri"])
     manifest = folder.require("dataset")
-    statistics = json.loads(folder.read(manifest.file(manifest.facts["statistics"])))
+    statistics = json.loads(folder.read(manifest.file(manifest.metadata["statistics"])))
     assert statistics["references"] == {
         "items": {
             "uri": described["output_uri"], "count": 3, "without_interactions": 1, "orphans": 1, "orphan_events": 1,

@@ -48,7 +48,7 @@ def test_a_published_folder_reads_back(place: str, tmp_path: Path) -> None:
     folder = StepFolder(place + "/")
     manifest = folder.require("dataset")
     assert manifest == written
-    assert (manifest.config, manifest.counts, manifest.facts) == ({"a": 1}, {"rows": 1}, {"b": [2]})
+    assert (manifest.config, manifest.counts, manifest.metadata) == ({"a": 1}, {"rows": 1}, {"b": [2]})
     (entry,) = manifest.files_below("data")
     assert folder.read(entry) == folder.fetch(entry, tmp_path).read_bytes() == b"rows"
     assert folder.reference(manifest) == StepInput(uri=place, version="f1")
