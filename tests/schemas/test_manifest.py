@@ -33,7 +33,7 @@ def test_metadata_is_stored_as_facts() -> None:
     del document[DIGEST]
     document["metadata"] = document.pop("facts")
     with pytest.raises(IntegrityError, match="damaged manifest"):
-        read(seal(document))
+        read(with_checksum(document))
 
 
 def test_another_program_may_write_it_in_another_layout() -> None:
