@@ -1,6 +1,6 @@
-"""The path of a user's own past items: what says whether someone takes an item again.
+"""Repeat features of a user's own items, the items of their history: whether they take an item again.
 
-Every own item of a user has a row of features; a learned weight for each makes the own item's score (hrnn/blend/weights.py).
+Every own item of a user has a row of features; blend weights for them make its sparse score (hrnn/blend/weights.py).
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ FEATURES = (*_PLAIN, *(f"{one} * {other}" for one, other in combinations_with_re
 MOST_OWN_ITEMS = 512  # of a user, the latest ones
 FOLLOWING_EVENTS = 3  # the greatest distance of what follows
 _DAY = 86_400.0
-_FADING_DAYS = (7.0, 30.0, 120.0)  # of log_week, log_month, log_season
+_DECAY_DAYS = (7.0, 30.0, 120.0)  # of log_week, log_month, log_season
 _PRODUCTS = list(combinations_with_replacement([_PLAIN.index(name) for name in _MULTIPLIED], 2))
-_LEAST_FADED = 0.01  # events; what is longer ago than a few times the span counts as nothing
+_LEAST_DECAYED = 0.01  # events; what is longer ago than a few times the span counts as nothing
 
 
 @dataclass(frozen=True)
 class UserItems:
-    """Items of B users, with features that say something of user and item together.
+    """Features of pairs of user and item, for a few items of each of B users.
 
     Attributes:
         offsets: int64 [B + 1]; user b's items are [offsets[b], offsets[b + 1]).
@@ -65,49 +65,53 @@ class UserItems:
 
 
 def repeat_odds(sequences: Sequences) -> npt.NDArray[np.float32]:
-    """float32 [N]: log-odds that an event of an item comes from a user who has had the item before."""
+    """Log-odds that an event of an item comes from a user who has had the item before, smoothed: float32 [N]."""
     histories = sequences.event_positions(np.arange(sequences.num_users))
     users, items = histories.row_ids(), sequences.item_rows[histories.values].astype(np.int64)
     events = np.bincount(items, minlength=sequences.num_items)
     pairs, _ = np.unique(users * np.int64(sequences.num_items) + items, return_counts=True)  # without counts it hashes: slow
-    users_of = np.bincount(pairs % sequences.num_items, minlength=sequences.num_items)
-    total_odds = (events.sum() - users_of.sum() + 0.5) / (users_of.sum() + 0.5)
+    # Of an item's events, one a user is the first; all others repeat it. Odds of rare items are pulled to those of all events.
+    first_events = np.bincount(pairs % sequences.num_items, minlength=sequences.num_items)
+    total_odds = (events.sum() - first_events.sum() + 0.5) / (first_events.sum() + 0.5)
     prior = 5.0  # users' worth of the average item, where little is known
-    odds: npt.NDArray[np.float32] = np.log((events - users_of + prior * total_odds) / (users_of + prior)).astype(np.float32)
-    return odds
+    odds = (events - first_events + prior * total_odds) / (first_events + prior)
+    return np.asarray(np.log(odds), dtype=np.float32)
 
 
 def own_item_features(
     sequences: Sequences, user_rows: Rows, as_of: Rows, item_repeat_odds: npt.NDArray[np.float32]
 ) -> UserItems:
-    """Features of the latest own items of some users.
+    """Repeat features of the latest own items of B users.
 
     Args:
         sequences: Histories, possibly truncated.
         user_rows: int64 [B].
-        as_of: int64 [B], when the user is asked about, UTC epoch seconds.
+        as_of: int64 [B], the time of the prediction, UTC epoch seconds.
         item_repeat_odds: From `repeat_odds`.
     """
     histories = sequences.event_positions(user_rows)
     offsets, positions, lengths, users = histories.offsets, histories.values, histories.lengths, histories.row_ids()
     events_after = np.repeat(offsets[1:], lengths) - 1 - np.arange(len(positions))  # of the same user
+    # A stable sort by (user, item) puts each pair's events side by side, oldest first: its last place is its latest event.
     keys = users * np.int64(sequences.num_items) + sequences.item_rows[positions]
     order = np.argsort(keys, kind="stable")
     last_of_pair = np.flatnonzero(np.append(np.diff(keys[order]) != 0, True)[: len(keys)])
     counts = np.diff(np.concatenate([np.full(1, -1), last_of_pair]))
     last = order[last_of_pair]  # the pair's latest event
     distinct = np.bincount(users[last], minlength=len(user_rows))
-    over_time = _over_time(sequences, as_of, users, positions, keys, order, last_of_pair)
+    recency = _recency(sequences, as_of, users, positions, keys, order, last_of_pair)
     follows = _following(sequences, histories, order, last_of_pair)
+    # Histories of machines would make as many features as all others: of each user, only the latest pairs are kept.
     if distinct.max(initial=0) > MOST_OWN_ITEMS:
         kept = _latest(users[last], events_after[last], distinct)
-        last, counts, over_time, follows = last[kept], counts[kept], over_time[:, kept], follows[kept]
+        last, counts, recency, follows = last[kept], counts[kept], recency[:, kept], follows[kept]
     user, item = users[last], sequences.item_rows[positions[last]].astype(np.int64)
     age = np.maximum(as_of[user] - sequences.timestamps[positions[last]], 0) / _DAY
     length = lengths[user]
     repeats = length - distinct[user]
     since = events_after[last]
-    faded, by_session = over_time[: 1 + len(_FADING_DAYS)], over_time[1 + len(_FADING_DAYS) :]
+    decayed, by_session = recency[: 1 + len(_DECAY_DAYS)], recency[1 + len(_DECAY_DAYS) :]
+    # In the order of _PLAIN; counts enter as logs, so that a weight is an exponent and ratios count, not differences.
     plain = np.stack(
         [
             np.ones(len(last)),
@@ -120,7 +124,7 @@ def own_item_features(
             np.log((repeats + 0.5) / (distinct[user] + 0.5)),
             item_repeat_odds[item],
             np.log(distinct[user]),
-            *faded,
+            *decayed,
             follows > 0,
             np.log(np.where(follows > 0, follows, 1.0)),
             *by_session,
@@ -129,28 +133,29 @@ def own_item_features(
     )
     products = [plain[:, one] * plain[:, other] for one, other in _PRODUCTS]
     features = np.concatenate([plain, np.stack(products, axis=1)], axis=1).astype(np.float32)
-    kept_of = np.bincount(user, minlength=len(user_rows))
-    return UserItems(offsets_of(kept_of), item, features)
+    return UserItems(offsets_of(np.bincount(user, minlength=len(user_rows))), item, features)
 
 
-def _over_time(
+def _recency(
     sequences: Sequences, as_of: Rows, users: Rows, positions: Rows, keys: Rows, order: Rows, last_of_pair: Rows
-) -> npt.NDArray[np.float64]:
-    """[9, pairs]: log_sessions, fading counts, and what is told by session, of every pair of user and item.
+) -> Doubles:
+    """[9, pairs]: log_sessions, decayed counts, and features of sessions, of every pair of user and item.
 
     A pair's events lie together in `order`, the earliest first, and end at `last_of_pair`.
     """
     if not len(order):
-        return np.zeros((len(_FADING_DAYS) + 6, 0))
+        return np.zeros((len(_DECAY_DAYS) + 6, 0))
     firsts = np.append(0, last_of_pair[:-1] + 1)
+    # Sessions are numbered through all users, so that differences count those of one user.
     session = np.cumsum(sequences.session_starts[positions])
     newest = session[np.searchsorted(users, users[order[firsts]], side="right") - 1]
     all_sessions = newest - session[np.searchsorted(users, users[order[firsts]])] + 1
+    # Events of one session lie side by side within their pair: a session counts where its number changes.
     session = session[order]
     is_new = np.ones(len(order))
     is_new[1:] = (session[1:] != session[:-1]) | (keys[order[1:]] != keys[order[:-1]])
     ages = np.maximum(as_of[users] - sequences.timestamps[positions], 0)[order] / _DAY
-    counts = [np.add.reduceat(np.exp(-ages / days), firsts) + _LEAST_FADED for days in _FADING_DAYS]
+    counts = [np.add.reduceat(np.exp(-ages / days), firsts) + _LEAST_DECAYED for days in _DECAY_DAYS]
     sessions = np.add.reduceat(is_new, firsts)
     by_session = [
         np.log1p(newest - session[last_of_pair]),
@@ -159,31 +164,33 @@ def _over_time(
         np.log(sessions / all_sessions),
         sessions == 1,
     ]
-    found: npt.NDArray[np.float64] = np.stack([*np.log(np.stack([sessions, *counts])), *by_session])
-    return found
+    features: Doubles = np.stack([*np.log(np.stack([sessions, *counts])), *by_session])
+    return features
 
 
 def _following(sequences: Sequences, histories: Ragged[np.int64], order: Rows, last_of_pair: Rows) -> Doubles:
     """[pairs]: sum of 1 / distance over the times that an item came soon after the item of the user's last event."""
-    offsets, positions, of_user = histories.offsets, histories.values, histories.row_ids()
+    offsets, positions, users = histories.offsets, histories.values, histories.row_ids()
     items, session = sequences.item_rows[positions], np.cumsum(sequences.session_starts[positions])
-    is_last = items == items[offsets[1:][of_user] - 1]
-    found = np.zeros(len(positions))
+    is_last = items == items[offsets[1:][users] - 1]
+    nearness = np.zeros(len(positions))
     for distance in range(1, FOLLOWING_EVENTS + 1):
-        same = (session[distance:] == session[:-distance]) & (of_user[distance:] == of_user[:-distance])
-        found[distance:] += (is_last[:-distance] & same) / distance
-    return np.diff(np.cumsum(found[order])[last_of_pair], prepend=0.0)
+        same = (session[distance:] == session[:-distance]) & (users[distance:] == users[:-distance])
+        nearness[distance:] += (is_last[:-distance] & same) / distance
+    # Sums over each pair's events, which lie together in `order`, as differences of running sums.
+    return np.diff(np.cumsum(nearness[order])[last_of_pair], prepend=0.0)
 
 
 def _latest(users: Rows, events_after: Rows, distinct: Rows) -> Rows:
-    """Positions, rising, of each user's MOST_OWN_ITEMS latest pairs. Pairs are grouped by rising user."""
+    """Positions, rising, of each user's MOST_OWN_ITEMS latest pairs; pairs stand user by user."""
     order = np.lexsort((events_after, users))
     rank = np.arange(len(users)) - np.repeat(np.cumsum(distinct) - distinct, distinct)
     return np.sort(order[rank < MOST_OWN_ITEMS])
 
 
 def _events_in_last_session(sequences: Sequences, positions: Rows, offsets: Rows) -> Rows:
-    """int64 [B]."""
+    """Events of each user's last session: int64 [B]."""
+    # Where a user has no start of their own, the last one before their end is another user's: their first event stands for it.
     starts = np.flatnonzero(sequences.session_starts[positions])
     last_start = starts[np.maximum(np.searchsorted(starts, offsets[1:], side="left") - 1, 0)] if len(starts) else offsets[:-1]
     return offsets[1:] - np.maximum(last_start, offsets[:-1])

@@ -1,4 +1,4 @@
-"""A model as of a moment: what lists are made from (`ServingSnapshot`), and what metrics measure (`PerUserSnapshot`).
+"""A model as of a time: that of the data's end for lists (`ServingSnapshot`), each user's own for metrics (`PerUserSnapshot`).
 
 Of a blended model, the bias and the trends of an item stand beside its vector, and their weights beside the user's query, so
 that a score is still one product: query · item vector + bias + sparse score.
@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from hrnn.blend.item_statistics import ItemStatistics
 from hrnn.blend.trends import WINDOWS_DAYS, Trends
 from hrnn.blend.weights import BESIDE_WEIGHTS, COUNTED_WEIGHTS, EVERY_TREND, OWN_AGAIN_WEIGHTS, TREND_WEIGHTS, BlendWeights
-from hrnn.data.arrays import Flags, Rows
+from hrnn.data.arrays import Flags, Floats, Rows
 from hrnn.data.ragged import row_ids
 from hrnn.data.sequences import Sequences, unknown_user
 from hrnn.data.sparse_scores import SparseScores
@@ -25,12 +24,12 @@ from hrnn.models.contract import ItemMatrix, Queries, QueryModel, UserStates
 
 @dataclass(frozen=True)
 class BlendedModel:
-    """A model with the weights of what it is blended with.
+    """A model blended with repeats, trends and co-occurrence.
 
     Attributes:
         model: Fitted, on the CPU, without sparse scores of its own.
-        weights: How much each feature counts.
-        statistics: Of the events that may be known.
+        weights: Blend weights.
+        statistics: Item statistics of the same events.
     """
 
     model: QueryModel
@@ -39,7 +38,7 @@ class BlendedModel:
 
     @property
     def trends(self) -> Trends:
-        """Popularity over time."""
+        """Recent popularity."""
         return self.statistics.trends
 
     def sparse_scores(
@@ -49,62 +48,64 @@ class BlendedModel:
         as_of: Rows,
         next_session: Flags,
         queries: Queries,
-        asked_at: Rows | None = None,
+        trend_times: Rows | None = None,
     ) -> SparseScores:
-        """Scores of the items that users have had, and of those that follow their latest events.
+        """Sparse scores: of items that users have had, and of items that co-occur with their latest events.
 
         Args:
             sequences: Histories, possibly truncated.
             user_rows: int64 [B].
-            as_of: int64 [B], the moment that ages are counted to, epoch seconds.
-            next_session: bool [B], which weights count.
+            as_of: int64 [B], the time of the prediction, to which ages are counted, UTC epoch seconds.
+            next_session: bool [B], whose weights count.
             queries: Of the users.
-            asked_at: int64 [B], the moment whose trends count, of few different ones; None: that of the grid.
+            trend_times: int64 [B], times of the trends, few distinct ones; None: the grid times at or before `as_of`.
         """
-        asked_at = self.trends.grid_time(as_of) if asked_at is None else asked_at
-        own = self.statistics.user_items(sequences, user_rows, as_of)
-        owners = row_ids(own.offsets)
-        again = self._features_of_all(queries, owners, own.item_rows, asked_at)
-        features = np.concatenate([own.features, again * own.features[:, :1]], axis=1)  # the first one: an item they have had
-        of_sparse = slice(COUNTED_WEIGHTS.start, OWN_AGAIN_WEIGHTS.stop)
+        trend_times = self.trends.grid_time(as_of) if trend_times is None else trend_times
+        sparse = self.statistics.user_items(sequences, user_rows, as_of)
+        users = row_ids(sparse.offsets)
+        dense = self._dense_features(queries, users, sparse.item_rows, trend_times)
+        # The first sparse feature is `own`: interactions with it are 0 for items that the user has not had.
+        features = np.concatenate([sparse.features, dense * sparse.features[:, :1]], axis=1)
+        places = slice(COUNTED_WEIGHTS.start, OWN_AGAIN_WEIGHTS.stop)
         scores = np.where(
-            next_session[owners],
-            features @ self.weights.next_session[of_sparse],
-            features @ self.weights.same_session[of_sparse],
+            next_session[users],
+            features @ self.weights.next_session[places],
+            features @ self.weights.same_session[places],
         )
-        return SparseScores(own.offsets, own.item_rows, scores.astype(np.float32))
+        return SparseScores(sparse.offsets, sparse.item_rows, scores.astype(np.float32))
 
-    def _features_of_all(self, queries: Queries, owners: Rows, item_rows: Rows, asked_at: Rows) -> npt.NDArray[np.float32]:
-        """The features that every item has, of pairs of user and item: float32 [pairs, 3 + windows]."""
-        items, rows, users = self.model.items(), torch.from_numpy(item_rows), torch.from_numpy(owners)
+    def _dense_features(self, queries: Queries, users: Rows, item_rows: Rows, trend_times: Rows) -> Floats:
+        """Features that every item has, of pairs of user and item: float32 [pairs, 3 + windows]."""
+        items, rows, of_pairs = self.model.items(), torch.from_numpy(item_rows), torch.from_numpy(users)
         vectors = items.vectors[rows]
-        products = [(vectors * query[users]).sum(1) for query in (queries.same_session, queries.next_session)]
-        trends = np.zeros((len(owners), len(WINDOWS_DAYS)), dtype=np.float32)
+        products = [(vectors * query[of_pairs]).sum(1) for query in (queries.same_session, queries.next_session)]
+        trends = np.zeros((len(users), len(WINDOWS_DAYS)), dtype=np.float32)
+        # Trends cost most of the time here: none are made where no weight asks for them, and one table a distinct time.
         if any(weights[EVERY_TREND].any() for weights in self.weights):
-            moments, places = np.unique(asked_at, return_inverse=True)
-            by_moment = np.argsort(places[owners], kind="stable")
-            ends = np.cumsum(np.bincount(places[owners], minlength=len(moments)))
-            for time, begin, end in zip(moments.tolist(), [0, *ends][:-1], ends, strict=True):
-                pairs = by_moment[begin:end]
+            times, time_of_user = np.unique(trend_times, return_inverse=True)
+            by_time = np.argsort(time_of_user[users], kind="stable")
+            ends = np.cumsum(np.bincount(time_of_user[users], minlength=len(times)))
+            for time, begin, end in zip(times.tolist(), [0, *ends][:-1], ends, strict=True):
+                pairs = by_time[begin:end]
                 trends[pairs] = self.trends.at(time, item_rows[pairs])
         return np.concatenate([torch.stack([*products, items.bias[rows]], dim=1).numpy(), trends], axis=1)
 
     def mixed(self, queries: Queries, next_session: Flags) -> Tensor:
-        """[B, H]: queries for the same and for the next session, in each user's proportion."""
+        """Weighted sums of the queries for the same and for the next session: [B, H]."""
         weights = torch.from_numpy(self.weights.of(next_session)[:, :2])
         return weights[:, :1] * queries.same_session + weights[:, 1:] * queries.next_session
 
 
 class ServingSnapshot:
-    """A blended model as of one moment, the end of the data: what `recommend` serves.
+    """A blended model as of one time, the end of the data: what `recommend` serves.
 
-    Users whose last event is at least a session's gap ago are asked for their next session. A user nobody knows gets what a
-    first session starts with; that answer is the bias, and the queries hold the difference to it.
+    For users whose last event is at least a session's gap ago, the next session is predicted. An unknown user gets the scores
+    of a first session's start; these are the bias, and the queries hold the difference to them.
 
     Args:
         blended: The model.
-        cut: The moment, UTC epoch seconds; only events before it are known.
-        gap_seconds: Of the sessions; None where sessions have no gap, and everybody is asked for the same one.
+        cut: The time, UTC epoch seconds; only events before it are known.
+        gap_seconds: Of the sessions; None where sessions have no gap, and the same one is predicted for everybody.
     """
 
     def __init__(self, blended: BlendedModel, cut: int, gap_seconds: int | None) -> None:
@@ -116,7 +117,7 @@ class ServingSnapshot:
 
     @property
     def parts(self) -> tuple[BlendedModel, int, int | None]:
-        """What it is made of, for another process."""
+        """Its constructor's arguments, for another process."""
         return self._blended, self._cut, self._gap
 
     def items(self) -> ItemMatrix:
@@ -137,10 +138,10 @@ class ServingSnapshot:
 
 
 class PerUserSnapshot:
-    """A blended model as of each user's own last event, asked for the same session: what Personalize's offline metrics measure.
+    """A blended model as of each user's own last event, for the same session: what Personalize's offline metrics measure.
 
-    Items' trends change with the moment, so an item's vector holds its weighted trend at every moment of a grid, and a
-    user's query a one at theirs.
+    Trends change with time, so an item's vector holds its weighted trend at every time of a grid, and a user's query is one-hot
+    there.
 
     Args:
         blended: The model, its statistics from events that are not hidden.
@@ -149,13 +150,13 @@ class PerUserSnapshot:
     def __init__(self, blended: BlendedModel) -> None:
         self.blended = blended
         trends, weights = blended.trends, blended.weights.same_session[TREND_WEIGHTS]
-        self._num_moments = trends.num_moments if weights.any() else 0
-        by_moment = [torch.from_numpy(trends.at(trends.time_of(moment)) @ weights) for moment in range(self._num_moments)]
-        vectors = torch.cat([*_packed(blended.model), *(column.unsqueeze(1) for column in by_moment)], dim=1)
+        self._num_times = trends.num_grid_times if weights.any() else 0
+        columns = [torch.from_numpy(trends.at(trends.time_of(index)) @ weights) for index in range(self._num_times)]
+        vectors = torch.cat([*_packed(blended.model), *(column.unsqueeze(1) for column in columns)], dim=1)
         self._items = ItemMatrix(vectors, torch.zeros(len(vectors)))
 
     def items(self) -> ItemMatrix:
-        """Vectors [N, H + 1 + moments]; the bias stands among them."""
+        """Vectors [N, H + 1 + grid times]; the bias stands among them."""
         return self._items
 
     def user_states(self, histories: Sequences, user_rows: Rows) -> UserStates:
@@ -165,19 +166,19 @@ class PerUserSnapshot:
         as_of = histories.timestamps[histories.user_offsets[:-1][user_rows] + histories.history_lengths[user_rows] - 1]
         queries = blended.model.queries(histories, user_rows)
         bias = torch.full((len(user_rows), 1), float(blended.weights.same_session[BESIDE_WEIGHTS][0]))
-        moments = torch.zeros(len(user_rows), self._num_moments)
-        if self._num_moments:
-            moments.scatter_(1, torch.from_numpy(blended.trends.moment(np.asarray(as_of))).unsqueeze(1), 1.0)
+        one_hot = torch.zeros(len(user_rows), self._num_times)
+        if self._num_times:
+            one_hot.scatter_(1, torch.from_numpy(blended.trends.grid_index(np.asarray(as_of))).unsqueeze(1), 1.0)
         sparse = blended.sparse_scores(histories, user_rows, np.asarray(as_of), same_session, queries)
-        return UserStates(torch.cat([blended.mixed(queries, same_session), bias, moments], dim=1), sparse)
+        return UserStates(torch.cat([blended.mixed(queries, same_session), bias, one_hot], dim=1), sparse)
 
 
 class PlainSnapshot:
-    """A model that is blended with nothing.
+    """A model without a blend.
 
     Args:
         model: Fitted, on the CPU.
-        cut: The moment that users are asked at, UTC epoch seconds; None: each right after their last event.
+        cut: The time of all predictions, UTC epoch seconds; None: each user's is right after their last event.
         gap_seconds: As ServingSnapshot's.
     """
 
@@ -199,12 +200,12 @@ class PlainSnapshot:
 
 
 def asks_next_session(sequences: Sequences, user_rows: Rows, cut: int, gap_seconds: int | None) -> Flags:
-    """bool [B], whether users are asked for a next session: the last event is a session's gap ago, or there is none.
+    """Whether a next session is predicted, bool [B]: the last event is at least a session's gap ago, or there is none.
 
     Args:
         sequences: Histories, possibly truncated.
         user_rows: int64 [B].
-        cut: The moment that is asked at, UTC epoch seconds.
+        cut: The time of the prediction, UTC epoch seconds.
         gap_seconds: Of the sessions; None: there is no next session.
     """
     if gap_seconds is None:

@@ -1,9 +1,9 @@
-"""The path of recent popularity: how an item's share of the last hours' or days' events compares with its share of all.
+"""Trends, recent popularity: how an item's share of the last hours' or days' events compares with its share of all.
 
 trend_w(item) = log( (events in the window + PRIOR · share) / (all events in the window + PRIOR) / share )
 
-where share is the item's part of all events. It is 0 where the window says nothing new, and grows with the evidence. Only
-events before the asked moment count.
+where share is the item's part of all events: a smoothed log ratio, 0 where the window says nothing new, which grows with the
+evidence. Only events before the time of the prediction count.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from hrnn.data.sequences import Sequences
 WINDOWS_DAYS = (0.125, 1.0, 3.0, 7.0, 28.0)
 PRIOR = 100.0  # events
 _DAY = 86_400
-_MOST_MOMENTS = 128
-_MOST_CELLS = 1 << 25  # items times moments
+_MOST_TIMES = 128
+_MOST_CELLS = 1 << 25  # items times grid times
 _FINEST_SECONDS = 3_600
 
 
 class Trends:
-    """Trends of every item at any moment; asked in rising order of time, each event is counted in and out once.
+    """Trends of every item at any time; called in rising order of time, each event is counted in and out once.
 
-    For many users at once, moments are rounded down to a grid, so that a table of a few hundred columns serves them all. It
-    spans the moments that can be true (hrnn/data/plausible.py): what comes earlier or later is taken as its first or last one.
+    For many users at once, times are rounded down to a grid, so that a table of a few hundred columns serves them all. It
+    spans the times that can be true (hrnn/data/plausible.py): earlier or later ones are clipped to its ends.
 
     Args:
         sequences: Events to count, possibly truncated.
@@ -42,36 +42,37 @@ class Trends:
         counts = np.bincount(self._items, minlength=sequences.num_items)
         self._share = (counts + 0.5) / (counts.sum() + 0.5 * sequences.num_items)
         self.first, self.last = plausible_span(self._times)
-        moments = max(8, min(_MOST_MOMENTS, _MOST_CELLS // max(1, sequences.num_items)))
-        self.grid_seconds = max(_FINEST_SECONDS, -(-(self.last + 1 - self.first) // moments))
-        self.num_moments = (self.last - self.first) // self.grid_seconds + 1
+        # As many columns as fit the bound, but none finer than an hour: trends hardly change within one.
+        most_times = max(8, min(_MOST_TIMES, _MOST_CELLS // max(1, sequences.num_items)))
+        self.grid_seconds = max(_FINEST_SECONDS, -(-(self.last + 1 - self.first) // most_times))
+        self.num_grid_times = (self.last - self.first) // self.grid_seconds + 1
         self._windows = [_Window(self._times, self._items, int(days * _DAY), sequences.num_items) for days in WINDOWS_DAYS]
 
-    def moment(self, as_of: Rows) -> Rows:
-        """The number of the grid's moment at or before each asked time, int64."""
+    def grid_index(self, as_of: Rows) -> Rows:
+        """Index of the latest grid time at or before each time: int64, of epoch seconds."""
         return np.clip(as_of - self.first, 0, self.last - self.first) // self.grid_seconds
 
     def grid_time(self, as_of: Rows) -> Rows:
-        """When the grid's moment at or before each asked time is, int64 UTC epoch seconds."""
-        return self.first + self.moment(as_of) * self.grid_seconds
+        """The latest grid time at or before each time: int64 UTC epoch seconds."""
+        return self.first + self.grid_index(as_of) * self.grid_seconds
 
-    def time_of(self, moment: int) -> int:
-        """When a moment of the grid is, UTC epoch seconds."""
-        return self.first + moment * self.grid_seconds
+    def time_of(self, index: int) -> int:
+        """A grid time by its index, UTC epoch seconds."""
+        return self.first + index * self.grid_seconds
 
     def at(self, time: int, item_rows: Rows | None = None) -> npt.NDArray[np.float32]:
-        """float32 [items, windows], from the events before `time` (UTC epoch seconds); of all items, or of some."""
-        chosen = slice(None) if item_rows is None else item_rows
-        share = self._share[chosen]
+        """Trends from the events before `time` (epoch seconds), of all items or of the given ones: float32 [items, windows]."""
+        rows = slice(None) if item_rows is None else item_rows
+        share = self._share[rows]
         columns = []
         for window in self._windows:
             total = window.move_to(time)
-            columns.append(np.log((window.counts[chosen] + PRIOR * share) / ((total + PRIOR) * share)))
+            columns.append(np.log((window.counts[rows] + PRIOR * share) / ((total + PRIOR) * share)))
         return np.stack(columns, axis=1).astype(np.float32)
 
 
 class _Window:
-    """How often each item occurs in the `seconds` before a moment that moves."""
+    """Sliding window: each item's events in the `seconds` before a time that moves."""
 
     def __init__(self, times: Rows, items: npt.NDArray[np.int32], seconds: int, num_items: int) -> None:
         self._times, self._items, self._seconds = times, items, seconds
@@ -79,8 +80,9 @@ class _Window:
         self.counts = np.zeros(num_items, dtype=np.int64)
 
     def move_to(self, time: int) -> int:
-        """Count what lies before `time`; returns how many events these are."""
+        """Move the window's end to `time`; returns its number of events."""
         begin, end = np.searchsorted(self._times, [time - self._seconds, time], side="left").tolist()
+        # Back in time, or past the whole window, a fresh count; else only the events that enter and leave.
         if begin < self._begin or end < self._end or begin > self._end:
             self.counts[:] = np.bincount(self._items[begin:end], minlength=len(self.counts))
         else:

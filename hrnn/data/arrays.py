@@ -1,4 +1,4 @@
-"""The types of arrays, which leave the shape to the docstrings."""
+"""NumPy array types by dtype; shapes stand in the docstrings."""
 
 from __future__ import annotations
 

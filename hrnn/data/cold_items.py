@@ -1,4 +1,4 @@
-"""Which items are cold by the rule of aws-hrnn-coldstart: new, and of few events.
+"""Cold items by the rule of aws-hrnn-coldstart: new, and with few events.
 
 Source: Amazon Personalize developer guide of 2023, HRNN-Coldstart recipe; its training fails with fewer than 100 cold items, or
 with more than 80,000.
@@ -18,7 +18,7 @@ _DAY = 86_400
 def cold_items(
     num_events: npt.ArrayLike, created: npt.ArrayLike, hyperparameters: ColdstartHyperparameters, now: int
 ) -> npt.NDArray[np.bool_]:
-    """bool [N].
+    """Whether each item is cold: bool [N].
 
     Args:
         num_events: [N], events of each item.
@@ -31,5 +31,5 @@ def cold_items(
     is_relative = hyperparameters.cold_start_relative_from != "currentTime"
     newest = int(since[since <= now].max(initial=0)) if is_relative else now
     young = newest - since <= hyperparameters.cold_start_max_duration * _DAY
-    few: npt.NDArray[np.bool_] = np.asarray(num_events) <= hyperparameters.cold_start_max_interactions
-    return few & young
+    rare: npt.NDArray[np.bool_] = np.asarray(num_events) <= hyperparameters.cold_start_max_interactions
+    return rare & young

@@ -1,4 +1,4 @@
-"""How much each event counts as a target, from a solution's rules."""
+"""Event weights: how much each event counts as a target, by a solution's event rules."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def event_weights(
     values: npt.NDArray[np.float32] | None,
     where: str = "training",
 ) -> npt.NDArray[np.float32]:
-    """float32 [E], the largest weight is 1: rules of the same ratios give the same weights.
+    """Weights scaled to a largest one of 1, so that rules of the same ratios give the same: float32 [E].
 
     Args:
-        rules: What counts.
+        rules: Of the solution.
         event_types: Name of each code.
         type_codes: int32 [E].
         values: float32 [E], EVENT_VALUE, NaN where an event has none; None where the data have none.
@@ -33,7 +33,7 @@ def event_weights(
     largest = max(rule.weight for rule in rules.rules)
     weights = np.zeros(len(type_codes), dtype=np.float32)
     for rule in rules.rules:
-        meant = np.ones(len(type_codes), dtype=np.bool_)
+        matches = np.ones(len(type_codes), dtype=np.bool_)
         if rule.event_type is not None:
             if rule.event_type not in event_types:
                 raise ConfigError(
@@ -42,7 +42,7 @@ def event_weights(
                     value=rule.event_type,
                     allowed=", ".join(event_types) or "nothing: the interactions have no EVENT_TYPE",
                 )
-            meant = type_codes == event_types.index(rule.event_type)
+            matches = type_codes == event_types.index(rule.event_type)
         if rule.threshold is not None:
             if values is None:
                 raise ConfigError(
@@ -51,6 +51,6 @@ def event_weights(
                     value=rule.threshold,
                     remedy="Add EVENT_VALUE to schema and data, or leave the threshold out.",
                 )
-            meant = meant & (values >= np.float32(rule.threshold))  # as it is stored: a value equal to it is kept
-        weights[meant] = rule.weight / largest
+            matches = matches & (values >= np.float32(rule.threshold))  # as it is stored: a value equal to it is kept
+        weights[matches] = rule.weight / largest
     return weights

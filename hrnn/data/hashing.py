@@ -1,6 +1,6 @@
-"""Well-mixed 64-bit hashes of ids, a column at a time: the same on every machine, for every release.
+"""64-bit hashes of ids, a column at a time: the same on every machine, for every release.
 
-Users are dealt to shards by `hash64(USER_ID, seed) % num_shards`, and lie in a shard in the order of their hashes; jobs that
+Users are assigned to shards by `hash64(USER_ID, seed) % num_shards`, and lie in a shard in the order of their hashes; jobs that
 look a user up must therefore use the seed that stands in the manifest of the sequences.
 """
 
@@ -19,7 +19,7 @@ Hashes = NDArray[np.uint64]
 
 
 def hash64(ids: pa.Array | pa.ChunkedArray, seed: int = 0) -> Hashes:
-    """A uint64 for each id, from its UTF-8 bytes and the seed.
+    """Hashes of ids, from their UTF-8 bytes and the seed.
 
     Equal ids have equal hashes. Two different ids collide with probability 2**-64, under each seed anew.
 

@@ -1,4 +1,4 @@
-"""Users' histories as parallel arrays: the order of their events, and where sessions begin."""
+"""Sorting events into histories, and splitting these into sessions by idle gaps."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ _LARGEST_KEY = 2**63 - 1
 
 
 def event_order(users: Rows, times: Rows, tie_keys: Rows | NDArray[np.uint64]) -> Rows:
-    """The order of events by user, time and tie key.
+    """Argsort of events by user, time and tie key.
 
     Args:
         users: Rows of users, 0 or above, [events].
         times: Epoch seconds, [events].
-        tie_keys: What decides between a user's events at one time, [events].
+        tie_keys: Order of a user's events at one time, [events].
 
     Returns:
         int64 positions [events].
     """
     if not len(users):
         return np.empty(0, np.int64)
-    before = None if (tie_keys[1:] > tie_keys[:-1]).all() else np.argsort(tie_keys, kind="stable")
-    if before is not None:
-        users, times = users[before], times[before]
+    # Stable sorts from the least significant key on, as in a radix sort; the first one is spared where it would change nothing.
+    by_tie_key = None if (tie_keys[1:] > tie_keys[:-1]).all() else np.argsort(tie_keys, kind="stable")
+    if by_tie_key is not None:
+        users, times = users[by_tie_key], times[by_tie_key]
     earliest = int(times.min())
     span = int(times.max()) - earliest + 1
     if (int(users.max()) + 1) * span <= _LARGEST_KEY:  # one stable sort of one key takes a third of lexsort's time
         order = np.argsort(users * np.int64(span) + (times - np.int64(earliest)), kind="stable")
     else:
         order = np.lexsort((times, users))
-    return order if before is None else before[order]
+    return order if by_tie_key is None else by_tie_key[order]
 
 
 def session_starts(users: Rows, times: Rows, gap_seconds: int | None) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Which moments can be true: one wrong clock, or a null written as a number, must not decide when "now" is, or "once".
+"""Plausible timestamps: one wrong clock, or a null written as a number, must not decide when the data begin or end.
 
     seconds 0 and 1     nulls written as numbers, where all other events lie a year later or more
     a late few          events more than a day after the rest: on the UTC days after the last busy one and the next, where
@@ -34,14 +34,14 @@ _MOST_OF_A_DAY = 0.1  # of an average day's events
 
 
 class Bounds(NamedTuple):
-    """The earliest and the latest second that can be true, both included."""
+    """Earliest and latest plausible second, both included."""
 
     earliest: int
     latest: int
 
 
 class DayCounts(NamedTuple):
-    """Days since 1970, rising, with their events; seconds 0 and 1 count as NULL_DAY.
+    """Events a day, of days since 1970, rising; seconds 0 and 1 count as NULL_DAY.
 
     Attributes:
         days: int64 [D].
@@ -53,17 +53,17 @@ class DayCounts(NamedTuple):
 
     @classmethod
     def of(cls, times: Rows) -> DayCounts:
-        """Those of events at some times, UTC epoch seconds [E]."""
+        """Count events at given times, UTC epoch seconds [E]."""
         return cls(*np.unique(days_of(times), return_counts=True))
 
     def telling(self) -> DayCounts:
-        """Without the days that `bounds` doesn't look at."""
-        real = int((self.days < 0).sum())
-        middle = slice(real + 1, max(real + 1, len(self.days) - KNOWN_DAYS))
+        """The days that `bounds` depends on: nulls, the first day, and the newest KNOWN_DAYS."""
+        nulls = int((self.days < 0).sum())
+        middle = slice(nulls + 1, max(nulls + 1, len(self.days) - KNOWN_DAYS))
         return DayCounts(np.delete(self.days, middle), np.delete(self.events, middle))
 
     def with_others(self, others: list[DayCounts]) -> DayCounts:
-        """The sum of several."""
+        """Sum with others, day by day."""
         parts = [self, *others]
         days, places = np.unique(np.concatenate([part.days for part in parts]), return_inverse=True)
         events = np.zeros(len(days), np.int64)
@@ -71,36 +71,36 @@ class DayCounts(NamedTuple):
         return DayCounts(days, events)
 
     def bounds(self) -> Bounds:
-        """Between which seconds events can be true."""
+        """Plausible seconds of events."""
         real = self.days >= 0
         days, events = self.days[real], self.events[real]
         if not len(days):
             return Bounds(0, LAST_SECOND)
         earliest = earliest_beside(int(days[0]) * DAY)
         days, events = days[-KNOWN_DAYS:], events[-KNOWN_DAYS:]
-        every = np.zeros(days[-1] - days[0] + 1, np.int64)
-        every[days - days[0]] = events
-        so_far = np.cumsum(every)
+        calendar = np.zeros(days[-1] - days[0] + 1, np.int64)  # days without events included: they are quiet too
+        calendar[days - days[0]] = events
+        so_far = np.cumsum(calendar)
         begin = int(np.argmax(so_far >= _few(events)))
         end = int(np.argmax(so_far[-1] - so_far < _few(events)))  # the first day after which there are but a few
-        quiet_at_the_end = len(every) - 1 - end - 1  # the last day may be a part of one
-        if quiet_at_the_end <= _longest_run(every[begin : end + 1] < _MOST_OF_A_DAY * events.mean()):
+        quiet_at_the_end = len(calendar) - 1 - end - 1  # the last day may be a part of one
+        if quiet_at_the_end <= _longest_run(calendar[begin : end + 1] < _MOST_OF_A_DAY * events.mean()):
             return Bounds(earliest, LAST_SECOND)
         return Bounds(earliest, int(days[0] + end + 2) * DAY - 1)
 
 
 def days_of(times: Rows) -> Rows:
-    """The day since 1970 of each moment; NULL_DAY of seconds 0 and 1."""
+    """Day since 1970 of each epoch second; NULL_DAY of seconds 0 and 1."""
     return np.where(times <= LATEST_NULL, NULL_DAY, times // DAY)
 
 
 def earliest_beside(other: int) -> int:
-    """The earliest second that is no null written as a number, in data that hold some other moment."""
+    """Earliest second that is no null written as a number, in data whose earliest other event is at `other`."""
     return LATEST_NULL + 1 if other >= _LEAST_DAYS_AFTER_NULLS * DAY else 0
 
 
 def plausible_span(times: Rows) -> tuple[int, int]:
-    """The first and the last moment of events that can be true, UTC epoch seconds; (0, 0) of no events.
+    """Times of the first and the last event whose timestamp is plausible, UTC epoch seconds; (0, 0) of no events.
 
     Of the first days, those that hold but a few events together are passed over: clocks that were set back.
 
@@ -118,11 +118,11 @@ def plausible_span(times: Rows) -> tuple[int, int]:
 
 
 def _few(events: Rows) -> float:
-    """How many events are more than a few, where days have so many."""
+    """The number of events below which there are but a few, of days that have so many."""
     return float(min(_MOST_OF_ALL * events.sum(), _MOST_OF_A_DAY * events.mean()))
 
 
 def _longest_run(flags: NDArray[np.bool_]) -> int:
-    """The length of the longest run of true ones."""
+    """Length of the longest run of true values."""
     false = np.flatnonzero(np.concatenate([[True], ~flags, [True]]))
     return int(np.diff(false).max()) - 1

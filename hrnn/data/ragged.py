@@ -1,4 +1,4 @@
-"""Rows of different lengths, such as the histories of users: where each begins, and the values of all, one after the other.
+"""Ragged arrays, such as the histories of users: offsets of the rows, and the values of all, one after the other.
 
     Ragged.from_lengths([2, 0, 1], np.array([7, 8, 9]))     # [7, 8], [], [9]
     Ragged.expand([3, 9], [2, 1])                           # [3, 4], [9]: values that rise by one
@@ -25,7 +25,7 @@ T = TypeVar("T", bound=np.generic)
 
 @dataclass(frozen=True, eq=False)
 class Ragged(Generic[T]):
-    """B rows of values.
+    """B rows of different lengths.
 
     Attributes:
         offsets: int64 [B + 1], from 0, never falling; row b is values[offsets[b]:offsets[b + 1]].
@@ -37,14 +37,14 @@ class Ragged(Generic[T]):
 
     @classmethod
     def none(cls, num_rows: int, dtype: type[T]) -> Ragged[T]:
-        """Rows without values."""
+        """Empty rows."""
         return cls(np.zeros(num_rows + 1, dtype=np.int64), np.empty(0, dtype=dtype))
 
     @classmethod
     def from_rows(cls, rows: Sequence[npt.ArrayLike], dtype: type[T]) -> Ragged[T]:
-        """Rows given one by one."""
-        each = [np.asarray(row, dtype=dtype) for row in rows]
-        return cls(offsets_of([len(row) for row in each]), np.concatenate([np.empty(0, dtype=dtype), *each]))
+        """Concatenate rows."""
+        arrays = [np.asarray(row, dtype=dtype) for row in rows]
+        return cls(offsets_of([len(array) for array in arrays]), np.concatenate([np.empty(0, dtype=dtype), *arrays]))
 
     @classmethod
     def from_lengths(cls, lengths: npt.ArrayLike, values: npt.NDArray[T]) -> Ragged[T]:
@@ -58,7 +58,7 @@ class Ragged(Generic[T]):
 
     @classmethod
     def from_arrow(cls, column: pa.Array | pa.ChunkedArray) -> Ragged[Any]:
-        """The rows of a list column; null is a row without values."""
+        """Rows of a list column; null is an empty row."""
         lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
         lengths = pc.fill_null(lists.value_lengths(), 0).to_numpy(zero_copy_only=False)
         return cls(offsets_of(lengths), lists.flatten().to_numpy(zero_copy_only=False))
@@ -117,7 +117,7 @@ class Ragged(Generic[T]):
         return row_ids(self.offsets)
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> Ragged[T]:
-        """Some rows, in any order."""
+        """The given rows, in any order."""
         taken = positions_of(self.offsets, rows)
         return Ragged(taken.offsets, self.values[taken.values])
 
@@ -134,7 +134,7 @@ class Ragged(Generic[T]):
 
 
 def offsets_of(lengths: npt.ArrayLike) -> Rows:
-    """int64 [B + 1]: running totals of [B] lengths, from 0; of flags, how many are set before each place.
+    """Offsets of [B] lengths, running totals from 0: int64 [B + 1]; of flags, how many are set before each place.
 
     Raises:
         ValueError: A length is no whole number.
@@ -151,10 +151,10 @@ def _whole(numbers: npt.ArrayLike) -> npt.NDArray[Any]:
     Raises:
         ValueError: They are of another kind.
     """
-    given = np.asarray(numbers)
-    if given.dtype.kind not in "biu" and given.size:  # of no numbers NumPy makes floats
-        raise ValueError(f"whole numbers are needed, and these are {given.dtype}")
-    return given if given.size else given.astype(np.int64)
+    array = np.asarray(numbers)
+    if array.dtype.kind not in "biu" and array.size:  # of no numbers NumPy makes floats
+        raise ValueError(f"whole numbers are needed, and these are {array.dtype}")
+    return array if array.size else array.astype(np.int64)
 
 
 def row_ids(offsets: Rows) -> Rows:
@@ -163,6 +163,6 @@ def row_ids(offsets: Rows) -> Rows:
 
 
 def positions_of(offsets: Rows, rows: npt.NDArray[np.integer[Any]]) -> Ragged[np.int64]:
-    """Where the values of some rows lie; the offsets are those of the rows taken."""
+    """Positions of the values of the given rows; the offsets are those of the rows taken."""
     starts = offsets[:-1][rows]
     return Ragged.expand(starts, offsets[1:][rows] - starts)

@@ -1,4 +1,4 @@
-"""Sequences in memory: every user's events in time order, as flat arrays that are mapped from disk and shared by all ranks."""
+"""Sequences in memory: every user's events in time order, as flat arrays, memory-mapped and shared by all ranks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from hrnn.data.arrays import Rows
+from hrnn.data.arrays import Flags, Rows
 from hrnn.data.ragged import Ragged, offsets_of
 from schemas import columns
 from schemas.errors import DataError
@@ -29,7 +29,7 @@ _READY = "sequences.json"
 
 @dataclass(frozen=True)
 class Sequences:
-    """Histories of U users over N items. Events of a user are contiguous, oldest first.
+    """Histories of U users over N items, flat. Events of a user are contiguous, oldest first.
 
     Attributes:
         user_offsets: int64 [U + 1]; user u's stored events are [user_offsets[u], user_offsets[u + 1]).
@@ -56,12 +56,12 @@ class Sequences:
 
     @property
     def num_events(self) -> int:
-        """Events that count, of all users."""
+        """Events of all users, without truncated ones."""
         return int(self.history_lengths.sum())
 
     @property
     def history_lengths(self) -> Rows:
-        """int64 [U], events that count."""
+        """Events of each user, without truncated ones: int64 [U]."""
         return np.diff(self.user_offsets) if self.kept is None else self.kept
 
     def truncate(self, user_rows: Rows, keep_counts: Rows) -> Sequences:
@@ -70,14 +70,14 @@ class Sequences:
         kept[user_rows] = np.minimum(kept[user_rows], keep_counts)
         return replace(self, kept=kept)
 
-    def only(self, statistics: npt.NDArray[np.bool_]) -> Sequences:
-        """Some of the events, for all users: those that have none keep an empty history. A session begins with its first one.
+    def only(self, chosen: Flags) -> Sequences:
+        """A subset of the events; all users stay, if with an empty history. A session begins with its first event that is left.
 
         Args:
-            statistics: bool [E], which stored events are taken.
+            chosen: bool [E], which stored events are taken.
         """
-        before = offsets_of(statistics)
-        session = np.cumsum(self.session_starts)[statistics]
+        before = offsets_of(chosen)
+        session = np.cumsum(self.session_starts)[chosen]
         kept = None
         if self.kept is not None:
             begins = self.user_offsets[:-1]
@@ -85,19 +85,19 @@ class Sequences:
         return replace(
             self,
             user_offsets=before[self.user_offsets],
-            item_rows=self.item_rows[statistics],
-            timestamps=self.timestamps[statistics],
+            item_rows=self.item_rows[chosen],
+            timestamps=self.timestamps[chosen],
             session_starts=np.diff(session, prepend=-1) != 0,
-            event_types=self.event_types[statistics],
+            event_types=self.event_types[chosen],
             kept=kept,
         )
 
     def event_positions(self, user_rows: Rows) -> Ragged[np.int64]:
-        """Where some users' events lie, oldest first: [B] rows of positions."""
+        """Positions of the events of B users, oldest first: [B] rows."""
         return Ragged.expand(self.user_offsets[:-1][user_rows], self.history_lengths[user_rows])
 
     def item_counts(self) -> Rows:
-        """int64 [N], events of each item among those that count."""
+        """Events of each item, without truncated ones: int64 [N]."""
         if self.kept is None:
             return np.bincount(self.item_rows, minlength=self.num_items).astype(np.int64)
         positions = self.event_positions(np.arange(self.num_users)).values
@@ -114,19 +114,19 @@ class Sequences:
     @classmethod
     def load(cls, folder: Path) -> Sequences:
         """Map what `save` or `cache_shards` wrote; nothing is read before it is used."""
-        facts = json.loads((folder / _READY).read_text())
+        metadata = json.loads((folder / _READY).read_text())
         arrays: dict[str, Any] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _STORED}
-        return cls(np.load(folder / "user_offsets.npy"), **arrays, num_items=facts["num_items"])
+        return cls(np.load(folder / "user_offsets.npy"), **arrays, num_items=metadata["num_items"])
 
 
 def unknown_user(num_items: int) -> Sequences:
-    """One user without events over N items: of whom nothing is known."""
+    """The sequences of one user without events, over N items."""
     one, flag = np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.bool_)
     return Sequences(np.asarray([0, 1]), one.astype(np.int32), one, flag, one.astype(np.int32), num_items, kept=one)
 
 
 def cache_shards(shards: Iterable[tuple[Path, int, int, int]], num_items: int, folder: Path) -> None:
-    """Turn Parquet shards into memory-mapped arrays, one shard in memory at a time.
+    """Convert Parquet shards into memory-mapped arrays, one shard in memory at a time.
 
     Args:
         shards: (local Parquet file, first user row, number of users, number of events), by rising user row, without holes.

@@ -1,4 +1,4 @@
-"""Sessions out of histories: where they begin, and each as a history of its own."""
+"""Sessions of histories: where they begin, and each as a history of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hrnn.data.sequences import Sequences
 
 
 def session_begins(sequences: Sequences) -> Rows:
-    """int64 [E]: the position of the first event of each event's session."""
+    """Position of the first event of each event's session: int64 [E]."""
     starts = np.array(sequences.session_starts)
     starts[sequences.user_offsets[:-1][np.diff(sequences.user_offsets) > 0]] = True
     begins: Rows = np.maximum.accumulate(np.where(starts, np.arange(len(starts)), 0))
@@ -19,7 +19,8 @@ def session_begins(sequences: Sequences) -> Rows:
 
 
 def sessions_alone(sequences: Sequences) -> Sequences:
-    """The same events, each session as if it were a user; positions stay, and truncated events stay away."""
+    """The same events with each session as a user of its own; positions stay, and truncated events stay truncated."""
+    # A truncated history cuts its last sessions: those behind the cut are left with no events, so that positions stay.
     begins = np.unique(session_begins(sequences))
     user = np.searchsorted(sequences.user_offsets, begins, side="right") - 1
     end = sequences.user_offsets[:-1] + sequences.history_lengths
@@ -28,7 +29,7 @@ def sessions_alone(sequences: Sequences) -> Sequences:
 
 
 def last_sessions(sequences: Sequences, user_rows: Rows) -> Sequences:
-    """The last session of each of B users as a history of its own: user b of them is `user_rows[b]`; positions stay.
+    """The last session of each of B users as their history: user b of the result is `user_rows[b]`; positions stay.
 
     Args:
         sequences: Histories, possibly truncated.

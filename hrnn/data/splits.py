@@ -1,10 +1,10 @@
 """Train / calibration / holdout split: which events parameters, blend weights and metrics are made from.
 
-Holdout is Personalize's rule, made exact and repeatable. Nine users of ten are trained on whole. Of every tenth user with at
-least two events, the oldest nine tenths of the events are input and the newest tenth, at least one event, is the truth that
-recommendations are measured against. By Personalize's rule nothing is learnt from that input; `Split` says whether it is. Of
-the users that are learnt from, the newest events of some calibrate the blend (hrnn/blend/weights.py) and are kept from the
-sequence model.
+The holdout is Personalize's rule, made exact and repeatable. Nine users of ten are trained on whole. Of every tenth user with
+at least two events, the oldest nine tenths of the events are input and the newest tenth, at least one event, is ground truth.
+By Personalize's rule nothing is learnt from that input; `Split` says whether it is. `Holdout` says whether the ground truth
+is of this sample of users, or of everyone. The newest events of calibration users, some of those that are learnt from, are kept
+from the sequence model too: blend weights are fitted on them (hrnn/blend/weights.py).
 
 Source: Amazon Personalize developer guide, "Evaluating a solution version with metrics". The guide doesn't say how small
 histories are rounded, nor that the number of test users has an upper bound; both are this module's choice.
@@ -25,18 +25,19 @@ from schemas.errors import DataError
 TEST_SHARE = 0.1  # of the users with at least two events
 TRUTH_SHARE = 0.1  # of a test user's events
 SEGMENT_TRUTH_SHARE = 0.2  # of every user's events, where segments of users are measured
-_MOST_TRUTH = 50  # events of an example
-_NEWEST_SHARE = 0.05  # of the events, which examples of a next session are asked for
-_ENOUGH = 600  # examples; fewer where they would be more than a third of the users
+_MOST_TRUTH = 50  # hidden events of a calibration user
+_NEWEST_SHARE = 0.05  # of the events: those after the time at which next sessions are predicted
+_ENOUGH = 600  # calibration users of the same session; fewer where they would be more than a third of the users
 MOST_TEST_USERS = 50_000  # standard error of a mean of such numbers is below 0.0023: more would only cost time
 
 Truth = Literal["newest_tenth", "last_item"]
 Split = Literal["personalize", "all_users"]
+Holdout = Literal["sample", "everyone"]
 
 
 @dataclass(frozen=True)
 class EvaluationSplit:
-    """The test users and how much of their history is input.
+    """Test users, and where each one's history is cut into input and ground truth.
 
     Attributes:
         user_rows: int64 [V], rising.
@@ -55,7 +56,7 @@ class EvaluationSplit:
 def evaluation_split(
     num_events: npt.ArrayLike, *, seed: int = 0, truth: Truth = "newest_tenth", most_test_users: int = MOST_TEST_USERS
 ) -> EvaluationSplit:
-    """Choose the test users by a seeded hash of their row, and cut their histories.
+    """Sample test users by a seeded hash of their row, and cut their histories.
 
     Args:
         num_events: [U], each user's events, in user-row order.
@@ -69,16 +70,16 @@ def evaluation_split(
     """
     counts = np.asarray(num_events, dtype=np.int64)
     eligible = np.flatnonzero(counts >= 2)
-    wanted = min(most_test_users, len(eligible), max(1, int(len(eligible) * TEST_SHARE)))
+    num_test_users = min(most_test_users, len(eligible), max(1, int(len(eligible) * TEST_SHARE)))
     order = np.argsort(_mixed(eligible.astype(np.uint64), seed), kind="stable")
-    user_rows = np.sort(eligible[order[:wanted]]).astype(np.int64)
+    user_rows = np.sort(eligible[order[:num_test_users]]).astype(np.int64)
     total = counts[user_rows]
     hidden = np.ones_like(total) if truth == "last_item" else np.maximum(1, total // round(1 / TRUTH_SHARE))
     return EvaluationSplit(user_rows, total - hidden, hidden)
 
 
 def segment_split(num_events: npt.ArrayLike) -> EvaluationSplit:
-    """The split for segments of users: of everybody with at least two events, the newest fifth, at least one event, is hidden.
+    """Cut everyone's history, for segments of users: the newest fifth, at least one of at least two events, is ground truth.
 
     Args:
         num_events: [U], each user's events, in user-row order.
@@ -90,7 +91,7 @@ def segment_split(num_events: npt.ArrayLike) -> EvaluationSplit:
 
 
 def drawn_users(split: EvaluationSplit, *, seed: int = 0, most: int = MOST_TEST_USERS) -> EvaluationSplit:
-    """At most `most` of the users of a split, by a seeded hash of their row."""
+    """Sample of at most `most` of a split's users, by a seeded hash of their row."""
     order = np.argsort(_mixed(split.user_rows.astype(np.uint64), seed), kind="stable")
     kept = np.sort(order[:most])
     return EvaluationSplit(split.user_rows[kept], split.keep_counts[kept], split.truth_counts[kept])
@@ -106,14 +107,14 @@ def _mixed(values: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Users whose newest events are kept from the sequence model, to fit the weights on.
+    """Calibration users: their newest events are kept from the sequence model, to fit blend weights on.
 
     Attributes:
         user_rows: int64 [X], no user twice.
-        keep_counts: int64 [X], events before the moment of asking.
-        truth_counts: int64 [X], events after it that count as right answers.
-        as_of: int64 [X], the moment, UTC epoch seconds.
-        next_session: bool [X], whether the user is asked after a break.
+        keep_counts: int64 [X], events before the prediction.
+        truth_counts: int64 [X], events after it, the targets.
+        as_of: int64 [X], the time of the prediction, UTC epoch seconds.
+        next_session: bool [X], whether the prediction is after a break.
     """
 
     user_rows: Rows
@@ -123,7 +124,7 @@ class Calibration:
     next_session: npt.NDArray[np.bool_]
 
     def only(self, next_session: bool) -> Calibration:
-        """Those of one kind."""
+        """Calibration users of the next session, or of the same one."""
         at = np.flatnonzero(self.next_session == next_session)
         return Calibration(
             self.user_rows[at], self.keep_counts[at], self.truth_counts[at], self.as_of[at], self.next_session[at]
@@ -131,20 +132,20 @@ class Calibration:
 
 
 def draw_calibration(sequences: Sequences, seed: int, *, most: int = 4_000) -> Calibration:
-    """Choose users: for the same session at random, and
-    their newest tenth of events; for the next one a moment, and what they did after it.
+    """Draw calibration users of either kind: a sample with their newest tenth of events, and those who came back after a night.
 
-    The moment is that of a nightly list not long ago: all are asked at once, whenever they come back. After it lies the newest
-    twentieth of the events.
+    For the next session all predictions are made at one time, as those of a nightly list are, whenever users come back; after
+    it lies the newest twentieth of the events. For the same session, each user's is right after their last kept event.
 
     Args:
-        sequences: What may be learnt from.
-        seed: Of the choice.
-        most: Upper bound of each kind.
+        sequences: All events that may be learnt from.
+        seed: Of the draw.
+        most: Upper bound of users of each kind.
     """
     generator = np.random.Generator(np.random.Philox(key=[seed, 1 << 40]))
     lengths = sequences.history_lengths
-    moment, before = _night_before(sequences)
+    night, before = _last_night(sequences)
+    # A user is of one kind only, since their history is cut at one place; half of those who came back are left to the model.
     next_session = np.flatnonzero((before > 0) & (before < lengths))
     next_session = np.sort(generator.permutation(next_session)[: min(most, -(-len(next_session) // 2))])
     others = np.setdiff1d(np.flatnonzero(lengths >= 2), next_session)
@@ -156,32 +157,32 @@ def draw_calibration(sequences: Sequences, seed: int, *, most: int = 4_000) -> C
     users = np.concatenate([same_session, next_session])
     is_next = np.arange(len(users)) >= len(same_session)
     last_kept = sequences.timestamps[sequences.user_offsets[:-1][users] + keep - 1]
-    as_of = np.where(is_next, moment, last_kept)
+    as_of = np.where(is_next, night, last_kept)
     truth = np.minimum(lengths[users] - keep, _MOST_TRUTH)
     return Calibration(users, keep, truth, np.asarray(as_of), is_next)
 
 
-def _night_before(sequences: Sequences) -> tuple[int, Rows]:
-    """A moment, epoch seconds, after which the newest share of events lies; and int64 [U], each user's events before it."""
+def _last_night(sequences: Sequences) -> tuple[int, Rows]:
+    """The time, epoch seconds, after which the newest share of events lies; and int64 [U], each user's events before it."""
     events = sequences.event_positions(np.arange(sequences.num_users))
     times = np.asarray(sequences.timestamps[events.values])
     if not len(times):
         return 0, np.zeros(sequences.num_users, dtype=np.int64)
     rank = min(len(times) - 1, int(len(times) * (1 - _NEWEST_SHARE)))
-    moment = int(np.partition(times, rank)[rank])
-    return moment, np.bincount(events.row_ids()[times < moment], minlength=sequences.num_users)
+    night = int(np.partition(times, rank)[rank])
+    return night, np.bincount(events.row_ids()[times < night], minlength=sequences.num_users)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Parts of the same sequences; every rank and the launcher cut them alike.
+    """Sequences cut into train, calibration and holdout events; every rank and the launcher cut them alike.
 
     Attributes:
         split: Test users, and how much of their histories is input.
-        kept: All events but the hidden ones: what is known of test users when they are asked for.
-        fit_and_calibration: Of these, what may be learnt from: by Personalize's split, nothing of a test user.
-        calibration: Users whose newest available events weigh the paths.
-        fit: Available events but those.
+        kept: All events but the ground truth: the input of test users, and everybody else's.
+        fit_and_calibration: Of these, all that may be learnt from: by Personalize's split, nothing of a test user.
+        calibration: Users whose newest of these events blend weights are fitted on.
+        fit: The others, on which the model is trained.
     """
 
     split: EvaluationSplit
@@ -191,15 +192,15 @@ class Prepared:
     fit: Sequences
 
 
-def prepare(sequences: Sequences, seed: int, *, segments: bool = False, split: Split = "personalize") -> Prepared:
-    """Cut the sequences; a function of the seed alone.
+def prepare(sequences: Sequences, seed: int, *, holdout: Holdout = "sample", split: Split = "personalize") -> Prepared:
+    """Train / calibration / holdout split; a function of the seed alone.
 
     Args:
         sequences: All of them.
-        seed: Of the examples.
-        segments, split: Those of `hide`.
+        seed: Of the calibration users.
+        holdout, split: Those of `hide`.
     """
-    tested, kept, fit_and_calibration = hide(sequences, segments=segments, split=split)
+    tested, kept, fit_and_calibration = hide(sequences, holdout=holdout, split=split)
     calibration = draw_calibration(fit_and_calibration, seed)
     return Prepared(
         tested,
@@ -211,22 +212,22 @@ def prepare(sequences: Sequences, seed: int, *, segments: bool = False, split: S
 
 
 def hide(
-    sequences: Sequences, *, segments: bool = False, split: Split = "personalize"
+    sequences: Sequences, *, holdout: Holdout = "sample", split: Split = "personalize"
 ) -> tuple[EvaluationSplit, Sequences, Sequences]:
-    """Test users, all events but the hidden ones, and those of them that may be learnt from.
+    """Holdout split: the test users, all events but their ground truth, and those of them that may be learnt from.
 
     Args:
         sequences: All of them.
-        segments: Whether events of every user are hidden, as for segments of users; the test users are some of them, and the
-            older events of everybody are learnt from, since there is nobody else.
+        holdout: Whose newest events are hidden: `sample`, those of a tenth of the users; `everyone`, as segments of users need.
+            Then test users are a sample of everyone, and everyone's older events are learnt from, since there is nobody else.
         split: `personalize`: nothing of a test user is learnt from, as in Personalize; `all_users`: their older events are. So
             are they where nobody else has two events.
     """
     lengths = sequences.history_lengths
-    if segments:
-        whole = segment_split(lengths)
-        kept = sequences.truncate(whole.user_rows, whole.keep_counts)
-        return drawn_users(whole), kept, kept
+    if holdout == "everyone":
+        everyone = segment_split(lengths)
+        kept = sequences.truncate(everyone.user_rows, everyone.keep_counts)
+        return drawn_users(everyone), kept, kept
     tested = evaluation_split(lengths)
     kept = sequences.truncate(tested.user_rows, tested.keep_counts)
     if split == "all_users" or len(tested) == np.count_nonzero(lengths >= 2):
@@ -241,8 +242,8 @@ def users_between(sequences: Sequences, low: float, high: float) -> Rows:
         DataError: No user is left.
     """
     lengths = sequences.history_lengths
-    some = lengths[lengths > 0]
-    shortest, longest = np.quantile(some, [low, high]) if len(some) else (1, 0)
+    of_active = lengths[lengths > 0]
+    shortest, longest = np.quantile(of_active, [low, high]) if len(of_active) else (1, 0)
     users = np.flatnonzero((lengths > 0) & (lengths >= shortest) & (lengths <= longest))
     if len(users) == 0:
         raise DataError(

@@ -1,1 +1,1 @@
-"""What a model is measured by: held-out events, metrics with their intervals, baselines, evaluation settings."""
+"""Offline evaluation: held-out events, metrics with confidence intervals, baselines, evaluation settings."""

@@ -1,4 +1,4 @@
-"""How alike two sets of ranked lists are: overlap at several depths, rank-biased overlap, and how both use the catalogue."""
+"""Agreement of two sets of ranked lists: overlap at several depths, rank-biased overlap, and inequality of catalogue use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Lists:
 
     Attributes:
         offsets: int64 [M + 1], where each line's list begins in the others.
-        ids: uint64 [E], hashes of what is listed; none twice in a list.
+        ids: uint64 [E], hashes of the listed ids; none twice in a list.
         scores: float32 [E], NaN where there is none.
     """
 
@@ -36,14 +36,14 @@ class Lists:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How alike the two lists of each of M lines are.
+    """Agreement of the two lists of each of M lines.
 
     Attributes:
         rank_biased_overlap: float64 [M], 0 to 1.
-        same_first: bool [M], both lists begin alike.
+        same_first: bool [M], both lists have the same first entry.
         identical: bool [M], both lists are equal in all places.
         common: int64 [M], entries of both lists.
-        common_within: int64 [M, D], entries that stand among the first d + 1 of both lists, in column d.
+        common_within: int64 [M, D], entries that are among the first d + 1 of both lists, in column d.
         scores: CorrelationSums of the scores of all common entries that have one on both sides.
     """
 
@@ -57,7 +57,7 @@ class Agreement:
 
 @dataclass
 class CorrelationSums:
-    """Sums over pairs (x, y), from which their correlation follows; sums of parts may be added."""
+    """Sufficient statistics of Pearson's correlation over pairs (x, y); those of parts may be added."""
 
     pairs: int = 0
     sums: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(5))  # x, y, x·x, y·y, x·y
@@ -65,13 +65,13 @@ class CorrelationSums:
     @classmethod
     def of(cls, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32]) -> CorrelationSums:
         """The sums of parallel arrays; pairs with a NaN are left out."""
-        both = ~(np.isnan(x) | np.isnan(y))
-        left, right = x[both].astype(np.float64), y[both].astype(np.float64)
+        valid = ~(np.isnan(x) | np.isnan(y))
+        left, right = x[valid].astype(np.float64), y[valid].astype(np.float64)
         sums = [left.sum(), right.sum(), left @ left, right @ right, left @ right]
-        return cls(int(both.sum()), np.array(sums))
+        return cls(int(valid.sum()), np.array(sums))
 
     def add(self, other: CorrelationSums) -> None:
-        """Take in the sums of other pairs."""
+        """Add the sums of other pairs, in place."""
         self.pairs += other.pairs
         self.sums = self.sums + other.sums
 
@@ -87,7 +87,7 @@ class CorrelationSums:
 
 
 def agreement(old: Lists, new: Lists, depth: int, persistence: float = PERSISTENCE) -> Agreement:
-    """Compare line m of one side with line m of the other, for all M lines.
+    """Agreement of line m of one side with line m of the other, for all M lines.
 
     Args:
         old: Lists of one side.
@@ -99,6 +99,7 @@ def agreement(old: Lists, new: Lists, depth: int, persistence: float = PERSISTEN
     old_ranks, new_ranks = at_old - old.offsets[lines] + 1, at_new - new.offsets[lines] + 1
     deeper = np.maximum(old_ranks, new_ranks)  # the depth from which on both lists hold the entry
     count = len(old.lengths)
+    # An entry counts from its deeper rank on: counts by that rank, summed up, are the overlaps at all depths.
     near = deeper <= depth
     by_depth = np.bincount(lines[near] * depth + deeper[near] - 1, minlength=count * depth).reshape(count, depth).cumsum(axis=1)
     same_places = np.bincount(lines[old_ranks == new_ranks], minlength=count)
@@ -117,7 +118,7 @@ def overlap(common: Rows, old: Lists, new: Lists, depth: int | None = None) -> D
     """Common entries as a share of `depth`, or of the longer list where both are shorter; 1 where both lists are empty.
 
     Args:
-        common: int64 [M], entries that stand among the first `depth` of both lists.
+        common: int64 [M], entries that are among the first `depth` of both lists.
         old, new: The lists.
         depth: None: the whole lists.
     """
@@ -127,7 +128,7 @@ def overlap(common: Rows, old: Lists, new: Lists, depth: int | None = None) -> D
 
 
 def gini(counts: Rows, num_items: int) -> float:
-    """Inequality of how often items are listed: 0 where all are alike, towards 1 where few fill all lists.
+    """Gini coefficient of how often items are listed: 0 where all are alike, towards 1 where few fill all lists.
 
     Args:
         counts: How often each listed item stands in a list, at least 1 each.
@@ -141,12 +142,12 @@ def gini(counts: Rows, num_items: int) -> float:
 
 
 def _common(old: Lists, new: Lists) -> tuple[Rows, Rows, Rows]:
-    """Entries that both lists of a line hold: the line, and where they stand in `ids` of either side."""
+    """Entries that both lists of a line hold: the line, and their positions in `ids` of either side."""
     old_lines, new_lines = (row_ids(side.offsets) for side in (old, new))
     keys = [mix64(side.ids ^ mix64(lines.astype(np.uint64))) for side, lines in ((old, old_lines), (new, new_lines))]
     _, at_old, at_new = np.intersect1d(keys[0], keys[1], assume_unique=True, return_indices=True)
-    true = (old_lines[at_old] == new_lines[at_new]) & (old.ids[at_old] == new.ids[at_new])  # no chance collision of keys
-    return old_lines[at_old[true]], at_old[true], at_new[true]
+    equal = (old_lines[at_old] == new_lines[at_new]) & (old.ids[at_old] == new.ids[at_new])  # no chance collision of keys
+    return old_lines[at_old[equal]], at_old[equal], at_new[equal]
 
 
 def _rank_biased_overlap(old: Rows, new: Rows, lines: Rows, deeper: Rows, p: float) -> Doubles:

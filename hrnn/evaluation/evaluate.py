@@ -1,11 +1,11 @@
-"""Measure a model beside its baselines on events it has not seen.
+"""Evaluate a model and its baselines on held-out events.
 
 What `train` does with it, in this order:
 
-    prepared = prepare(sequences, seed)                                          # hrnn/data/splits.py
-    states = snapshot.user_states(prepared.kept, prepared.split.user_rows)       # of a model of `fit_and_calibration`
+    prepared = prepare(sequences, seed)                                                # hrnn/data/splits.py
+    states = snapshot.user_states(prepared.kept, prepared.split.user_rows)             # of one fitted on `fit_and_calibration`
     held_out = hold_out(prepared.split, sequences, states, fit=prepared.fit_and_calibration)
-    pq.write_table(held_out.to_table(), "evaluation-<token>.parquet")            # facts["evaluation"]["held_out"]: path
+    pq.write_table(held_out.to_table(), "evaluation-<token>.parquet")                  # so that `evaluate` needs no model code
     evaluation = evaluate(held_out, item_vectors, item_bias, catalogue num_events, catalogue num_users)
     metrics.json = evaluation.to_document()
 """
@@ -22,10 +22,16 @@ import numpy.typing as npt
 import torch
 
 from hrnn.data.arrays import Rows
-from hrnn.evaluation import intervals as figures
 from hrnn.evaluation import metrics
 from hrnn.evaluation.baselines.popular import personal_popularity, popularity
 from hrnn.evaluation.holdout import HeldOut
+from hrnn.evaluation.intervals import (
+    bootstrap_intervals,
+    catalogue_metrics,
+    length_terciles,
+    popularity_classes,
+    slice_metrics,
+)
 from hrnn.evaluation.metrics import DEPTH, PerUser
 from hrnn.inference.topk import Scorer
 
@@ -40,15 +46,15 @@ class Evaluation:
     Attributes:
         rows: `model`, `popularity`, `personal popularity` and other baselines, each metric name -> value.
         test_users: How many users were measured.
-        truth_events: How many hidden events were right answers.
+        truth_events: How many hidden events are ground truth.
         hidden_events: How many were hidden: more where event rules let only some count.
         gain: Baseline -> (difference of NDCG@25, model minus baseline, and its standard error, paired over users).
-        users: Row -> how many users it was measured on: baselines that take long are asked for some.
+        users: Row -> how many users it was measured on: slow baselines are measured on a sample.
         intervals: Row -> metric -> 95 % confidence interval of the mean over users, by bootstrap.
-        slices: Slice -> row -> metrics of a part of the users, or of their true items; all rows over the same users.
+        slices: Slice -> row -> metrics over a part of the users, or of their true items; all rows over the same users.
         catalogue: Row -> coverage, Gini coefficient and novelty of its lists.
-        segments: Metrics of user segments, in the order of Personalize's; empty where the recipe makes none.
-        fitted_on: Baseline -> on how many events it was fitted, and how many there are; those alone that were fitted on a part.
+        fitted_on: Baseline -> number of events that it was fitted on, and of all; of baselines fitted on a sample alone.
+        segments: Metrics of user segments, in Personalize's order; empty where the recipe makes none.
     """
 
     rows: dict[str, dict[str, float]]
@@ -66,7 +72,7 @@ class Evaluation:
     def to_document(self) -> dict[str, Any]:
         """What metrics.json holds: `metrics` as GetSolutionMetrics answers, to four decimals, and the table around it.
 
-        What was measured on nobody is None, and no difference, interval or list is told of.
+        Without test users, metrics are None, and differences, intervals and slices empty.
         """
         rows = {name: _rounded(row if self.test_users else dict.fromkeys(row)) for name, row in self.rows.items()}
         measured = self if self.test_users else replace(self, gain={}, intervals={}, slices={}, catalogue={})
@@ -88,10 +94,10 @@ class Evaluation:
             },
             "users": self.users,
             "intervals": {
-                row: {metric: [round(bound, 4) for bound in bounds] for metric, bounds in of_row.items()}
-                for row, of_row in self.intervals.items()
+                row: {metric: [round(bound, 4) for bound in bounds] for metric, bounds in row_intervals.items()}
+                for row, row_intervals in self.intervals.items()
             },
-            "slices": {name: {row: _rounded(values) for row, values in rows_.items()} for name, rows_ in self.slices.items()},
+            "slices": {name: {row: _rounded(values) for row, values in table.items()} for name, table in self.slices.items()},
             "catalogue": {row: _rounded(values) for row, values in self.catalogue.items()},
             "fitted_on": {row: {"events": events, "of": total} for row, (events, total) in self.fitted_on.items()},
         }
@@ -104,9 +110,9 @@ def evaluate(
     num_events: npt.ArrayLike,
     num_users: npt.ArrayLike,
 ) -> Evaluation:
-    """Rank the catalogue for every test user by the model and by its baselines, and measure all of them.
+    """Rank the catalogue for every test user by the model and by its baselines, and compute the metrics of all of them.
 
-    Only items with events are ranked, as in `recommend`. Items a user has already seen are not left out, in no row.
+    Only items with events are ranked, as in `recommend`. Items that a user has already seen stay in, in every row.
 
     Args:
         held_out: The test users.
@@ -126,51 +132,54 @@ def evaluate(
         "personal popularity": personal_popularity(held_out.histories, seen_by),
     }
     everybody = np.arange(len(held_out))
-    asked = dict.fromkeys(lists, everybody)
+    measured_on = dict.fromkeys(lists, everybody)
     if held_out.baselines is not None:
-        for name, listed in held_out.baselines.lists.items():
-            lists[name], asked[name] = np.full((len(held_out), DEPTH), -1, dtype=np.int64), held_out.baselines.asked
-            lists[name][held_out.baselines.asked] = listed
-    of_users: dict[str, PerUser] = {}
+        # Baselines that were fitted have lists for a sample of the users; empty lists fill the rows of the others.
+        for name, sample_lists in held_out.baselines.lists.items():
+            lists[name], measured_on[name] = np.full((len(held_out), DEPTH), -1, dtype=np.int64), held_out.baselines.users
+            lists[name][held_out.baselines.users] = sample_lists
+    of_everybody: dict[str, PerUser] = {}
+    of_measured: dict[str, PerUser] = {}
     rows: dict[str, dict[str, float]] = {}
-    own: dict[str, PerUser] = {}
     catalogue: dict[str, dict[str, float]] = {}
     for name, listed in lists.items():
         hits, num_true = metrics.hits_of(listed, held_out.truth)
-        of_users[name] = metrics.per_user_metrics(hits, num_true)
-        own[name] = {metric: values[asked[name]] for metric, values in of_users[name].items()}
-        rows[name] = {"coverage": metrics.coverage(listed, num_items), **metrics.means(own[name])}
-        catalogue[name] = figures.of_catalogue(listed, np.asarray(num_events, dtype=np.int64))
+        of_everybody[name] = metrics.per_user_metrics(hits, num_true)
+        of_measured[name] = {metric: values[measured_on[name]] for metric, values in of_everybody[name].items()}
+        rows[name] = {"coverage": metrics.coverage(listed, num_items), **metrics.means(of_measured[name])}
+        catalogue[name] = catalogue_metrics(listed, np.asarray(num_events, dtype=np.int64))
     headline = "normalized_discounted_cumulative_gain_at_25"
     gain = {
-        name: metrics.paired_difference(of_users["model"][headline][asked[name]], of_users[name][headline][asked[name]])
-        for name in list(lists)[1:]
+        name: metrics.paired_difference(of_everybody["model"][headline][users], of_everybody[name][headline][users])
+        for name, users in list(measured_on.items())[1:]
     }
+    # Two bootstraps: the rows of each are of the same users.
+    intervals = bootstrap_intervals({name: of_measured[name] for name in list(lists)[:3]})
+    intervals |= bootstrap_intervals({name: of_measured[name] for name in list(lists)[3:]})
     return Evaluation(
         rows,
         len(held_out),
         len(held_out.truth.values),
         hidden_events,
         gain,
-        {name: len(users) for name, users in asked.items()},
-        figures.intervals({name: own[name] for name in list(lists)[:3]})
-        | figures.intervals({name: own[name] for name in list(lists)[3:]}),
-        _slices(held_out, lists, everybody if held_out.baselines is None else held_out.baselines.asked, np.asarray(num_events)),
+        {name: len(users) for name, users in measured_on.items()},
+        intervals,
+        _slices(held_out, lists, everybody if held_out.baselines is None else held_out.baselines.users, np.asarray(num_events)),
         catalogue,
         {} if held_out.baselines is None else held_out.baselines.fitted_on,
     )
 
 
-def _slices(held_out: HeldOut, lists: dict[str, Rows], asked: Rows, num_events: Rows) -> dict[str, dict[str, dict[str, float]]]:
-    """Metrics by length of history, by popularity of the true items, and by whether a new session is asked for."""
+def _slices(held_out: HeldOut, lists: dict[str, Rows], users: Rows, num_events: Rows) -> dict[str, dict[str, dict[str, float]]]:
+    """Metrics by length of history, by popularity of the true items, and by whether the true events begin a new session."""
     truth = held_out.truth.values
-    of_users = figures.length_terciles(held_out.histories.lengths)
+    user_slices = length_terciles(held_out.histories.lengths)
     if held_out.begins_session is not None:
-        of_users |= {"new session": held_out.begins_session, "within a session": ~held_out.begins_session}
-    parts = {name: (asked[chosen[asked]], np.ones(len(truth), dtype=np.bool_)) for name, chosen in of_users.items()}
-    parts |= {name: (asked, chosen[truth]) for name, chosen in figures.popularity_classes(num_events).items()}
-    measured = {name: figures.of_slice(lists, users, held_out.truth, kept) for name, (users, kept) in parts.items()}
-    return {name: rows for name, rows in measured.items() if rows["model"]["users"]}
+        user_slices |= {"new session": held_out.begins_session, "within a session": ~held_out.begins_session}
+    slices = {name: (users[is_in[users]], np.ones(len(truth), dtype=np.bool_)) for name, is_in in user_slices.items()}
+    slices |= {name: (users, is_in[truth]) for name, is_in in popularity_classes(num_events).items()}
+    tables = {name: slice_metrics(lists, part, held_out.truth, counts) for name, (part, counts) in slices.items()}
+    return {name: rows for name, rows in tables.items() if rows["model"]["users"]}
 
 
 def model_lists(held_out: HeldOut, item_vectors: torch.Tensor, item_bias: torch.Tensor) -> Rows:
@@ -181,11 +190,11 @@ def model_lists(held_out: HeldOut, item_vectors: torch.Tensor, item_bias: torch.
 
 def _num_users_before(held_out: HeldOut, num_users: Rows) -> Rows:
     """Distinct users of each item, without those who only have it among events that nothing was learnt from."""
-    history, truth = (each.row_ids() * len(num_users) + each.values for each in (held_out.histories, held_out.truth))
+    history, truth = (items.row_ids() * len(num_users) + items.values for items in (held_out.histories, held_out.truth))
     unknown = np.setdiff1d(truth, history) if held_out.histories_learnt else np.union1d(truth, history)
     return num_users - np.bincount(unknown % max(1, len(num_users)), minlength=len(num_users))
 
 
 def _rounded(values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """To four decimals; None for what is not known."""
+    """Rounded to four decimals; None where there is no number."""
     return {name: None if value is None or math.isnan(value) else round(value, 4) for name, value in values.items()}

@@ -1,7 +1,7 @@
-"""What a model is measured by: test users, their known events, its state after these, and the events it has not seen.
+"""The holdout of an evaluation: test users, their input events, their queries after these, and their ground truth.
 
-The stored table holds all that `hrnn evaluate` needs beside the item vectors that its queries multiply and the catalogue, so
-that any recipe is measured again by the same few lines, without its model's code.
+The stored table holds all that `hrnn evaluate` needs beside item vectors and catalogue, so that any recipe is measured again
+by the same few lines, without its model's code.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ HISTORY_ITEM_ROWS = "history_item_rows"
 TRUTH_ITEM_ROWS = "truth_item_rows"
 _BEGINS_SESSION = "begins_session"
 _COUNTS = "truth_counts"
-_PEER_ASKED = "peer_asked"
-_PEER = "list: "
+_MEASURED = "peer_asked"  # the name of the stored column: whether a user has lists of baselines
+_BASELINE = "list: "  # begins the names of columns that hold a baseline's lists
 _FITTED_ON = "fitted_on"
 _HISTORIES_LEARNT = "histories_learnt"
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The test users: what they did, what they did next, and what the model knows of them in between.
+    """The test users: their input events, their ground truth, and the model's state of them in between.
 
     Attributes:
         user_rows: int64 [V].
-        queries: float32 [V, D], after the kept events.
-        sparse: Sparse scores of the V users, after the kept events.
-        histories: [V] item rows of kept events, oldest first.
+        queries: float32 [V, D], after the input events.
+        sparse: Sparse scores of the V users, after the input events.
+        histories: [V] item rows of input events, oldest first.
         truth: [V] item rows of hidden events, likewise.
-        histories_learnt: Whether models and baselines learnt from the kept events too.
-        counts: bool, parallel to the values of `truth`: which hidden events are right answers by the event rules; None: all.
-        begins_session: bool [V], whether the first hidden event begins a session; None where it was not kept.
-        baselines: What plain recommenders gave some of the users; None where nobody asked them.
+        begins_session: bool [V], whether the first hidden event begins a session; None where it was not stored.
+        baselines: Lists of baselines for a sample of the users; None where none were fitted.
+        counts: bool, parallel to the values of `truth`: which hidden events are targets by the event rules; None: all.
+        histories_learnt: Whether model and baselines learnt from the input events too.
     """
 
     user_rows: Rows
@@ -82,10 +82,10 @@ class HeldOut:
         if self.counts is not None:
             stored[_COUNTS] = _lists(self.truth.offsets, self.counts)
         if self.baselines is not None:
-            asked = np.isin(np.arange(len(self)), self.baselines.asked)
-            stored[_PEER_ASKED] = pa.array(asked)
+            measured = np.isin(np.arange(len(self)), self.baselines.users)
+            stored[_MEASURED] = pa.array(measured)
             for name, listed in self.baselines.lists.items():
-                stored[_PEER + name] = _lists(offsets_of(np.where(asked, DEPTH, 0)), listed.reshape(-1))
+                stored[_BASELINE + name] = _lists(offsets_of(np.where(measured, DEPTH, 0)), listed.reshape(-1))
         fitted_on = {} if self.baselines is None else self.baselines.fitted_on
         metadata = {_FITTED_ON: json.dumps(fitted_on), _HISTORIES_LEARNT: json.dumps(self.histories_learnt)}
         return pa.table(stored, metadata=metadata)
@@ -101,15 +101,16 @@ class HeldOut:
             Ragged.from_arrow(table[HISTORY_ITEM_ROWS]),
             Ragged.from_arrow(table[TRUTH_ITEM_ROWS]),
             table[_BEGINS_SESSION].to_numpy() if _BEGINS_SESSION in table.column_names else None,
-            _stored_peers(table),
+            _stored_baselines(table),
             _values(table, _COUNTS, np.bool_) if _COUNTS in table.column_names else None,
             json.loads((table.schema.metadata or {}).get(_HISTORIES_LEARNT.encode(), b"true")),
         )
 
     def counted(self) -> HeldOut:
-        """The same without hidden events that do not count, and without users who have no other."""
+        """Without hidden events that are no targets, and without users who have no other."""
         if self.counts is None:
             return self
+        # Users without a target have no metric: a mean over them would measure the event rules, not the model.
         owner = self.truth.row_ids()[self.counts]
         users = np.unique(owner)
         return HeldOut(
@@ -130,20 +131,20 @@ def hold_out(
     states: UserStates,
     *,
     fit: Sequences | None = None,
-    with_peers: bool = True,
-    other_peers: Mapping[str, Fit] | None = None,
+    with_baselines: bool = True,
+    other_baselines: Mapping[str, Fit] | None = None,
     event_weights: npt.NDArray[np.float32] | None = None,
 ) -> HeldOut:
-    """Cut the test users' events at the split, and keep the model's state of them in between.
+    """Hold out the newest events of the split's users, beside the model's state of each at the cut.
 
     Args:
         split: Who is tested and where each history is cut.
         sequences: Whole histories, hidden events included.
-        states: Of `split.user_rows`, after the kept events only.
-        fit: What model and baselines may learn from; None: all but the hidden events.
-        with_peers: Whether plain recommenders are fitted too, to stand beside the model.
-        other_peers: More of them, by name.
-        event_weights: float32 [E], how much each stored event counts as a target; one of 0 is no right answer. None: all are.
+        states: Of `split.user_rows`, after the input events only.
+        fit: Events that model and baselines may learn from; None: all but the hidden ones.
+        with_baselines: Whether baselines are fitted, and recommend to a sample of the users.
+        other_baselines: More of them, by name.
+        event_weights: float32 [E], how much each stored event counts as a target; one of 0 is none. None: all count alike.
     """
     starts = sequences.user_offsets[split.user_rows]
     kept_at = Ragged.expand(starts, split.keep_counts)
@@ -152,7 +153,7 @@ def hold_out(
     begins_session = np.asarray(sequences.session_starts[starts + split.keep_counts])
     known = sequences.truncate(split.user_rows, split.keep_counts)
     fit = known if fit is None else fit
-    baselines = baseline_lists(known, split.user_rows, fit_on=fit, others=other_peers or {}) if with_peers else None
+    baselines = baseline_lists(known, split.user_rows, fit_on=fit, others=other_baselines or {}) if with_baselines else None
     histories_learnt = not len(split) or bool(fit.history_lengths[split.user_rows].any())
     counts = None if event_weights is None else np.asarray(event_weights[hidden_at.values] > 0)
     return HeldOut(
@@ -160,13 +161,14 @@ def hold_out(
     )
 
 
-def _stored_peers(table: pa.Table) -> BaselineLists | None:
-    if _PEER_ASKED not in table.column_names:
+def _stored_baselines(table: pa.Table) -> BaselineLists | None:
+    """The baselines' lists of a stored table; None where it has none."""
+    if _MEASURED not in table.column_names:
         return None
-    names = [name for name in table.column_names if name.startswith(_PEER)]
-    lists = {name.removeprefix(_PEER): _values(table, name, np.int64).reshape(-1, DEPTH) for name in names}
+    names = [name for name in table.column_names if name.startswith(_BASELINE)]
+    lists = {name.removeprefix(_BASELINE): _values(table, name, np.int64).reshape(-1, DEPTH) for name in names}
     fitted_on = json.loads((table.schema.metadata or {}).get(_FITTED_ON.encode(), b"{}"))
-    return BaselineLists(np.flatnonzero(table[_PEER_ASKED].to_numpy()), lists, fitted_on)
+    return BaselineLists(np.flatnonzero(table[_MEASURED].to_numpy()), lists, fitted_on)
 
 
 def _lists(offsets: Rows, values: npt.NDArray[Any]) -> pa.Array:

@@ -1,4 +1,4 @@
-"""What surrounds a table of metrics: how sure its means are, where they come from, and what the lists look like as a whole."""
+"""Bootstrap confidence intervals of metrics, metrics of slices of users and items, and beyond-accuracy metrics of lists."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SLICE_METRICS = ("normalized_discounted_cumulative_gain_at_25", "mean_reciprocal
 _AT_ONCE = 1 << 22
 
 
-def intervals(rows: Mapping[str, PerUser], *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Intervals]:
-    """Bootstrap 95 % confidence intervals of each metric's mean: users are drawn anew, with replacement, the same for all rows.
+def bootstrap_intervals(rows: Mapping[str, PerUser], *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Intervals]:
+    """95 % percentile-bootstrap intervals of each metric's mean; users are resampled alike for all rows, with replacement.
 
     Args:
         rows: Row's name -> metric -> float64 [V], of the same users.
         seed: Of the draws.
-        resamples: How often all users are drawn.
+        resamples: Number of bootstrap samples.
 
     Returns:
         Row's name -> metric -> (2.5th, 97.5th percentile of the means); (0, 0) where there is no user.
@@ -39,17 +39,18 @@ def intervals(rows: Mapping[str, PerUser], *, seed: int = 0, resamples: int = RE
         random = np.random.Generator(np.random.Philox(key=seed))
         means = []
         for begin in range(0, resamples, step := max(1, _AT_ONCE // users)):
-            lines = min(step, resamples - begin)
-            drawn = random.integers(0, users, (lines, users)) + np.arange(lines)[:, None] * users
-            times = np.bincount(drawn.reshape(-1), minlength=lines * users).reshape(lines, users)
+            samples = min(step, resamples - begin)
+            # A sample is how often each user is in it: the means of all metrics are then one matrix product.
+            drawn = random.integers(0, users, (samples, users)) + np.arange(samples)[:, None] * users
+            times = np.bincount(drawn.reshape(-1), minlength=samples * users).reshape(samples, users)
             means.append(times.astype(np.float64) @ values / users)
         bounds = np.percentile(np.concatenate(means), [2.5, 97.5], axis=0)
-    each = iter(zip(*bounds.tolist(), strict=True))
-    return {name: {metric: next(each) for metric in of_users} for name, of_users in rows.items()}
+    in_order = iter(zip(*bounds.tolist(), strict=True))
+    return {name: {metric: next(in_order) for metric in of_users} for name, of_users in rows.items()}
 
 
 def length_terciles(lengths: Rows) -> dict[str, npt.NDArray[np.bool_]]:
-    """Which users have short, middling and long histories, a third each; equal lengths stand together."""
+    """Users by tercile of history length, bool [V] each; equal lengths stay together."""
     if len(lengths) == 0:
         return {}
     low, high = np.quantile(lengths, [1 / 3, 2 / 3], method="lower")
@@ -61,7 +62,7 @@ def length_terciles(lengths: Rows) -> dict[str, npt.NDArray[np.bool_]]:
 
 
 def popularity_classes(num_events: Rows) -> dict[str, npt.NDArray[np.bool_]]:
-    """Which items are head, middle and tail: the most popular ones that have a third of all events, the next, the rest."""
+    """Head, middle and tail items, bool [N] each: the most popular ones that have a third of all events, the next, the rest."""
     order = np.argsort(-num_events, kind="stable")
     before = np.cumsum(num_events[order]) - num_events[order]
     third = np.empty(len(order), dtype=np.int64)
@@ -69,40 +70,40 @@ def popularity_classes(num_events: Rows) -> dict[str, npt.NDArray[np.bool_]]:
     return {f"{name} items": third == at for at, name in enumerate(("head", "middle", "tail"))}
 
 
-def of_slice(
+def slice_metrics(
     lists: Mapping[str, Rows], users: Rows, truth: Ragged[np.int64], kept: npt.NDArray[np.bool_]
 ) -> dict[str, dict[str, float]]:
-    """Metrics of every list over some users and some of their true items.
+    """Metrics of every row over a slice of the users and of their true items.
 
     Args:
         lists: Row's name -> [V, 25].
-        users: int64, which of the V users may count.
+        users: int64, which of the V users are in the slice.
         truth: [V] item rows.
-        kept: bool, true items that count; users without any do not.
+        kept: bool, which true items are; users without any are left out.
 
     Returns:
         Row's name -> SLICE_METRICS, and `users`.
     """
-    owner = truth.row_ids()
-    counts = np.bincount(owner[kept], minlength=len(truth))
-    chosen = users[counts[users] > 0]
-    left = Ragged.from_lengths(counts[chosen], truth.values[kept & np.isin(owner, chosen)])
+    true_users = truth.row_ids()
+    counts = np.bincount(true_users[kept], minlength=len(truth))
+    with_truth = users[counts[users] > 0]
+    truth = Ragged.from_lengths(counts[with_truth], truth.values[kept & np.isin(true_users, with_truth)])
     rows = {}
     for name, listed in lists.items():
-        means = metrics.means(metrics.per_user_metrics(*metrics.hits_of(listed[chosen], left)))
-        rows[name] = {metric: means[metric] for metric in SLICE_METRICS} | {"users": float(len(chosen))}
+        means = metrics.means(metrics.per_user_metrics(*metrics.hits_of(listed[with_truth], truth)))
+        rows[name] = {metric: means[metric] for metric in SLICE_METRICS} | {"users": float(len(with_truth))}
     return rows
 
 
-def of_catalogue(lists: Rows, num_events: Rows) -> dict[str, float]:
-    """How widely lists reach into the catalogue.
+def catalogue_metrics(lists: Rows, num_events: Rows) -> dict[str, float]:
+    """Coverage, inequality and novelty of lists.
 
     Args:
         lists: [V, 25], -1 fills.
         num_events: int64 [N], events of each item.
 
     Returns:
-        `coverage`: share of items that stand in any list. `gini`: inequality of how often items are listed, 0 where all are
+        `coverage`: share of items that are in any list. `gini`: inequality of how often items are listed, 0 where all are
         alike. `novelty`: mean of -log2 of a listed item's share of the events.
     """
     listed = lists[lists >= 0]

@@ -47,15 +47,16 @@ METRICS: dict[str, tuple[Callable[[Flags, Rows], npt.NDArray[np.float64]], tuple
 
 
 def hits_of(lists: Rows, truth: Ragged[np.int64]) -> tuple[Flags, Rows]:
-    """Which listed items are true.
+    """Hits: which listed items are true.
 
     Args:
         lists: [V, K] item rows, best first; -1 fills lists that are shorter. No item twice in a list.
-        truth: [V] item rows that users took up; an item taken twice counts once.
+        truth: [V] item rows of hidden events; an item that occurs twice counts once.
 
     Returns:
         hits [V, K], and the number of distinct true items of each user [V].
     """
+    # One number a pair of user and item, so that one sorted lookup finds the hits of all users.
     stride = np.int64(max(lists.max(initial=0), truth.values.max(initial=0)) + 1)
     true_pairs = np.unique(truth.row_ids() * stride + truth.values)
     listed_pairs = np.arange(len(lists), dtype=np.int64)[:, None] * stride + lists
@@ -64,7 +65,7 @@ def hits_of(lists: Rows, truth: Ragged[np.int64]) -> tuple[Flags, Rows]:
 
 
 def per_user_metrics(hits: npt.NDArray[np.bool_], num_true: npt.NDArray[np.int64]) -> PerUser:
-    """Every metric that is a mean over users, before the mean.
+    """Metrics of each user, whose mean over users is reported.
 
     Args:
         hits: [V, K], K at least 25 (shorter lists are filled with False).
@@ -82,13 +83,13 @@ def per_user_metrics(hits: npt.NDArray[np.bool_], num_true: npt.NDArray[np.int64
 
 
 def coverage(lists: npt.NDArray[np.int64], num_items: int) -> float:
-    """Share of the catalogue's items that stand in at least one list."""
+    """Share of the catalogue's items that are in at least one list."""
     return len(np.unique(lists[lists >= 0])) / num_items if num_items else 0.0
 
 
 def means(values: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, float]:
     """Mean over users of each metric; 0.0 where there is no user."""
-    return {name: float(of_users.mean()) if len(of_users) else 0.0 for name, of_users in values.items()}
+    return {name: float(per_user.mean()) if len(per_user) else 0.0 for name, per_user in values.items()}
 
 
 def paired_difference(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> tuple[float, float]:

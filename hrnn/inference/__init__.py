@@ -1,1 +1,1 @@
-"""How a fitted model is asked."""
+"""Inference with a fitted model: queries, exact top-k, ranking, related items, segments, filters."""

@@ -1,4 +1,4 @@
-"""Which items each of some users may get: what a filter comes to, and what scoring obeys."""
+"""Allowed items of users: the result of a filter, and the constraint of scoring."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from hrnn.data.ragged import Ragged
 
 @dataclass(frozen=True)
 class Allowed:
-    """The items that B users may get: those of a mask that many users share, and some more, less some others.
+    """Allowed items of B users: a mask that many users share, with a few items added and removed for each.
 
     Attributes:
         masks: bool [M, N].
         mask_of: int64 [B], the mask of each user.
-        added: [B] item rows that a user may get beside those of the mask.
-        removed: [B] item rows that a user may not get, be they of the mask or added.
+        added: [B] item rows that are allowed beside those of the mask.
+        removed: [B] item rows that are not allowed, be they of the mask or added.
     """
 
     masks: npt.NDArray[np.bool_]
@@ -28,11 +28,11 @@ class Allowed:
     removed: Ragged[np.int64]
 
     def part(self, start: int, end: int) -> Allowed:
-        """What users [start, end) may get."""
+        """Allowed items of users [start, end)."""
         return Allowed(self.masks, self.mask_of[start:end], self.added.part(start, end), self.removed.part(start, end))
 
     def dense(self) -> npt.NDArray[np.bool_]:
-        """bool [B, N]: every user's items, for few users."""
+        """One mask a user, for few users: bool [B, N]."""
         allowed = self.masks[self.mask_of]
         for lists, value in ((self.added, True), (self.removed, False)):
             allowed[lists.row_ids(), lists.values] = value

@@ -1,19 +1,19 @@
-"""Exploration: new items, of which little is known, get a bonus, so that what users make of them is learnt.
+"""Exploration: new items, of which little is known, get a bonus, so that feedback on them is collected.
 
 A new item is one that was created not long before the newest event. Its score is raised by
 
     bonus(item) = weight · max(0, log(typical events / (events of the item + 1)))
     typical events = events of the item of a typical event = Σ events² / Σ events
 
-With weight 1 an item is scored as though it had been taken as often as a typical one (the model's own notion of popularity is
-a log of counts too), with weight 0 as the model alone says; the fewer events, the greater the bonus. It is part of the item's
+With weight 1 an item is scored as though it had as many events as a typical one (the model's own notion of popularity is
+a log of counts too), with weight 0 as by the model alone; the fewer events, the greater the bonus. It is part of the item's
 bias, so the best items by raised scores are found exactly, as any best items are. A little noise then re-orders the best of
 them: of the NOISE_DEPTH · K best items of a user, each new one's score moves by up to ± weight · NOISE, by a hash of user, item
 and seed. The same lines give the same bytes; other users see other new items.
 
 A new item without events has no vector; it takes the mean vector and bias of the rarest items.
 
-Source: that there is a bonus which falls with events, and a little noise, is said of the service in AWS's cheat sheet
+Source: that the service adds a bonus which falls with events, and a little noise, is from AWS's cheat sheet
 (aws-samples/amazon-personalize-samples, "PersonalizeCheatSheet"); the formula is this module's.
 
 Shapes: N items that may be recommended, B users, K returned.
@@ -38,13 +38,13 @@ _RAREST = 100
 
 
 def new_items(created: Rows, newest_event: int, cut_off_days: float) -> Flags:
-    """bool [N]: items created less than `cut_off_days` before the newest event; times are UTC epoch seconds."""
+    """Items created less than `cut_off_days` before the newest event, bool [N]; times are UTC epoch seconds."""
     new: Flags = newest_event - created < cut_off_days * _DAY
     return new
 
 
 def bonus(num_events: Rows, new: Flags, weight: float) -> npt.NDArray[np.float32]:
-    """float32 [N], what is added to each item's bias."""
+    """The bonus on each item's bias: float32 [N]."""
     counts = num_events.astype(np.float64)
     typical = (counts * counts).sum() / max(counts.sum(), 1.0)
     raised = np.maximum(0.0, np.log(max(typical, 1.0) / (counts + 1.0)))
@@ -52,7 +52,7 @@ def bonus(num_events: Rows, new: Flags, weight: float) -> npt.NDArray[np.float32
 
 
 def stand_ins(vectors: torch.Tensor, bias: torch.Tensor, num_ranked: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors and bias in which items without events and without a vector stand for the rarest of the others.
+    """Vectors and bias, with the mean of the rarest items in place of those of items without events and without a vector.
 
     Args:
         vectors: [N, D].
@@ -69,7 +69,7 @@ def stand_ins(vectors: torch.Tensor, bias: torch.Tensor, num_ranked: int) -> tup
 
 @dataclass(frozen=True)
 class Noise:
-    """Moves new items up and down a little.
+    """Pseudorandom noise on the scores of new items.
 
     Attributes:
         new: bool [N].
@@ -93,10 +93,10 @@ class Noise:
         rows = np.maximum(top.item_rows, 0)
         mixed = mix64(user_hashes[:, None] ^ self.item_hashes[rows])
         uniform = (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
-        moved = np.where(listed & self.new[rows], self.weight * NOISE * (2.0 * uniform - 1.0), 0.0)
-        shares = top.shares * np.exp(moved)
+        noise = np.where(listed & self.new[rows], self.weight * NOISE * (2.0 * uniform - 1.0), 0.0)
+        shares = top.shares * np.exp(noise)
         shares /= 1.0 + (shares - top.shares).sum(axis=1, keepdims=True)
-        scores = np.where(listed, top.scores.astype(np.float64) + moved, -np.inf)
+        scores = np.where(listed, top.scores.astype(np.float64) + noise, -np.inf)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :num_results]  # of equal scores, the better one before the noise
         return TopItems(
             np.take_along_axis(top.item_rows, order, 1),

@@ -1,4 +1,4 @@
-"""Given lists of items, put in the order in which their users are likely to take them."""
+"""Re-ranking of given lists of items by score."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PAIRS_AT_ONCE = 1 << 18
 
 @dataclass(frozen=True)
 class Ranked:
-    """Lists of B users in their new order, one after the other, as long as those that were given.
+    """Re-ranked lists of B users, one after the other, as long as the given ones.
 
     Attributes:
         places: int64, where each item stood in its list; -1 at the end of a list from which items were removed.
@@ -37,7 +37,7 @@ def listed_scores(
 ) -> Doubles:
     """Scores of listed items: query · item vector + item bias + sparse score, summed in float64.
 
-    A pair's score does not depend on what else is asked.
+    A pair's score does not depend on what else is in the call.
 
     Args:
         queries: [B, D].
@@ -47,33 +47,33 @@ def listed_scores(
         lists: [B] item rows.
 
     Returns:
-        float64, of every listed item.
+        float64, one of every listed item.
     """
     users, item_rows = lists.row_ids(), lists.values
     scores = item_bias[item_rows].astype(np.float64)
     for begin in range(0, len(users), _PAIRS_AT_ONCE):
-        some = slice(begin, begin + _PAIRS_AT_ONCE)
-        left, right = queries[users[some]].astype(np.float64), item_vectors[item_rows[some]].astype(np.float64)
-        scores[some] += np.einsum("pd,pd->p", left, right)
+        chunk = slice(begin, begin + _PAIRS_AT_ONCE)
+        left, right = queries[users[chunk]].astype(np.float64), item_vectors[item_rows[chunk]].astype(np.float64)
+        scores[chunk] += np.einsum("pd,pd->p", left, right)
     num_items = np.int64(len(item_bias))
-    owned = row_ids(sparse.offsets) * num_items + sparse.item_rows
-    if len(owned):
-        order = np.argsort(owned, kind="stable")
-        asked = users * num_items + item_rows
-        found = order[np.minimum(np.searchsorted(owned, asked, sorter=order), len(owned) - 1)]
-        scores += np.where(owned[found] == asked, sparse.scores[found], np.float32(0))
+    sparse_keys = row_ids(sparse.offsets) * num_items + sparse.item_rows
+    if len(sparse_keys):
+        order = np.argsort(sparse_keys, kind="stable")
+        keys = users * num_items + item_rows
+        nearest = order[np.minimum(np.searchsorted(sparse_keys, keys, sorter=order), len(sparse_keys) - 1)]
+        scores += np.where(sparse_keys[nearest] == keys, sparse.scores[nearest], np.float32(0))
     return scores
 
 
 def rank(offsets: Rows, scores: Doubles, scored: npt.NDArray[np.bool_], kept: npt.NDArray[np.bool_]) -> Ranked:
-    """Order lists by score; what has none comes after, in the order given, and what is not kept goes.
+    """Order lists by score; items without one come after, in the given order, and items that are not kept are removed.
 
     Equal scores stay in the order given; an item that is listed twice counts twice.
 
     Args:
         offsets: int64 [B + 1].
         scores: float64, of every listed item.
-        scored: bool, which of them mean something.
+        scored: bool, which of them are valid.
         kept: bool, which items stay in their list.
     """
     lists, num_lists = row_ids(offsets), len(offsets) - 1
@@ -91,16 +91,16 @@ def rank(offsets: Rows, scores: Doubles, scored: npt.NDArray[np.bool_], kept: np
 
 
 def allowed_in(allowed: Allowed, lists: Ragged[np.int64]) -> npt.NDArray[np.bool_]:
-    """Whether each listed item may be had.
+    """Whether each listed item is allowed.
 
     Args:
-        allowed: What the B users may get.
+        allowed: Of the B users.
         lists: [B] item rows.
     """
     users, item_rows = lists.row_ids(), lists.values
     kept = allowed.masks[allowed.mask_of[users], item_rows]
     num_items = allowed.masks.shape[1]
-    for others, value in ((allowed.added, True), (allowed.removed, False)):
-        pairs = others.row_ids() * num_items + others.values
+    for exceptions, value in ((allowed.added, True), (allowed.removed, False)):
+        pairs = exceptions.row_ids() * num_items + exceptions.values
         kept[np.isin(users * num_items + item_rows, pairs)] = value
     return kept

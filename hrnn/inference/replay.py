@@ -1,4 +1,4 @@
-"""Replay histories through a trained model whose lanes carry state: what it knows of each user after their last event."""
+"""Final hidden states of users after their histories, from models whose lanes carry state."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from hrnn.data.sequences import Sequences
 from hrnn.models.contract import Batch, Carry, Queries, SequenceModel
 from hrnn.training.batching.lanes import LaneBatches
 
-LONGEST = 1 << 14  # events; what a recurrent state keeps of older ones is nothing, and each costs a step of one user alone
+LONGEST = 1 << 14  # events; older ones leave no trace in a recurrent state, and each costs a step of one user alone
 _LANES = 512
 _STEPS = 64
 _LANES_OF_ALL = 256
 
 
 class LaneModel(SequenceModel):
-    """A model that reads histories event by event; what it carries says all of what it has read."""
+    """A recurrent model, which reads histories event by event: its carry is all that it keeps of them."""
 
     def next_session(self, same_session: Tensor, carry: Carry, has_events: Tensor) -> Tensor:
-        """[B, D], queries for the first event of a new session; by default those of the session that there is.
+        """Queries for the first event of a new session, [B, D]; by default those of the current session.
 
         Args:
             same_session: [B, D], queries for the next event of the same session.
@@ -39,9 +39,9 @@ class LaneModel(SequenceModel):
 
 @torch.no_grad()
 def replay(model: LaneModel, sequences: Sequences, user_rows: Rows) -> Queries:
-    """Run histories, of long ones the LONGEST newest events; users without events are asked as at a first session's start.
+    """Queries of users after their histories, of which at most the LONGEST newest events are read.
 
-    Users of like length are run together.
+    Users of like length are run together. Those without events get the query of a first session's start.
 
     Args:
         model: Trained parameters, on any device.
@@ -55,15 +55,15 @@ def replay(model: LaneModel, sequences: Sequences, user_rows: Rows) -> Queries:
     order = np.argsort(-lengths, kind="stable")
     vectors = model.packed_items(model.item_table)[:, :-1]
     same_session = vectors.new_zeros(len(user_rows), vectors.shape[1])
-    carried = {name: values.to(vectors) for name, values in model.initial_carry(len(user_rows)).items()}
+    final = {name: values.to(vectors) for name, values in model.initial_carry(len(user_rows)).items()}
     for begin in range(0, len(order), _LANES):
         group = order[begin : begin + _LANES]
         at = torch.from_numpy(group).to(vectors.device)
         same_session[at], carry = _replay_group(model, vectors, sequences, np.asarray(user_rows)[group], lengths[group])
         for name, values in carry.items():
-            carried[name][at] = values
+            final[name][at] = values
     has_events = torch.from_numpy(lengths > 0).unsqueeze(1).to(vectors)
-    next_session = model.next_session(same_session, carried, has_events)
+    next_session = model.next_session(same_session, final, has_events)
     none = torch.from_numpy(np.flatnonzero(lengths == 0)).to(vectors.device)
     same_session[none] = next_session[none]
     return Queries(same_session.cpu(), next_session.cpu())
@@ -72,12 +72,12 @@ def replay(model: LaneModel, sequences: Sequences, user_rows: Rows) -> Queries:
 def _replay_group(
     model: LaneModel, vectors: Tensor, sequences: Sequences, user_rows: Rows, lengths: Rows
 ) -> tuple[Tensor, Carry]:
-    """Queries and carry of up to _LANES users in falling order of length, one lane each; lanes fall away as users end."""
+    """Queries and carry of up to _LANES users in falling order of length, one lane each; lanes are dropped as histories end."""
     histories = sequences.event_positions(user_rows)
     positions, lengths = histories.values, np.minimum(lengths, LONGEST)
     firsts = histories.offsets[1:] - lengths
     carry = {name: values.to(vectors) for name, values in model.initial_carry(len(user_rows)).items()}
-    ended = vectors.new_zeros(len(user_rows), vectors.shape[1])
+    queries = vectors.new_zeros(len(user_rows), vectors.shape[1])
     for begin in range(0, int(lengths.max(initial=0)) + 1, _STEPS):
         lanes = int((lengths >= begin).sum())  # one step past the end: the state after the last event
         steps = np.arange(begin, begin + _STEPS, dtype=np.int64)[:, None]
@@ -94,51 +94,53 @@ def _replay_group(
             user_starts=user_starts,
             alive=alive,
         )
-        before, moved = _encoded(model, vectors, batch, {name: values[:lanes] for name, values in carry.items()})
-        for name, values in moved.items():
+        before, new_carry = _encoded(model, vectors, batch, {name: values[:lanes] for name, values in carry.items()})
+        for name, values in new_carry.items():
             carry[name][:lanes] = values
-        over = np.flatnonzero(lengths[:lanes] < begin + _STEPS)
-        at = torch.from_numpy(over).to(vectors.device)
-        ended[at] = before[torch.from_numpy(lengths[over] - begin).to(vectors.device), at]
-    return ended, carry
+        # A history that ends in this window has its final state before the dead step behind its last event.
+        ended = np.flatnonzero(lengths[:lanes] < begin + _STEPS)
+        at = torch.from_numpy(ended).to(vectors.device)
+        queries[at] = before[torch.from_numpy(lengths[ended] - begin).to(vectors.device), at]
+    return queries, carry
 
 
 @torch.no_grad()
 def queries_before(model: LaneModel, sequences: Sequences, positions: Rows, *, with_next_session: bool = True) -> Queries:
-    """What `replay` would give just before each of some events, from one run through all histories.
+    """Queries just before each of P target events, as by `replay`, from one run through all histories.
 
     Args:
         model: Trained parameters, on the CPU.
-        sequences: Histories, with the asked events.
-        positions: int64 [P], where the asked events lie in the sequences' arrays, none twice. None starts a session.
-        with_next_session: Whether these are wanted too, for which every event is a batch of its own; else they are zeros.
+        sequences: Histories, with the target events.
+        positions: int64 [P], of the targets in the sequences' arrays, none twice. None starts a session.
+        with_next_session: Whether next-session queries are made too, for which every event is a batch of its own; else zeros.
 
     Returns:
         [P, D], of the events in their order.
     """
     vectors = model.packed_items(model.item_table)[:, :-1]
     same_session, next_session = (torch.zeros(len(positions), vectors.shape[1]) for _ in range(2))
-    number = np.full(len(sequences.item_rows), -1, dtype=np.int64)
-    number[positions] = np.arange(len(positions))
+    target_number = np.full(len(sequences.item_rows), -1, dtype=np.int64)
+    target_number[positions] = np.arange(len(positions))
     steps = 1 if with_next_session else _STEPS
     batches = LaneBatches(sequences, np.arange(sequences.num_users), num_lanes=_LANES_OF_ALL, num_steps=steps, seed=0)
     carry = model.initial_carry(_LANES_OF_ALL)
     for batch_number in range(batches.num_batches(0)):
         batch = batches.batch(0, batch_number)
         before, carry = _encoded(model, vectors, batch, carry)
-        step, lane = np.nonzero(batch.alive & (number[batch.positions] >= 0))
+        step, lane = np.nonzero(batch.alive & (target_number[batch.positions] >= 0))
         if len(lane) == 0:
             continue
-        asked, at_step, at_lane = (torch.from_numpy(at) for at in (number[batch.positions[step, lane]], step, lane))
-        same_session[asked] = before[at_step, at_lane]
+        numbers = target_number[batch.positions[step, lane]]
+        targets, at_step, at_lane = (torch.from_numpy(indices) for indices in (numbers, step, lane))
+        same_session[targets] = before[at_step, at_lane]
         if with_next_session:
-            there = {name: values[at_lane] for name, values in carry.items()}
-            next_session[asked] = model.next_session(same_session[asked], there, torch.ones(len(lane), 1))
+            of_lanes = {name: values[at_lane] for name, values in carry.items()}
+            next_session[targets] = model.next_session(same_session[targets], of_lanes, torch.ones(len(lane), 1))
     return Queries(same_session, next_session)
 
 
 def _encoded(model: LaneModel, vectors: Tensor, batch: Batch, carry: Carry) -> tuple[Tensor, Carry]:
-    """Queries for all places of a batch, [T, B, D], and what the lanes carry on."""
+    """Queries before all places of a batch, [T, B, D], and the new carry."""
     inputs = vectors[torch.from_numpy(batch.items).to(vectors.device)]
     queries, carry = model.encode(inputs, replace(batch, target_places=None, dropout_seed=None), carry)
     return queries.view(*batch.items.shape, -1), carry

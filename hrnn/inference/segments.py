@@ -1,14 +1,14 @@
-"""How likely users are to take one of a set of items: the scores of user segments.
+"""Affinity of users to sets of items: the scores of user segments.
 
     affinity(user, set) = log( sum over the set of exp(score(user, item)) / sum over all items of exp(score(user, item)) )
 
 That is the log of the summed shares that `recommend` writes for these items, sparse scores included. Items are scored exactly,
 in float32, in blocks that stay in cache; the sums are running log-sum-exps, so no share is too small to be told from another.
 
-Results do not depend on which users are asked together: the shape of all products is fixed (a short batch is filled up with
+Results do not depend on which users share a call: the shape of all products is fixed (a short batch is filled up with
 zeros). For the same bytes on every run, use one thread.
 
-Shapes: B users asked, N items, D numbers of a query, Q sets, R users of one product.
+Shapes: B users, N items, D numbers of a query, Q sets, R users of one product.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ MOST_ROWS = 128  # R
 
 
 def sets_of(sets: Sequence[npt.ArrayLike]) -> Ragged[np.int64]:
-    """[Q] item rows of sets, none of which is empty: rising, none twice."""
+    """Sets as sorted item rows without repeats: [Q], none empty."""
     return Ragged.from_rows([np.unique(items) for items in sets], np.int64)
 
 
 class Affinity:
-    """Holds a catalogue and sets of its items, and asks users about them.
+    """Computes affinities to sets of items of a catalogue.
 
     Args:
         item_vectors: float32 [N, D].
@@ -55,7 +55,7 @@ class Affinity:
         self._pieces = _pieces(sets, len(self._blocks))
 
     def of(self, queries: torch.Tensor, sparse: SparseScores) -> Doubles:
-        """The affinity of users to every set.
+        """Affinity of B users to every set.
 
         Args:
             queries: float32 [B, D].
@@ -67,25 +67,26 @@ class Affinity:
         Raises:
             IntegrityError: A user's state is not made of finite numbers.
         """
-        found = np.empty((len(queries), self._num_sets))
+        affinities = np.empty((len(queries), self._num_sets))
         for start in range(0, len(queries), MOST_ROWS):
             end = min(start + MOST_ROWS, len(queries))
-            found[start:end] = self._of_few(queries[start:end], sparse.part(start, end))[: end - start]
-        if not np.isfinite(found).all():
+            affinities[start:end] = self._of_batch(queries[start:end], sparse.part(start, end))[: end - start]
+        if not np.isfinite(affinities).all():
             raise IntegrityError("a user's state is not made of finite numbers; train the model again.")
-        return found
+        return affinities
 
-    def _of_few(self, queries: torch.Tensor, sparse: SparseScores) -> Doubles:
-        """[R, Q] for at most R users; the rows behind them mean nothing."""
-        asked = torch.zeros(MOST_ROWS, self._dimension)
-        asked[: len(queries)] = queries
+    def _of_batch(self, queries: torch.Tensor, sparse: SparseScores) -> Doubles:
+        """Affinities [R, Q] of at most R users; the rows behind them are undefined."""
+        padded = torch.zeros(MOST_ROWS, self._dimension)
+        padded[: len(queries)] = queries
+        # Sparse scores by block of items, to be added to each block's products.
         users = row_ids(sparse.offsets)
         order = np.argsort(sparse.item_rows, kind="stable")
         ends = np.searchsorted(sparse.item_rows[order], np.arange(1, len(self._blocks) + 1) * BLOCK_ITEMS)
         whole, parts = _LogSum((MOST_ROWS, 1)), _LogSum((MOST_ROWS, self._num_sets))
-        for (vectors, bias), pieces, mine in zip(self._blocks, self._pieces, np.split(order, ends)[:-1], strict=True):
-            cells = torch.addmm(bias, asked, vectors).numpy()
-            cells[users[mine], sparse.item_rows[mine] % BLOCK_ITEMS] += sparse.scores[mine]
+        for (vectors, bias), pieces, in_block in zip(self._blocks, self._pieces, np.split(order, ends)[:-1], strict=True):
+            cells = torch.addmm(bias, padded, vectors).numpy()
+            cells[users[in_block], sparse.item_rows[in_block] % BLOCK_ITEMS] += sparse.scores[in_block]
             for number, columns in pieces:
                 parts.add(slice(number, number + 1), cells[:, columns])
             whole.add(slice(0, 1), cells)
@@ -94,7 +95,7 @@ class Affinity:
 
 
 class _LogSum:
-    """Running logs of sums of exponentials.
+    """Running log-sum-exps.
 
     Args:
         shape: [R, how many sums a row].
@@ -114,13 +115,13 @@ class _LogSum:
         self._greatest[:, at] = greatest
 
     def value(self) -> Doubles:
-        """The logs."""
+        """The log-sum-exps so far."""
         with np.errstate(divide="ignore"):
             return np.asarray(self._greatest + np.log(self._total))
 
 
 def _pieces(sets: Ragged[np.int64], num_blocks: int) -> list[list[tuple[int, Rows]]]:
-    """Of each block, the sets that have items in it, and their columns."""
+    """For each block, the sets that have items in it, and the columns of these."""
     pieces: list[list[tuple[int, Rows]]] = [[] for _ in range(num_blocks)]
     for number in range(len(sets)):
         rows = sets.row(number)

@@ -1,4 +1,4 @@
-"""The best items of users, and the one order in which items stand."""
+"""Top-K items of users, and the total order of items: by score, then by item row."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _LOW_BITS = 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class TopItems:
-    """The K best items of B users, best first; K is smaller than asked where the catalogue is.
+    """The K best items of B users, best first; K is at most the size of the catalogue.
 
-    Behind the last item that a user may get, and that scores more than -inf, stand -1, -inf and 0.
+    Lists with fewer allowed items that score more than -inf are filled up with -1, -inf and 0.
 
     Attributes:
         item_rows: int64 [B, K].
         scores: float32 [B, K], falling; equal scores in order of item row.
-        shares: float64 [B, K], softmax of the scores over the whole catalogue, whatever a user may get.
+        shares: float64 [B, K], softmax of the scores over the whole catalogue, whatever the filter.
     """
 
     item_rows: Rows
@@ -29,27 +29,28 @@ class TopItems:
 
     @classmethod
     def none(cls, num_users: int, num_results: int) -> TopItems:
-        """No item for anybody."""
+        """Empty lists."""
         shape = num_users, num_results
         return cls(np.full(shape, -1, dtype=np.int64), np.full(shape, -np.inf, dtype=np.float32), np.zeros(shape))
 
     def part(self, start: int, end: int) -> TopItems:
-        """The best items of users [start, end), to be changed in place."""
+        """Items of users [start, end), as views to be changed in place."""
         return TopItems(self.item_rows[start:end], self.scores[start:end], self.shares[start:end])
 
 
-def put_best(found: TopItems, users: Rows, item_rows: Rows, scores: Floats) -> None:
-    """Write item rows and scores of each user's best pairs; pairs stand user by user. What scores -inf is never listed."""
-    num_users, wanted = found.item_rows.shape
+def put_best(top: TopItems, users: Rows, item_rows: Rows, scores: Floats) -> None:
+    """Write item rows and scores of each user's K best pairs; pairs stand user by user. A score of -inf is never listed."""
+    num_users, num_results = top.item_rows.shape
+    # One sort of a rectangle of keys that hold score and item row: users with fewer pairs are filled up below.
     counts = np.bincount(users, minlength=num_users)
-    keys = np.full((num_users, max(wanted, int(counts.max(initial=0)))), np.iinfo(np.int64).min)
+    keys = np.full((num_users, max(num_results, int(counts.max(initial=0)))), np.iinfo(np.int64).min)
     keys[users, np.arange(len(users)) - np.repeat(np.cumsum(counts) - counts, counts)] = _sortable(scores, item_rows)
     keys.sort(axis=1)
-    best = keys[:, : -wanted - 1 : -1]
-    of_best = _score_of(best)
-    there = (np.arange(wanted) < counts[:, None]) & (of_best > -np.inf)
-    found.item_rows[there] = (_LOW_BITS - (best & _LOW_BITS))[there]
-    found.scores[there] = of_best[there]
+    best = keys[:, : -num_results - 1 : -1]
+    best_scores = _score_of(best)
+    listed = (np.arange(num_results) < counts[:, None]) & (best_scores > -np.inf)
+    top.item_rows[listed] = (_LOW_BITS - (best & _LOW_BITS))[listed]
+    top.scores[listed] = best_scores[listed]
 
 
 def _sortable(scores: Floats, item_rows: Rows) -> Rows:

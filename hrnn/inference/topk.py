@@ -1,16 +1,16 @@
-"""The best items of many users, exactly, by score(user, item) = query · item vector + item bias + sparse score.
+"""Exact top-K items of many users by score(user, item) = query · item vector + item bias + sparse score.
 
-Of a small catalogue all items are scored in float32 (`direct_scores`). Of a larger one all are scored coarsely, with a bound on
-the error (`coarse_scores`). K items surely reach some score; every item that may reach it is scored anew in float32, and the K
-best of those are the K best of all. The sum that shares need is that of coarse scores, but for its largest terms: a share is
-within a thousandth of what float64 gives.
+Of a small catalogue all items are scored in float32 (`topk_direct.py`). Of a larger one all get approximate scores with a bound
+on the error (`topk_bf16.py`), which prune candidates: K items surely reach some score; every item that may reach it is rescored
+in float32, and the K best of those are the K best of all. The sum that shares need is that of coarse scores, except for its
+largest terms: a share is within a thousandth of what float64 gives.
 
-Results do not depend on which users are asked together: the shapes of all matrix products are fixed by the catalogue alone
+Results do not depend on which users share a call: the shapes of all matrix products are fixed by the catalogue alone
 (a short batch is filled up with zeros), each row of a product is computed alike wherever it stands, an exact score is always
 summed in one order, and equal scores are put in order of item row. For the same bytes on every run, use one thread
 (`torch.set_num_threads(1)`) on the same kind of processor: of another kind, shares may differ by that thousandth.
 
-Shapes: B users asked, N items, D numbers of a query, K returned, R users of one product, G groups of 64 items.
+Shapes: B users, N items, D numbers of a query, K returned, R users of one product, G groups of 64 items.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FEW_ARE_ONE_OF = 128  # items; scored exactly one by one for a user who may get
 
 
 class Scorer:
-    """Holds a catalogue in the layout that is multiplied fastest, and the buffers that every call reuses.
+    """Exact top-K scorer over a catalogue; holds the buffers that every call reuses.
 
     Args:
         item_vectors: float32 [N, D]; D may be 0.
@@ -69,69 +69,75 @@ class Scorer:
         self._coarse = CoarseScores(vectors, bias, self.rows, kind)
 
     def top(self, queries: torch.Tensor, sparse: SparseScores, num_results: int, allowed: Allowed | None = None) -> TopItems:
-        """The best items of each user.
+        """The K best items of each user.
 
         Args:
             queries: float32 [B, D].
             sparse: Of the same B users.
             num_results: K; at least 1.
-            allowed: What the same B users may get; None: everything.
+            allowed: Of the same B users; None: all items.
 
         Raises:
             IntegrityError: A user's state is not made of finite numbers.
         """
-        found = TopItems.none(len(queries), min(num_results, self.num_items))
+        top = TopItems.none(len(queries), min(num_results, self.num_items))
         for start in range(0, len(queries), self.rows):
             end = min(start + self.rows, len(queries))
-            few = None if allowed is None else allowed.part(start, end)
-            self._fill(found.part(start, end), queries[start:end], sparse.part(start, end), few)
-        return found
+            of_batch = None if allowed is None else allowed.part(start, end)
+            self._fill(top.part(start, end), queries[start:end], sparse.part(start, end), of_batch)
+        return top
 
-    def _fill(self, found: TopItems, queries: torch.Tensor, sparse: SparseScores, allowed: Allowed | None) -> None:
-        """The best items of at most R users."""
+    def _fill(self, top: TopItems, queries: torch.Tensor, sparse: SparseScores, allowed: Allowed | None) -> None:
+        """Write the best items of at most R users."""
         if self._direct is not None:
-            self._direct.fill(found, queries, sparse, allowed)
+            self._direct.fill(top, queries, sparse, allowed)
             return
         coarse, exact = self._coarse, _ExactScores(self._vectors, self._bias, queries, sparse)
+        # `quick` users can be scored coarsely; all others, whose numbers are huge or not finite, are scored exactly at the end.
         quick = coarse.within_reach(queries)
         quick[exact.sparse.users[~(exact.sparse_scores < MOST_REACH / 2)]] = False
-        mine = quick[exact.sparse.users]
-        asked = torch.where(torch.from_numpy(quick)[:, None], queries, 0.0)
-        cells = self._allowed_cells(allowed, found.item_rows.shape[1])
-        hidden = None if cells is None or cells.listed.all() else cells
-        coarse.scan(asked, exact.sparse.users[mine], exact.sparse.item_rows[mine], exact.sparse_scores[mine], hidden)
+        of_quick = quick[exact.sparse.users]
+        quick_queries = torch.where(torch.from_numpy(quick)[:, None], queries, 0.0)
+        cells = self._allowed_cells(allowed, top.item_rows.shape[1])
+        mask = None if cells is None or cells.listed.all() else cells
+        sparse_users, sparse_items = exact.sparse.users[of_quick], exact.sparse.item_rows[of_quick]
+        coarse.scan(quick_queries, sparse_users, sparse_items, exact.sparse_scores[of_quick], mask)
         totals = coarse.totals[: len(quick)]
         quick &= np.isfinite(totals)
+        # Candidates, and the softmax's largest terms, are rescored exactly.
         head = coarse.large(np.where(quick, totals, 1.0))
-        users, item_rows, of_cells, near = self._near(found.item_rows.shape[1], quick, head, cells)
+        users, item_rows, of_cells, near = self._near(top.item_rows.shape[1], quick, head, cells)
         scores = exact.of(users, item_rows)
+        # The denominator: exact large terms, and the coarse rest, corrected for what rounding took from the queries.
         terms, large = np.exp2(coarse.in_powers(users, scores)), of_cells >= head[users]
         tails = totals - np.bincount(users[large], np.exp2(of_cells[large].astype(np.float64)), len(quick))
         sums = np.bincount(users[large], terms[large], len(quick)) + np.maximum(tails, 0.0) * coarse.tail_factors(head)
-        put_best(found, users[near], item_rows[near], scores[near])
-        listed = np.exp2(coarse.in_powers(np.arange(len(quick))[:, None], found.scores))
-        found.shares[:] = listed / np.maximum(sums, listed.sum(1))[:, None]  # a sum of coarse terms may fall a little short
+        put_best(top, users[near], item_rows[near], scores[near])
+        listed = np.exp2(coarse.in_powers(np.arange(len(quick))[:, None], top.scores))
+        top.shares[:] = listed / np.maximum(sums, listed.sum(1))[:, None]  # a sum of coarse terms may fall a little short
         for user in np.flatnonzero(~quick).tolist():
             of_user = None if allowed is None else allowed.part(user, user + 1).dense()[0]
-            exact.fill(found.part(user, user + 1), user, of_user)
+            exact.fill(top.part(user, user + 1), user, of_user)
 
-    def _near(self, wanted: int, quick: Flags, head: Floats, allowed: AllowedCells | None) -> tuple[Rows, Rows, Floats, Flags]:
-        """Pairs that must be scored exactly: users, item rows, cells, and whether they can be among a user's best.
+    def _near(
+        self, num_results: int, quick: Flags, head: Floats, allowed: AllowedCells | None
+    ) -> tuple[Rows, Rows, Floats, Flags]:
+        """Pairs to be rescored exactly: users, item rows, cells, and whether they are candidates for a user's list.
 
-        The others are large terms of the sum that a user may not get. `quick` loses users with too many.
+        The others are large terms of the softmax's sum that the filter hides. Users with too many lose their mark in `quick`.
         """
-        chosen, reached = self._coarse.candidates(len(quick), wanted)
+        chosen, reached = self._coarse.candidates(len(quick), num_results)
         if allowed is not None:
             chosen[allowed.listed], reached[allowed.listed] = False, np.inf
-        quick &= chosen.sum(1) <= 8 * wanted + 512
+        quick &= chosen.sum(1) <= 8 * num_results + 512
         chosen |= self._coarse.group_best[: len(quick)].numpy() >= head[:, None]
         chosen[~quick] = False
         users, item_rows, cells = self._coarse.pairs(chosen, reached, head)
         if allowed is None:
             return users, item_rows, cells, np.ones(len(users), dtype=np.bool_)
-        near, large_ones = ~allowed.listed[users], cells >= head[users]
+        near, large = ~allowed.listed[users], cells >= head[users]
         near[near] = allowed.allows(users[near], item_rows[near])
-        kept, (listed_users, listed_items) = near | large_ones, allowed.lists()
+        kept, (listed_users, listed_items) = near | large, allowed.lists()
         listed = quick[listed_users]
         users = np.concatenate([users[kept], listed_users[listed]])
         order = np.argsort(users, kind="stable")
@@ -142,18 +148,18 @@ class Scorer:
             np.concatenate([near[kept], np.ones(np.count_nonzero(listed), dtype=np.bool_)])[order],
         )
 
-    def _allowed_cells(self, allowed: Allowed | None, wanted: int) -> AllowedCells | None:
+    def _allowed_cells(self, allowed: Allowed | None, num_results: int) -> AllowedCells | None:
         if allowed is None:
             return None
-        return AllowedCells(allowed, self._coarse, self.num_items, max(4 * wanted, self.num_items // _FEW_ARE_ONE_OF))
+        return AllowedCells(allowed, self._coarse, self.num_items, max(4 * num_results, self.num_items // _FEW_ARE_ONE_OF))
 
 
 class _ExactScores:
-    """Scores of pairs of users and items, each a sum in one order wherever the pair stands.
+    """Exact float32 scores of pairs of user and item, each summed in one order wherever the pair stands.
 
     Attributes:
         sparse: The pairs that have a sparse score.
-        sparse_scores: float32, their scores.
+        sparse_scores: float32, their whole scores.
     """
 
     def __init__(self, vectors: torch.Tensor, bias: Floats, queries: torch.Tensor, sparse: SparseScores) -> None:
@@ -163,24 +169,26 @@ class _ExactScores:
             self.sparse_scores: Floats = self._without_sparse(self.sparse.users, sparse.item_rows) + sparse.scores
 
     def of(self, users: Rows, item_rows: Rows) -> Floats:
-        """float32 [n]."""
+        """Scores of pairs: float32 [n]."""
         scores, places = self._without_sparse(users, item_rows), self.sparse.find(users, item_rows)
         known = places >= 0
         scores[known] = self.sparse_scores[places[known]]
         return scores
 
     def _without_sparse(self, users: Rows, item_rows: Rows) -> Floats:
+        """query · item vector + item bias: float32 [n]."""
         scores = np.empty(len(users), dtype=np.float32)
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
             for start in range(0, len(users), _PAIRS_AT_ONCE):
-                some = slice(start, start + _PAIRS_AT_ONCE)
-                vectors = self._vectors.index_select(0, torch.from_numpy(np.require(item_rows[some], requirements="W"))).numpy()
-                queries = self._queries.index_select(0, torch.from_numpy(users[some])).numpy()
-                np.einsum("nd,nd->n", vectors, queries, out=scores[some])
+                chunk = slice(start, start + _PAIRS_AT_ONCE)
+                rows = torch.from_numpy(np.require(item_rows[chunk], requirements="W"))
+                vectors = self._vectors.index_select(0, rows).numpy()
+                queries = self._queries.index_select(0, torch.from_numpy(users[chunk])).numpy()
+                np.einsum("nd,nd->n", vectors, queries, out=scores[chunk])
             return scores + self._bias[item_rows]
 
-    def fill(self, found: TopItems, user: int, allowed: Flags | None) -> None:
-        """The best items of one user by the scores of all: slowly, and whatever they are.
+    def fill(self, top: TopItems, user: int, allowed: Flags | None) -> None:
+        """Write the best items of one user from the exact scores of all items: slow, for numbers of any size.
 
         Raises:
             IntegrityError: The user's state is not made of finite numbers.
@@ -193,5 +201,5 @@ class _ExactScores:
         total = np.exp(scores.astype(np.float64) - greatest).sum()
         if allowed is not None:
             item_rows, scores = item_rows[allowed], scores[allowed]
-        put_best(found, np.zeros(len(item_rows), dtype=np.int64), item_rows, scores)
-        found.shares[:] = np.exp(found.scores.astype(np.float64) - greatest) / total
+        put_best(top, np.zeros(len(item_rows), dtype=np.int64), item_rows, scores)
+        top.shares[:] = np.exp(top.scores.astype(np.float64) - greatest) / total

@@ -1,17 +1,17 @@
-"""Scores of all items for many users, computed fast and a little wrong, with a bound on how wrong each can be.
+"""Approximate bf16 scores with a proven error bound, to prune candidates before exact float32 rescoring.
 
 Where the processor multiplies bfloat16 natively, queries and item vectors are rounded to it, and products cost half; elsewhere
-all stays in float32, and the same bound is a thousand times tighter. `Scorer` looks with these scores for the few items that
-can be among the best, and computes those anew.
+all stays in float32, and the same bound is a thousand times tighter. `Scorer` finds by these scores the few items that can be
+among the best, and rescores those.
 
 A coarse score is in powers of two, and counted from a number near the user's best one: 2 ** coarse is an item's part of the
-softmax, and rounding to bfloat16 hurts the best items least. What all items have in common is left out before rounding:
+softmax, and rounding to bfloat16 hurts the best items least. What all items have in common is subtracted before rounding:
 
     coarse(user, item) = log2(e) · (score(user, item) - query · mean item vector) - base(user)
 
-With q a query in powers of two, e an item's vector less the mean, r(·) what rounding took from either, it is wrong by at most
+With q a query in powers of two, e an item's vector less the mean, r(·) the rounding error of either, the error is at most
 
-    |q| |r(e)| + |r(q)| |e - r(e)|                   what is multiplied was rounded (Cauchy-Schwarz)
+    |q| |r(e)| + |r(q)| |e - r(e)|                   factors were rounded (Cauchy-Schwarz)
     + slack · (|q| (|e| + |e and mean|) + |bias| + |base|)   float32 sums, here and in exact scores
     + relative · |coarse|                            the result was rounded
 
@@ -37,27 +37,27 @@ MOST_REACH = 1e30  # of a score in powers of two; beyond, sums may leave float32
 
 _GROUPS = BLOCK_ITEMS // GROUP_ITEMS
 _PILOT_ITEMS = 256  # the most frequent ones: one of them is nearly always near a user's best
-_ONE_BLOCK_OF, _MOST_BLOCKS = 8, 8  # that are looked at for what all lack
+_ONE_BLOCK_OF, _MOST_BLOCKS = 8, 8  # blocks from which the rounding error of all is estimated
 _HEAD = {torch.bfloat16: 9, torch.float32: 4}  # terms of a sum that are 2 ** -9 of it, and more, are large; or 2 ** -4
 _CELLS_IN_CACHE = 1 << 16
 _ITEMS_AT_ONCE = 1 << 16  # of a catalogue that is laid out
 _FAR_BELOW = -1e38  # the cell of an item whose score is -inf
-_LEAST = -2e38  # only what is not there is below
+_LEAST = -2e38  # only empty cells are below
 _LOG2_E = math.log2(math.e)
 
 
 class Filter(Protocol):
-    """Takes from a block's cells those of items that users may not get."""
+    """Masks cells of items that users may not get."""
 
     def cover(self, block: int, cells: torch.Tensor, out: torch.Tensor) -> None:
-        """Copy cells [R, C] to `out`, with -inf where an item may not be had."""
+        """Copy a block's cells [R, C] to `out`, with -inf where an item is not allowed."""
 
 
 class CoarseScores:
-    """A catalogue in the layout that is multiplied fastest, and the buffers that every scan reuses.
+    """Coarse scores of a catalogue: vectors in the layout of the fastest product, and the buffers that every scan reuses.
 
     Item i stands in group i % G, so that the most frequent items, neighbours by row, are spread over all groups: then the K
-    best items are hardly ever two of a group, and the K best groups tell where they are.
+    best items are hardly ever two of a group, and the K best groups hold nearly all of them.
 
     Args:
         vectors: float32 [N, D].
@@ -68,7 +68,7 @@ class CoarseScores:
     Attributes:
         cells: [blocks, R, C] of the products' type, coarse scores of the last scan by position; -inf where no item stands.
         group_best: float32 [R, G], the greatest cell of each group.
-        allowed_best: float32 [R, G], the same of what the filter left.
+        allowed_best: float32 [R, G], the same of allowed items.
         error: float32 [R, G], the bound for a group's cells, but for its last line.
         base: float64 [R]: cell = log2(e) · score - base.
         totals: float64 [R], sum of 2 ** cell.
@@ -101,28 +101,31 @@ class CoarseScores:
         self.totals: Doubles = np.zeros(rows)
 
     def _lay_out(self, vectors: torch.Tensor, bias: torch.Tensor, blocks: int) -> None:
-        """Place vectors, and bias in powers of two; and keep of each group what the bound needs."""
+        """Fill the table of products with vectors, and biases in powers of two, and the bound of each group with its norms."""
         bias = bias.double() * _LOG2_E
         self._vector_reach, self._bias_reach = float(_norms(vectors).max()), float(bias.abs().max())
         if not max(self._vector_reach, self._bias_reach) < MOST_REACH:  # then nobody is scanned
             vectors, bias = torch.zeros_like(vectors), torch.zeros_like(bias)
+        # Vectors less their mean are smaller, so that rounding takes less from them; the mean's part is the same for all items.
         mean = torch.zeros(self.dimension, dtype=torch.float64)
         for start in range(0, len(vectors), _ITEMS_AT_ONCE):
             mean += vectors[start : start + _ITEMS_AT_ONCE].double().sum(0) / len(vectors)
+        # Columns: vector; bias, for the ones in a query; ones, for the negative base in a query. Empty places: a bias of -inf.
         end = self.dimension + self._parts
         table = torch.zeros(blocks * BLOCK_ITEMS, end + self._parts, dtype=self.kind)
         table[:, self.dimension] = -torch.inf
         table[:, end:] = 1.0
         bound = torch.zeros(len(table), 3)
         for start in range(0, len(bias), _ITEMS_AT_ONCE):
-            some = slice(start, min(start + _ITEMS_AT_ONCE, len(bias)))
-            whole = vectors[some].double()
-            coarse = (whole - mean).float().to(self.kind)
-            rounded, length = _norms(whole - mean - coarse.double()), _norms(coarse.double())
-            places = torch.from_numpy(self.positions(np.arange(some.start, some.stop)))
+            chunk = slice(start, min(start + _ITEMS_AT_ONCE, len(bias)))
+            exact = vectors[chunk].double()
+            coarse = (exact - mean).float().to(self.kind)
+            rounded, length = _norms(exact - mean - coarse.double()), _norms(coarse.double())
+            places = torch.from_numpy(self.positions(np.arange(chunk.start, chunk.stop)))
             table[places, : self.dimension] = coarse
-            table[places, self.dimension : end] = self._split(bias[some].float())
-            slack = self._slack * torch.stack([length + _norms(whole), bias[some].abs()])
+            table[places, self.dimension : end] = self._split(bias[chunk].float())
+            # Factors of |q|, of |r(q)| and of 1 in the bound; a group's is the greatest of its items'.
+            slack = self._slack * torch.stack([length + _norms(exact), bias[chunk].abs()])
             bound[places] = torch.stack([rounded + slack[0], length, slack[1]], 1).float()
         self._mean = mean.numpy()
         self._pilot = bias[:_PILOT_ITEMS].float(), (vectors[:_PILOT_ITEMS] - mean).float().t().contiguous()
@@ -138,118 +141,123 @@ class CoarseScores:
         return torch.stack(parts, 1)
 
     def positions(self, item_rows: Rows) -> Rows:
-        """Where items stand in the row of all cells of a user."""
+        """Positions of items in a user's row of all cells."""
         return item_rows % self.num_groups * GROUP_ITEMS + item_rows // self.num_groups
 
     def in_powers(self, users: Rows, scores: Floats) -> Doubles:
-        """What cells would hold, were they exact: float64 [n]."""
+        """Exact scores in the units of cells: float64 [n]."""
         return scores.astype(np.float64) * _LOG2_E - self.base[users]
 
     def within_reach(self, queries: torch.Tensor) -> Flags:
-        """bool [B], whose scores can be computed in this way; not those of a query that isn't made of numbers."""
+        """Queries whose scores stay within float32: bool [B]; False for one that is not finite."""
         reach: Flags = (_LOG2_E * _norms(queries.double()) * self._vector_reach + self._bias_reach < MOST_REACH).numpy()
         return reach
 
     def scan(
-        self, queries: torch.Tensor, sparse_users: Rows, sparse_items: Rows, sparse_scores: Floats, hidden: Filter | None
+        self, queries: torch.Tensor, sparse_users: Rows, sparse_items: Rows, sparse_scores: Floats, mask: Filter | None
     ) -> None:
-        """Compute all that the attributes hold.
+        """Score all items: fills cells, group maxima, bounds and sums.
 
         Args:
-            queries: float32 [B, D], B at most R, all within reach; what is found for other rows means nothing.
-            sparse_users, sparse_items, sparse_scores: Exact scores of items with a sparse score, to stand in their cells.
-            hidden: What users may get; None: everything.
+            queries: float32 [B, D], B at most R, all within reach; results of other rows are undefined.
+            sparse_users, sparse_items, sparse_scores: Exact scores of items with a sparse score, which replace their cells.
+            mask: Allowed items; None: all.
         """
-        self._ask(queries, sparse_users, sparse_scores)
-        self.allowed_best = self.group_best if hidden is None else self._covered_best
+        self._set_queries(queries, sparse_users, sparse_scores)
+        self.allowed_best = self.group_best if mask is None else self._covered_best
         sparse_cells = _bits(
             torch.from_numpy(np.maximum(self.in_powers(sparse_users, sparse_scores), _FAR_BELOW)).to(self.kind)
         )
-        own_places = self.positions(sparse_items)
-        in_block = by_block(own_places, len(self.cells))
+        sparse_places = self.positions(sparse_items)
+        in_block = by_block(sparse_places, len(self.cells))
         shape = self.rows, _GROUPS, GROUP_ITEMS
-        for block, (mine, (table, cells, best, covered_best, sums)) in enumerate(zip(in_block, self._views, strict=True)):
+        # All that a block needs is done while its cells are in cache: product, maxima of groups, sum of the softmax's terms.
+        for block, (of_block, (table, cells, best, covered_best, sums)) in enumerate(zip(in_block, self._views, strict=True)):
             torch.mm(self._queries, table, out=cells)
-            if len(mine):
-                self._bits[block, sparse_users[mine], own_places[mine] % BLOCK_ITEMS] = sparse_cells[mine]
+            if len(of_block):
+                at = sparse_users[of_block], sparse_places[of_block] % BLOCK_ITEMS
+                self._bits[block][at] = sparse_cells[of_block]
             values = cells if self.kind == torch.float32 else self._powers.copy_(cells)
             torch.amax(values.view(shape), 2, out=best)
-            if hidden is not None:
-                hidden.cover(block, values, self._covered)
+            if mask is not None:
+                mask.cover(block, values, self._covered)
                 torch.amax(self._covered.view(shape), 2, out=covered_best)
             torch.sum(torch.exp2(values, out=self._powers), 1, out=sums)
         self.totals = self._sums.sum(0, dtype=torch.float64).numpy()
 
-    def _ask(self, queries: torch.Tensor, sparse_users: Rows, sparse_scores: Floats) -> None:
-        """Fill in queries, base and error. A whole number is taken from each user's cells: the best item's of the pilot."""
-        asked = torch.zeros(self.rows, self.dimension)
-        asked[: len(queries)] = queries * _LOG2_E
-        common = np.einsum("rd,d->r", asked.numpy(), self._mean)
-        best = torch.addmm(self._pilot[0], asked, self._pilot[1]).amax(1).double().numpy()
+    def _set_queries(self, queries: torch.Tensor, sparse_users: Rows, sparse_scores: Floats) -> None:
+        """Fill in queries, base and error. The base is the mean item's product, and near the best score as a whole number."""
+        scaled = torch.zeros(self.rows, self.dimension)
+        scaled[: len(queries)] = queries * _LOG2_E
+        common = np.einsum("rd,d->r", scaled.numpy(), self._mean)
+        # The pilot's best item, or a better sparse score, is near enough to the best of all for cells to be small there.
+        best = torch.addmm(self._pilot[0], scaled, self._pilot[1]).amax(1).double().numpy()
         self.base = common
         np.maximum.at(best, sparse_users, self.in_powers(sparse_users, sparse_scores))
         best = np.rint(best).astype(np.float32)
         self.base = common + best
-        coarse = asked.to(self.kind)
+        coarse = scaled.to(self.kind)
         self._queries[:, : self.dimension] = coarse
         self._queries[:, self.dimension + self._parts :] = self._split(torch.from_numpy(-best))
-        self._rounded = asked - coarse.float()
-        # more than the bound's own rounding comes to, and than what is too small for float32
-        factors = 1.001 * torch.stack([_norms(asked), _norms(self._rounded), torch.ones(self.rows)], 1)
+        self._rounded = scaled - coarse.float()
+        # 1.001 and 1e-30 cover the bound's own rounding, and its underflow.
+        factors = 1.001 * torch.stack([_norms(scaled), _norms(self._rounded), torch.ones(self.rows)], 1)
         least = torch.from_numpy(1.001 * self._slack * np.abs(best) + np.float32(1e-30))
         torch.addmm(least[:, None], factors, self._bound, out=self.error)
 
     def large(self, totals: Doubles) -> Floats:
-        """float32 [B]: from which cell on a term of the sum is to be computed anew."""
+        """Cells from which on a term of the softmax's sum is rescored: float32 [B]."""
         large: Floats = (np.log2(totals) - _HEAD[self.kind]).astype(np.float32)
         return large
 
     def tail_factors(self, least: Floats) -> Doubles:
-        """Right over coarse sum of what is below `least` [B], to first order in how queries were rounded: float64 [B].
+        """Ratio of exact to coarse sum of the cells below `least` [B], to first order in the queries' rounding: float64 [B].
 
-        All cells lack the item's product with what rounding took from the query. The mean of those, each weighted by 2 ** cell,
-        is the product with the mean item vector so weighted; some groups stand for all.
+        All cells lack the item's product with the query's rounding error. The mean of these products, weighted by 2 ** cell, is
+        the product with the mean item vector so weighted; it is estimated from half of some blocks.
         """
         if self.kind == torch.float32:
             return np.ones(len(least))
         sums, total = torch.zeros(self.rows, self.dimension), torch.full((self.rows,), 1e-30)
-        above, some = torch.zeros(self.rows, 1), slice(0, BLOCK_ITEMS // 2)
+        above, half = torch.zeros(self.rows, 1), slice(0, BLOCK_ITEMS // 2)
         above[: len(least), 0] = torch.from_numpy(least)
         step = max(_ONE_BLOCK_OF, -(-len(self.cells) // _MOST_BLOCKS))
         for block in range(len(self.cells) // 2 % step, len(self.cells), step):
-            cells = self.cells[block, :, some].float()
+            cells = self.cells[block, :, half].float()
             weights = torch.exp2(cells).masked_fill_(cells >= above, 0.0)
-            sums.addmm_(weights, self._table[block, : self.dimension, some].t().float())
+            sums.addmm_(weights, self._table[block, : self.dimension, half].t().float())
             total += weights.sum(1)
         return torch.exp2((sums * self._rounded).sum(1) / total)[: len(least)].double().numpy()
 
-    def candidates(self, num_users: int, wanted: int) -> tuple[Flags, Floats]:
-        """Where the best items of the first B users can be, of those that they may get.
+    def candidates(self, num_users: int, num_results: int) -> tuple[Flags, Floats]:
+        """Groups that can hold the best allowed items of the first B users.
 
-        The `wanted` best groups hold as many items that surely reach a number; whatever may reach it is a candidate.
+        The `num_results` best groups hold as many items whose score is surely at least a threshold, by the error bound; each
+        group that may reach it is chosen.
 
         Returns:
-            bool [B, G], groups that hold some; float32 [B], the number.
+            bool [B, G], chosen groups; float32 [B], the threshold.
         """
         chosen = torch.empty(num_users, self.num_groups, dtype=torch.bool)
         reached = torch.full((num_users,), _LEAST)
         step = max(1, _CELLS_IN_CACHE // self.num_groups)
-        for some in (slice(start, min(start + step, num_users)) for start in range(0, num_users, step)):
-            best, error = self.allowed_best[some], self.error[some]
+        for part in (slice(start, min(start + step, num_users)) for start in range(0, num_users, step)):
+            best, error = self.allowed_best[part], self.error[part]
+            # The relative error widens either way, by the sign of the cell.
             more, less = best * (1 + self._relative), best * (1 - self._relative)
-            if wanted <= self.num_groups:
-                surely = torch.minimum(more, less).sub_(error)
-                reached[some].clamp_(min=torch.topk(surely, wanted, 1).values[:, -1])
-            torch.ge(torch.maximum(more, less).add_(error), reached[some, None], out=chosen[some])
+            if num_results <= self.num_groups:
+                lower = torch.minimum(more, less).sub_(error)
+                reached[part].clamp_(min=torch.topk(lower, num_results, 1).values[:, -1])
+            torch.ge(torch.maximum(more, less).add_(error), reached[part, None], out=chosen[part])
         return chosen.numpy(), reached.numpy()
 
     def pairs(self, chosen: Flags, reached: Floats, head: Floats) -> tuple[Rows, Rows, Floats]:
-        """Cells of some groups that may reach a user's number, or are not below another.
+        """Items of chosen groups that may reach the user's threshold, or are large terms of the softmax.
 
         Args:
             chosen: bool [B, G].
-            reached: float32 [B], what exact scores must reach.
-            head: float32 [B], what cells must reach otherwise.
+            reached: float32 [B], the threshold of exact scores.
+            head: float32 [B], from `large`: cells that are rescored in any case.
 
         Returns:
             Users, item rows and cells, [n] each, user by user.
@@ -257,6 +265,7 @@ class CoarseScores:
         users, groups = np.divmod(np.flatnonzero(chosen), self.num_groups)
         least = reached[users] - self.error.numpy()[users, groups]
         least = np.minimum(least / (1 + self._relative), least / (1 - self._relative))
+        # Cells lie as [blocks, R, groups of a block, 64]: rows of one group are contiguous, and are read as a whole.
         places = (groups // _GROUPS * self.rows + users) * _GROUPS + groups % _GROUPS
         values = self.cells.view(-1, GROUP_ITEMS).index_select(0, torch.from_numpy(places)).float().numpy()
         near = np.flatnonzero(values >= np.maximum(np.minimum(least, head[users]), _LEAST)[:, None])
@@ -265,13 +274,13 @@ class CoarseScores:
 
 
 def by_block(positions: Rows, blocks: int) -> list[Rows]:
-    """Which of some positions stand in each block."""
+    """Indices of positions by block."""
     order = np.argsort(positions, kind="stable")
     return np.split(order, np.searchsorted(positions[order], np.arange(1, blocks) * BLOCK_ITEMS))
 
 
 def _bits(values: torch.Tensor) -> npt.NDArray[Any]:
-    """The same memory as integers; NumPy knows no bfloat16."""
+    """View of the same memory as integers; NumPy knows no bfloat16."""
     return values.view(torch.int32 if values.dtype == torch.float32 else torch.int16).numpy()
 
 

@@ -1,7 +1,7 @@
-"""The best items of many users in a catalogue of some thousand items: all scores in float32, and the best of them.
+"""Plain exact top-K for catalogues of some thousand items: all scores in float32, pruned by maxima of groups.
 
-The K-th largest of the greatest scores of groups of items is reached by K items at least, so that what lies below it is not
-among the K best. What is left, some more than K items a user, is put in order.
+The K-th largest of the maxima of groups of items is reached by K items at least, so that lower scores are not among the K best.
+What is left, some more than K items a user, is sorted.
 
 Shapes: R users of one product, N items, D numbers of a query, G groups; N is filled up to whole groups.
 """
@@ -24,7 +24,7 @@ _FILL = 64  # N is a multiple of it, so that each column of a product is compute
 
 
 class DirectScores:
-    """Holds a catalogue and the buffers that every call reuses: products of one shape at one place of memory give one result.
+    """Scores of a small catalogue, in buffers that every call reuses: products of one shape at one place of memory are equal.
 
     Args:
         vectors: float32 [N, D]; D may be 0.
@@ -41,18 +41,19 @@ class DirectScores:
         self._queries, self._scores = torch.empty(USERS, dimension), torch.empty(USERS, columns)
         self._powers = torch.empty(USERS, columns)
 
-    def fill(self, found: TopItems, queries: torch.Tensor, sparse: SparseScores, allowed: Allowed | None) -> None:
-        """The best items of at most R users.
+    def fill(self, top: TopItems, queries: torch.Tensor, sparse: SparseScores, allowed: Allowed | None) -> None:
+        """Write the best items of at most R users.
 
         Raises:
             IntegrityError: A user's state is not made of finite numbers.
         """
-        count, wanted = found.item_rows.shape
+        count, num_results = top.item_rows.shape
         self._queries[:count], self._queries[count:] = queries, 0.0
         scores = torch.mm(self._queries, self._vectors, out=self._scores).add_(self._bias)
         of_users = scores.numpy()[:count]
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
             of_users[row_ids(sparse.offsets), sparse.item_rows] += sparse.scores
+        # Shares are of the whole catalogue: the sum is made before the filter hides anything.
         of_groups = self._greatest(scores)
         greatest = of_groups.amax(1, keepdim=True)
         if not np.isfinite(greatest[:count].numpy()).all():
@@ -61,24 +62,24 @@ class DirectScores:
         if allowed is not None:
             self._hide(of_users, allowed)
             of_groups = self._greatest(scores)
-        least = _largest(of_groups.numpy()[:count] if wanted <= of_groups.shape[1] else of_users, wanted)
+        least = _largest(of_groups.numpy()[:count] if num_results <= of_groups.shape[1] else of_users, num_results)
         if allowed is not None:
-            least = np.maximum(least, np.finfo(np.float32).min)  # what may not be had is no candidate where few items are left
+            least = np.maximum(least, np.finfo(np.float32).min)  # -inf is no candidate where few items are left
         users, item_rows = np.divmod(np.flatnonzero(of_users >= least[:, None]), of_users.shape[1])
         real = item_rows < self._num_items
         users, item_rows = users[real], item_rows[real]
-        put_best(found, users, item_rows, of_users[users, item_rows])
-        powers = np.exp(found.scores.astype(np.float64) - greatest[:count].numpy())
-        found.shares[:] = powers / np.maximum(sums[:count].double().numpy()[:, None], powers.sum(1, keepdims=True))
+        put_best(top, users, item_rows, of_users[users, item_rows])
+        powers = np.exp(top.scores.astype(np.float64) - greatest[:count].numpy())
+        top.shares[:] = powers / np.maximum(sums[:count].double().numpy()[:, None], powers.sum(1, keepdims=True))
 
     def _hide(self, scores: Floats, allowed: Allowed) -> None:
-        """Put -inf where a user may not get an item."""
+        """Set -inf where an item is not allowed for a user."""
         added, removed = ((lists.row_ids(), lists.values) for lists in (allowed.added, allowed.removed))
         of_added = scores[added]
         masks, mask_of = np.unique(allowed.mask_of, return_inverse=True)
         hidden = torch.zeros(len(masks), self._num_items).masked_fill_(torch.from_numpy(~allowed.masks[masks]), -torch.inf)
-        seen = torch.from_numpy(scores)[:, : self._num_items]
-        seen += hidden if len(masks) == 1 else hidden[torch.from_numpy(mask_of)]
+        of_items = torch.from_numpy(scores)[:, : self._num_items]
+        of_items += hidden if len(masks) == 1 else hidden[torch.from_numpy(mask_of)]
         scores[added] = of_added
         scores[removed] = -np.inf
 

@@ -1,4 +1,4 @@
-"""Ask models that read the newest events of a history anew for each answer."""
+"""Queries of models that read a window of the newest events anew for each prediction."""
 
 from __future__ import annotations
 
@@ -19,38 +19,39 @@ _LANES = 1_024
 def queries_of_windows(
     model: SequenceModel, sequences: Sequences, user_rows: Rows, num_steps: int, *, within_session: bool
 ) -> Queries:
-    """Queries after the newest events of some users, the same for the session that there is and for a next one.
+    """Queries after the newest events of B users, the same for the current session and for a next one.
 
     Args:
         model: Trained parameters, on any device.
         sequences: Histories, possibly truncated.
         user_rows: int64 [B], in any order.
-        num_steps: Events that are read, at most.
-        within_session: Whether only those of the last session are.
+        num_steps: Most events that are read.
+        within_session: Whether only events of the last session are read.
 
     Returns:
         On the CPU, in the order of `user_rows`.
     """
     vectors = model.packed_items(model.item_table)[:, :-1]
-    found = [vectors.new_zeros(0, vectors.shape[1])]
+    parts = [vectors.new_zeros(0, vectors.shape[1])]
     for batch in _batches(sequences, user_rows, num_steps, within_session):
         inputs = vectors[torch.from_numpy(batch.items).to(vectors.device)]
-        found.append(model.encode(inputs, batch, {})[0])
-    queries: Tensor = torch.cat(found).cpu()
+        parts.append(model.encode(inputs, batch, {})[0])
+    queries: Tensor = torch.cat(parts).cpu()
     return Queries(queries, queries)
 
 
 def _batches(sequences: Sequences, user_rows: Rows, num_steps: int, within_session: bool) -> Iterator[Batch]:
+    """Windows of up to _LANES users at a time, each as long as the longest history among them."""
     begin, lengths = sequences.user_offsets[:-1][user_rows], sequences.history_lengths[user_rows]
     for first in range(0, len(user_rows), _LANES):
-        some = slice(first, first + _LANES)
-        there = lengths[some] > 0
+        group = slice(first, first + _LANES)
+        has_events = lengths[group] > 0
         yield window_batch(
             sequences,
-            begin[some],
-            begin[some] + lengths[some],
-            there,
-            min(num_steps, max(1, int(lengths[some].max(initial=0)))),
+            begin[group],
+            begin[group] + lengths[group],
+            has_events,
+            min(num_steps, max(1, int(lengths[group].max(initial=0)))),
             within_session=within_session,
             has_target=False,
         )

@@ -1,1 +1,1 @@
-"""Parts of networks that models are made of."""
+"""Layers that models are made of."""

@@ -1,4 +1,4 @@
-"""Dropout that a resumed training repeats: a function of a few numbers, and of nothing that a process carries along."""
+"""Dropout that a resumed training reproduces: masks are a function of a seed, not of a generator's state."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def dropped(values: Tensor, share: float, seed: tuple[int, ...]) -> Tensor:
 
     Args:
         values: Of any shape.
-        share: Of the numbers that become 0; the others grow, so that the mean stays.
-        seed: What the draw is a function of, alone.
+        share: Dropout rate; kept values are scaled up, so that the mean stays.
+        seed: Determines the mask.
     """
     if share == 0.0:
         return values

@@ -1,10 +1,10 @@
-"""The hierarchical recurrence over one window, with a hand-written backward pass.
+"""Hierarchical GRU over one window, with a hand-written backward pass.
 
 Per lane there are a session state s and a user state u. Before event t:
 
     where a session starts:  u = GRU_user(input = last s, hidden = u), or 0 at a user's first event
                              s = tanh(u · initial_weight + initial_bias)
-    p_t = s                                               the state that predicts event t
+    p_t = s                                               the state before event t, which predicts it
     s   = GRU_session(input = event t, hidden = p_t)      HRNN-All adds u · user_to_session to its input
 
 GRU, for both:  r, z = sigmoid(a_r + h·U_r), sigmoid(a_z + h·U_z);  n = tanh(a_n + r ⊙ (h·U_n));  h' = h + z ⊙ (n - h)
@@ -38,23 +38,23 @@ __all__ = ["RecurrentWeights", "Starts", "begin_session", "recur"]
 def recur(
     inputs: Tensor, session: Tensor, user: Tensor, starts: Starts, weights: RecurrentWeights
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Run one window.
+    """Hidden states over one window.
 
     Args:
-        inputs: [T, B, 3H], events' contribution to the session GRU's gates, bias included.
-        session, user: [B, H], states carried in; no gradient flows to them.
+        inputs: [T, B, 3H], input side of the session GRU's gates, bias included.
+        session, user: [B, H], states before the window; no gradient flows to them.
         starts: Where sessions start.
         weights: Parameters.
 
     Returns:
-        p [T, B, H], the states that predict each event, and the carried session and user states [B, H] (detached).
+        p [T, B, H], the states before each event, and the session and user states after the window [B, H] (detached).
     """
     states, session, user = _Recurrence.apply(inputs, session, user, starts, *weights)  # type: ignore[no-untyped-call]
     return states, session, user
 
 
 def begin_session(session: Tensor, user: Tensor, continues: Tensor, weights: RecurrentWeights) -> tuple[Tensor, Tensor]:
-    """What a session start does, written plainly, for states outside of windows.
+    """User state and initial session state of a new session, for states outside of windows.
 
     Args:
         session: [B, H], after the last event.
@@ -86,7 +86,7 @@ class _Recurrence(torch.autograd.Function):
         extra = None if weights.user_to_session is None else user @ weights.user_to_session
         entering = inputs if extra is None else torch.empty_like(inputs)
         session_starts = SessionStarts(starts, weights, inputs)
-        # All views are made beforehand, as in SessionStarts.
+        # All views are made beforehand, as in SessionStarts. Before a step's GRU, session starts replace states in their lanes.
         each_step = zip(
             inputs.unbind(), entering.unbind(), states.unbind(), states[1:].unbind(), products.unbind(),
             *(tensor[..., : 2 * width].unbind() for tensor in (entering, products, gates)),
@@ -125,16 +125,18 @@ class _Recurrence(torch.autograd.Function):
         grad_extra = None if weights.user_to_session is None else torch.zeros_like(gates[0]).view(lanes, 3, width)
         back = weights.session_hidden.t().contiguous()
         session_starts.prepare_to_leave()
+        # Backward through time: h' = h + z ⊙ (n - h), so a gradient goes straight back by 1 - z, and by the gates' slopes times
+        # the recurrent weight.
         each_step = zip(
             grads[1:].unbind(), grads[1:].unsqueeze(2).unbind(), grads.unbind(), grad_states.unbind(), stay.unbind(),
             of_hidden.unbind(), of_input.unbind(), grad_products.unbind(), grad_products.view(steps, lanes, -1).unbind(),
             strict=False,
         )  # fmt: skip
-        for step, (grad, grad_blocks, earlier, told, kept, slopes, x_slopes, to_blocks, to_gates) in reversed(
+        for step, (grad, grad_blocks, earlier, from_output, kept, slopes, x_slopes, to_blocks, to_gates) in reversed(
             [*enumerate(each_step)]
         ):
             torch.mul(grad_blocks, slopes, out=to_blocks)
-            torch.addcmul(told, grad, kept, out=earlier).addmm_(to_gates, back)
+            torch.addcmul(from_output, grad, kept, out=earlier).addmm_(to_gates, back)
             if grad_extra is not None:
                 grad_extra.addcmul_(grad_blocks, x_slopes)
             session_starts.leave(step, earlier, grad_user, grad_extra)

@@ -1,4 +1,4 @@
-"""First values of parameters, drawn uniformly in ±sqrt(6 / (rows + columns)) of each gate's own block.
+"""Initial values of parameters, drawn uniformly in ±sqrt(6 / (rows + columns)) of each gate's own block.
 
 Source: Glorot & Bengio 2010, block by block as in GRU4Rec: over the three gates together the values would be too small.
 """
@@ -14,18 +14,18 @@ from hrnn.data.arrays import Rows
 
 
 def uniform(rows: int, width: int, generator: torch.Generator, columns: int | None = None) -> Tensor:
-    """[rows, columns or width], bounded as a block of `width` columns is."""
+    """Glorot-uniform values [rows, columns or width], with the bound of a block of `width` columns."""
     bound = math.sqrt(6.0 / (rows + width))
     return (torch.rand(rows, columns or width, generator=generator) * 2.0 - 1.0) * bound
 
 
 def gates(rows: int, width: int, generator: torch.Generator, number: int = 3) -> Tensor:
-    """[rows, number · width], blocks side by side."""
+    """Blocks of Glorot-uniform values side by side, one a gate: [rows, number · width]."""
     return torch.cat([uniform(rows, width, generator) for _ in range(number)], dim=1)
 
 
 def shared_item_table(item_counts: Rows, width: int, generator: torch.Generator) -> Tensor:
-    """[N, width + 1], vectors that are input and output alike, and biases: the log of each item's share of the events.
+    """Shared input and output embeddings, and biases in the last column, the log of an item's share of events: [N, width + 1].
 
     Items without events have a zero vector.
     """

@@ -1,6 +1,6 @@
-"""Matrix products of training whose results are gradients: in bfloat16 where the processor multiplies such numbers natively.
+"""Matrix products for gradients, in bfloat16 where the processor multiplies it natively.
 
-Such a product adds up a window's events, so that roundings of single terms cancel; sums are kept in single precision inside.
+Such a product adds up a window's events, so that rounding errors cancel; sums are accumulated in single precision.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def coarse_type(like: Tensor) -> torch.dtype:
 
 
 def padded(values: Tensor, kind: torch.dtype | None = None) -> Tensor:
-    """Rows of zeros behind those of `values`, up to a whole number of _ROWS; and another type.
+    """Pad `values` with rows of zeros to a multiple of _ROWS, and convert them.
 
     oneDNN compiles a kernel for each new shape, which takes as long as a small product; so few shapes are shown to it.
     """
@@ -46,13 +46,13 @@ def padded(values: Tensor, kind: torch.dtype | None = None) -> Tensor:
 
 
 def weight_gradient(entering: Tensor, grad: Tensor) -> Tensor:
-    """[K, M], the gradient of a weight from what entered it [R, K] and the gradient of what left it [R, M]."""
+    """Gradient of a weight [K, M] from its input [R, K] and the gradient of its output [R, M]."""
     coarse = coarse_type(entering)
     return torch.mm(padded(entering, coarse).t(), padded(grad, coarse)).to(entering.dtype)
 
 
 def affine(entering: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """entering [R, K] · weight [K, M] + bias [M], with coarse gradients."""
+    """Affine layer, entering [R, K] · weight [K, M] + bias [M], with gradients in `coarse_type`."""
     return _Affine.apply(entering, weight, bias)  # type: ignore[no-any-return, no-untyped-call]
 
 

@@ -1,4 +1,4 @@
-"""What happens where sessions start, in the lanes where one does and nowhere else: forward and hand-written backward.
+"""Session starts of the hierarchical GRU, computed only in the lanes where one is: forward and hand-written backward.
 
 See hrnn/layers/hierarchical_gru.py for the formulas.
 """
@@ -40,11 +40,11 @@ class RecurrentWeights(NamedTuple):
 
 @dataclass(frozen=True)
 class Starts:
-    """Where sessions start in a window, step after step; within a step, known users come before new ones.
+    """Session starts of a window, step by step; within a step, known users come before new ones.
 
     Attributes:
-        counts: T numbers, how many sessions start at each step.
-        known_counts: T numbers, how many of them are not their user's first.
+        counts: T numbers of session starts, one a step.
+        known_counts: T numbers of those that are not their user's first.
         lanes: int64 [starts].
         known_lanes: int64, those of known users.
     """
@@ -56,7 +56,7 @@ class Starts:
 
     @classmethod
     def of(cls, session_starts: Flags, user_starts: Flags, like: Tensor) -> Starts:
-        """The starts of a window's marks [T, B], on the device of `like`."""
+        """Session starts from a window's flags [T, B], on the device of `like`."""
         steps, lanes = np.nonzero(session_starts)
         new = user_starts[steps, lanes]
         ordered, known = torch.from_numpy(lanes[np.lexsort((new, steps))]), torch.from_numpy(lanes[~new])
@@ -65,7 +65,7 @@ class Starts:
 
 
 class SessionStarts:
-    """The user GRU and the first session state: `enter` for each step in turn; `prepare_to_leave`, `leave`, `gradients`.
+    """User GRU and initial session state: `enter` is its forward pass; backward are `prepare_to_leave`, `leave`, `gradients`.
 
     A new user's user state is 0: only those of known users pass through the user GRU.
     """
@@ -73,7 +73,8 @@ class SessionStarts:
     def __init__(self, starts: Starts, weights: RecurrentWeights, like: Tensor) -> None:
         known, width = len(starts.known_lanes), weights.initial_bias.shape[0]
         self._starts, self._weights, self._width = starts, weights, width
-        joined = like.new_zeros(2 * width, 4 * width)  # [last session state | user state] -> r, z, input's n, hidden's n
+        # One product for both sides of the gates: [last session state | user state] -> r, z, input's n, hidden's n.
+        joined = like.new_zeros(2 * width, 4 * width)
         joined[:width, : 3 * width] = weights.user_input
         joined[width:, : 2 * width] = weights.user_hidden[:, : 2 * width]
         joined[width:, 3 * width :] = weights.user_hidden[:, 2 * width :]
@@ -110,7 +111,7 @@ class SessionStarts:
             extra.index_copy_(0, at, users @ weights.user_to_session)
 
     def prepare_to_leave(self) -> None:
-        """Compute everything of the backward pass that needs no gradient, for all starts at once."""
+        """Compute all of the backward pass that needs no incoming gradient, for all starts at once."""
         width, gates = self._width, self._gates
         slopes = torch.empty_like(gates)
         gate_slopes(gates[:, : 3 * width], self._entering[:, width:], gates[:, 3 * width :], out=slopes[:, : 3 * width])
@@ -128,7 +129,7 @@ class SessionStarts:
         self._back_known = list(zip(*map(self._known_views, of_known), *heads, strict=True))
 
     def leave(self, step: int, grad_state: Tensor, grad_user: Tensor, grad_extra: Tensor | None) -> None:
-        """Take gradients back across the starts of a step: `enter` in reverse, in place in the same lanes."""
+        """Backpropagate across the starts of a step: the reverse of `enter`, in place in the same lanes."""
         if self._starts.counts[step] == 0:
             return
         at, first_slopes, of_first, of_user, extras, earlier_state, earlier_user = self._back_all[step]
@@ -164,15 +165,15 @@ class SessionStarts:
         )
 
     def _views(self, values: Tensor) -> tuple[Tensor, ...]:
-        """Each step's rows of what there is for all starts."""
+        """Rows of all starts, as a view a step."""
         return torch.split(values, self._starts.counts)
 
     def _known_views(self, values: Tensor) -> tuple[Tensor, ...]:
-        """Each step's rows of what there is for known users."""
+        """Rows of known users, as a view a step."""
         return torch.split(values, self._starts.known_counts)
 
     def _heads(self, values: Tensor) -> list[Tensor]:
-        """Known users' rows of each step of what there is for all starts."""
+        """Rows of all starts, as a view a step of those of known users."""
         return [part[:count] for part, count in zip(self._views(values), self._starts.known_counts, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""A block of a causal transformer, before whose parts values are normalised; with residuals that may be gated.
+"""Pre-norm block of a causal transformer, with optionally gated residuals.
 
     x += gate(x) ⊙ attention(norm(x));   x += gate(x) ⊙ W₂ gelu(W₁ norm(x));   gate(x) = σ(x · W), or 1
 
@@ -21,7 +21,7 @@ class Block(nn.Module):
         width: D.
         heads: Must divide it.
         gated: Whether residuals are gated.
-        generator: Of the first values.
+        generator: Of the initial values.
     """
 
     def __init__(self, width: int, heads: int, gated: bool, generator: torch.Generator) -> None:
@@ -41,22 +41,22 @@ class Block(nn.Module):
             self.feed_gate = nn.Parameter(gates(width, width, generator, 1))
         self._gated = gated
 
-    def forward(self, values: Tensor, seen: Tensor, dropout: float, seed: tuple[int, ...] | None) -> Tensor:
+    def forward(self, values: Tensor, mask: Tensor, dropout: float, seed: tuple[int, ...] | None) -> Tensor:
         """Values after the block, [B, T, D].
 
         Args:
             values: [B, T, D].
-            seen: bool [B, 1, T, T], which places each place looks at; itself is one.
-            dropout: Share of both parts' numbers that is dropped.
-            seed: What the drop is a function of; None: nothing is dropped.
+            mask: bool [B, 1, T, T], which places each place attends to; itself is one.
+            dropout: Dropout rate of attention and feed-forward outputs.
+            seed: Of the dropout masks; None: no dropout.
         """
         lanes, steps, width = values.shape
         entering = nn.functional.layer_norm(values, (width,), self.attention_scale, self.attention_shift) @ self.entering
         query, key, value = (part.view(lanes, steps, self._heads, -1).transpose(1, 2) for part in entering.chunk(3, dim=2))
-        found = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
-        found = found.transpose(1, 2).reshape(lanes, steps, width) @ self.leaving
-        found = found if seed is None else dropped(found, dropout, (*seed, 0))
-        values = values + (torch.sigmoid(values @ self.attention_gate) * found if self._gated else found)
+        attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        attended = attended.transpose(1, 2).reshape(lanes, steps, width) @ self.leaving
+        attended = attended if seed is None else dropped(attended, dropout, (*seed, 0))
+        values = values + (torch.sigmoid(values @ self.attention_gate) * attended if self._gated else attended)
         fed = nn.functional.layer_norm(values, (width,), self.feed_scale, self.feed_shift) @ self.feed_in + self.feed_in_bias
         fed = nn.functional.gelu(fed) @ self.feed_out + self.feed_out_bias
         fed = fed if seed is None else dropped(fed, dropout, (*seed, 1))

@@ -1,4 +1,4 @@
-"""What a model is: all that the author of one must read.
+"""The model contract: all that the author of a model must read.
 
 Shape letters, used in all of `hrnn/`:
 
@@ -7,12 +7,12 @@ Shape letters, used in all of `hrnn/`:
     N  items of the catalogue            R  targets of a batch
     U  users        S  negatives         E  events
 
-A model answers for a user with a query, for an item with a vector and a bias:
+A model gives a user a query, and an item a vector and a bias:
 
     score(user, item) = query · vector + bias + sparse score
 
-Serving, evaluation, blending and explanations know `QueryModel` alone. A neural model is a `SequenceModel`: it says how queries
-come from a batch of events, and which of its parameters are tables with a row an item; `hrnn/training/` does the rest.
+Serving, evaluation, blending and explanations know `QueryModel` alone. A neural model is a `SequenceModel`: it encodes batches
+of events as queries, and names its item table, which is updated by touched rows; `hrnn/training/` does the rest.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from hrnn.training.settings import TrainingSettings
 from schemas.recipes import Recipe
 
 Carry = dict[str, Tensor]
-"""What the lanes carry from one batch to the next, by name: [B, ...] each. Empty for models that begin anew with each batch."""
+"""Hidden state carried from one batch to the next, by name: [B, ...] each. Empty for models that begin anew with each batch."""
 
 
 class ItemMatrix(NamedTuple):
-    """What items are scored with.
+    """Item vectors and biases.
 
     Attributes:
         vectors: float32 [N, D]; rows of items without events are zero.
@@ -50,15 +50,15 @@ class ItemMatrix(NamedTuple):
 
     @classmethod
     def unpacked(cls, packed: Tensor) -> ItemMatrix:
-        """Of rows that hold vectors and, last, biases: [M, D + 1]."""
+        """Split rows of vectors with biases in the last column: [M, D + 1]."""
         return cls(packed[:, :-1], packed[:, -1])
 
 
 class Queries(NamedTuple):
-    """What B users are asked with after their last event; a model without sessions gives the same twice.
+    """Queries of B users after their last event; a model without sessions gives the same twice.
 
     Attributes:
-        same_session: [B, D], for the next event of the session that the user is in.
+        same_session: [B, D], for the next event of the current session.
         next_session: [B, D], for the first event of a new session.
     """
 
@@ -67,19 +67,19 @@ class Queries(NamedTuple):
 
 
 def no_queries(num_users: int) -> Queries:
-    """Of a model that knows nothing of users (D = 0)."""
+    """Empty queries, of a model without user states (D = 0)."""
     return Queries(torch.zeros(num_users, 0), torch.zeros(num_users, 0))
 
 
 @runtime_checkable
 class QueryModel(Protocol):
-    """A fitted model, as all but its training see it: score(user, item) = query · vector + bias + sparse score."""
+    """A fitted model, as all code but its training sees it: score(user, item) = query · vector + bias + sparse score."""
 
     def items(self) -> ItemMatrix:
-        """Of all N items, on the CPU."""
+        """Vectors and biases of all N items, on the CPU."""
 
     def queries(self, histories: Sequences, user_rows: Rows) -> Queries:
-        """After the given events, on the CPU; a user without events is asked as one of whom nothing is known.
+        """Queries after the given events, on the CPU; a user without events gets those of an unknown user.
 
         Args:
             histories: Possibly truncated (`Sequences.truncate`).
@@ -87,15 +87,15 @@ class QueryModel(Protocol):
         """
 
     def sparse_scores(self, histories: Sequences, user_rows: Rows) -> SparseScores | None:
-        """What is added to the scores of a few items a user; None where nothing ever is. Arguments as `queries`'."""
+        """Sparse scores, added for a few items a user; None where the model has none. Arguments are those of `queries`."""
 
 
 class UserStates(NamedTuple):
-    """What a model knows of some users, in the order in which they were asked for.
+    """Queries and sparse scores of B users, in the order of the call.
 
     Attributes:
         query: float32 [B, D].
-        sparse: Of the same users.
+        sparse: Scores of the same users.
     """
 
     query: Tensor
@@ -104,18 +104,18 @@ class UserStates(NamedTuple):
 
 @runtime_checkable
 class Snapshot(Protocol):
-    """A model as of a moment, with all that it is blended with: what lists are made from, and what metrics measure."""
+    """A model as of a time, blended or not: the input of lists and metrics."""
 
     def items(self) -> ItemMatrix:
-        """Of all N items; the bias alone is the score for a user nobody knows."""
+        """Vectors and biases of all N items; the bias alone is the score for an unknown user."""
 
     def user_states(self, histories: Sequences, user_rows: Rows) -> UserStates:
-        """After the given events. Arguments are those of `QueryModel.queries`."""
+        """States after the given events. Arguments are those of `QueryModel.queries`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Events of B lanes in T steps, oldest first, each to be predicted from what comes before it in its lane.
+    """Events of B lanes in T steps, oldest first, each to be predicted from those before it in its lane.
 
     Attributes:
         sequences: Where the events lie.
@@ -124,10 +124,10 @@ class Batch:
         session_starts: bool [T, B], first event of a session.
         user_starts: bool [T, B], first event of a user; implies a session start.
         alive: bool [T, B], where there is an event.
-        target_places: int64 [R], which of the T · B places, row by row, are asked for; None: all of them, dead ones too.
+        target_places: int64 [R], which of the T · B places, row by row, are targets; None: all of them, dead ones too.
         weights: float32 [R], how much each target counts; None: all alike.
-        dropout_seed: Numbers that the dropped units of this batch are a function of; None: nothing is dropped.
-        num_events: Events of the epoch that the batch is about: over an epoch's batches they add up to all of them.
+        dropout_seed: Seed of this batch's dropout masks; None: no dropout.
+        num_events: Events of the epoch that the batch covers; over an epoch's batches they add up to all of them.
     """
 
     sequences: Sequences
@@ -141,15 +141,15 @@ class Batch:
     dropout_seed: tuple[int, ...] | None = None
     num_events: int = 0
 
-    def asked(self, queries: Tensor) -> Tensor:
-        """[R, D], those of the targets among queries of all places [T, B, D]."""
+    def at_targets(self, queries: Tensor) -> Tensor:
+        """Queries of the targets [R, D], from those of all places [T, B, D]."""
         flat = queries.flatten(0, 1)
         return flat if self.target_places is None else flat[torch.from_numpy(self.target_places).to(flat.device)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserSpec:
-    """How parameters move.
+    """An optimiser and its rates.
 
     Attributes:
         name: A key of hrnn.training.optimisers.OPTIMISERS.
@@ -166,14 +166,14 @@ class OptimiserSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A part of a training with batches and an optimiser of its own; most models have one.
+    """A phase of training with its own batching and optimiser; most models have one.
 
     Attributes:
-        name: Told where more than one is done.
+        name: Shown where there is more than one.
         batching: A key of hrnn.training.batching.BATCHINGS.
-        epochs: Most times that every event is met.
-        optimiser: How parameters move.
-        trains: Which parameters move, by name; the others stay as they are.
+        epochs: At most.
+        optimiser: Of all parameters that are trained.
+        trains: Which parameters are trained, by name; the others are frozen.
     """
 
     name: str = "training"
@@ -184,7 +184,7 @@ class Phase:
 
 
 class Batching(Protocol):
-    """Histories as batches, by random access: a place in a training is (epoch, number), the same on all ranks.
+    """Histories as batches, by random access: (epoch, number) is a resume point, the same on all ranks.
 
     Attributes:
         num_lanes: B of this rank.
@@ -195,19 +195,19 @@ class Batching(Protocol):
     nominal_targets: int
 
     def num_batches(self, epoch: int) -> int:
-        """Of an epoch, the same on all ranks."""
+        """Number of batches of an epoch, the same on all ranks."""
 
     def batch(self, epoch: int, number: int) -> Batch:
-        """This rank's part of a batch, from 0; a rank whose events are all met gets dead places."""
+        """This rank's part of a batch, from 0; a rank without events left gets dead places."""
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What may be known of the data when a model is built.
+    """Statistics of the data that a model may be built from.
 
     Attributes:
-        item_counts: int64 [N], events of each item among those that are learnt from.
-        num_event_types: Codes of events' types, in all data; 1 where they tell nothing.
+        item_counts: int64 [N], events of each item among the training events.
+        num_event_types: Codes of events' types, in all data.
     """
 
     item_counts: Rows
@@ -215,18 +215,18 @@ class DataSpec:
 
     @classmethod
     def of(cls, sequences: Sequences, fit: Sequences) -> DataSpec:
-        """Of all sequences, and of those of them that are learnt from."""
+        """Statistics of all sequences, and of the training events among them."""
         return cls(fit.item_counts(), int(sequences.event_types.max(initial=0)) + 1)
 
 
 class SequenceModel(nn.Module, ABC):
     """A neural model over sequences of events: the abstract methods must be written, the others where the defaults don't fit.
 
-    Parameters are `frozen` but while they are trained.
+    Parameters are frozen outside of training.
 
     Attributes:
-        item_table: [N, W], what is learnt of each item. A training step reads and changes the rows that its batch touches, and
-            no others; by default a row is the item's vector and, last, its bias.
+        item_table: [N, W], the embedding of each item. A training step reads and changes the rows that its batch touches, and
+            no others; by default a row is the item's vector with its bias in the last column.
     """
 
     item_table: nn.Parameter
@@ -234,35 +234,35 @@ class SequenceModel(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def build(cls, config: Mapping[str, Any], settings: TrainingSettings, data: DataSpec) -> Self:
-        """Fresh parameters, a function of the settings' seed alone.
+        """A model with initial parameters, a function of the settings' seed alone.
 
         Args:
-            config: What the model is, by the names of its recipe's hyperparameters.
-            settings: How it is trained; some models take inputs and shares to drop from it.
-            data: What it is trained on.
+            config: Hyperparameters of the model, by their names in its recipe.
+            settings: Of the training; some models take input features and dropout rates from them.
+            data: Statistics of the training data.
         """
 
     @classmethod
     @abstractmethod
     def restored(cls, sizes: Mapping[str, Any], parameters: Mapping[str, Tensor]) -> Self:
-        """A trained model again, from what `sizes` told, and its parameters by name."""
+        """The trained model from its stored `sizes` and parameters."""
 
     @property
     @abstractmethod
     def sizes(self) -> dict[str, Any]:
-        """What a trained model is beside its parameters, as JSON holds it."""
+        """Configuration that is stored beside the trained parameters, as JSON holds it."""
 
     @abstractmethod
     def encode(self, inputs: Tensor, batch: Batch, carry: Carry) -> tuple[Tensor, Carry]:
-        """Queries for the targets of a batch, each from what comes before it.
+        """Queries for the targets of a batch, each from the events before it.
 
         Args:
             inputs: [T, B, D], vectors of the batch's events.
             batch: The events.
-            carry: What the lanes have carried on; no gradient flows to it.
+            carry: Hidden state of the lanes; no gradient flows to it.
 
         Returns:
-            [R, D], and what they carry on (detached).
+            Queries [R, D], and the new hidden state (detached).
         """
 
     @abstractmethod
@@ -270,21 +270,21 @@ class SequenceModel(nn.Module, ABC):
         """As QueryModel's, from a model on any device."""
 
     def initial_carry(self, num_lanes: int) -> Carry:
-        """What lanes carry that have met no event."""
+        """Hidden state of lanes before any event."""
         return {}
 
     def packed_items(self, rows: Tensor) -> Tensor:
-        """[M, D + 1], vectors and, last, biases of items whose rows of the item table are given [M, …]; gradients flow back."""
+        """Vectors with biases in the last column, [M, D + 1], from rows of the item table [M, …]; differentiable."""
         return rows
 
     def loss(self, scored: Scored, settings: TrainingSettings) -> Tensor:
-        """What a batch's targets cost, summed."""
+        """Loss of a batch, summed over its targets."""
         exact = settings.score_precision == "float32"
         kind = scored.queries.dtype if exact else coarse_type(scored.queries)
         return sampled_loss(settings.loss, *scored, score_type=kind)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """How it goes to another process: as arrays, for tensors would take shared memory, of which containers have little."""
+        """Pickles as arrays for another process: tensors would take shared memory, of which containers have little."""
         return _of_arrays, (type(self), self.sizes, {name: values.numpy() for name, values in self.named_parameters()})
 
     @torch.no_grad()
@@ -298,27 +298,27 @@ class SequenceModel(nn.Module, ABC):
 
 
 def frozen(values: Tensor) -> nn.Parameter:
-    """A parameter that asks for no gradient until a training does."""
+    """A parameter without gradient, until a trainer switches it on."""
     return nn.Parameter(values, requires_grad=False)
 
 
 def one_phase(settings: TrainingSettings, batching: str = "lanes") -> tuple[Phase, ...]:
-    """All parameters together, as the settings say."""
+    """One phase that trains all parameters by the settings."""
     rates = OptimiserSpec(item_rate=settings.item_rate, dense_rate=settings.dense_rate, momentum=settings.momentum)
     return (Phase(batching=batching, epochs=settings.epochs, optimiser=rates),)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEntry:
-    """What a file says of its model, in its tuple `ENTRIES`; nothing else names the model.
+    """Registration of a model, in the tuple `ENTRIES` of its file; nothing else names the model.
 
     A model is fitted in closed form, or step by step by `hrnn/training/trainer.py`, under torchrun.
 
     Attributes:
-        recipes: Names of the recipes that are this model's own.
-        described: Those of them that are no recipes of Personalize; `schemas/models.json` holds them for whoever can't import
+        recipes: Names of the recipes that this model serves.
+        described: Those of them that are not Personalize's; `schemas/models.json` holds them for code that can't import
             models, and is written by `python -m hrnn.models.registry`.
-        neural: The model that is trained; None for one in closed form.
+        neural: The class of a neural model; None for one in closed form.
         phases: Of its training, from the settings.
         fit: Of a model in closed form: (sequences to learn from, parsed hyperparameters) -> the fitted model; else None.
         blend: Whether the model's scores are blended with repeats, trends and co-occurrence (hrnn/blend/); one that has sparse

@@ -1,4 +1,4 @@
-"""GRU4Rec: a GRU over the events of a session, which knows nothing of what its user did before.
+"""GRU4Rec: a GRU over the events of a session alone, without the user's earlier sessions.
 
 Parameters (H hidden units, N items):
 
@@ -53,7 +53,7 @@ class Gru4Rec(LaneModel):
 
     Args:
         parameters: By name, as in the table.
-        input_dropout, state_dropout: Shares of events' vectors and of predicting states that a training drops.
+        input_dropout, state_dropout: Dropout rates of input vectors and of output states.
     """
 
     input_weight: nn.Parameter
@@ -91,7 +91,7 @@ class Gru4Rec(LaneModel):
         return {"hidden_dimension": len(self.start)}
 
     def initial_carry(self, num_lanes: int) -> Carry:
-        """The state of the session."""
+        """The session state."""
         return {"session": torch.zeros(num_lanes, len(self.start))}
 
     def encode(self, inputs: Tensor, batch: Batch, carry: Carry) -> tuple[Tensor, Carry]:
@@ -101,19 +101,20 @@ class Gru4Rec(LaneModel):
         steps, lanes, width = inputs.shape
         entering = affine(inputs.reshape(-1, width), self.input_weight, self.input_bias).view(steps, lanes, -1)
         starts = Starts.of(batch.session_starts, batch.session_starts, inputs)
+        # Every session start is a new user's, so that the user GRU is never evaluated: zeros of the right shape will do.
         nobody, square = inputs.new_zeros(lanes, width), inputs.new_zeros(width, width)
         wide = inputs.new_zeros(width, 3 * width)
         weights = RecurrentWeights(self.hidden_weight, wide, wide, wide[0], square, self.start, None)
         states, session, _ = recur(entering, carry["session"], nobody, starts, weights)
         states = states if seed is None else dropped(states, self.state_dropout, (*seed, 2))
-        return batch.asked(states), {"session": session}
+        return batch.at_targets(states), {"session": session}
 
     def next_session(self, same_session: Tensor, carry: Carry, has_events: Tensor) -> Tensor:
         """As LaneModel's: every session starts alike."""
         return torch.tanh(self.start).expand_as(same_session)
 
     def queries(self, histories: Sequences, user_rows: Rows) -> Queries:
-        """As QueryModel's; of a history, its last session is read."""
+        """As QueryModel's, from the last session of each history."""
         return replay(self, last_sessions(histories, user_rows), np.arange(len(user_rows)))
 
 

@@ -7,14 +7,13 @@ Parameters (H hidden units, N items):
 | item_table         | [N, H + 1]  | uniform(±sqrt(6 / (N + H))); last column the item's bias, log of its share of events |
 | input_weight       | [H, 3H]     | each gate's block: uniform(±sqrt(6 / (rows + columns)))  |
 | other weights      | hrnn/layers/hierarchical_gru.py | likewise; biases 0      |
-| gap_input          | [gap buckets, 3H] | 0; what the time since the previous event adds to an event's gates |
-| type_input         | [event types, 3H] | 0; what its type adds     |
+| gap_input          | [gap buckets, 3H] | 0; embedding of the time since the previous event, added to an event's gates |
+| type_input         | [event types, 3H] | 0; likewise of its type |
 
 The item table serves as input and as output ("shared" embedding): score(item) = p_t · vector + bias.
 
-Source: Quadrana et al. 2017. Deviations: shared embeddings in place of one-hot input, sampled softmax in place of
-TOP1, and those named in
-hrnn/layers/hierarchical_gru.py. Recipe: `aws-hrnn`.
+Source: Quadrana et al. 2017. Deviations: shared embeddings in place of one-hot input, sampled softmax in place of TOP1, and
+those named in hrnn/layers/hierarchical_gru.py. Recipe: `aws-hrnn`.
 """
 
 from __future__ import annotations
@@ -42,14 +41,14 @@ _CONTEXT = ("gap_input", "type_input")
 
 @dataclass(frozen=True, kw_only=True)
 class HrnnShape:
-    """What fixes the parameters' shapes.
+    """Sizes that determine the parameters' shapes.
 
     Attributes:
         num_items: N.
         hidden_dimension: H.
         variant: `init` starts sessions from the user state; `all` adds the user state to every event's input too.
-        gap_buckets: Codes of the time since the previous event; 0: it is no input.
-        event_types: Codes of the event's type; 0: it is no input. A context code is gap code · event_types + type code.
+        gap_buckets: Codes of the time since the previous event; 0: it is no input feature.
+        event_types: Codes of the event's type; 0: it is no input feature. A context code is gap code · event_types + type code.
     """
 
     num_items: int
@@ -60,13 +59,13 @@ class HrnnShape:
 
 
 class Hrnn(LaneModel):
-    """Parameters, and a window's states from them.
+    """Hierarchical RNN, HRNN-Init or HRNN-All.
 
     Args:
         shape: Of the parameters.
         item_table: [N, H + 1].
         dense: All other parameters in one vector, so that an optimiser step or an exchange between ranks is one call.
-        input_dropout, state_dropout: Shares of events' vectors and of predicting states that a training drops.
+        input_dropout, state_dropout: Dropout rates of input vectors and of output states.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class Hrnn(LaneModel):
 
     @classmethod
     def initial(cls, shape: HrnnShape, item_counts: Rows, seed: int, **dropout: float) -> Hrnn:
-        """Fresh parameters, a function of the seed alone.
+        """A model with initial parameters, a function of the seed alone.
 
         Args:
             shape: Their shapes.
@@ -115,14 +114,14 @@ class Hrnn(LaneModel):
         generator = torch.Generator().manual_seed(seed)
         width = shape.hidden_dimension
         table = shared_item_table(item_counts, width, generator)
-        pieces = []
+        parts = []
         for name, (rows, columns) in _dense_shapes(shape).items():
             if name in _CONTEXT:
-                pieces.append(torch.zeros(rows * columns))
+                parts.append(torch.zeros(rows * columns))
                 continue
             drawn = gates(rows, width, generator, columns // width) if rows > 1 else torch.zeros(1, columns)
-            pieces.append(drawn.reshape(-1))
-        return cls(shape, table, torch.cat(pieces), **dropout)
+            parts.append(drawn.reshape(-1))
+        return cls(shape, table, torch.cat(parts), **dropout)
 
     def weights(self) -> tuple[Tensor, Tensor, RecurrentWeights]:
         """Input weight [H, 3H], input bias [3H] and the recurrent weights, as views of `dense`."""
@@ -142,11 +141,11 @@ class Hrnn(LaneModel):
 
     @property
     def context(self) -> EventContext:
-        """How the contexts of events are coded."""
+        """Encoding of the context features."""
         return EventContext(self.shape.gap_buckets, self.shape.event_types)
 
     def context_table(self) -> Tensor | None:
-        """[codes, 3H], what each context code adds to an event's gates; None where there is no context."""
+        """Embedding of context codes, added to an event's gates: [codes, 3H]; None where there is no context."""
         views = self._views()
         gaps, types = (views.get(name) for name in _CONTEXT)
         if gaps is None or types is None:
@@ -154,7 +153,7 @@ class Hrnn(LaneModel):
         return (gaps.unsqueeze(1) + types).flatten(0, 1)
 
     def initial_carry(self, num_lanes: int) -> Carry:
-        """The last session state and the user state."""
+        """The session state and the user state."""
         return {name: torch.zeros(num_lanes, self.shape.hidden_dimension) for name in ("session", "user")}
 
     def encode(self, inputs: Tensor, batch: Batch, carry: Carry) -> tuple[Tensor, Carry]:
@@ -166,22 +165,22 @@ class Hrnn(LaneModel):
         context = None if codes is None else torch.from_numpy(codes).to(inputs.device)
         states, session, user = self.states(inputs, carry["session"], carry["user"], starts, context)
         states = states if seed is None else dropped(states, self.state_dropout, (*seed, 2))
-        return batch.asked(states), {"session": session, "user": user}
+        return batch.at_targets(states), {"session": session, "user": user}
 
     def next_session(self, same_session: Tensor, carry: Carry, has_events: Tensor) -> Tensor:
-        """As LaneModel's: the user state takes up the session's last state, and starts a session."""
+        """As LaneModel's: the user state is updated with the session's final state, and initialises a session."""
         return begin_session(same_session, carry["user"], has_events, self.weights()[2])[1]
 
     def states(
         self, embedded: Tensor, session: Tensor, user: Tensor, starts: Starts, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The states that predict each event of a window.
+        """Hidden states before each event of a window.
 
         Args:
             embedded: [T, B, H], vectors of the window's items.
             session, user: [B, H], carried in.
             starts: Where sessions start.
-            context: int64 [T, B], codes of the events' contexts; None where the model knows none.
+            context: int64 [T, B], context codes; None where the model has no context features.
 
         Returns:
             p [T, B, H]; session and user states after the window [B, H].
@@ -196,6 +195,7 @@ class Hrnn(LaneModel):
 
 
 def _dense_shapes(shape: HrnnShape) -> dict[str, tuple[int, int]]:
+    """Rows and columns of every parameter in `dense`, in its order."""
     width = shape.hidden_dimension
     shapes = {
         "input_weight": (width, 3 * width),

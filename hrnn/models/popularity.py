@@ -1,4 +1,4 @@
-"""aws-popularity-count: the items that most users have taken up, the same list for everybody.
+"""aws-popularity-count: the items with most distinct users, the same list for everybody.
 
 Closed form: an item's score is the log of its number of distinct users, as Personalize documents for this recipe (events are
 not counted: one user who buys a hundred times counts once). Nothing is learnt, and no user has a state.
@@ -27,7 +27,7 @@ class PopularityCount:
 
     @classmethod
     def fit(cls, sequences: Sequences) -> PopularityCount:
-        """Count the distinct users of every item among the events that count."""
+        """Count the distinct users of every item."""
         events = sequences.event_positions(np.arange(sequences.num_users))
         pairs = np.unique(events.row_ids() * np.int64(sequences.num_items) + sequences.item_rows[events.values])
         return cls(np.bincount(pairs % sequences.num_items, minlength=sequences.num_items))

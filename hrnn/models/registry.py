@@ -1,4 +1,4 @@
-"""Which model serves a recipe. The registry reads this folder: a file with `ENTRIES` is a model, and nothing else names it."""
+"""The model registry, by recipe. It reads this folder: a file with `ENTRIES` is a model, and nothing else names it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from schemas.recipes import RECIPES
 
 @cache
 def registry() -> dict[str, ModelEntry]:
-    """Recipe name -> how it is fitted."""
+    """Entries by recipe name."""
     entries = {}
     for module in pkgutil.iter_modules(hrnn.models.__path__):
         for entry in getattr(importlib.import_module(f"{hrnn.models.__name__}.{module.name}"), "ENTRIES", ()):
@@ -44,14 +44,14 @@ def model_for(recipe: str) -> ModelEntry:
 
 
 def neural_model_for(recipe: str) -> type[SequenceModel]:
-    """The neural model that serves a recipe, of which it is known that it has one."""
+    """The neural model that serves a recipe, which must have one."""
     neural = model_for(recipe).neural
     assert neural is not None
     return neural
 
 
 def restored(recipe: str, sizes: Mapping[str, Any], parameters: Mapping[str, Tensor]) -> SequenceModel:
-    """The trained model of a recipe again, from what it was stored as (hrnn/models/contract.py)."""
+    """The trained model of a recipe from its stored sizes and parameters (hrnn/models/contract.py)."""
     return neural_model_for(recipe).restored(sizes, parameters)
 
 
@@ -64,7 +64,7 @@ def document() -> dict[str, Any]:
             "summary": recipe.summary,
             "line_kind": recipe.line_kind,
             "has_scores": recipe.has_scores,
-            "hyperparameters": [asdict(each) for each in recipe.hyperparameters.parameters()],
+            "hyperparameters": [asdict(parameter) for parameter in recipe.hyperparameters.parameters()],
         }
         for name, recipe in sorted(described.items())
     }

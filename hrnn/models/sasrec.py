@@ -1,4 +1,4 @@
-"""SASRec: a causal transformer over a user's newest events, whatever session they are in.
+"""SASRec: a causal transformer over a user's newest events, across sessions.
 
 Parameters (H numbers of an embedding, L events that are read, N items):
 
@@ -6,7 +6,7 @@ Parameters (H numbers of an embedding, L events that are read, N items):
 |-------------|-------------|-------|
 | item_table  | [N, H + 1]  | vectors, and biases in the last column: hrnn/layers/initial.py |
 | start       | [H]         | uniform; stands for the event before the first one that is read |
-| places      | [L + 1, H]  | uniform; what each place adds, the last row that of the newest event |
+| places      | [L + 1, H]  | uniform; position embeddings, the last row that of the newest event |
 | blocks.…    | hrnn/layers/transformer.py | |
 | scale, shift | [H]        | 1, 0; of the last normalisation |
 
@@ -58,9 +58,9 @@ class SasRec(SequenceModel):
 
     Args:
         num_items: N.
-        sizes: As `sizes` tells them.
-        generator: Of the first values.
-        input_dropout, state_dropout: Shares of events' vectors, and of blocks' and queries' numbers, that a training drops.
+        sizes: As of the property.
+        generator: Of the initial values.
+        input_dropout, state_dropout: Dropout rates of input vectors, and of blocks and queries.
     """
 
     def __init__(
@@ -107,10 +107,10 @@ class SasRec(SequenceModel):
     @classmethod
     def restored(cls, sizes: Mapping[str, Any], parameters: Mapping[str, Tensor]) -> Self:
         """As SequenceModel's."""
-        made = cls(np.ones(len(parameters["item_table"]), dtype=np.int64), sizes, torch.Generator())
-        for name, values in made.named_parameters():
+        model = cls(np.ones(len(parameters["item_table"]), dtype=np.int64), sizes, torch.Generator())
+        for name, values in model.named_parameters():
             values.copy_(parameters[name])
-        return made
+        return model
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -122,29 +122,32 @@ class SasRec(SequenceModel):
         seed = batch.dropout_seed
         inputs = inputs if seed is None else dropped(inputs, self.input_dropout, (*seed, 1))
         steps, lanes, width = inputs.shape
-        read = np.zeros_like(batch.alive)
-        read[1:] = batch.alive[:-1]  # whether there is an event before each place
-        known = torch.from_numpy(read.T).to(inputs.device).unsqueeze(2)
+        # Inputs are shifted by one step: a place reads the event before it, or `start` where reading begins.
+        has_input = np.zeros_like(batch.alive)
+        has_input[1:] = batch.alive[:-1]
+        known = torch.from_numpy(has_input.T).to(inputs.device).unsqueeze(2)
         before = torch.cat([inputs.new_zeros(1, lanes, width), inputs[:-1]]).transpose(0, 1) * math.sqrt(width)
         values = torch.where(known, before, self.start) + self.places[len(self.places) - steps :]
-        first = batch.alive & ~read  # where reading begins, which `start` stands for
-        first[-1] |= ~read[-1]
-        keys = torch.from_numpy((read | first).T).to(inputs.device)
+        first = batch.alive & ~has_input
+        first[-1] |= ~has_input[-1]  # of an empty history, the place behind it
+        # Every place attends to itself, so that no row of dead places is empty, which would make NaN of it.
+        keys = torch.from_numpy((has_input | first).T).to(inputs.device)
         causal = torch.ones(steps, steps, dtype=torch.bool, device=inputs.device).tril()
         itself = torch.eye(steps, dtype=torch.bool, device=inputs.device)
-        seen = (causal & keys[:, None, :] | itself).unsqueeze(1)
+        mask = (causal & keys[:, None, :] | itself).unsqueeze(1)
         for number, block in enumerate(self.blocks):
-            values = block(values, seen, self.state_dropout, None if seed is None else (*seed, 2, number))
+            values = block(values, mask, self.state_dropout, None if seed is None else (*seed, 2, number))
         states = nn.functional.layer_norm(values, (width,), self.scale, self.shift).transpose(0, 1)
         states = states if seed is None else dropped(states, self.state_dropout, (*seed, 3))
-        return batch.asked(states), carry
+        return batch.at_targets(states), carry
 
     def queries(self, histories: Sequences, user_rows: Rows) -> Queries:
-        """As QueryModel's; of a history, the newest events are read."""
+        """As QueryModel's, from the newest events of each history."""
         return queries_of_windows(self, histories, user_rows, self._sizes["num_steps"], within_session=False)
 
 
 def _phases(settings: TrainingSettings) -> tuple[Phase, ...]:
+    """One phase with Adam over padded histories."""
     rates = OptimiserSpec(name="adam", item_rate=_RATE, dense_rate=_RATE)
     return (Phase(batching="padded", epochs=settings.epochs, optimiser=rates),)
 

@@ -1,4 +1,4 @@
-"""Related items by HRNN's vectors: how aws-similar-items is answered until it has a model of its own."""
+"""Related items by the cosine of HRNN's vectors: the stand-in for aws-similar-items, until it has a model of its own."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hrnn.data.sequences import Sequences
 from hrnn.data.sparse_scores import SparseScores
 from hrnn.models.contract import ItemMatrix, Queries
 
-_BEHIND_ALL = -4.0  # added to the score of the item that is asked for: cosines lie between -1 and 1
+_BEHIND_ALL = -4.0  # added to the score of the query's own item: cosines lie between -1 and 1
 
 
 class SimilarItems:
-    """A QueryModel that asks for a user by their last event's item: score(item) = cosine of the two items' vectors.
+    """A QueryModel whose query is the user's last item: score(item) = cosine of the two items' vectors.
 
     Args:
-        vectors: float32 [N, H]; an item without events has the zero vector, which resembles none.
+        vectors: float32 [N, H]; an item without events has the zero vector, similar to none.
     """
 
     def __init__(self, vectors: Tensor) -> None:
@@ -37,14 +37,14 @@ class SimilarItems:
         return Queries(query, query)
 
     def sparse_scores(self, histories: Sequences, user_rows: Rows) -> SparseScores | None:
-        """Each user's last item, behind all others."""
+        """A penalty on each user's last item, which puts it behind all others."""
         known, last = _last_items(histories, user_rows)
         offsets = offsets_of(np.bincount(known, minlength=len(user_rows)))
         return SparseScores(offsets, last, np.full(len(last), _BEHIND_ALL, dtype=np.float32))
 
 
 def _last_items(histories: Sequences, user_rows: Rows) -> tuple[Rows, Rows]:
-    """Places of the users that have events, and their last items."""
+    """Places of the users who have events, and their last items."""
     lengths = histories.history_lengths[user_rows]
     known = np.flatnonzero(lengths)
     return known, histories.item_rows[(histories.user_offsets[:-1][user_rows] + lengths - 1)[known]].astype(np.int64)

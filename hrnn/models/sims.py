@@ -1,9 +1,9 @@
-"""aws-sims: items that the same users take.
+"""aws-sims: item-to-item collaborative filtering by shared users.
 
     score(i, j) = users with both / (users with i · users with j) ** popularity_discount_factor
 
 Factor 0 counts shared users, so popular items come first; ½ is the cosine of the two items' sets of users; 1 is the lift, up to
-a constant, in which popularity has no part. Of a given item i, users with i change no order. A user counts once for an item.
+a constant, in which popularity has no part. Users with i don't change the order of i's neighbours. A user counts once an item.
 
 Users and items outside the percentiles of their numbers of events are left out, and so are pairs of fewer shared users than
 min_cointeraction_count. Of a history with more distinct items than MOST_ITEMS, the newest of them are paired: a user with n
@@ -39,7 +39,7 @@ MOST_ITEMS = 1_000  # of a user, the newest
 _EVENTS_AT_ONCE = 1 << 24
 _PAIRS_AT_ONCE = 1 << 23
 _DENSE_CELLS = 1 << 24
-_LAST = -1e6  # score of the item that is asked for: it is no answer
+_LAST = -1e6  # score of the query's own item: it is not recommended
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Neighbours:
 
 
 class Sims:
-    """A QueryModel that asks for a user by their last event's item: its neighbours first, then popular items.
+    """A QueryModel whose query is the user's last item: its neighbours first, then popular items.
 
     Args:
         neighbours: Of every item.
@@ -72,7 +72,7 @@ class Sims:
 
     @classmethod
     def fit(cls, sequences: Sequences, hyperparameters: SimsHyperparameters) -> Sims:
-        """Count.
+        """Count shared users and rank each item's neighbours.
 
         Raises:
             DataError: The percentiles leave no user, or no item.
@@ -80,17 +80,17 @@ class Sims:
         users = users_between(
             sequences, hyperparameters.min_user_history_length_percentile, hyperparameters.max_user_history_length_percentile
         )
-        counted = _items_between(
+        eligible = _items_between(
             sequences,
             hyperparameters.min_item_interaction_count_percentile,
             hyperparameters.max_item_interaction_count_percentile,
         )
-        taken = _Taken.of(sequences, users, counted)
-        everybody = _Taken.of(sequences, np.arange(sequences.num_users), np.ones(sequences.num_items, dtype=np.bool_))
-        neighbours = taken.neighbours(
+        pairs = _UserItemPairs.of(sequences, users, eligible)
+        all_pairs = _UserItemPairs.of(sequences, np.arange(sequences.num_users), np.ones(sequences.num_items, dtype=np.bool_))
+        neighbours = pairs.neighbours(
             hyperparameters.popularity_discount_factor, max(1, hyperparameters.min_cointeraction_count)
         )
-        return cls(neighbours, everybody.num_users)
+        return cls(neighbours, all_pairs.num_users)
 
     def parameters(self) -> dict[str, Tensor]:
         """The neighbours, as they are stored."""
@@ -109,34 +109,36 @@ class Sims:
         return no_queries(len(user_rows))
 
     def sparse_scores(self, histories: Sequences, user_rows: Rows) -> SparseScores | None:
-        """The best neighbours of each user's last item, in front of all other items, and that item behind them."""
+        """Ranks the best neighbours of each user's last item before all other items, and that item behind them."""
         lengths = histories.history_lengths[user_rows]
         known = np.flatnonzero(lengths)
         last = histories.item_rows[(histories.user_offsets[:-1][user_rows] + lengths - 1)[known]].astype(np.int64)
-        found = np.minimum(np.diff(self.neighbours.offsets)[last], DEPTH)
-        neighbours = self.neighbours.item_rows[Ragged.expand(self.neighbours.offsets[last], found).values].astype(np.int64)
-        rank = Ragged.expand(np.zeros_like(found), found).values
+        num_neighbours = np.minimum(np.diff(self.neighbours.offsets)[last], DEPTH)
+        positions = Ragged.expand(self.neighbours.offsets[last], num_neighbours).values
+        neighbours = self.neighbours.item_rows[positions].astype(np.int64)
+        rank = Ragged.expand(np.zeros_like(num_neighbours), num_neighbours).values
+        # A sparse score is added to the bias: less the bias, what is left is a whole number above all biases, falling by rank.
         front = float(self._bias.max(initial=0.0)) + DEPTH + 1.0
         item_rows = np.concatenate([neighbours, last])
         scores = np.concatenate([front - rank - self._bias[neighbours], np.full(len(last), _LAST)]).astype(np.float32)
-        order = np.argsort(np.concatenate([np.repeat(known, found), known]), kind="stable")
+        order = np.argsort(np.concatenate([np.repeat(known, num_neighbours), known]), kind="stable")
         counts = np.zeros(len(user_rows), dtype=np.int64)
-        counts[known] = found + 1
+        counts[known] = num_neighbours + 1
         return SparseScores(offsets_of(counts), item_rows[order], scores[order])
 
 
 class PopularForUsers:
-    """What lists for users are made with, beside the neighbours: popular items.
+    """Popular items, for lists of users; neighbours are stored beside it for lists of items.
 
     Args:
-        sims: Whose items.
+        sims: The fitted model.
     """
 
     def __init__(self, sims: Sims) -> None:
         self._sims = sims
 
     def items(self) -> ItemMatrix:
-        """As those of the neighbours."""
+        """As Sims's."""
         return self._sims.items()
 
     def queries(self, histories: Sequences, user_rows: Rows) -> Queries:
@@ -151,42 +153,43 @@ ENTRIES = (ModelEntry(recipes=("aws-sims",), fit=Sims.fit, serve=lambda sims: (P
 
 
 @dataclass(frozen=True)
-class _Taken:
-    """P distinct pairs of user and item.
+class _UserItemPairs:
+    """Sparse binary matrix of users by items, with P entries, by row and by column.
 
     Attributes:
-        items: [users] item rows.
-        users: [N] places of users.
+        items: [users] item rows of each user.
+        users: [N] users of each item.
     """
 
     items: Ragged[np.int32]
     users: Ragged[np.int32]
 
     @classmethod
-    def of(cls, sequences: Sequences, user_rows: Rows, counted: Flags) -> _Taken:
-        """The pairs of some users and the items that count, a block of users at a time."""
+    def of(cls, sequences: Sequences, user_rows: Rows, eligible: Flags) -> _UserItemPairs:
+        """Pairs of the given users and the eligible items, a block of users at a time."""
         events = np.cumsum(sequences.history_lengths[user_rows])
         lengths = np.zeros(len(user_rows), dtype=np.int64)
-        pieces = []
+        blocks = []
         for begin, end in _blocks(events, _EVENTS_AT_ONCE):
-            users, taken = _distinct(sequences, user_rows[begin:end], counted)
+            users, item_rows = _distinct(sequences, user_rows[begin:end], eligible)
             lengths[begin:end] = np.bincount(users, minlength=end - begin)
-            pieces.append(taken)
-        items = Ragged.from_lengths(lengths, np.concatenate([np.empty(0, dtype=np.int32), *pieces]))
-        of_items = offsets_of(np.bincount(items.values, minlength=len(counted)))
-        by_item, filled = np.empty(len(items.values), dtype=np.int32), of_items[:-1].copy()
+            blocks.append(item_rows)
+        items = Ragged.from_lengths(lengths, np.concatenate([np.empty(0, dtype=np.int32), *blocks]))
+        # The transpose, block by block: `filled` is where each item's next user goes.
+        offsets = offsets_of(np.bincount(items.values, minlength=len(eligible)))
+        by_item, filled = np.empty(len(items.values), dtype=np.int32), offsets[:-1].copy()
         for begin, end in _blocks(items.offsets[1:], _EVENTS_AT_ONCE):
             block = items.part(begin, end).values
             owners = np.repeat(np.arange(begin, end, dtype=np.int32), lengths[begin:end])
             order = np.argsort(block, kind="stable")
-            counts = np.bincount(block, minlength=len(counted))
+            counts = np.bincount(block, minlength=len(eligible))
             by_item[Ragged.expand(filled, counts).values] = owners[order]
             filled += counts
-        return cls(items, Ragged(of_items, by_item))
+        return cls(items, Ragged(offsets, by_item))
 
     @property
     def num_users(self) -> Rows:
-        """int64 [N], distinct users of each item."""
+        """Distinct users of each item: int64 [N]."""
         return self.users.lengths
 
     def neighbours(self, discount: float, least: int) -> Neighbours:
@@ -197,11 +200,12 @@ class _Taken:
         weights = np.maximum(self.num_users, 1).astype(np.float64) ** -discount
         kept_items, kept_scores, counts = list[npt.NDArray[np.int32]](), list[Floats](), np.zeros(num_items, dtype=np.int64)
         for begin, end in _blocks(sums[self.users.offsets[1:]], _PAIRS_AT_ONCE):
+            # Keys are of the block's items alone, so that one dense count holds them all where the catalogue is small.
             keys, shared = self._shared(begin, end, per_user)
             of_item, other = keys // num_items, keys % num_items
-            wanted = (shared >= least) & (other != of_item + begin)
-            of_item, other = of_item[wanted], other[wanted]
-            scores = (shared[wanted] * weights[other] * weights[of_item + begin]).astype(np.float32)
+            valid = (shared >= least) & (other != of_item + begin)
+            of_item, other = of_item[valid], other[valid]
+            scores = (shared[valid] * weights[other] * weights[of_item + begin]).astype(np.float32)
             order = np.lexsort((other, -scores, of_item))
             of_item = of_item[order]
             order = order[np.arange(len(order)) - np.searchsorted(of_item, of_item) < MOST_NEIGHBOURS]
@@ -224,20 +228,20 @@ class _Taken:
             other = self.items.take(users).values
             keys = np.repeat(of_item[low:high] * num_items, per_user[users]) + other
             if end - begin > 1 and cells > _DENSE_CELLS:
-                found, shared = np.unique(keys, return_counts=True)
-                return found, shared
+                distinct, shared = np.unique(keys, return_counts=True)
+                return distinct, shared
             of_block = np.bincount(keys, minlength=cells)
             counts = counts + of_block if len(counts) else of_block
-        found = np.flatnonzero(counts)
-        return found, counts[found]
+        distinct = np.flatnonzero(counts)
+        return distinct, counts[distinct]
 
 
-def _distinct(sequences: Sequences, user_rows: Rows, counted: Flags) -> tuple[Rows, npt.NDArray[np.int32]]:
-    """Users, from 0, and their distinct items that count, of each user the newest MOST_ITEMS."""
+def _distinct(sequences: Sequences, user_rows: Rows, eligible: Flags) -> tuple[Rows, npt.NDArray[np.int32]]:
+    """Users, from 0, and their distinct eligible items, of each user the newest MOST_ITEMS."""
     events = sequences.event_positions(user_rows)
     users, items = events.row_ids(), np.asarray(sequences.item_rows[events.values])
-    wanted = counted[items]
-    users, items = users[wanted], items[wanted]
+    kept = eligible[items]
+    users, items = users[kept], items[kept]
     # np.unique gives the first of equal keys: counted from the end, that is the newest.
     keys, newest = np.unique((users * np.int64(sequences.num_items) + items)[::-1], return_index=True)
     users, items = keys // sequences.num_items, (keys % sequences.num_items).astype(np.int32)
@@ -251,14 +255,14 @@ def _distinct(sequences: Sequences, user_rows: Rows, counted: Flags) -> tuple[Ro
 
 
 def _items_between(sequences: Sequences, low: float, high: float) -> Flags:
-    """bool [N], items whose number of events lies between two percentiles (shares of the items with events), bounds included.
+    """Items, bool [N], whose number of events lies between two percentiles of the items with events, bounds included.
 
     Raises:
         DataError: No item is left.
     """
     counts = sequences.item_counts()
-    some = counts[counts > 0]
-    fewest, most = np.quantile(some, [low, high]) if len(some) else (1, 0)
+    of_active = counts[counts > 0]
+    fewest, most = np.quantile(of_active, [low, high]) if len(of_active) else (1, 0)
     between: Flags = (counts > 0) & (counts >= fewest) & (counts <= most)
     if not between.any():
         raise DataError(
@@ -270,11 +274,11 @@ def _items_between(sequences: Sequences, low: float, high: float) -> Flags:
 
 
 def _blocks(totals: Rows, most: int) -> list[tuple[int, int]]:
-    """Runs that have at most `most` together, if not one alone has more.
+    """Ranges [begin, end) of consecutive rows with at most `most` entries, unless one row alone has more.
 
     Args:
-        totals: [n], running totals.
-        most: Of a run.
+        totals: [n], running totals of the rows' entries.
+        most: Of a range.
     """
     blocks, begin = [], 0
     while begin < len(totals):

@@ -1,4 +1,4 @@
-"""STAMP, STMP and STMO: no recurrence; a user's interest in general and the last event, from the session's events alone.
+"""STAMP, STMP and STMO: short-term attention/memory priority models over the session's events, without recurrence.
 
 Parameters (H numbers of an embedding, N items):
 
@@ -18,7 +18,7 @@ With x_1 … x_t the session's events so far and m their mean,
             a_j = attention · σ(x_j · event_weight + x_t · context_weight + m · centre_weight + attention_bias)
     score(item) = q · vector + bias
 
-Each of a session's events but the first is learnt from all before it, of which the newest `bptt` are read.
+Each of a session's events but the first is a target, predicted from those before it, of which the newest `bptt` are read.
 
 Source: Liu et al. 2018, "STAMP: Short-Term Attention/Memory Priority Model for Session-based Recommendation"; that m is added
 to the attention's sum stands in the authors' code. Deviations: an item bias, sampled softmax, no bound on the rows' norms.
@@ -64,9 +64,9 @@ class Stamp(SequenceModel):
     """See the module's text.
 
     Args:
-        num_steps: Events that are read of a session.
+        num_steps: Most events that are read of a session.
         parameters: By name, as in the table.
-        input_dropout, state_dropout: Shares of events' vectors and of queries that a training drops.
+        input_dropout, state_dropout: Dropout rates of input vectors and of queries.
     """
 
     kind: Kind = "stamp"
@@ -106,6 +106,7 @@ class Stamp(SequenceModel):
         lane, before = _before(batch)
         read = torch.from_numpy(before).to(inputs).unsqueeze(2)  # [T, R, 1]
         events = inputs[:, torch.from_numpy(lane).to(inputs.device)] * read
+        # The last true step of each target is the newest event before it.
         newest = torch.from_numpy(len(before) - 1 - before[::-1].argmax(axis=0)).to(inputs.device)
         last = events[newest, torch.arange(len(lane), device=inputs.device)]
         queries = torch.tanh(self._affine(last, "last"))
@@ -124,14 +125,14 @@ class Stamp(SequenceModel):
         return values @ self._parameter(f"{name}_weight") + self._parameter(f"{name}_bias")
 
     def _attention(self, events: Tensor, last: Tensor, mean: Tensor) -> Tensor:
-        """[T, R, 1], how much each event counts."""
+        """Attention weights of events: [T, R, 1]."""
         weights = (self._parameter(f"{name}_weight") for name in ("event", "context", "centre"))
         of_events, of_last, of_mean = (values @ weight for values, weight in zip((events, last, mean), weights, strict=True))
-        told = torch.sigmoid(of_events + of_last + of_mean + self._parameter("attention_bias"))
-        return (told @ self._parameter("attention")).unsqueeze(2)
+        hidden = torch.sigmoid(of_events + of_last + of_mean + self._parameter("attention_bias"))
+        return (hidden @ self._parameter("attention")).unsqueeze(2)
 
     def queries(self, histories: Sequences, user_rows: Rows) -> Queries:
-        """As QueryModel's; of a history, the newest events of its last session are read."""
+        """As QueryModel's, from the newest events of each history's last session."""
         return queries_of_windows(self, histories, user_rows, self.num_steps, within_session=True)
 
 
@@ -148,16 +149,18 @@ class Stmo(Stamp):
 
 
 def _before(batch: Batch) -> tuple[Rows, Flags]:
-    """int64 [R], the lane of each target; bool [T, R], which of its lane's events are before it in its session."""
+    """Lane of each target, int64 [R]; and which of its lane's events are before it in its session, bool [T, R]."""
     steps, lanes = batch.items.shape
     places = np.arange(steps * lanes) if batch.target_places is None else batch.target_places
     step, lane = np.divmod(places, lanes)
+    # Sessions are numbered down each lane; a target attends to earlier steps with its own number.
     session = np.cumsum(batch.session_starts, axis=0)[:, lane]
     same = session == session[step, np.arange(len(step))]
     return lane, (np.arange(steps)[:, None] < step) & batch.alive[:, lane] & same
 
 
 def _phases(settings: TrainingSettings) -> tuple[Phase, ...]:
+    """One phase with Adam over prefixes of sessions."""
     return (
         Phase(
             batching="prefixes",

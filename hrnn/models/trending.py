@@ -4,8 +4,8 @@
     expected = all newest · (before + SMOOTHING · share) / (all before + SMOOTHING)
 
 `newest` are the item's events in the newest window, as long as trend_discovery_frequency and ending with the last event of the
-data whose time can be true (hrnn/data/plausible.py); `before` are those in the WINDOWS_BEFORE windows before it; share is the
-item's part of all events. Dividing by all events of each time takes out busy and quiet hours. The growth is the mean of the
+data whose timestamp is plausible (hrnn/data/plausible.py); `before` are those in the WINDOWS_BEFORE windows before it; share is
+the item's part of all events. Dividing by all events of each time takes out busy and quiet hours. The growth is the mean of the
 Gamma posterior of a Poisson rate, PRIOR being shape and rate of its prior: with few events it stays near 1, so that three
 events instead of one are no trend.
 
@@ -51,6 +51,7 @@ class TrendingNow:
         newest = _counts(items[(times >= end - seconds) & (times < end)], sequences.num_items)
         earlier = (times < end - seconds) & (times >= end - (1 + WINDOWS_BEFORE) * seconds)
         before = _counts(items[earlier], sequences.num_items)
+        # Smoothed by the all-time share, so that items without events in the windows before have an expectation too.
         share = _counts(items, sequences.num_items) / max(1, len(items))
         expected = newest.sum() * (before + SMOOTHING * share) / (before.sum() + SMOOTHING)
         return cls((newest + PRIOR) / (expected + PRIOR))

@@ -1,1 +1,1 @@
-"""How a sequence model is trained: batches, losses, negatives, optimisers, checkpoints, ranks."""
+"""Training of sequence models: batching, losses, negative sampling, optimisers, checkpoints, ranks."""

@@ -1,7 +1,7 @@
-"""Checkpoints of a training: whole or absent, checked when read, and never unpickled.
+"""Checkpoints of a training: whole or absent, verified when read, and never unpickled.
 
-A checkpoint is one safetensors file whose metadata holds a JSON document. Its name carries twelve hex digits of what the
-training is of, the windows done, so that one training's names sort by age, and twelve hex digits of its SHA-256. A file whose
+A checkpoint is one safetensors file whose metadata holds a JSON document. Its name carries twelve hex digits of the training's
+identity, the batches done, so that one training's names sort by age, and twelve hex digits of its SHA-256. A file whose
 bytes don't match its name is passed over, loudly, for the one before it. Checkpoints of other trainings in the same folder are
 neither read, counted nor removed.
 """
@@ -42,11 +42,11 @@ class CheckpointStore(Protocol):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything a training needs to go on.
+    """Everything that a training is resumed from.
 
     Attributes:
         tensors: By name, on the CPU.
-        document: Counters, the curve, and what the training was of.
+        document: Cursor, with the learning curve, and the number of ranks.
     """
 
     tensors: dict[str, Tensor]
@@ -60,7 +60,7 @@ class Checkpoint:
 
 
 def save_checkpoint(store: CheckpointStore, identity: str, number: int, checkpoint: Checkpoint) -> str:
-    """Write a checkpoint after `number` windows, then remove all but the training's newest two; returns its name."""
+    """Write a checkpoint after `number` batches, then remove all but the training's newest two; returns its name."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     data = save(tensors, metadata={"document": json.dumps(checkpoint.document)})
     name = f"checkpoint-{_digits(identity.encode())}-{number:012d}-{_digits(data)}.safetensors"

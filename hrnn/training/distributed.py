@@ -1,4 +1,4 @@
-"""What ranks say to one another while training: a few collectives, the same calls with one rank or many."""
+"""Collectives of training, the same calls with one rank or many."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SILENCE_LIMIT = timedelta(minutes=30)  # rank 0 may stage data or write a check
 
 
 class Ranks:
-    """This process among the others. With one rank nothing is sent.
+    """The process group of a training. With one rank nothing is sent.
 
     Attributes:
         rank, world_size: As torchrun numbers them.
@@ -35,10 +35,10 @@ class Ranks:
 
     @classmethod
     def join(cls) -> Ranks:
-        """Meet the ranks that torchrun started (its environment variables say how): NCCL between GPUs, gloo between CPUs.
+        """Join the process group of torchrun's environment variables: NCCL between GPUs, gloo between CPUs.
 
         Raises:
-            MachineError: There is no way to the first rank.
+            MachineError: The first rank can't be reached.
         """
         world_size = int(os.environ.get("WORLD_SIZE", "1"))
         local_rank = int(os.environ.get("LOCAL_RANK", "0"))
@@ -51,11 +51,11 @@ class Ranks:
         return cls(int(os.environ.get("RANK", "0")), world_size, device)
 
     def data_parallel(self, module: nn.Module, ignored: str) -> nn.Module:
-        """The module with gradients that are, after each backward pass, the sums over all ranks; bitwise the same on each.
+        """DistributedDataParallel whose gradients are sums over all ranks, bitwise the same on each.
 
         Args:
-            module: Its parameters are those of rank 0 from now on, on every rank.
-            ignored: Name of a parameter whose gradients are exchanged otherwise.
+            module: Its parameters become those of rank 0 on every rank.
+            ignored: Name of a sparse parameter, whose gradients are exchanged by touched rows.
         """
         if self.world_size == 1:
             return module
@@ -65,13 +65,13 @@ class Ranks:
         return parallel
 
     def add_up(self, values: Tensor) -> Tensor:
-        """The sum over all ranks, in place; bitwise the same on each."""
+        """All-reduce by sum, in place; bitwise the same on each rank."""
         if self.world_size > 1:
             dist.all_reduce(values)
         return values
 
     def gather(self, values: Tensor) -> Tensor:
-        """Every rank's tensor of one shape: [world_size, ...]."""
+        """All-gather of tensors of one shape: [world_size, ...]."""
         if self.world_size == 1:
             return values.unsqueeze(0)
         gathered = values.new_empty(self.world_size, *values.shape)
@@ -79,13 +79,13 @@ class Ranks:
         return gathered
 
     def from_first(self, values: Tensor) -> Tensor:
-        """Rank 0's values on every rank, in place."""
+        """Broadcast from rank 0, in place."""
         if self.world_size > 1:
             dist.broadcast(values, src=0)
         return values
 
     def leave(self) -> None:
-        """End together. The caller has dropped models and optimisers: gloo aborts at exit where they outlive the group."""
+        """Destroy the process group. The caller has dropped models and optimisers: gloo aborts where they outlive it."""
         if self.world_size > 1:
             gc.collect()
             dist.barrier()
@@ -93,7 +93,7 @@ class Ranks:
 
 
 def _sum(bucket: Any) -> torch.futures.Future[Tensor]:
-    """In place of the default, which divides by the number of ranks, not exactly; a step divides by its targets."""
+    """Sum of gradients, where the default is a mean: it rounds, and a step divides by its number of targets anyway."""
     sums = dist.all_reduce(bucket.buffer(), async_op=True)
     assert sums is not None
     return sums.get_future().then(lambda done: done.value()[0])  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Losses over one positive and many negatives, by name.
+"""Sampled losses over one positive and many negatives, by name.
 
 All take scores and return one number a row, to be summed. `allowed` marks negatives that are not, by accident, the
 row's own positive.
@@ -30,7 +30,7 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Scored(NamedTuple):
-    """R rows, each with its right item, that share S negatives: what `sampled_loss` takes, in its order."""
+    """R queries with a positive item each, and S shared negatives: the arguments of `sampled_loss`, in its order."""
 
     queries: Tensor
     positives: Tensor
@@ -46,25 +46,25 @@ BPR_REGULARISATION = 1.0  # tuned values in the literature: 0.9 to 1.95
 
 def cross_entropy(positive: Tensor, negative: Tensor, allowed: Tensor) -> Tensor:
     """-log softmax of the positive [R] among itself and its allowed negatives [R, S]."""
-    everything = torch.cat([positive.unsqueeze(1), negative.masked_fill(~allowed, -torch.inf)], dim=1)
-    return torch.logsumexp(everything, dim=1) - positive
+    scores = torch.cat([positive.unsqueeze(1), negative.masked_fill(~allowed, -torch.inf)], dim=1)
+    return torch.logsumexp(scores, dim=1) - positive
 
 
 def bpr_max(positive: Tensor, negative: Tensor, allowed: Tensor, regularisation: float = BPR_REGULARISATION) -> Tensor:
-    """BPR against the negatives that score highest; large scores of negatives cost by themselves."""
+    """BPR-max: BPR against softmax-weighted negatives, with regularised scores of negatives."""
     share = torch.softmax(negative.masked_fill(~allowed, -torch.inf), dim=1)
     won = (share * torch.sigmoid(positive.unsqueeze(1) - negative)).sum(1)
     return -torch.log(won + 1e-24) + regularisation * (share * negative * negative).sum(1)
 
 
 def top1_max(positive: Tensor, negative: Tensor, allowed: Tensor) -> Tensor:
-    """TOP1 against the negatives that score highest."""
+    """TOP1-max: TOP1 against softmax-weighted negatives."""
     share = torch.softmax(negative.masked_fill(~allowed, -torch.inf), dim=1)
     return (share * _top1_terms(positive, negative)).sum(1)
 
 
 def top1(positive: Tensor, negative: Tensor, allowed: Tensor) -> Tensor:
-    """Share of negatives that beat the positive, softly, plus a pull of negatives' scores towards zero."""
+    """TOP1: smooth share of negatives that score above the positive, with regularised scores of negatives."""
     kept = allowed.to(negative.dtype)
     return (kept * _top1_terms(positive, negative)).sum(1) / kept.sum(1).clamp(min=1.0)
 
@@ -87,12 +87,12 @@ def sampled_loss(
     *,
     score_type: torch.dtype | None = None,
 ) -> Tensor:
-    """The summed loss of R rows that share S negatives.
+    """Loss of R rows that share S negatives, summed.
 
     Args:
         name: A key of LOSSES.
         queries: [R, H].
-        positives: [R, H + 1], each row's right item: vector, and bias in the last column.
+        positives: [R, H + 1], each row's positive item: vector, and bias in the last column.
         negatives: [S, H + 1], likewise.
         log_weight: [S], the logQ correction, used by cross_entropy.
         hits: int64 [R], which negative is the row's own positive, -1 for none.

@@ -1,4 +1,4 @@
-"""Negatives: wrong answers, drawn once for a whole window and shared by all its rows, the same on every rank."""
+"""Negative sampling: items drawn once for a whole batch and shared by all its rows, the same on every rank."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Negatives:
-    """Distinct sampled items of one window.
+    """Distinct sampled items of one batch.
 
     Attributes:
         item_rows: int64 [S'], rising, without duplicates.
@@ -25,13 +25,13 @@ class Negatives:
 class NegativeSampler:
     """Draws items with probability proportional to count ** alpha, with replacement.
 
-    Items never seen are never drawn. Draws are a function of (seed, epoch, window): every rank and every resumed run
-    makes the same.
+    Items without events are never drawn. Draws are a function of (seed, epoch, batch): every rank and every resumed run makes
+    the same.
 
     Args:
         item_counts: int64 [N], events of each item in training.
-        alpha: 0 draws uniformly among the seen items, 1 by popularity.
-        num_samples: Draws a window. Where the seen items are no more than that, all of them are taken, and nothing is random.
+        alpha: 0 draws uniformly among the items with events, 1 by popularity.
+        num_samples: Draws a batch. Where there are no more items with events than that, all are taken, and nothing is random.
         seed: Of the draws.
     """
 
@@ -45,23 +45,24 @@ class NegativeSampler:
         self.exact = len(self._seen) <= num_samples
 
     def draw(self, epoch: int, window: int, targets: npt.NDArray[np.int64] | None = None) -> Negatives:
-        """The negatives of one window.
+        """Negatives of one batch.
 
         Args:
-            epoch, window: Which one.
-            targets: int64, all ranks' items of the window: these are negatives too ("in-batch"), as if they had been
-            drawn by count.
+            epoch, window: The batch's epoch, and its number there.
+            targets: int64, all ranks' items of the batch: these are negatives too ("in-batch"), as if drawn by count.
         """
         if self.exact:
             return Negatives(self._seen, np.zeros(len(self._seen), dtype=np.float32))
         # Apart from the shuffle's stream, which has the same key: the third word differs.
         generator = np.random.Generator(np.random.Philox(key=[self._seed, epoch], counter=[0, 0, 1, window]))
+        # Inverse transform sampling; sorted draws make the bisection walk memory in one direction.
         uniform = np.sort(generator.random(self._num_samples))
         drawn = np.minimum(np.searchsorted(self._cumulative, uniform, side="right"), len(self._seen) - 1)
         in_batch = 0
         if targets is not None:
             in_batch = len(targets)
             drawn = np.concatenate([drawn, np.searchsorted(self._seen, targets)])
+        # An item that is drawn often stands once, with a weight: the product with queries has fewer columns.
         distinct, times = np.unique(drawn, return_counts=True)
         expected = self._num_samples * self._probability[distinct] + in_batch * self._share[distinct]
         return Negatives(self._seen[distinct], np.log(times / expected).astype(np.float32))

@@ -26,7 +26,7 @@ def coalesce(rows: Tensor, grads: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Adagrad:
-    """Adagrad over one tensor, dense or by rows.
+    """Adagrad of one tensor, dense or by rows.
 
     Args:
         parameter: Changed in place.
@@ -41,7 +41,7 @@ class Adagrad:
 
     @torch.no_grad()
     def step(self, grad: Tensor) -> None:
-        """Move the whole parameter."""
+        """Update the whole parameter."""
         self.accumulated.addcmul_(grad, grad)
         change = grad * torch.rsqrt(self.accumulated + EPSILON)
         if self.velocity is None:
@@ -51,7 +51,7 @@ class Adagrad:
 
     @torch.no_grad()
     def step_rows(self, rows: Tensor, grad: Tensor) -> None:
-        """Move some rows: `rows` int64 [M] without repeats, `grad` [M, W]."""
+        """Update the given rows: `rows` int64 [M] without repeats, `grad` [M, W]."""
         accumulated = self.accumulated.index_select(0, rows).addcmul_(grad, grad)
         self.accumulated.index_copy_(0, rows, accumulated)
         change = accumulated.add_(EPSILON).rsqrt_().mul_(grad).mul_(-self.rate)
@@ -61,18 +61,18 @@ class Adagrad:
         self.parameter.index_add_(0, rows, change)
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold beside the parameter."""
+        """Optimiser state, for a checkpoint."""
         return {"accumulated": self.accumulated} | ({} if self.velocity is None else {"velocity": self.velocity})
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take up what `state` gave."""
+        """Restore what `state` returned."""
         self.accumulated.copy_(state["accumulated"])
         if self.velocity is not None:
             self.velocity.copy_(state["velocity"])
 
 
 class Adam:
-    """Adam over one tensor, dense or by rows.
+    """Adam of one tensor, dense or by rows (lazily).
 
     Moments of a row that a step doesn't touch stay as they are. Source: Kingma & Ba 2015.
 
@@ -92,14 +92,14 @@ class Adam:
 
     @torch.no_grad()
     def step(self, grad: Tensor) -> None:
-        """Move the whole parameter."""
+        """Update the whole parameter."""
         self.mean.lerp_(grad, 1.0 - self.MEAN_DECAY)
         self.square.mul_(self.SQUARE_DECAY).addcmul_(grad, grad, value=1.0 - self.SQUARE_DECAY)
         self.parameter.add_(self._change(self.mean, self.square))
 
     @torch.no_grad()
     def step_rows(self, rows: Tensor, grad: Tensor) -> None:
-        """Move some rows: `rows` int64 [M] without repeats, `grad` [M, W]."""
+        """Update the given rows: `rows` int64 [M] without repeats, `grad` [M, W]."""
         mean = self.mean.index_select(0, rows).lerp_(grad, 1.0 - self.MEAN_DECAY)
         square = self.square.index_select(0, rows).mul_(self.SQUARE_DECAY).addcmul_(grad, grad, value=1.0 - self.SQUARE_DECAY)
         self.mean.index_copy_(0, rows, mean)
@@ -113,15 +113,15 @@ class Adam:
         return mean / (square / of_square).sqrt_().add_(self.EPSILON) * (-self.rate / of_mean)
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold beside the parameter."""
+        """Optimiser state, for a checkpoint."""
         return {"mean": self.mean, "square": self.square, "steps": self.steps}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take up what `state` gave."""
+        """Restore what `state` returned."""
         for name, values in self.state().items():
             values.copy_(state[name])
 
 
 Optimiser = Adagrad | Adam
 OPTIMISERS: dict[str, type[Optimiser]] = {"adagrad": Adagrad, "adam": Adam}
-"""By name: (parameter, rate, momentum) -> what moves it."""
+"""Optimisers by name: (parameter, rate, momentum) -> the optimiser of that parameter."""

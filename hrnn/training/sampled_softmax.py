@@ -26,9 +26,9 @@ _SAFE_EXPONENT = 60.0  # well below 88, where single precision ends: thousands o
 
 
 class SampledCrossEntropy(torch.autograd.Function):
-    """The summed loss of R rows; arguments as in hrnn/training/losses.py, and the number type of scores.
+    """Summed loss of R rows; arguments as in hrnn/training/losses.py, and the number type of scores.
 
-    Gradients are made together with the loss, while E is at hand.
+    Gradients are computed together with the loss, while E is in memory.
     """
 
     @staticmethod
@@ -69,10 +69,10 @@ class SampledCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        found = ctx.saved_tensors
-        if grad.is_cuda or float(grad) != 1.0:  # to ask costs more than to multiply, there
-            found = tuple(grad * of for of in found)
-        return *found, None, None, None, None
+        gradients = ctx.saved_tensors
+        if grad.is_cuda or float(grad) != 1.0:  # on a GPU, to read the number costs more than to multiply by it
+            gradients = tuple(grad * gradient for gradient in gradients)
+        return *gradients, None, None, None, None
 
 
 def _exponentials(queries: Tensor, vectors: Tensor, hits: Tensor, score_type: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
-"""Search for better hyperparameters: what to try next, from what has been tried.
+"""Hyperparameter search: proposes each trial's values from the finished trials.
 
-The first trial takes the values that were given, so that a search never ends worse than none. The others come from Optuna's
-tree-structured Parzen estimator. What is proposed is a function of seed, trial number and finished trials alone: a search that
+The first trial takes the given values, so that a search never ends worse than none. The others come from Optuna's
+tree-structured Parzen estimator. A proposal is a function of seed, trial number and finished trials alone: a search that
 is interrupted goes on as if it had not been.
 
 Source: Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization" (TPE).
@@ -28,8 +28,8 @@ class Trial:
         number: From 0.
         recipe: Personalize's name.
         hyperparameters: The ones that are searched.
-        objective: Of the validation, higher is better.
-        best_epoch: Whose parameters were measured.
+        objective: On the calibration users, higher is better.
+        best_epoch: Whose parameters were evaluated.
         epochs: Done.
         seconds: Of the training loop.
     """
@@ -44,27 +44,27 @@ class Trial:
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial:
-    """The one with the highest objective, the earliest where several have it."""
+    """The trial with the highest objective, the earliest of equal ones."""
     return max(trials, key=lambda trial: (trial.objective, -trial.number))
 
 
 def propose(
-    parameters: Sequence[Parameter], given: Mapping[str, Any], number: int, finished: Sequence[Trial], seed: int
+    parameters: Sequence[Parameter], defaults: Mapping[str, Any], number: int, finished: Sequence[Trial], seed: int
 ) -> Values:
     """The hyperparameters of a trial.
 
     Args:
-        parameters: What may be chosen.
-        given: Name -> value without a search; those of the first trial.
+        parameters: Search space.
+        defaults: Name -> value without a search; those of the first trial.
         number: The trial's, from 0.
-        finished: Trials that may be learnt from.
+        finished: Trials so far.
         seed: Of the search.
 
     Raises:
         ConfigError: Optuna is not installed.
     """
     if number == 0:
-        return {parameter.name: given[parameter.name] for parameter in parameters}
+        return {parameter.name: defaults[parameter.name] for parameter in parameters}
     optuna = _optuna()
     distributions = {parameter.name: _distribution(parameter) for parameter in parameters}
     sampler = optuna.samplers.TPESampler(seed=seed * 1_000 + number, n_startup_trials=_RANDOM_TRIALS)
@@ -95,14 +95,14 @@ def _optuna() -> Any:
 
 
 def _within(parameter: Parameter, value: int | float | bool | str) -> bool:
-    """Whether a value lies in a range: the given ones may not, where the range was narrowed."""
+    """Whether a value lies in a range: given defaults may not, where the range was narrowed."""
     if parameter.kind == "categorical":
         return str(value) in parameter.choices
     return (parameter.lowest or 0.0) <= float(value) <= (parameter.highest or float(value))
 
 
 def _distribution(parameter: Parameter) -> Any:
-    """Optuna's account of a range."""
+    """Optuna's distribution of a range."""
     distributions = _optuna().distributions
     if parameter.kind == "categorical":
         return distributions.CategoricalDistribution([parameter.read(choice, parameter.name) for choice in parameter.choices])

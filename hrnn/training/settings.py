@@ -1,11 +1,11 @@
-"""How a model is trained, and what a training tells about itself."""
+"""Settings of a training, and the points of its learning curve."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from hrnn.data.splits import Split
+from hrnn.data.splits import Holdout, Split
 
 LossName = Literal["cross_entropy", "bpr_max", "top1_max", "top1"]
 ScorePrecision = Literal["bfloat16", "float32"]
@@ -13,34 +13,34 @@ ScorePrecision = Literal["bfloat16", "float32"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """How a model is trained; what it is stands in its own settings.
+    """Settings of the training; hyperparameters of the model are in its config.
 
     Attributes:
         num_lanes: Lanes of all ranks together; a rank gets its share.
         num_steps: Events through which gradients flow back (Personalize's `bptt`).
-        epochs: Most times that every event is met.
-        patience: Training ends when validation has not become better for so many epochs; None: never before `epochs`.
+        epochs: At most.
+        patience: Early stopping, after so many epochs without a lower held-out loss; None: never before `epochs`.
         loss: A key of hrnn.training.losses.LOSSES.
-        num_negatives: Draws a window.
-        exact_below: A catalogue with no more seen items than this is taken whole in place of draws.
+        num_negatives: Draws a batch.
+        exact_below: A catalogue with no more items with events than this is taken whole in place of draws.
         alpha: Negatives are drawn in proportion to count ** alpha.
-        in_batch_negatives: Whether the window's own targets are negatives of its other rows too.
+        in_batch_negatives: Whether the batch's own targets are negatives of its other rows too.
         item_rate: Adagrad's learning rate for the item table, falling linearly to zero over the epochs. At 0.25 held-out events
             cost a little less, but a night's lists were 2 % worse in NDCG@25 on kuairand_pure_late, and as good on groceries.
         dense_rate: The same for all other parameters.
         momentum: Adagrad's, 0 for none.
-        input_dropout: Share of input numbers that are dropped.
+        input_dropout: Dropout rate of input vectors.
         score_precision: bfloat16 rounds scores of negatives where the processor multiplies such numbers natively (their
             gradients are rounded in any case); parameters and sums stay in single precision.
-        state_dropout: Share of predicting states' numbers that are dropped.
+        state_dropout: Dropout rate of output states.
         within_session_only: The papers' mode: the first event of a session is no target.
         split: Whether test users' older events are learnt from (hrnn/data/splits.py); Personalize's are not.
-        segments: Whether the events of every user are split for the evaluation, as for segments of users.
-        gap_inputs: Whether the time since the previous event is an input.
-        type_inputs: Whether the event's type is an input, where there are several.
-        seed: Of everything random.
+        holdout: Whose newest events are hidden for the evaluation: those of a sample of users, or everyone's.
+        gap_inputs: Whether the time since the previous event is an input feature.
+        type_inputs: Whether the event's type is an input feature, where there are several.
+        seed: Of all random numbers.
         checkpoint_seconds: Between two checkpoints.
-        time_limit_seconds: Training ends with the first window after so many seconds; None: never.
+        time_limit_seconds: Training ends with the first batch after so many seconds; None: never.
     """
 
     num_lanes: int = 64
@@ -60,7 +60,7 @@ class TrainingSettings:
     score_precision: ScorePrecision = "bfloat16"
     within_session_only: bool = False
     split: Split = "personalize"
-    segments: bool = False
+    holdout: Holdout = "sample"
     gap_inputs: bool = False
     type_inputs: bool = False
     seed: int = 0
@@ -75,11 +75,11 @@ class CurvePoint:
     Attributes:
         step: Batches done.
         epoch: Epochs done.
-        events: Events met, by all ranks.
+        events: Events done, by all ranks.
         seconds: Since the start, interruptions left out.
         loss: Mean over the epoch's targets.
-        learning_rate: Of the item table, in the epoch's last window.
-        validation: Mean cost of held-out events, where it was asked for.
+        learning_rate: Of the item table, in the epoch's last batch.
+        validation: Held-out loss, where it was computed (hrnn/training/heldout_loss.py).
     """
 
     step: int

@@ -1,4 +1,4 @@
-"""Where a training stands, and the best parameters it has met: what a checkpoint holds beside parameters and optimisers."""
+"""Progress of a training and its best parameters so far: stored in a checkpoint beside parameters and optimisers."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from hrnn.training.settings import CurvePoint
 
 @dataclass
 class Cursor:
-    """Where a training stands.
+    """Progress of a training; its fields are keys of stored checkpoints.
 
     Attributes:
         phase: Phases done.
-        phase_began: Epochs done before the one under way.
-        phase_over: Whether that one has ended before its last epoch.
+        phase_began: Epochs done before the current phase.
+        phase_over: Whether that one has been stopped early.
         epoch: Epochs done, of all phases.
-        batch: Batches done of the epoch under way.
+        batch: Batches done of the current epoch.
         step: Batches done in all.
-        events: Events met, by all ranks.
+        events: Events done, by all ranks.
         seconds: Spent, interruptions left out.
-        epoch_loss: Sum over the targets of the epoch under way.
-        epoch_targets: Their weights' sum.
-        best_epoch: The epoch of the phase after which validation cost least; 0 before there is one.
-        best_validation: That cost.
+        epoch_loss: Sum over the targets of the current epoch.
+        epoch_targets: Sum of their weights.
+        best_epoch: The epoch of the phase with the lowest held-out loss; 0 before there is one.
+        best_validation: That held-out loss.
         finished: Nothing is left to do.
         curve: A point an epoch.
     """
@@ -49,35 +49,35 @@ class Cursor:
     finished: bool = False
     curve: list[dict[str, Any]] = field(default_factory=list)
 
-    def end_epoch(self, learning_rate: float, validation: float | None, patience: int | None) -> bool:
-        """Add a point to the curve; the phase is over where nothing has become better for `patience` epochs.
+    def end_epoch(self, learning_rate: float, heldout_loss: float | None, patience: int | None) -> bool:
+        """Add a point to the curve; the phase is over after `patience` epochs without a lower held-out loss.
 
         Returns:
-            Whether validation costs less than ever before.
+            Whether the held-out loss is the lowest so far.
         """
         self.epoch, self.batch = self.epoch + 1, 0
         loss = self.epoch_loss / (self.epoch_targets or 1.0)
-        point = CurvePoint(self.step, self.epoch, self.events, self.seconds, loss, learning_rate, validation)
+        point = CurvePoint(self.step, self.epoch, self.events, self.seconds, loss, learning_rate, heldout_loss)
         self.curve.append(asdict(point))
         self.epoch_loss, self.epoch_targets = 0.0, 0.0
-        if validation is None:
+        if heldout_loss is None:
             return False
-        better = validation < self.best_validation
-        if better:
-            self.best_epoch, self.best_validation = self.epoch, validation
+        is_best = heldout_loss < self.best_validation
+        if is_best:
+            self.best_epoch, self.best_validation = self.epoch, heldout_loss
         elif patience is not None and self.epoch - self.best_epoch >= patience:
             self.phase_over = True
-        return better
+        return is_best
 
     def end_phase(self) -> None:
-        """Go on to the next phase, which has a best epoch of its own."""
+        """Begin the next phase, which has a best epoch of its own."""
         self.phase, self.phase_began, self.phase_over = self.phase + 1, self.epoch, False
         self.best_epoch, self.best_validation = 0, math.inf
 
 
 @dataclass(frozen=True)
 class Flags:
-    """What any rank may ask for; raised on one, it comes back raised on all, in the same step."""
+    """Per-step control flags, OR-reduced across ranks."""
 
     checkpoint: bool
     out_of_time: bool
@@ -85,13 +85,13 @@ class Flags:
 
 
 class Best:
-    """A copy, on the CPU, of the parameters that validation liked best; empty before there is one."""
+    """CPU copy of the parameters with the lowest held-out loss; empty before there is one."""
 
     def __init__(self) -> None:
         self.tensors: dict[str, Tensor] = {}
 
     def keep(self, parameters: Mapping[str, Tensor]) -> None:
-        """Copy parameters by name."""
+        """Copy the given parameters, by name."""
         for name, value in parameters.items():
             if name in self.tensors:
                 self.tensors[name].copy_(value)
@@ -100,10 +100,10 @@ class Best:
 
     @torch.no_grad()
     def restore(self, parameters: Mapping[str, Tensor]) -> None:
-        """Copy them back; nothing where there are none."""
+        """Write the copy back, if there is one."""
         for name, value in self.tensors.items():
             parameters[name].copy_(value)
 
     def forget(self) -> None:
-        """As before there were any."""
+        """Drop the copy."""
         self.tensors = {}

@@ -1,4 +1,4 @@
-"""One training step, forward: the rows of the item table that a batch touches, and what its targets cost."""
+"""Forward pass of a training step: loss of a batch from the touched rows of the item table."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from hrnn.training.settings import TrainingSettings
 
 
 class TrainingStep(nn.Module):
-    """A model and its loss as one module, so that DistributedDataParallel sees the gradients of all that is not a sparse table.
+    """Model and loss as one module, so that DistributedDataParallel reduces the gradients of all dense parameters.
 
     Args:
-        model: Its sparse table is not read, only the touched rows are that `forward` is given.
-        settings: The loss.
+        model: Its item table is not read here: `forward` is given the touched rows.
+        settings: With the loss.
     """
 
     def __init__(self, model: SequenceModel, settings: TrainingSettings) -> None:
@@ -30,31 +30,33 @@ class TrainingStep(nn.Module):
         self.model, self._settings = model, settings
 
     def forward(self, table: Tensor, rows: Rows, batch: Batch, negatives: Negatives, carry: Carry) -> tuple[Tensor, Carry]:
-        """What a batch's targets cost, summed, and what the lanes carry on.
+        """Loss of a batch, summed over its targets, and the new carry.
 
         Args:
             table: [M, …], the touched rows of the item table.
             rows: int64 [M], item rows of batch and negatives, rising.
             batch: The events.
             negatives: Shared by all targets.
-            carry: What the lanes have carried on.
+            carry: Hidden state of the lanes.
         """
+        # Places in the compact table, by bisection in its rising item rows.
         device = table.device
         place, negative_place = np.searchsorted(rows, batch.items), np.searchsorted(rows, negatives.item_rows)
-        places = (torch.from_numpy(some.reshape(-1)).to(device) for some in (place, negative_place))
+        places = (torch.from_numpy(indices.reshape(-1)).to(device) for indices in (place, negative_place))
         packed = self.model.packed_items(table)
-        vectors, positives, compared = _Gathered.apply(packed, *places)  # type: ignore[no-untyped-call]
+        vectors, positives, negative_items = _Gathered.apply(packed, *places)  # type: ignore[no-untyped-call]
         queries, carry = self.model.encode(vectors.view(*place.shape, -1), batch, carry)
-        which = np.full(len(rows), -1, dtype=np.int64)
-        which[negative_place] = np.arange(len(negative_place))
-        hits = which[place].reshape(-1)
+        # An accidental hit: the sample holds the row's own positive, which must not be its negative.
+        negative_of_row = np.full(len(rows), -1, dtype=np.int64)
+        negative_of_row[negative_place] = np.arange(len(negative_place))
+        hits = negative_of_row[place].reshape(-1)
         if batch.target_places is not None:
             positives = positives[torch.from_numpy(batch.target_places).to(device)]
             hits = hits[batch.target_places]
         scored = Scored(
             queries,
             positives,
-            compared,
+            negative_items,
             torch.from_numpy(negatives.log_weight).to(device),
             torch.from_numpy(hits).to(device),
             None if batch.weights is None else torch.from_numpy(batch.weights).to(table),
@@ -63,12 +65,12 @@ class TrainingStep(nn.Module):
 
 
 def with_targets(batch: Batch, event_weights: npt.NDArray[np.float32] | None, *, within_session_only: bool) -> Batch:
-    """The batch with those of its events as targets that are to be predicted.
+    """The batch with its targets: alive events, less those that settings and event weights leave out.
 
     Args:
-        batch: Its own targets, where it names some, are narrowed.
-        event_weights: float32 [E], how much each stored event counts, those of 0 not at all; None: all alike.
-        within_session_only: Whether first events of sessions are left out.
+        batch: Targets that it already has are narrowed.
+        event_weights: float32 [E], weight of each stored event as a target, none where 0; None: all alike.
+        within_session_only: Whether first events of sessions are no targets.
     """
     targets = batch.alive & ~batch.session_starts if within_session_only else batch.alive
     if batch.target_places is not None:
@@ -77,14 +79,14 @@ def with_targets(batch: Batch, event_weights: npt.NDArray[np.float32] | None, *,
         targets = targets & named.reshape(targets.shape)
     weights: Floats | None = None
     if event_weights is not None:
-        of_all = np.asarray(event_weights[batch.positions])
-        targets = targets & (of_all > 0)
-        weights = of_all[targets]
+        place_weights = np.asarray(event_weights[batch.positions])
+        targets = targets & (place_weights > 0)
+        weights = place_weights[targets]
     return replace(batch, target_places=None if targets.all() else np.flatnonzero(targets), weights=weights)
 
 
 class _Gathered(torch.autograd.Function):
-    """Rows of a table [M, D + 1] as events' vectors [T · B, D], as positives [T · B, D + 1], as negatives [S, D + 1]."""
+    """Gather of a table [M, D + 1] as events' vectors [T · B, D], as positives [T · B, D + 1], as negatives [S, D + 1]."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, place: Tensor, negative_place: Tensor) -> tuple[Tensor, Tensor, Tensor]:

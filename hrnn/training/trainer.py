@@ -1,8 +1,8 @@
-"""Train a sequence model batch by batch, on one rank or many.
+"""Training loop of sequence models, on one rank or many.
 
-Each step: the ranks tell one another which items they hold, draw the same negatives, compute the loss of their own part of the
-batch, add up the gradients (those of the touched item rows in one exchange, all others through DistributedDataParallel), and
-move the parameters alike. Parameters stay bitwise equal on all ranks.
+Each step: the ranks gather the items of their parts of the batch, draw the same negatives, compute the loss of their own part,
+sum the gradients (those of touched item rows in one all-reduce, all others through DistributedDataParallel), and make the same
+update. Parameters stay bitwise equal on all ranks.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ _ITEM_TABLE = "item_table"
 
 
 class Stopped(Exception):
-    """The training was asked to stop before its end; its checkpoint is written."""
+    """The training was stopped before its end; its checkpoint is written."""
 
 
 class Trainer(Generic[Model]):
     """Trains one model; see the module's text.
 
     Args:
-        model: Fresh parameters; changed in place.
-        sequences: What to learn from, hidden events already truncated away.
-        user_rows: int64, users to learn from.
-        settings: How.
-        phases: In turn; None: one, of all parameters in lanes.
-        ranks: This process among the others.
-        store: Where checkpoints go; None for none.
-        identity: What the training is of; checkpoints of something else are left alone.
+        model: With initial parameters; trained in place.
+        sequences: Training events, hidden ones already truncated away.
+        user_rows: int64, training users.
+        settings: Of the training.
+        phases: One after the other; None: one phase, of all parameters in lanes.
+        ranks: The process group; None: this process alone.
+        store: Of checkpoints; None for none.
+        identity: Fingerprint of the training; checkpoints of others are left alone.
         event_weights: float32 [E], how much each stored event counts as a target; None: all alike.
-        validate: Called on rank 0 after each epoch, gives what held-out events cost, for the curve and to stop by.
+        heldout_loss: Called on rank 0 after each epoch, for the curve and for early stopping.
         progress: Called with (events done since the last call on all ranks, text).
-        should_stop: Asked once a step; True ends the training with a checkpoint (SIGTERM).
+        should_stop: Called once a step; True ends the training with a checkpoint (SIGTERM).
 
     Raises:
         DataError: There are fewer than two items to learn from.
@@ -77,7 +77,7 @@ class Trainer(Generic[Model]):
         store: CheckpointStore | None = None,
         identity: str = "",
         event_weights: npt.NDArray[np.float32] | None = None,
-        validate: Callable[[Model], float | None] | None = None,
+        heldout_loss: Callable[[Model], float | None] | None = None,
         progress: Callable[[int, str], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> None:
@@ -86,7 +86,7 @@ class Trainer(Generic[Model]):
         self.settings, self._sequences, self._user_rows = settings, sequences, user_rows
         self.phases = tuple(phases or one_phase(settings))
         self._store, self._identity = store, identity
-        self._event_weights, self._validate = event_weights, validate
+        self._event_weights, self._heldout_loss = event_weights, heldout_loss
         self._progress, self._should_stop = progress, should_stop
         self._sampler = _sampler(sequences, settings)
         self._cursor, self._best = Cursor(), Best()
@@ -96,8 +96,8 @@ class Trainer(Generic[Model]):
     def run(self) -> list[CurvePoint]:
         """Train to the end, from the newest checkpoint if there is one; returns one point an epoch.
 
-        In the end the model holds the parameters that validation liked best, or the last ones where nothing validates, and
-        lies on the CPU, wherever it was trained: nobody who takes it asks for its device.
+        In the end the model holds the parameters with the lowest held-out loss, or the last ones where none is computed, and is
+        on the CPU, wherever it was trained.
 
         Raises:
             DataError: The loss is not a number.
@@ -123,7 +123,7 @@ class Trainer(Generic[Model]):
         return self.phases[self._cursor.phase]
 
     def _begin_phase(self) -> None:
-        """Batches, optimisers and lanes of the cursor's phase, and gradients for what it trains."""
+        """Set up batching, optimisers and carry of the cursor's phase, and gradients for the parameters that it trains."""
         phase = self._phase
         self._batching: Batching = BATCHINGS[phase.batching](self._sequences, self._user_rows, self.settings, self.ranks)
         self._carry = self._initial_carry()
@@ -142,7 +142,7 @@ class Trainer(Generic[Model]):
         self._forward = self.ranks.data_parallel(step, f"model.{_ITEM_TABLE}") if self._dense else step
 
     def _end_phase(self) -> None:
-        """Go on from the best parameters of a phase; after the last one all is finished."""
+        """Begin the next phase from the best parameters of this one; after the last one the training is finished."""
         cursor = self._cursor
         if cursor.phase + 1 == len(self.phases):
             cursor.finished = True
@@ -155,7 +155,7 @@ class Trainer(Generic[Model]):
         self._begin_phase()
 
     def _epoch(self) -> None:
-        """Train from the cursor to the end of its epoch, or until time is out."""
+        """Train from the cursor to the end of its epoch, or to the time limit."""
         cursor = self._cursor
         num_batches = self._batching.num_batches(cursor.epoch)
         if cursor.batch == 0:
@@ -170,6 +170,7 @@ class Trainer(Generic[Model]):
         self._end_epoch()
 
     def _flags(self) -> Flags:
+        """This rank's control flags for the next step."""
         now, limit = time.monotonic(), self.settings.time_limit_seconds
         return Flags(
             checkpoint=now - self._saved >= self.settings.checkpoint_seconds,
@@ -178,35 +179,38 @@ class Trainer(Generic[Model]):
         )
 
     def _step(self, flags: Flags) -> Flags:
-        """One batch: loss, gradients, exchange, update."""
+        """One training step: loss, gradients, all-reduce, update; returns the flags of all ranks."""
         cursor, settings, device = self._cursor, self.settings, self.ranks.device
         batch = self._batch()
-        mine = np.where(batch.alive, batch.items, -1).reshape(-1)
-        items = self.ranks.gather(torch.from_numpy(mine).to(device)).view(-1)
+        # All ranks touch the same rows of the item table: the items of all of them, and the negatives.
+        own_items = np.where(batch.alive, batch.items, -1).reshape(-1)
+        items = self.ranks.gather(torch.from_numpy(own_items).to(device)).view(-1)
         targets_of_all = items[items >= 0].cpu().numpy() if settings.in_batch_negatives else None
         negatives = self._sampler.draw(cursor.epoch, cursor.batch, targets_of_all)
+        # The loss reads a compact copy of the touched rows, so that its gradient is as small, and is summed in one exchange.
         rows: Tensor = torch.unique(torch.cat([items.clamp(min=0), torch.from_numpy(negatives.item_rows).to(device)]))
         table = self.model.item_table.index_select(0, rows).requires_grad_(_ITEM_TABLE in self._optimisers)
         loss, self._carry = self._forward(table, rows.cpu().numpy(), batch, negatives, self._carry)
         loss.backward()
         targets = _targets(batch)
-        facts = torch.tensor([loss.item(), targets, batch.num_events, *asdict(flags).values()], dtype=torch.float64)
-        of_table, told = self._exchange(table, facts)
-        total, answered, events, *raised = told
-        if not math.isfinite(total):
+        counters = torch.tensor([loss.item(), targets, batch.num_events, *asdict(flags).values()], dtype=torch.float64)
+        table_grad, sums = self._all_reduce(table, counters)
+        total_loss, total_targets, events, *flag_counts = sums
+        # Flags were summed with the loss: raised on one rank, they are seen by all in the same step, and no rank waits in vain.
+        if not math.isfinite(total_loss):
             raise DataError(
                 f"the loss is not a number any more (epoch {cursor.epoch + 1}, batch {cursor.batch + 1})",
                 remedy="Train with another seed or loss; if it comes back, report the sequences' manifest.",
             )
-        self._update(rows, of_table)
+        self._update(rows, table_grad)
         cursor.batch += 1
         cursor.step += 1
         cursor.events += int(events)
-        cursor.epoch_targets += answered
-        cursor.epoch_loss += total
+        cursor.epoch_targets += total_targets
+        cursor.epoch_loss += total_loss
         if self._progress is not None:
-            self._progress(int(events), f"loss {total / (answered or 1.0):.3f}")
-        return Flags(*(flag > 0 for flag in raised))
+            self._progress(int(events), f"loss {total_loss / (total_targets or 1.0):.3f}")
+        return Flags(*(count > 0 for count in flag_counts))
 
     def _batch(self) -> Batch:
         """The cursor's batch, with its targets."""
@@ -216,49 +220,50 @@ class Trainer(Generic[Model]):
         )
         return with_targets(batch, self._event_weights, within_session_only=settings.within_session_only)
 
-    def _exchange(self, table: Tensor, facts: Tensor) -> tuple[Tensor, list[float]]:
-        """Gradients of the touched rows, and a few numbers, added up over the ranks in one go."""
+    def _all_reduce(self, table: Tensor, counters: Tensor) -> tuple[Tensor, list[float]]:
+        """Gradients of the touched rows and a few counters, summed over the ranks in one collective."""
         grad = torch.zeros_like(table) if table.grad is None else table.grad
-        both = self.ranks.add_up(torch.cat([grad.view(-1), facts.to(table)]))
-        of_table, told = torch.split(both, [grad.numel(), len(facts)])
-        return of_table.view_as(table), told.tolist()
+        buffer = self.ranks.add_up(torch.cat([grad.view(-1), counters.to(table)]))
+        table_grad, sums = torch.split(buffer, [grad.numel(), len(counters)])
+        return table_grad.view_as(table), sums.tolist()
 
-    def _left(self, batch: int) -> float:
-        """Share of the phase's learning rates that is left for a batch of the epoch under way."""
+    def _decay(self, batch: int) -> float:
+        """Factor of the learning rates for a batch of the current epoch: linear decay from 1 to 0 over the phase."""
         cursor = self._cursor
         done = cursor.epoch - cursor.phase_began + batch / self._batching.num_batches(cursor.epoch)
         return 1.0 - done / self._phase.epochs
 
-    def _update(self, rows: Tensor, of_table: Tensor) -> None:
-        """Sums over targets are divided by the nominal size of a batch, so that the last, smaller ones weigh less."""
-        left, rates = self._left(self._cursor.batch), self._phase.optimiser
+    def _update(self, rows: Tensor, table_grad: Tensor) -> None:
+        """Optimiser step. Gradients are divided by the nominal size of a batch, so that the last, smaller ones weigh less."""
+        decay, rates = self._decay(self._cursor.batch), self._phase.optimiser
         scale = 1.0 / self._batching.nominal_targets
         if _ITEM_TABLE in self._optimisers:
             items = self._optimisers[_ITEM_TABLE]
-            items.rate = rates.item_rate * left
-            items.step_rows(rows, of_table * scale)
+            items.rate = rates.item_rate * decay
+            items.step_rows(rows, table_grad * scale)
         for name, parameter in self._dense.items():
             assert parameter.grad is not None
             optimiser = self._optimisers[name]
-            optimiser.rate = rates.dense_rate * left
+            optimiser.rate = rates.dense_rate * decay
             optimiser.step(parameter.grad * scale)
             parameter.grad = None
 
     def _end_epoch(self) -> None:
+        """Add the epoch to the curve, and keep its parameters if they are the best."""
         cursor = self._cursor
         cursor.seconds = time.monotonic() - self._began
-        rate = self._phase.optimiser.item_rate * self._left(cursor.batch - 1)
-        if cursor.end_epoch(rate, self._validated(), self.settings.patience):
+        rate = self._phase.optimiser.item_rate * self._decay(cursor.batch - 1)
+        if cursor.end_epoch(rate, self._agreed_heldout_loss(), self.settings.patience):
             self._best.keep(self._parameters())
 
-    def _validated(self) -> float | None:
-        """Rank 0's number on every rank, so that all stop together."""
-        if self._validate is None:
+    def _agreed_heldout_loss(self) -> float | None:
+        """Rank 0's held-out loss on every rank, so that all stop together."""
+        if self._heldout_loss is None:
             return None
         with torch.no_grad():
-            found = self._validate(self.model) if self.ranks.rank == 0 else None
-        told = torch.tensor([math.nan if found is None else found], dtype=torch.float64, device=self.ranks.device)
-        agreed = float(self.ranks.from_first(told)[0])
+            loss = self._heldout_loss(self.model) if self.ranks.rank == 0 else None
+        shared = torch.tensor([math.nan if loss is None else loss], dtype=torch.float64, device=self.ranks.device)
+        agreed = float(self.ranks.from_first(shared)[0])
         return None if math.isnan(agreed) else agreed
 
     @property
@@ -274,6 +279,7 @@ class Trainer(Generic[Model]):
         return {name: values.to(self.model.item_table) for name, values in carry.items()}
 
     def _save(self) -> None:
+        """Write a checkpoint, on rank 0 with the carry of all ranks."""
         self._saved = time.monotonic()
         if self._store is None:
             return
@@ -281,6 +287,7 @@ class Trainer(Generic[Model]):
         if self.ranks.rank != 0:
             return
         self._cursor.seconds = time.monotonic() - self._began
+        # Lane l of rank r is lane l · world_size + r of all: transposed, their order is that of any number of ranks.
         tensors = self._parameters()
         tensors |= {f"carry.{name}": values.transpose(0, 1).flatten(0, 1) for name, values in carried.items()}
         tensors |= {f"best.{name}": value for name, value in self._best.tensors.items()}
@@ -290,33 +297,32 @@ class Trainer(Generic[Model]):
         save_checkpoint(self._store, self._identity, self._cursor.step, Checkpoint(tensors, document))
 
     def resume(self) -> int:
-        """Take up the newest checkpoint of the same training, the same one on every rank.
+        """Resume from the newest checkpoint of this training, the same one on every rank.
 
-        It may be of another number of ranks: parameters, optimisers, the place in the epoch and the lanes' states go on; only
-        the bits will not be those of an uninterrupted training, and a warning says so. All ranks call it, and `run` does where
-        nobody has.
+        It may be of another number of ranks: parameters, optimisers, the place in the epoch and the carry go on; only the bits
+        will not be those of an uninterrupted training, and a warning says so. All ranks call it; `run` does where nobody has.
 
         Returns:
-            Events met before.
+            Events done before.
 
         Raises:
             StorageError: A rank can't read the checkpoint that rank 0 goes on from.
         """
         if not self._resumed:
             self._resumed = True
-            self._take_up()
+            self._restore()
         return self._cursor.events
 
-    def _take_up(self) -> None:
-        """Stand where the newest checkpoint says, or at the beginning."""
-        found = self._agreed_checkpoint()
-        if found is None:
+    def _restore(self) -> None:
+        """Begin at the newest checkpoint, or at the start."""
+        checkpoint = self._agreed_checkpoint()
+        if checkpoint is None:
             self._begin_phase()
             return
-        self._cursor = Cursor(**found.document["cursor"])
+        self._cursor = Cursor(**checkpoint.document["cursor"])
         self._begin_phase()
-        self._load(found)
-        before, now = found.document["world_size"], self.ranks.world_size
+        self._load(checkpoint)
+        before, now = checkpoint.document["world_size"], self.ranks.world_size
         if before != now and self.ranks.rank == 0:
             logger.warning(
                 "going on with %d ranks after batch %d, which %d had trained: nothing learnt is lost, but the result will not "
@@ -328,40 +334,46 @@ class Trainer(Generic[Model]):
         """The newest checkpoint that rank 0 can read; None where there is none."""
         if self._store is None:
             return None
-        found = newest_checkpoint(self._store, self._identity)
-        step = found.document["cursor"]["step"] if found is not None else -1
+        checkpoint = newest_checkpoint(self._store, self._identity)
+        step = checkpoint.document["cursor"]["step"] if checkpoint is not None else -1
         agreed = int(self.ranks.from_first(torch.tensor([step], device=self.ranks.device))[0])
         if agreed < 0:
             return None
-        if found is None or step != agreed:
+        if checkpoint is None or step != agreed:
             raise DataError(
                 "a rank can't read the checkpoint that rank 0 goes on from", remedy="Let every node reach the workspace."
             )
-        return found
+        return checkpoint
 
     @torch.no_grad()
-    def _load(self, found: Checkpoint) -> None:
+    def _load(self, checkpoint: Checkpoint) -> None:
+        """Copy parameters, optimisers, best parameters and this rank's carry from a checkpoint."""
         for name, parameter in self._parameters().items():
-            parameter.copy_(found.tensors[name])
+            parameter.copy_(checkpoint.tensors[name])
         for name, optimiser in self._optimisers.items():
-            optimiser.load_state(found.under(f"optimiser.{name}"))
-        self._best.keep(found.under("best"))
-        for name, carried in found.under("carry").items():
-            mine = carried[self.ranks.rank :: self.ranks.world_size][: len(self._carry[name])]
-            self._carry[name][: len(mine)].copy_(mine)
+            optimiser.load_state(checkpoint.under(f"optimiser.{name}"))
+        self._best.keep(checkpoint.under("best"))
+        for name, carried in checkpoint.under("carry").items():
+            own_lanes = carried[self.ranks.rank :: self.ranks.world_size][: len(self._carry[name])]
+            self._carry[name][: len(own_lanes)].copy_(own_lanes)
 
 
 def _targets(batch: Batch) -> float:
-    """How much the targets count together: how many there are, where all count alike."""
+    """Sum of the targets' weights; their number where all count alike."""
     if batch.weights is not None:
         return float(torch.from_numpy(batch.weights).sum())
     return float(batch.alive.size if batch.target_places is None else len(batch.target_places))
 
 
 def _sampler(sequences: Sequences, settings: TrainingSettings) -> NegativeSampler:
+    """Negative sampler over the training events.
+
+    Raises:
+        DataError: There are fewer than two items with events.
+    """
     counts = sequences.item_counts()
-    seen = int((counts > 0).sum())
-    if seen < 2:
-        raise DataError("there are fewer than two items to learn from", value=seen, remedy="Bring more interactions.")
-    draws = seen if seen <= settings.exact_below else settings.num_negatives
+    num_items = int((counts > 0).sum())
+    if num_items < 2:
+        raise DataError("there are fewer than two items to learn from", value=num_items, remedy="Bring more interactions.")
+    draws = num_items if num_items <= settings.exact_below else settings.num_negatives
     return NegativeSampler(counts, alpha=settings.alpha, num_samples=draws, seed=settings.seed)

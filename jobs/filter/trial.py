@@ -15,7 +15,7 @@ from hrnn.data.arrays import Rows
 from hrnn.data.past_events import PastEvents
 from hrnn.data.ragged import Ragged
 from hrnn.inference.allowed import Allowed
-from hrnn.inference.filters import Asked, ItemFilter, UserFilter
+from hrnn.inference.filters import FilterQuery, ItemFilter, UserFilter
 from jobs.platform.process.scratch import scratch_folder
 from jobs.platform.storage.folders import StepFolder
 from schemas import columns
@@ -72,7 +72,7 @@ def try_filter(
         catalogue = solution.catalogue()
         if recipe.recipe_type == "RELATED_ITEMS":
             current = np.unique(np.linspace(0, catalogue.num_rows - 1, min(MOST_ITEMS, catalogue.num_rows)).astype(np.int64))
-            batch, attributes = Asked(len(current), [values], current_items=current), None
+            batch, attributes = FilterQuery(len(current), [values], current_items=current), None
         else:
             batch, attributes = solution.users(values, most_users)
     event_types: list[str] = manifest.metadata.get("event_types") or []
@@ -117,7 +117,7 @@ class _Solution:
         table = pq.read_table(path, columns=kept)
         return table.slice(0, int(np.count_nonzero(table[columns.NUM_EVENTS].to_numpy())))
 
-    def users(self, values: FilterValues, most: int) -> tuple[Asked, pa.Schema | None]:
+    def users(self, values: FilterValues, most: int) -> tuple[FilterQuery, pa.Schema | None]:
         """The first users, and the columns of their attributes."""
         needs_past, needs_attributes = self.parsed.uses("Interactions"), self.parsed.uses("CurrentUser", "Users")
         paths = self.manifest.metadata.get("attributes") or []
@@ -136,7 +136,7 @@ class _Solution:
         table = pa.concat_tables(states) if states else pa.table({columns.USER_ID: pa.array([], pa.string())})
         of_users = pa.concat_tables(attributes) if attributes else None
         past = _past(table) if needs_past and states else None
-        return Asked(table.num_rows, [values], None, of_users, past), None if of_users is None else of_users.schema
+        return FilterQuery(table.num_rows, [values], None, of_users, past), None if of_users is None else of_users.schema
 
     def _first(self, path: str, count: int, needs_past: bool) -> pa.Table:
         """The first users of a shard."""

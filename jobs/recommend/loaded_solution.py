@@ -16,7 +16,7 @@ from hrnn.data.arrays import Rows
 from hrnn.data.ragged import Ragged
 from hrnn.inference.allowed import Allowed
 from hrnn.inference.exploration import new_items
-from hrnn.inference.filters import Asked, ItemFilter
+from hrnn.inference.filters import FilterQuery, ItemFilter
 from hrnn.inference.related import POPULARITY
 from jobs.batch.options import Options
 from jobs.batch.users import UserTable
@@ -135,7 +135,7 @@ class LoadedSolution(ABC):
         if self._filter is None:
             yield np.arange(len(batch)), None
             return
-        query = Asked(
+        query = FilterQuery(
             len(batch),
             [parse_filter_values(values) for values in batch.filter_values] or [{}],
             batch.values_of,

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from hrnn.data.arrays import Rows
 from hrnn.data.ragged import Ragged
-from hrnn.inference.filters import Asked, ItemFilter, UserFilter
+from hrnn.inference.filters import FilterQuery, ItemFilter, UserFilter
 from hrnn.inference.segments import sets_of
 from jobs.batch.inputs import cut, read_lines
 from jobs.platform.storage import StoredFile
@@ -140,7 +140,7 @@ class LineReader:
             item_filter = ItemFilter(parsed, self._catalogue.slice(0, self._num_ranked), schemas=self._schemas)
         except FilterError as error:
             raise attributes_fault(error) from None
-        items = np.flatnonzero(item_filter.allowed(Asked(1)).dense()[0])
+        items = np.flatnonzero(item_filter.allowed(FilterQuery(1)).dense()[0])
         if not len(items):
             raise DataError("no item with interactions has these attributes", where="itemAttributes", value=attributes)
         return items

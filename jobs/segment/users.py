@@ -13,7 +13,7 @@ import torch
 
 from hrnn.data.arrays import Doubles, Rows
 from hrnn.data.ragged import Ragged
-from hrnn.inference.filters import Asked, UserFilter
+from hrnn.inference.filters import FilterQuery, UserFilter
 from hrnn.inference.segments import Affinity
 from jobs.batch.options import FilterOptions
 from jobs.batch.users import UserTable
@@ -96,7 +96,7 @@ class Shard:
         keys = [tuple(sorted(set_values.items())) for set_values in values]
         for key, set_values in zip(keys, values, strict=True):
             if key not in masks:
-                masks[key] = self._filter.allowed(Asked(len(places), [set_values], attributes=attributes, past=past))
+                masks[key] = self._filter.allowed(FilterQuery(len(places), [set_values], attributes=attributes, past=past))
         return np.stack([masks[key] for key in keys], axis=1)
 
 

@@ -153,7 +153,7 @@ def _fit_and_publish(
     """The published manifest; None on a node that does not hold the first rank."""
     torch.set_num_threads(1)  # the last bits of a sum depend on how many threads share it
     sequences = Sequences.load(staged.arrays)
-    prepared = prepare(sequences, job.settings.seed, segments=job.settings.segments, split=job.settings.split)
+    prepared = prepare(sequences, job.settings.seed, holdout=job.settings.holdout, split=job.settings.split)
     identity, searched = job.identity, dict[str, Any]()
     if search_plan is not None:
         job, searched = search(search_plan, job, prepared, staged.arrays, launch, scratch)
@@ -171,7 +171,7 @@ def _fit_and_publish(
         sequences,
         prepared,
         staged,
-        other_peers={} if job.settings.segments else trained_baselines(job, fitted, event_weights),
+        other_baselines={} if job.settings.holdout == "everyone" else trained_baselines(job, fitted, event_weights),
         event_weights=event_weights,
         kind=recipe_for(job.recipe).line_kind,
     )

@@ -60,13 +60,13 @@ def measure(
     prepared: Prepared,
     staged: Staged,
     *,
-    other_peers: Mapping[str, Fit] | None = None,
+    other_baselines: Mapping[str, Fit] | None = None,
     event_weights: npt.NDArray[np.float32] | None = None,
     kind: LineKind = "user",
 ) -> tuple[list[FileEntry], Evaluation]:
     """Rank for the test users as they were before their hidden events; returns held-out table and metrics.json, and metrics.
 
-    `other_peers` and `event_weights` are those of `hrnn.evaluation.holdout.hold_out`; `kind` is that of the recipe's lines.
+    `other_baselines` and `event_weights` are those of `hrnn.evaluation.holdout.hold_out`; `kind` is that of the recipe's lines.
     """
     segments = kind in SEGMENTS  # baselines would know the hidden events of users who are not tested
     split = prepared.split
@@ -75,8 +75,8 @@ def measure(
         sequences,
         model.user_states(prepared.kept, split.user_rows),
         fit=prepared.fit_and_calibration,
-        with_peers=not segments,
-        other_peers=other_peers,
+        with_baselines=not segments,
+        other_baselines=other_baselines,
         event_weights=event_weights,
     )
     catalogue = staged.catalogue_table(None if segments else [columns.NUM_EVENTS, columns.NUM_USERS])

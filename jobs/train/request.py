@@ -54,7 +54,8 @@ class Request:
 
     def config(self) -> dict[str, Any]:
         """What of it decides about the result."""
-        settings = {key: value for key, value in asdict(self.settings).items() if key != "checkpoint_seconds"}
+        settings = {key: value for key, value in asdict(self.settings).items() if key not in ("checkpoint_seconds", "holdout")}
+        settings["segments"] = self.settings.holdout == "everyone"  # as fingerprints and manifests have it
         hpo = None if self.hpo is None else self.hpo.model_dump()
         return {
             "recipe": self.recipe,
@@ -146,7 +147,7 @@ def read_request(
         time_limit_seconds=time_limit_seconds,
         within_session_only=within_session_only,
         split=cast(Split, split),
-        segments=recipe_for(recipe).recipe_type == "USER_SEGMENTATION",
+        holdout="everyone" if recipe_for(recipe).recipe_type == "USER_SEGMENTATION" else "sample",
     )
     request = Request(
         recipe=name,

@@ -232,7 +232,7 @@ def measured(model: Snapshot, prepared: Prepared, seed: int, event_weights: npt.
     fit_and_calibration = prepared.fit_and_calibration
     states = model.user_states(fit_and_calibration.truncate(split.user_rows, split.keep_counts), split.user_rows)
     counts = fit_and_calibration.item_counts()
-    held_out = hold_out(split, fit_and_calibration, states, with_peers=False, event_weights=event_weights)
+    held_out = hold_out(split, fit_and_calibration, states, with_baselines=False, event_weights=event_weights)
     evaluation = evaluate(held_out, *model.items(), counts, counts)
     if evaluation.hidden_events and not evaluation.test_users:
         raise DataError(

@@ -62,7 +62,7 @@ def work(spec: WorkerSpec, ranks: Ranks, stopping: list[bool]) -> None:
     """Train; the first rank writes model and curve for the launcher."""
     sequences = Sequences.load(Path(spec.arrays))
     settings = spec.training_settings()
-    prepared = prepare(sequences, settings.seed, segments=settings.segments, split=settings.split)
+    prepared = prepare(sequences, settings.seed, holdout=settings.holdout, split=settings.split)
     fit = prepared.fit
     users = users_between(
         fit,
@@ -83,7 +83,7 @@ def work(spec: WorkerSpec, ranks: Ranks, stopping: list[bool]) -> None:
         store=WorkspaceCheckpoints(spec.checkpoints_uri),
         identity=spec.identity,
         event_weights=weights,
-        validate=lambda trained: heldout_loss(trained, prepared, weights),
+        heldout_loss=lambda trained: heldout_loss(trained, prepared, weights),
         progress=lambda events, text: bar.update(events, text),
         should_stop=lambda: bool(stopping),
     )

@@ -113,7 +113,7 @@ def train(
             print(f"  {start - began - watched:6.1f} s  {watch(trained)}", file=sys.stderr, flush=True)
         watched += time.monotonic() - start
 
-    trainer = Trainer(model, fit, np.flatnonzero(fit.history_lengths), settings.training, validate=told)
+    trainer = Trainer(model, fit, np.flatnonzero(fit.history_lengths), settings.training, heldout_loss=told)
     trainer.run()
     return Trained(trainer.model, fit_and_calibration, fit, calibration, time.monotonic() - began - watched)
 

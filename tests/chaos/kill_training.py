@@ -45,7 +45,7 @@ def train(folder: Path, ranks: Ranks) -> None:
         SETTINGS,
         ranks=ranks,
         store=WorkspaceCheckpoints(str(folder / "checkpoints")),
-        validate=lambda trained: heldout_loss(trained, prepared),
+        heldout_loss=lambda trained: heldout_loss(trained, prepared),
     )
     curve = trainer.run()
     if ranks.rank == 0:

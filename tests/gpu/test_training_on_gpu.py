@@ -98,7 +98,7 @@ def test_the_same_seed_gives_the_same_bits_and_a_stopped_training_ends_with_them
             ranks=ranks_on(device),
             store=store,
             should_stop=None if stop_after is None else lambda: next(asked) >= stop_after,
-            validate=lambda model: heldout_loss(model, prepared),
+            heldout_loss=lambda model: heldout_loss(model, prepared),
         )
 
     whole, again, store = training(), training(), WorkspaceCheckpoints(str(tmp_path / "checkpoints"))

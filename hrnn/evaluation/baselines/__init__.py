@@ -1,7 +1,7 @@
-"""Plain recommenders to stand beside a model: each is fitted on sequences and scores the whole catalogue at given moments.
+"""Baselines: each is fitted on sequences and scores the whole catalogue at given prediction points.
 
-They serve two questions alike: which item comes next in a session (hrnn/evaluation/settings/last_session.py), and which 25
-items a user takes during the next days (hrnn/evaluation/settings/next_period.py).
+They serve both evaluation settings: which item comes next in a session (hrnn/evaluation/settings/last_session.py), and which
+25 items a user takes during the next days (hrnn/evaluation/settings/next_period.py).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from hrnn.evaluation.baselines.session_neighbours import SessionNeighbours
 
 
 class Baseline(Protocol):
-    """A fitted recommender."""
+    """A fitted baseline."""
 
     def scores(self, points: PredictionPoints) -> npt.NDArray[np.float32]:
-        """float32 [B, N], higher is better; 0 where nothing speaks for an item, -inf where it must not be recommended."""
+        """Scores float32 [B, N], higher is better; 0 without evidence for an item, -inf where it must not be recommended."""
 
 
 Fit = Callable[[Sequences], Baseline]
@@ -45,7 +45,7 @@ NEXT_EVENT: dict[str, Fit] = {
     "SKNN, no repeats": partial(SessionNeighbours, kind="plain"),
     "V-SKNN, no repeats": partial(SessionNeighbours, kind="vector"),
 }
-"""By name, for the next event of a session."""
+"""Baselines by name, for the next event of a session."""
 
 NIGHTLY: dict[str, Fit] = {
     "popularity": Popularity,
@@ -57,4 +57,4 @@ NIGHTLY: dict[str, Fit] = {
     "session-kNN": partial(SessionNeighbours, no_repeats=False),
     "session-kNN, no repeats": SessionNeighbours,
 }
-"""By name, for lists of 25 at a moment."""
+"""Baselines by name, for nightly lists of 25."""

@@ -1,4 +1,4 @@
-"""A neural model as a baseline: trained by the engine that trains them all, and asked inside sessions."""
+"""A neural model as a baseline, trained by the same trainer, predicting the next event of a session."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class NeuralBaseline:
     """score(item) = query for the next event of the session · vector + bias.
 
     Args:
-        sequences: What to learn from, possibly truncated.
-        settings: How.
+        sequences: Training events, possibly truncated.
+        settings: Of the training.
         entry: Of a neural model.
-        config: What the model is, by the names of its hyperparameters.
+        config: The model's, by the names of its hyperparameters.
         event_weights: float32 [E], how much each stored event counts as a target; None: all alike.
     """
 
@@ -51,9 +51,9 @@ class NeuralBaseline:
         self._model = trainer.model
 
     def scores(self, points: PredictionPoints) -> npt.NDArray[np.float32]:
-        """As Baseline's, from what each moment's user has done so far."""
+        """As Baseline's, from the events of each point's user so far."""
         offsets = np.append(points.user_begin, len(points.item_rows))
-        each = replace(self._sequences, user_offsets=offsets, kept=points.end - points.user_begin)
-        queries, items = self._model.queries(each, np.arange(len(points))).same_session, self._model.items()
+        histories = replace(self._sequences, user_offsets=offsets, kept=points.end - points.user_begin)
+        queries, items = self._model.queries(histories, np.arange(len(points))).same_session, self._model.items()
         scores: npt.NDArray[np.float32] = torch.addmm(items.bias, queries, items.vectors.t()).numpy()
         return scores

@@ -1,4 +1,4 @@
-"""Popularity: of all time, of the last days, and a user's own; and two lists that every solution is compared with."""
+"""Popularity baselines: all-time, recent and personal popularity; and the two lists that every solution is compared with."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Popularity:
 
 
 class RecentPopularity:
-    """An item's score is its number of events in the days before the moment, then in all."""
+    """An item's score is its number of events in the days before the prediction, ties by all its events."""
 
     def __init__(self, sequences: Sequences, days: float) -> None:
         positions = sequences.event_positions(np.arange(sequences.num_users)).values
@@ -34,44 +34,45 @@ class RecentPopularity:
         self._times = np.asarray(sequences.timestamps[positions[order]])
         self._items = np.asarray(sequences.item_rows[positions[order]])
         self._seconds = round(days * _DAY)
-        self._remainder = _below_one(sequences.item_counts())
+        self._tie_break = _below_one(sequences.item_counts())
 
     def scores(self, points: PredictionPoints) -> npt.NDArray[np.float32]:
-        """Counts move with the time; only events up to the moment count."""
-        num_items = len(self._remainder)
+        """A sliding window over the points in order of time; only events up to each point count."""
+        num_items = len(self._tie_break)
         scores = np.empty((len(points), num_items), dtype=np.float32)
         counts, begin, end = np.zeros(num_items, dtype=np.int64), 0, 0
         for point in np.argsort(points.as_of, kind="stable"):
             time = int(points.as_of[point])
             until = int(np.searchsorted(self._times, time, side="right"))
             since = int(np.searchsorted(self._times, time - self._seconds, side="right"))
+            # Windows of successive points overlap: only the events that enter and leave are counted.
             if since >= end:
                 counts[:] = np.bincount(self._items[since:until], minlength=num_items)
             else:
                 counts += np.bincount(self._items[end:until], minlength=num_items) if until > end else 0
                 counts -= np.bincount(self._items[begin:since], minlength=num_items) if since > begin else 0
             begin, end = since, until
-            np.add(counts, self._remainder, out=scores[point], casting="unsafe")
+            np.add(counts, self._tie_break, out=scores[point], casting="unsafe")
         return scores
 
 
 class PersonalPopularity:
-    """An item's score is the user's own number of events with it, then everybody's.
+    """An item's score is the user's own number of events with it, ties by everybody's.
 
     Args:
-        sequences: What to learn from, possibly truncated.
-        newest_first: Own items of equal number are ordered by the user's latest event with them, not by everybody's number.
+        sequences: Training events, possibly truncated.
+        newest_first: Own items with equally many events are ordered by the latest one, not by everybody's number.
     """
 
     def __init__(self, sequences: Sequences, *, newest_first: bool = False) -> None:
-        self._remainder, self._newest_first = _below_one(sequences.item_counts()), newest_first
+        self._tie_break, self._newest_first = _below_one(sequences.item_counts()), newest_first
 
     def scores(self, points: PredictionPoints) -> npt.NDArray[np.float32]:
         """Events of the current session count too."""
         users, items = points.history_pairs()
-        num_items = len(self._remainder)
+        num_items = len(self._tie_break)
         keys = users * num_items + items
-        scores = np.tile(self._remainder, (len(points), 1))
+        scores = np.tile(self._tie_break, (len(points), 1))
         if self._newest_first:
             ends = np.cumsum(points.end - points.user_begin)
             scores.reshape(-1)[keys] = 1.0 / (2.0 + ends[users] - np.arange(len(keys)))  # of several values the last one stays
@@ -82,7 +83,7 @@ class PersonalPopularity:
 
 
 def _below_one(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Counts as fractions below one: they decide between whole numbers that are equal."""
+    """Counts as fractions below one, to break ties of whole numbers."""
     fractions: npt.NDArray[np.float32] = (counts / (counts.max(initial=0) + 1)).astype(np.float32)
     return fractions
 

@@ -1,4 +1,4 @@
-"""When a recommender is asked: a user, the events they have had so far, and the session they are in."""
+"""Prediction points: a user, their events so far, and the session that they are in."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from hrnn.data.sessions import session_begins
 
 @dataclass(frozen=True)
 class PredictionPoints:
-    """B moments. Positions are those of the sequences' arrays; every user has had one event at least.
+    """B prediction points. Positions are those of the sequences' arrays; every point's user has had one event at least.
 
     Attributes:
         item_rows: int32 [E], of all events of all users.
         user_begin: int64 [B], each user's first event.
         session_begin: int64 [B], the current session's first event.
         end: int64 [B], one past the latest event that is known.
-        as_of: int64 [B], the moment, UTC epoch seconds.
+        as_of: int64 [B], the time of the prediction, UTC epoch seconds.
     """
 
     item_rows: npt.NDArray[np.int32]
@@ -41,21 +41,21 @@ class PredictionPoints:
 
     @property
     def last_items(self) -> Rows:
-        """int64 [B], the item of each latest event."""
+        """Item of each point's latest event: int64 [B]."""
         return self.item_rows[self.end - 1].astype(np.int64)
 
     def session(self, point: int) -> Rows:
-        """Items of one moment's current session, oldest first."""
+        """Items of one point's current session, oldest first."""
         return self.item_rows[self.session_begin[point] : self.end[point]].astype(np.int64)
 
     def history_pairs(self) -> tuple[Rows, Rows]:
-        """Every event so far of every moment's user: (moment's number, item row)."""
+        """All events so far of every point's user: (number of the point, item row)."""
         events = Ragged.expand(self.user_begin, self.end - self.user_begin)
         return events.row_ids(), self.item_rows[events.values].astype(np.int64)
 
 
 def points_after(sequences: Sequences, user_rows: Rows, as_of: Rows) -> PredictionPoints:
-    """PredictionPoints after the given events of some users; the current session is each one's last.
+    """Prediction points right after the given events of B users; the current session is each one's last.
 
     Args:
         sequences: Histories, possibly truncated.

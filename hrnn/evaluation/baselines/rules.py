@@ -1,4 +1,4 @@
-"""Sequential rules: which item follows which within a session, near ones counting more.
+"""Sequential rules: which item follows which within a session, weighted by nearness.
 
 Source: Kamehkhosh, Jannach, Ludewig 2017, "A Comparison of Frequent Pattern Techniques and a Deep Learning Method for
 Session-Based Recommendation".
@@ -19,14 +19,14 @@ _TIE = 1e-5  # below any difference of two scores that are not equal
 class SequentialRules:
     """rule(a, item) = sum over sessions and pairs (a, item) at distance d of 1 / d; score(item) = rule(last item, item).
 
-    From several events, the latest one's rules count whole, the one's before a half, and so on, as shares of all rules of each.
+    With several events, each one's rules are normalised to shares, and weighted 1, 1/2, … from the latest event on.
 
     Args:
-        sequences: What to learn from, possibly truncated.
+        sequences: Training events, possibly truncated.
         steps: Greatest distance; 1 is a Markov chain.
-        events: How many of the current session's latest events speak.
+        events: How many of the current session's latest events are looked up.
         across_sessions: Whether a session's first event follows the last one of the session before.
-        then_popular: Whether popularity decides between equal scores.
+        then_popular: Whether popularity breaks ties.
     """
 
     def __init__(
@@ -48,31 +48,31 @@ class SequentialRules:
             if len(together) == 0:
                 break
             pairs = items[together] * num_items + items[together + distance]
-            found, counts = np.unique(pairs, return_counts=True)
-            keys, weights = summed(np.concatenate([keys, found]), np.concatenate([weights, counts / distance]))
+            new_keys, counts = np.unique(pairs, return_counts=True)
+            keys, weights = summed(np.concatenate([keys, new_keys]), np.concatenate([weights, counts / distance]))
         if events > 1:
             weights /= np.bincount(keys // num_items, weights, minlength=num_items)[keys // num_items]
         self._rules, self._events = ItemTable.of(keys, weights, num_items), events
         counts = sequences.item_counts()
-        self._remainder = (_TIE * counts / max(1, counts.max(initial=0))).astype(np.float32) if then_popular else None
+        self._tie_break = (_TIE * counts / max(1, counts.max(initial=0))).astype(np.float32) if then_popular else None
 
     def scores(self, points: PredictionPoints) -> npt.NDArray[np.float32]:
-        """What follows from the latest events' items."""
+        """Summed rules of the latest events' items."""
         scores = self._rules.rows(points.last_items)
         for back in range(2, self._events + 1):
             position = points.end - back
             inside = np.flatnonzero(position >= points.session_begin)
             scores[inside] += self._rules.rows(points.item_rows[position[inside]].astype(np.int64)) / np.float32(back)
-        return scores if self._remainder is None else scores + self._remainder
+        return scores if self._tie_break is None else scores + self._tie_break
 
 
 def markov_chain(sequences: Sequences, *, across_sessions: bool = False, then_popular: bool = False) -> SequentialRules:
-    """score(item) = how often it came right after the last item."""
+    """First-order Markov chain: score(item) = how often it came right after the last item."""
     return SequentialRules(sequences, steps=1, across_sessions=across_sessions, then_popular=then_popular)
 
 
 def events_and_sessions(sequences: Sequences) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Items of all events that count, user by user, oldest first, and the number of each one's session from 0."""
+    """Items of all events, user by user, oldest first, without truncated ones, and the number of each one's session from 0."""
     events = sequences.event_positions(np.arange(sequences.num_users))
     starts = np.array(sequences.session_starts[events.values])
     starts[events.offsets[:-1][events.lengths > 0]] = True

@@ -1,4 +1,4 @@
-"""Session-kNN: what sessions that resemble the current one held.
+"""Session-kNN: items of the sessions most similar to the current one.
 
     SKNN      similarity(s, n) = |s and n| / sqrt(|s| |n|)
               score(i)         = sum of the similarities of neighbours with i
@@ -31,10 +31,10 @@ class SessionNeighbours:
     """Session-kNN over posting lists; sessions are numbered newest first, so that the newest of a list are its first.
 
     Args:
-        sequences: What to learn from, possibly truncated.
+        sequences: Training events, possibly truncated.
         kind: `plain` is SKNN, `vector` is V-SKNN.
-        neighbours: Sessions that count.
-        most_recent: Sessions that are compared.
+        neighbours: Number of neighbours, the most similar candidates.
+        most_recent: Number of candidates, the newest sessions.
         rarity: Weight of idf, in V-SKNN.
         no_repeats: Items of the current session are not recommended; right where nobody takes an item twice in a session.
     """
@@ -60,7 +60,7 @@ class SessionNeighbours:
         self._item_factor = 1.0 + rarity * idf if kind == "vector" else np.ones(self._num_items)
 
     def scores(self, points: PredictionPoints) -> npt.NDArray[np.float32]:
-        """By neighbours of the current session."""
+        """Scores from the neighbours of the current session."""
         scores = np.zeros((len(points), self._num_items), dtype=np.float32)
         for point in range(len(points)):
             session = points.session(point)
@@ -70,28 +70,32 @@ class SessionNeighbours:
         return scores
 
     def _scores_of(self, session: Rows) -> npt.NDArray[np.float64]:
-        newest_first, away = np.unique(session[::-1], return_index=True)  # distance of each item from the session's end
-        begins = self._postings.offsets[newest_first]
-        lengths = np.minimum(self._postings.offsets[newest_first + 1] - begins, self._most_recent)
-        found = self._postings.values[Ragged.expand(begins, lengths).values]
-        candidates, place = np.unique(found, return_inverse=True)
-        place_away = np.repeat(away, lengths)
+        # Reversed, the first occurrence of an item is its latest: its index is the distance from the session's end.
+        distinct, distances = np.unique(session[::-1], return_index=True)
+        # The newest sessions of each item's posting list; more than `most_recent` of one item can't be among the candidates.
+        begins = self._postings.offsets[distinct]
+        lengths = np.minimum(self._postings.offsets[distinct + 1] - begins, self._most_recent)
+        postings = self._postings.values[Ragged.expand(begins, lengths).values]
+        # One entry a candidate and shared item; candidates rise, so that the newest sessions come first.
+        candidates, place = np.unique(postings, return_inverse=True)
+        posting_distances = np.repeat(distances, lengths)
         if self._kind == "plain":
             shared = np.bincount(place, minlength=len(candidates))
-            similarity = shared / np.sqrt(len(newest_first) * self._lengths[candidates])
+            similarity = shared / np.sqrt(len(distinct) * self._lengths[candidates])
             nearness = np.ones(len(candidates))
         else:
-            weight = 1.0 / np.log10(place_away + 1.7)
-            similarity = np.bincount(place, weight, minlength=len(candidates)) / len(newest_first)
+            weight = 1.0 / np.log10(posting_distances + 1.7)
+            similarity = np.bincount(place, weight, minlength=len(candidates)) / len(distinct)
             nearest = np.full(len(candidates), len(session))
-            np.minimum.at(nearest, place, place_away)
+            np.minimum.at(nearest, place, posting_distances)
             nearness = np.maximum(0.0, 1.0 - 0.1 * (nearest + 1))
+        # A stable sort of the newest candidates leaves ties newest first.
         similarity, nearness = similarity[: self._most_recent], nearness[: self._most_recent]
         best = np.argsort(-similarity, kind="stable")[: self._neighbours]
-        chosen = candidates[best]
-        items = self._items.take(chosen)
-        weights = np.repeat(similarity[best] * nearness[best], items.lengths)
-        total: npt.NDArray[np.float64] = np.bincount(items.values, weights, minlength=self._num_items) * self._item_factor
+        # Each neighbour votes for all its items with one weight; idf is a factor of the item, applied once to the sum.
+        items = self._items.take(candidates[best])
+        votes = np.repeat(similarity[best] * nearness[best], items.lengths)
+        total: npt.NDArray[np.float64] = np.bincount(items.values, votes, minlength=self._num_items) * self._item_factor
         return total
 
 
@@ -101,6 +105,7 @@ def _distinct_items_by_session(sequences: Sequences) -> tuple[Rows, Rows]:
     positions, starts = events.values, np.array(sequences.session_starts[events.values])
     starts[events.offsets[:-1][events.lengths > 0]] = True
     session = np.cumsum(starts) - 1
+    # A session is as new as its last event; equally new ones keep the order of their users.
     last = np.append(np.flatnonzero(starts)[1:], len(starts)) - 1
     newest_first = np.argsort(-sequences.timestamps[positions[last]], kind="stable")
     number = np.empty_like(newest_first)

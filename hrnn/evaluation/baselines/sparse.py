@@ -1,4 +1,4 @@
-"""Sparse item-to-item tables from pairs that were counted."""
+"""Sparse item-to-item matrices from counted pairs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hrnn.data.ragged import offsets_of, positions_of
 
 @dataclass(frozen=True)
 class ItemTable:
-    """Row a holds what follows from item a.
+    """Sparse matrix [N, N] whose row a holds the weights of other items given item a.
 
     Attributes:
         offsets: int64 [N + 1].
@@ -33,11 +33,11 @@ class ItemTable:
         )
 
     def rows(self, items: Rows) -> npt.NDArray[np.float32]:
-        """float32 [B, N]: the rows of some items, written out."""
-        written = np.zeros((len(items), len(self.offsets) - 1), dtype=np.float32)
+        """Rows of the given items, dense: float32 [B, N]."""
+        dense = np.zeros((len(items), len(self.offsets) - 1), dtype=np.float32)
         at = positions_of(self.offsets, items)
-        written[at.row_ids(), self.columns[at.values]] = self.weights[at.values]
-        return written
+        dense[at.row_ids(), self.columns[at.values]] = self.weights[at.values]
+        return dense
 
 
 def summed(keys: Rows, weights: Doubles) -> tuple[Rows, Doubles]:

@@ -1,1 +1,1 @@
-"""How models and their baselines are measured on data that exist: the literature's question, and the night's."""
+"""Evaluation settings: next event in the last session, as in the literature, and the next days after a nightly list."""

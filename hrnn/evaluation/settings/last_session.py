@@ -1,7 +1,7 @@
-"""The session-aware protocol: each user's last session is hidden, and its events are predicted one after the other.
+"""Last-session evaluation setting: each user's last session is held out, and its events are predicted one after the other.
 
-Events of the session up to the asked one are given, the whole catalogue is ranked, no seen item is left out. An item that
-scores as high as the right one stands before it: ties never help. Items without events in the training are not asked for.
+Events of the session before the target are input, the whole catalogue is ranked, and seen items stay in. An item that scores
+as high as the target is ranked before it: ties never help. Items without events in the training are no targets.
 
 Source: Quadrana et al. 2017, section 5.
 """
@@ -26,13 +26,13 @@ _CELLS_AT_ONCE = 1 << 22
 
 @dataclass(frozen=True)
 class LastSession:
-    """Sequences with hidden last sessions.
+    """Sequences with held-out last sessions.
 
     Attributes:
-        sequences: With the hidden sessions, and without items that training has never seen in them.
+        sequences: With the held-out sessions, less their items that training has never seen.
         training: The same, truncated before them.
-        targets: int64 [P], positions of the events that are asked for, rising.
-        points: [P], the moment before each of them, as of the latest known event.
+        targets: int64 [P], positions of the events to be predicted, rising.
+        points: [P], the prediction point before each of them, as of the latest known event.
     """
 
     sequences: Sequences
@@ -51,18 +51,18 @@ class LastSession:
         return np.searchsorted(self.sequences.user_offsets, self.targets, side="right") - 1
 
     def some_sessions(self, number: int, seed: int = 0) -> Rows:
-        """Numbers of the targets of some hidden sessions, drawn; for baselines that take long."""
+        """Numbers of the targets of a random sample of held-out sessions, for slow baselines."""
         users = self.target_users
-        chosen = np.random.Generator(np.random.Philox(key=seed)).permutation(np.unique(users))[:number]
-        return np.flatnonzero(np.isin(users, chosen))
+        sample = np.random.Generator(np.random.Philox(key=seed)).permutation(np.unique(users))[:number]
+        return np.flatnonzero(np.isin(users, sample))
 
 
 def hide_last_session(sequences: Sequences, *, back: int = 0) -> LastSession:
-    """Hide each user's last session.
+    """Hold out each user's last session.
 
     Args:
         sequences: From `condensed`, not truncated.
-        back: 0 for the test; 1 drops the last session and hides the last but one, to choose settings by.
+        back: 0 for the test; 1 drops the last session and holds out the last but one, to tune hyperparameters on.
     """
     begins = session_begins(sequences)
     first, end = sequences.user_offsets[:-1], sequences.user_offsets[1:]
@@ -74,31 +74,32 @@ def hide_last_session(sequences: Sequences, *, back: int = 0) -> LastSession:
     position = np.arange(len(sequences.item_rows))
     user = row_ids(sequences.user_offsets)
     in_training = position < hidden_begin[user]
-    left = in_training | ((position < end[user]) & known[sequences.item_rows])
-    whole = _only(sequences, left)
+    # Items that no model can know would only measure how many of them there are.
+    chosen = in_training | ((position < end[user]) & known[sequences.item_rows])
+    sequences = _only(sequences, chosen)
     lengths = hidden_begin - first
-    training = whole.truncate(np.arange(whole.num_users), lengths)
-    begins, first = session_begins(whole), whole.user_offsets[:-1]
-    user = row_ids(whole.user_offsets)
-    position = np.arange(len(whole.item_rows))
+    training = sequences.truncate(np.arange(sequences.num_users), lengths)
+    # Positions are anew those of the events that are left. A session's first event has no input: all others are targets.
+    first, user = sequences.user_offsets[:-1], row_ids(sequences.user_offsets)
+    position = np.arange(len(sequences.item_rows))
     targets = np.flatnonzero(position > (first + lengths)[user])
-    asked = user[targets]
-    points = PredictionPoints(whole.item_rows, first[asked], (first + lengths)[asked], targets, whole.timestamps[targets - 1])
-    return LastSession(whole, training, targets, points)
+    users, session_begin = user[targets], (first + lengths)[user[targets]]
+    points = PredictionPoints(sequences.item_rows, first[users], session_begin, targets, sequences.timestamps[targets - 1])
+    return LastSession(sequences, training, targets, points)
 
 
 def condensed(
     sequences: Sequences, *, session_events: int = 2, item_events: int = 5, user_sessions: int = 3
 ) -> tuple[Sequences, Rows]:
-    """Drop an item's immediate repetitions within a session, then short sessions, rare items and users with few sessions.
+    """Drops an item's immediate repetitions within a session, then short sessions, rare items and users with few sessions.
 
     The three bounds are applied in turn until nothing changes. Items are numbered anew, by falling number of events.
 
     Args:
         sequences: Not truncated.
-        session_events: Least of a session.
-        item_events: Least of an item.
-        user_sessions: Least of a user.
+        session_events: Fewest events of a session.
+        item_events: Fewest events of an item.
+        user_sessions: Fewest sessions of a user.
 
     Returns:
         The sequences that are left, and the old row of each item, int64 [N].
@@ -106,23 +107,24 @@ def condensed(
     items, begins = sequences.item_rows.astype(np.int64), session_begins(sequences)
     user = row_ids(sequences.user_offsets)
     starts = begins == np.arange(len(begins))
-    at = np.flatnonzero(starts | np.append(True, items[1:] != items[:-1]))
+    kept = np.flatnonzero(starts | np.append(True, items[1:] != items[:-1]))
     session = np.cumsum(starts) - 1
+    # Each bound may undo another: dropping a rare item may leave a session too short.
     while True:
-        before = len(at)
-        at = at[np.bincount(session[at], minlength=1)[session[at]] >= session_events]
-        at = at[np.bincount(items[at], minlength=1)[items[at]] >= item_events]
-        users_of_sessions = user[at[np.unique(session[at], return_index=True)[1]]]
-        at = at[np.bincount(users_of_sessions, minlength=sequences.num_users)[user[at]] >= user_sessions]
-        if len(at) == before:
+        before = len(kept)
+        kept = kept[np.bincount(session[kept], minlength=1)[session[kept]] >= session_events]
+        kept = kept[np.bincount(items[kept], minlength=1)[items[kept]] >= item_events]
+        users_of_sessions = user[kept[np.unique(session[kept], return_index=True)[1]]]
+        kept = kept[np.bincount(users_of_sessions, minlength=sequences.num_users)[user[kept]] >= user_sessions]
+        if len(kept) == before:
             break
-    left = np.zeros(len(items), dtype=np.bool_)
-    left[at] = True
-    return _renumbered(_only(sequences, left, drop_users=True))
+    chosen = np.zeros(len(items), dtype=np.bool_)
+    chosen[kept] = True
+    return _renumbered(_only(sequences, chosen, drop_users=True))
 
 
 def ranks_of(score: Callable[[Rows], Floats], target_items: Rows, num_items: int, known: npt.NDArray[np.bool_]) -> Rows:
-    """Each target's place among the known items, 1 for the best; items that score the same stand before it.
+    """Rank of each target among the known items, from 1; ties count against it. int64 [P].
 
     Args:
         score: Numbers of targets -> float32 [them, N].
@@ -136,11 +138,11 @@ def ranks_of(score: Callable[[Rows], Floats], target_items: Rows, num_items: int
     for begin in range(0, len(ranks), step):
         numbers = np.arange(begin, min(begin + step, len(ranks)))
         scores = score(numbers)
-        right = scores[np.arange(len(numbers)), target_items[numbers]][:, None]
-        beaten_by = np.count_nonzero(scores >= right, axis=1)
+        of_targets = scores[np.arange(len(numbers)), target_items[numbers]][:, None]
+        at_least = np.count_nonzero(scores >= of_targets, axis=1)  # the target itself included, so that the best rank is 1
         if len(unknown):
-            beaten_by -= np.count_nonzero(scores[:, unknown] >= right, axis=1)
-        ranks[numbers] = beaten_by
+            at_least -= np.count_nonzero(scores[:, unknown] >= of_targets, axis=1)
+        ranks[numbers] = at_least
     return ranks
 
 
@@ -153,27 +155,28 @@ def metrics_of(ranks: Rows) -> dict[str, float]:
 
 
 def _before_last_session(begins: Rows, first: Rows, end: Rows) -> Rows:
-    """Where each user's last session begins, of those that end at `end`."""
+    """Where each user's last session before `end` begins."""
     return np.where(end > first, begins[np.maximum(end, 1) - 1], first)
 
 
-def _only(sequences: Sequences, left: npt.NDArray[np.bool_], drop_users: bool = False) -> Sequences:
-    """Some events; a session whose first one is gone starts with its next."""
-    begins = session_begins(sequences)[left]
-    user = row_ids(sequences.user_offsets)[left]
+def _only(sequences: Sequences, chosen: npt.NDArray[np.bool_], drop_users: bool = False) -> Sequences:
+    """A subset of the events; a session whose first one is gone starts with its next."""
+    begins = session_begins(sequences)[chosen]
+    user = row_ids(sequences.user_offsets)[chosen]
     lengths = np.bincount(user, minlength=sequences.num_users)
     lengths = lengths[lengths > 0] if drop_users else lengths
     return Sequences(
         offsets_of(lengths),
-        sequences.item_rows[left],
-        sequences.timestamps[left],
+        sequences.item_rows[chosen],
+        sequences.timestamps[chosen],
         np.append(True, begins[1:] != begins[:-1])[: len(begins)],
-        sequences.event_types[left],
+        sequences.event_types[chosen],
         sequences.num_items,
     )
 
 
 def _renumbered(sequences: Sequences) -> tuple[Sequences, Rows]:
+    """Items numbered anew by falling number of events, without those that have none; and the old row of each."""
     counts = sequences.item_counts()
     old_rows = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)].astype(np.int64)
     new_rows = np.zeros(len(counts), dtype=np.int32)

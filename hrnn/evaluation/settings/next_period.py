@@ -1,7 +1,7 @@
-"""The next-night protocol: lists of 25 made at one moment, measured against what users take during the days that follow.
+"""Next-period evaluation setting: lists of 25 as of one cut in time, measured against users' items of the days that follow.
 
-The cut lies a horizon before the end. Everything up to it may be learnt from. Asked for are users with events before and after;
-the truth is the set of items, known at the cut, of their events in the horizon. Nothing seen is left out of the lists.
+The cut lies a horizon before the end. All events up to it may be learnt from. Test users are those with events on both sides;
+ground truth is the set of items, known at the cut, of their events in the horizon. Seen items stay in the lists.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _CELLS_AT_ONCE = 1 << 22
 
 @dataclass(frozen=True)
 class NextNight:
-    """One cut of some sequences.
+    """Sequences cut at one time, with the ground truth of the period after it.
 
     Attributes:
         cut: UTC epoch seconds; an event of that second is before the cut.
         training: Histories up to the cut; users who come later have none.
-        user_rows: int64 [V], rising, the users who are asked for.
+        user_rows: int64 [V], rising, the test users.
         truth: [V] true item rows, each once.
         known: bool [N], items with events up to the cut.
     """
@@ -44,7 +44,7 @@ class NextNight:
     known: npt.NDArray[np.bool_]
 
     def points(self) -> PredictionPoints:
-        """[V], all as of the cut."""
+        """Prediction points of the test users, all as of the cut: [V]."""
         return points_after(self.training, self.user_rows, np.full(len(self.user_rows), self.cut, dtype=np.int64))
 
     def measure(self, lists: Rows) -> dict[str, float]:
@@ -54,14 +54,14 @@ class NextNight:
             lists: int64 [V, 25], best first, -1 fills.
         """
         hits, num_true = metrics.hits_of(lists, self.truth)
-        of_users = metrics.means(metrics.per_user_metrics(hits, num_true))
-        wanted = (
+        means = metrics.means(metrics.per_user_metrics(hits, num_true))
+        names = (
             "hit_rate_at_25",
             "recall_at_25",
             "normalized_discounted_cumulative_gain_at_25",
             "mean_reciprocal_rank_at_25",
         )
-        return {name: of_users[name] for name in wanted} | {"coverage": metrics.coverage(lists, int(self.known.sum()))}
+        return {name: means[name] for name in names} | {"coverage": metrics.coverage(lists, int(self.known.sum()))}
 
 
 def cut_at_horizon(
@@ -73,8 +73,8 @@ def cut_at_horizon(
         sequences: Not truncated.
         horizon_days: Length of the horizon.
         end: UTC epoch seconds; events after it are ignored. None: the last event whose time can be true.
-        seed: Of the drawn users.
-        most_users: Upper bound of users who are drawn; those of them who only take up new items are not asked for.
+        seed: Of the sample of users.
+        most_users: Upper bound of the sample; those of it who have only new items in the horizon are no test users.
     """
     times = np.asarray(sequences.timestamps)
     end = plausible_span(times)[1] if end is None else end
@@ -84,16 +84,17 @@ def cut_at_horizon(
     training = sequences.truncate(np.arange(sequences.num_users), before)
     known = training.item_counts() > 0
     after = (times > cut) & (times <= end) & (before[user] > 0)
+    # Users are sampled before new items are left out, so that the sample is of those who came back, whatever they took.
     both_sides = np.unique(user[after])
-    drawn = np.random.Generator(np.random.Philox(key=seed)).permutation(both_sides)[:most_users]
-    asked = after & known[sequences.item_rows] & np.isin(user, drawn)
-    pairs = np.unique(user[asked] * np.int64(sequences.num_items) + sequences.item_rows[asked])
+    sample = np.random.Generator(np.random.Philox(key=seed)).permutation(both_sides)[:most_users]
+    targets = after & known[sequences.item_rows] & np.isin(user, sample)
+    pairs = np.unique(user[targets] * np.int64(sequences.num_items) + sequences.item_rows[targets])
     users, counts = np.unique(pairs // sequences.num_items, return_counts=True)
     return NextNight(cut, training, users, Ragged.from_lengths(counts, pairs % sequences.num_items), known)
 
 
 def lists_of(score: Callable[[PredictionPoints], Floats], points: PredictionPoints, known: npt.NDArray[np.bool_]) -> Rows:
-    """The 25 best known items at each moment, ties by item row: int64 [B, 25], -1 where fewer may be recommended.
+    """The 25 best known items at each prediction point, ties by item row: int64 [B, 25], -1 where fewer may be recommended.
 
     Args:
         score: A baseline's `scores`.
@@ -114,6 +115,7 @@ def best_of(scores: Floats) -> Rows:
     depth = min(DEPTH, scores.shape[1])
     least = -np.partition(-scores, depth - 1, axis=1)[:, depth - 1 : depth]
     lists = np.full((len(scores), DEPTH), -1, dtype=np.int64)
+    # Only what reaches the 25th best score is sorted; rows rise among candidates, so that a stable sort breaks ties by row.
     for line, (values, bound) in enumerate(zip(scores, least[:, 0], strict=True)):
         candidates = np.flatnonzero(values >= bound) if bound > -np.inf else np.flatnonzero(values > -np.inf)
         best = candidates[np.argsort(-values[candidates], kind="stable")[:depth]]

@@ -1,4 +1,4 @@
-"""What the conditions of an expression are compared with, once placeholders and current items have their values."""
+"""Binding of filter expressions: the values that conditions are compared with, placeholders and current items resolved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from hrnn.data.arrays import Flags, Rows
 from hrnn.inference.filters.columns import Column, Value
-from hrnn.inference.filters.query import Asked
+from hrnn.inference.filters.query import FilterQuery
 from schemas.dataset_rules import ValueKind
 from schemas.errors import DataError
 from schemas.filters import FilterValues
@@ -37,10 +37,10 @@ _Values = TypeVar("_Values")
 
 @dataclass(frozen=True)
 class Bound:
-    """An expression as B lines mean it.
+    """An expression with the bindings of B lines.
 
     Attributes:
-        of: int64 [B], the binding of each line; -1 where the expression is skipped for want of a value.
+        of: int64 [B], the binding of each line; -1 where the expression is skipped, because a placeholder has no value.
         bindings: The distinct ones.
     """
 
@@ -51,14 +51,14 @@ class Bound:
 def bind(
     expression: Expression, kinds: Kinds, now: int, values: FilterValues, current: Mapping[FieldRef, tuple[Value, ...]]
 ) -> Binding | None:
-    """What each condition is compared with; None where an EXCLUDE is skipped, because a placeholder has no value.
+    """The values of each condition of an expression; None where an EXCLUDE is skipped, because a placeholder has no value.
 
     Args:
-        expression: Whose conditions.
-        kinds: What each field holds.
-        now: The present moment, UTC epoch seconds.
+        expression: To be bound.
+        kinds: Value kind of each field.
+        now: The present time, UTC epoch seconds.
         values: Of the placeholders.
-        current: The current item's values of the fields that are asked for.
+        current: The current item's values of the fields that the expression refers to.
 
     Raises:
         DataError: An INCLUDE has a placeholder without a value, or a value doesn't fit; a sentence for an error line.
@@ -94,32 +94,33 @@ def bind(
     )
 
 
-def bind_lines(expression: Expression, kinds: Kinds, now: int, asked: Asked, items: Mapping[FieldRef, Column]) -> Bound:
-    """`bind` for B lines, whose values must have no fault.
+def bind_lines(expression: Expression, kinds: Kinds, now: int, query: FilterQuery, items: Mapping[FieldRef, Column]) -> Bound:
+    """Bind an expression for B lines, whose values must have no fault; each distinct binding is made once.
 
     Args:
         items: The catalogue's column of each field of CurrentItem.
     """
-    if not asked.num_lines:
+    if not query.num_lines:
         return Bound(np.empty(0, np.int64), [])
     sets: dict[tuple[tuple[str, ...] | None, ...], int] = {}
     values: list[FilterValues] = []
-    codes = np.empty(len(asked.values), np.int64)
-    for number, given in enumerate(asked.values):
-        key = tuple(given.get(name) for name in expression.parameters)
+    codes = np.empty(len(query.values), np.int64)
+    for number, line_values in enumerate(query.values):
+        key = tuple(line_values.get(name) for name in expression.parameters)
         codes[number] = sets.setdefault(key, len(sets))
         if len(values) < len(sets):
-            values.append(given)
-    columns = [np.broadcast_to(codes[0], asked.num_lines) if asked.values_of is None else codes[asked.values_of]]
+            values.append(line_values)
+    columns = [np.broadcast_to(codes[0], query.num_lines) if query.values_of is None else codes[query.values_of]]
     refs = [o for c in all_conditions(expression) for o in c.operands if isinstance(o, FieldRef)]
-    rows = np.full(asked.num_lines, -1) if asked.current_items is None else asked.current_items
-    found = [items[ref].distinct(rows) for ref in refs]
-    columns += [of for of, _ in found]
-    kept, of = _distinct_rows(columns)
+    rows = np.full(query.num_lines, -1) if query.current_items is None else query.current_items
+    current_values = [items[ref].distinct(rows) for ref in refs]
+    columns += [line_codes for line_codes, _ in current_values]
+    # A binding depends on a line's values and its current item's alone: one is made for each distinct combination.
+    combinations, of = _distinct_rows(columns)
     bindings: list[Binding] = []
-    numbers = np.full(len(kept), -1)
-    for number, (code, *places) in enumerate(kept.tolist()):
-        current = {ref: of_code[place] for ref, (_, of_code), place in zip(refs, found, places, strict=True)}
+    numbers = np.full(len(combinations), -1)
+    for number, (code, *places) in enumerate(combinations.tolist()):
+        current = {ref: by_code[place] for ref, (_, by_code), place in zip(refs, current_values, places, strict=True)}
         binding = bind(expression, kinds, now, values[code], current)
         if binding is not None:
             numbers[number] = len(bindings)
@@ -128,18 +129,18 @@ def bind_lines(expression: Expression, kinds: Kinds, now: int, asked: Asked, ite
 
 
 def evaluate(node: Node, values: Iterator[_Values], leaf: Callable[[Condition, _Values], Flags]) -> Flags:
-    """The mask of a tree from the masks of its conditions, whose values come in their order."""
+    """Mask of an expression tree from the masks of its conditions, whose values come in their order."""
     if isinstance(node, Condition):
         return leaf(node, next(values))
-    met = evaluate(node.parts[0], values, leaf)
+    mask = evaluate(node.parts[0], values, leaf)
     for part in node.parts[1:]:
         other = evaluate(part, values, leaf)
-        met = met & other if isinstance(node, AllOf) else met | other
-    return met
+        mask = mask & other if isinstance(node, AllOf) else mask | other
+    return mask
 
 
 def groups(of: Rows, count: int) -> Iterator[Rows]:
-    """For each number below `count`, the places where it stands."""
+    """Places of each number below `count` in `of`."""
     order = np.argsort(of, kind="stable")
     ends = np.searchsorted(of[order], np.arange(count + 1))
     for begin, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
@@ -147,12 +148,12 @@ def groups(of: Rows, count: int) -> Iterator[Rows]:
 
 
 def _distinct_rows(columns: Sequence[Rows]) -> tuple[Rows, Rows]:
-    """The distinct rows of some columns, and int64 [B] which of them each row is."""
+    """Distinct rows of parallel columns, and which of them each row is, int64 [B]."""
     if len(columns) == 1:
-        kept, of = np.unique(columns[0], return_inverse=True)
-        return kept[:, None], of
-    kept, of = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
-    return kept, of.reshape(-1)
+        distinct, of = np.unique(columns[0], return_inverse=True)
+        return distinct[:, None], of
+    distinct, of = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
+    return distinct, of.reshape(-1)
 
 
 def _parameter(condition: Condition, operand: Parameter, kind: ValueKind, texts: tuple[str, ...]) -> tuple[Value, ...]:

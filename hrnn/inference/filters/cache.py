@@ -1,4 +1,4 @@
-"""Masks that were worked out lately, within a bound of bytes."""
+"""LRU cache of masks, bounded by bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hrnn.data.arrays import Flags
 
 
 class MaskCache:
-    """The masks that were asked for last; the longest unasked one goes first.
+    """Least-recently-used cache of masks.
 
     Args:
         most_bytes: Of all masks together; a larger one is not kept.
@@ -20,7 +20,7 @@ class MaskCache:
         self._masks: OrderedDict[Hashable, Flags] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Flags]) -> Flags:
-        """The mask of a key, made where it is not there; callers don't change it."""
+        """The mask of a key, computed by `make` on a miss; callers don't change it."""
         if (mask := self._masks.get(key)) is not None:
             self._masks.move_to_end(key)
             return mask

@@ -1,4 +1,4 @@
-"""Columns of a catalogue or of users' attributes, made ready to be asked which rows meet a condition.
+"""Columns of a catalogue or of users' attributes, encoded so that conditions are evaluated on all rows at once.
 
 A null meets no condition, not even NOT IN and !=; so does a cell without a category, and NaN.
 """
@@ -28,28 +28,28 @@ class Column(Protocol):
     """One column of n rows."""
 
     def match(self, operator: Operator, values: tuple[Value, ...], rows: Rows | None = None) -> Flags:
-        """Which rows meet a condition: bool [n], or [len(rows)] where rows are given.
+        """Mask of the rows that meet a condition: bool [n], or [len(rows)] where rows are given.
 
         Args:
-            operator: How the row is compared.
+            operator: Of the comparison.
             values: Of the column's kind; for a comparison of order one. Where there is none, no row meets it.
         """
         ...
 
     def distinct(self, rows: Rows) -> tuple[Rows, list[tuple[Value, ...]]]:
-        """int64 [len(rows)] codes of the values that stand in some rows, -1 allowed, and the values of each code."""
+        """Codes int64 [len(rows)] of the distinct values of the given rows, -1 allowed, and the values of each code."""
         ...
 
 
 def kind_of(kind: pa.DataType) -> ValueKind:
-    """What a column of an Arrow type is compared with."""
+    """Kind of values that a column of an Arrow type is compared with."""
     if pa.types.is_boolean(kind):
         return "truth"
     return "number" if pa.types.is_integer(kind) or pa.types.is_floating(kind) else "text"
 
 
 def column_of(values: pa.ChunkedArray, multiple: bool) -> Column:
-    """A column made ready.
+    """Encodes a column.
 
     Args:
         values: Strings, plain or as a dictionary, numbers or booleans.
@@ -59,7 +59,7 @@ def column_of(values: pa.ChunkedArray, multiple: bool) -> Column:
 
 
 class TextColumn:
-    """Strings: conditions are worked out on the distinct ones and carried to the rows.
+    """Strings: conditions are evaluated on the distinct ones and broadcast to the rows.
 
     Args:
         values: Strings, plain or as a dictionary.
@@ -74,32 +74,32 @@ class TextColumn:
             encoded = pa.concat_arrays(encoded.chunks) if encoded.num_chunks else pa.array([], values.type)
         self._codes = pc.fill_null(encoded.indices.cast(pa.int32()), -1).to_numpy()
         distinct = encoded.dictionary.cast(pa.string())
-        self._categories, self._of = distinct, np.arange(len(distinct))
+        self._categories, self._value_of = distinct, np.arange(len(distinct))
         if multiple:
             lists = pc.split_pattern(distinct, "|")
             categories = pc.utf8_trim_whitespace(lists.flatten())
             filled = pc.not_equal(categories, "")
             self._categories = categories.filter(filled)
-            self._of = pc.list_parent_indices(lists).filter(filled).to_numpy()
-        self._has = np.zeros(len(distinct) + 1, np.bool_)  # the last one stands for null
-        self._has[self._of] = True
+            self._value_of = pc.list_parent_indices(lists).filter(filled).to_numpy()
+        self._has_category = np.zeros(len(distinct) + 1, np.bool_)  # the last one stands for null, whose code is -1
+        self._has_category[self._value_of] = True
 
     def match(self, operator: Operator, values: tuple[Value, ...], rows: Rows | None = None) -> Flags:
         """See Column."""
-        wanted = pa.array([value for value in values if isinstance(value, str)], pa.string())
-        found = np.zeros(len(self._has), np.bool_)
+        listed = pa.array([value for value in values if isinstance(value, str)], pa.string())
+        distinct_mask = np.zeros(len(self._has_category), np.bool_)
         if values:
-            found[self._of[pc.is_in(self._categories, wanted).to_numpy(zero_copy_only=False)]] = True
+            distinct_mask[self._value_of[pc.is_in(self._categories, listed).to_numpy(zero_copy_only=False)]] = True
             if operator in NEGATIONS:
-                found = self._has & ~found
-        met: Flags = found[self._codes if rows is None else self._codes[rows]]
-        return met
+                distinct_mask = self._has_category & ~distinct_mask
+        mask: Flags = distinct_mask[self._codes if rows is None else self._codes[rows]]
+        return mask
 
     def distinct(self, rows: Rows) -> tuple[Rows, list[tuple[Value, ...]]]:
         """See Column."""
         codes = np.where(rows >= 0, self._codes[rows], -1) if len(self._codes) else np.full(len(rows), -1)
-        kept, of = np.unique(codes, return_inverse=True)
-        starts, ends = np.searchsorted(self._of, kept), np.searchsorted(self._of, kept, side="right")
+        distinct, of = np.unique(codes, return_inverse=True)
+        starts, ends = np.searchsorted(self._value_of, distinct), np.searchsorted(self._value_of, distinct, side="right")
         return of, [tuple(self._categories[a:b].to_pylist()) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
 
 
@@ -124,13 +124,13 @@ class NumberColumn:
 
     def match(self, operator: Operator, values: tuple[Value, ...], rows: Rows | None = None) -> Flags:
         """See Column."""
-        of = self._values if rows is None else self._values[rows]
+        cells = self._values if rows is None else self._values[rows]
         if not values:
-            return np.zeros(len(of), np.bool_)
-        met = _compared(of, operator, self._as_stored(values))
+            return np.zeros(len(cells), np.bool_)
+        mask = _compared(cells, operator, self._as_stored(values))
         if self._valid is not None:
-            met &= self._valid if rows is None else self._valid[rows]
-        return met
+            mask &= self._valid if rows is None else self._valid[rows]
+        return mask
 
     def distinct(self, rows: Rows) -> tuple[Rows, list[tuple[Value, ...]]]:
         """See Column."""
@@ -139,10 +139,10 @@ class NumberColumn:
             known = np.zeros(len(rows), np.bool_)
         elif self._valid is not None:
             known &= self._valid[rows]
-        kept, of = np.unique(self._values[rows[known]], return_inverse=True)
-        codes = np.full(len(rows), len(kept))
-        codes[known] = of
-        return codes, [*((value,) for value in kept.tolist()), _NO_VALUES]
+        distinct, codes_of_known = np.unique(self._values[rows[known]], return_inverse=True)
+        codes = np.full(len(rows), len(distinct))
+        codes[known] = codes_of_known
+        return codes, [*((value,) for value in distinct.tolist()), _NO_VALUES]
 
     def _as_stored(self, values: tuple[Value, ...]) -> list[Value]:
         """Values as the column would hold them: a float column of 32 bits holds no 0.1, but what 0.1 becomes there."""
@@ -153,11 +153,11 @@ class NumberColumn:
         return stored
 
 
-def _compared(of: npt.NDArray[Any], operator: Operator, values: list[Value]) -> Flags:
-    """bool [n]: numpy compares whole numbers exactly, even with those that don't fit the column's type."""
+def _compared(cells: npt.NDArray[Any], operator: Operator, values: list[Value]) -> Flags:
+    """Mask bool [n]: NumPy compares whole numbers exactly, even with those that don't fit the column's type."""
     if operator in _ORDERS:
-        return np.asarray(_ORDERS[operator](of, values[0]))
-    met = np.zeros(len(of), np.bool_)
+        return np.asarray(_ORDERS[operator](cells, values[0]))
+    mask = np.zeros(len(cells), np.bool_)
     for value in values:
-        met |= of == value
-    return ~met if operator in NEGATIONS else met
+        mask |= cells == value
+    return ~mask if operator in NEGATIONS else mask

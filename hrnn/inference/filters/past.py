@@ -1,7 +1,7 @@
-"""Conditions on the past: the event types that a user has had, with an item or at all.
+"""Conditions on past events: the event types that a user has had, with an item or at all.
 
 The value of EVENT_TYPE is the set of types of the user's events with an item (or of all events, where users are filtered): IN
-asks whether one of them is listed, NOT IN whether none is. Case does not matter. Without an event there is no value, and
+is met where one of them is listed, NOT IN where none is. Case does not matter. Without an event there is no value, and
 nothing is met; an event without a type counts for "*" only.
 """
 
@@ -23,7 +23,7 @@ from schemas.filters.tree import NEGATIONS, Condition
 
 @dataclass(frozen=True)
 class Past:
-    """Events in G groups: one for each user and item, or one for each user.
+    """Past events grouped by user and item, or by user: G groups.
 
     Attributes:
         owners: int64 [G], the line of each group, rising.
@@ -42,7 +42,7 @@ class Past:
         """The newest events of each type.
 
         Args:
-            past: What B users did; None: nothing.
+            past: Of B users; None: nobody has any.
             newest: How many events of each type a filter looks at.
             num_items: Groups are pairs of user and item below this; None: users.
         """
@@ -52,36 +52,37 @@ class Past:
         kept = np.flatnonzero(past.ranks < newest)
         owners = row_ids(past.offsets)[kept]
         if num_items is None:
-            found, of = np.unique(owners, return_inverse=True)
-            return cls(found, np.full(len(found), -1), of, past.event_types[kept])
-        found, of = np.unique(owners * num_items + past.item_rows[kept], return_inverse=True)
-        return cls(found // num_items, found % num_items, of, past.event_types[kept])
+            users, group_of = np.unique(owners, return_inverse=True)
+            return cls(users, np.full(len(users), -1), group_of, past.event_types[kept])
+        pairs, group_of = np.unique(owners * num_items + past.item_rows[kept], return_inverse=True)
+        return cls(pairs // num_items, pairs % num_items, group_of, past.event_types[kept])
 
     def match(self, condition: Condition, values: Sequence[tuple[Value, ...]], of: Rows, event_types: Sequence[str]) -> Flags:
-        """bool [G]: which groups meet a condition.
+        """Groups that meet a condition: bool [G].
 
         Args:
             condition: On EVENT_TYPE.
-            values: Of each binding.
+            values: The condition's values in each binding.
             of: int64 [B], each line's binding; -1 where it has none, and nothing is met.
             event_types: The name of each code.
         """
         names = [name.casefold() for name in event_types]
         listed = np.zeros((len(values) + 1, len(names) + 1), np.bool_)  # the last row: no binding; the last column: no type
-        for binding, wanted in enumerate(values):
-            texts = {str(value).casefold() for value in wanted}
+        for binding, type_names in enumerate(values):
+            texts = {str(value).casefold() for value in type_names}
             listed[binding, :-1] = [name in texts for name in names]
             if ANY_EVENT in texts:
                 listed[binding] = True
         bindings = of[self.owners]
-        met = self._any(listed[bindings[self.event_groups], self.event_types])
+        mask = self._any(listed[bindings[self.event_groups], self.event_types])
         if condition.operator in NEGATIONS:
-            met = self._any(self.event_types >= 0) & ~met
-        return met & (bindings >= 0)
+            mask = self._any(self.event_types >= 0) & ~mask
+        return mask & (bindings >= 0)
 
     def lists(self, kept: Flags, num_lines: int) -> Ragged[np.int64]:
         """Item rows of the groups that are kept, line by line."""
         return Ragged.from_lengths(np.bincount(self.owners[kept], minlength=num_lines), self.item_rows[kept])
 
     def _any(self, of_events: Flags) -> Flags:
+        """Groups of which at least one event is marked: bool [G]."""
         return np.bincount(self.event_groups[of_events], minlength=len(self.owners)) > 0

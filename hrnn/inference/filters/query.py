@@ -1,4 +1,4 @@
-"""What some input lines tell a filter: values of placeholders, the users' attributes and past, the current items."""
+"""Input of filters: values of placeholders, the users' attributes and past events, the current items."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from schemas.filters import FilterValues
 
 
 @dataclass(frozen=True)
-class Asked:
-    """B input lines. What a filter does not mention may be left out.
+class FilterQuery:
+    """The input of a filter for B lines. Whatever it does not refer to may be left out.
 
     Attributes:
         num_lines: B.
         values: Distinct sets of values.
         values_of: int64 [B], the set of each line; None: the first set for all.
         attributes: B rows of the Users dataset, all null for users who are not in it; None: nobody is.
-        past: What the B users did; None: nobody did anything.
+        past: Past events of the B users; None: nobody has any.
         current_items: int64 [B], item rows; -1 for an item that is not in the catalogue.
     """
 
@@ -32,9 +32,9 @@ class Asked:
     past: PastEvents | None = None
     current_items: Rows | None = None
 
-    def take(self, places: Rows) -> Asked:
-        """Some of the lines, in any order."""
-        return Asked(
+    def take(self, places: Rows) -> FilterQuery:
+        """The given lines, in any order."""
+        return FilterQuery(
             len(places),
             self.values,
             None if self.values_of is None else self.values_of[places],

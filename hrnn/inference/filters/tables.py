@@ -1,4 +1,4 @@
-"""A filter beside the tables it looks at: what its fields hold, and where they are found."""
+"""A filter resolved against its tables: the kind and the column of each of its fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 from hrnn.data.arrays import Flags
 from hrnn.inference.filters.binding import Bound, bind, bind_lines, groups
 from hrnn.inference.filters.columns import Column, Value, column_of
-from hrnn.inference.filters.query import Asked
+from hrnn.inference.filters.query import FilterQuery
 from schemas import columns
 from schemas.dataset_rules import VALUE_KINDS, DatasetType, FieldType, ValueKind
 from schemas.datasets import DatasetSchema, SchemaField
@@ -25,15 +25,15 @@ _EVENT_TYPE = SchemaField(name=columns.EVENT_TYPE, type="string")
 
 
 class FilterTables:
-    """What item filters and user filters have in common.
+    """Common part of item filters and user filters: schemas, bindings, IF clauses.
 
     Args:
-        wanted: A parsed filter.
+        parsed: A parsed filter.
         catalogue: Items by item row; None where users are filtered.
         attributes: Columns of the users' attributes; None where there is no Users dataset.
         schemas: Of the datasets; a string of a dataset that has none here is taken as categorical.
         event_types: The name of each code.
-        now: What now() means, UTC epoch seconds; None: this moment.
+        now: The value of now(), UTC epoch seconds; None: the time of this call.
 
     Raises:
         FilterError: The filter does not fit the tables.
@@ -41,14 +41,14 @@ class FilterTables:
 
     def __init__(
         self,
-        wanted: Filter,
+        parsed: Filter,
         catalogue: pa.Table | None,
         attributes: pa.Schema | None,
         schemas: Mapping[DatasetType, DatasetSchema],
         event_types: Sequence[str],
         now: int | None,
     ) -> None:
-        self.wanted, self.event_types = wanted, tuple(event_types)
+        self.filter, self.event_types = parsed, tuple(event_types)
         self._schemas = dict(schemas)
         self._schemas.setdefault("Interactions", _schema("Interactions", [_EVENT_TYPE]))
         tables: dict[DatasetType, pa.Schema | None] = {
@@ -60,62 +60,62 @@ class FilterTables:
                 self._schemas.setdefault(dataset, _schema_of(dataset, table))
             else:
                 self._schemas.pop(dataset, None)
-        check_filter(wanted, self._schemas, complete=True)
-        for ref in wanted.fields:
+        check_filter(parsed, self._schemas, complete=True)
+        for ref in parsed.fields:
             table = {str(dataset): table for dataset, table in tables.items()}.get(ref.key[0])
             if table is not None and self.field(ref).name not in table.names:
                 raise FilterError(
                     f"the data have no column {ref.name}",
-                    text=wanted.text,
+                    text=parsed.text,
                     span=ref.span,
-                    where=wanted.where,
+                    where=parsed.where,
                     remedy="Sessionize and train with the dataset that has it.",
                 )
         self.now = int(time.time()) if now is None else now
 
     def field(self, ref: FieldRef) -> SchemaField:
-        """The schema's field that is meant."""
+        """The schema's field of a reference."""
         datasets: dict[str, DatasetType] = {"Items": "Items", "Users": "Users"}
         field = find_field(self._schemas[datasets.get(ref.key[0], "Interactions")], ref.name)
         assert field is not None, "check_filter has found it"
         return field
 
     def kind(self, ref: FieldRef) -> ValueKind:
-        """What a field is compared with."""
+        """Kind of values that a field is compared with."""
         return VALUE_KINDS[self.field(ref).type]
 
     def column(self, ref: FieldRef, table: pa.Table) -> Column:
-        """A field's column, made ready."""
+        """A field's column, encoded."""
         field = self.field(ref)
         return column_of(table[field.name], field.categorical)
 
     def fault(self, values: FilterValues) -> str | None:
         """Why a line with these values can't be answered, in a sentence for its error line; None where it can."""
-        currents: dict[FieldRef, tuple[Value, ...]] = {ref: () for ref in self.wanted.fields if ref.source == "CurrentItem"}
+        no_current: dict[FieldRef, tuple[Value, ...]] = {ref: () for ref in self.filter.fields if ref.source == "CurrentItem"}
         try:
-            for expression in self.wanted.expressions:
-                bind(expression, self.kind, self.now, values, currents)
+            for expression in self.filter.expressions:
+                bind(expression, self.kind, self.now, values, no_current)
         except DataError as error:
             return str(error)
         return None
 
-    def bound(self, expression: Expression, asked: Asked, items: Mapping[FieldRef, Column]) -> Bound:
-        """An expression as some lines mean it."""
-        return bind_lines(expression, self.kind, self.now, asked, items)
+    def bound(self, expression: Expression, query: FilterQuery, items: Mapping[FieldRef, Column]) -> Bound:
+        """An expression with the bindings of B lines."""
+        return bind_lines(expression, self.kind, self.now, query, items)
 
-    def applies(self, expression: Expression, bound: Bound, asked: Asked) -> Flags:
-        """bool [B]: for which lines an expression counts: it is not skipped, and its IF is met."""
-        counts = bound.of >= 0
+    def applies(self, expression: Expression, bound: Bound, query: FilterQuery) -> Flags:
+        """Lines that an expression applies to, bool [B]: it is not skipped, and its IF is met."""
+        applies = bound.of >= 0
         if not expression.only_if:
-            return counts
-        if asked.attributes is None:
-            return np.zeros_like(counts)
+            return applies
+        if query.attributes is None:
+            return np.zeros_like(applies)
         first = len(bound.bindings[0]) - len(expression.only_if) if bound.bindings else 0
         for number, condition in enumerate(expression.only_if, first):
-            column = self.column(condition.field, asked.attributes)
+            column = self.column(condition.field, query.attributes)
             for binding, lines in zip(bound.bindings, groups(bound.of, len(bound.bindings)), strict=True):
-                counts[lines] &= column.match(condition.operator, binding[number], lines)
-        return counts
+                applies[lines] &= column.match(condition.operator, binding[number], lines)
+        return applies
 
 
 def _schema_of(dataset: DatasetType, table: pa.Schema) -> DatasetSchema:

@@ -1,4 +1,4 @@
-"""How histories become batches: a table, of which a model's phases name an entry."""
+"""Batchings of histories, by name: a model's phases refer to them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from hrnn.training.batching.windows import PaddedBatches, PrefixBatches
 from hrnn.training.distributed import Ranks
 from hrnn.training.settings import TrainingSettings
 
-Made = Callable[[Sequences, Rows, TrainingSettings, Ranks], Batching]
+BatchingFactory = Callable[[Sequences, Rows, TrainingSettings, Ranks], Batching]
 
 
-def _made_by(kind: type[LaneBatches | PrefixBatches | PaddedBatches], lanes: int = 1) -> Made:
-    """What makes batches of a kind, with so many of its lanes for each lane of the settings."""
+def _factory(kind: type[LaneBatches | PrefixBatches | PaddedBatches], lanes: int = 1) -> BatchingFactory:
+    """Factory of a batching class, with so many of its lanes for each lane of the settings."""
 
-    def made(sequences: Sequences, user_rows: Rows, settings: TrainingSettings, ranks: Ranks) -> Batching:
+    def create(sequences: Sequences, user_rows: Rows, settings: TrainingSettings, ranks: Ranks) -> Batching:
         return kind(
             sequences,
             user_rows,
@@ -32,21 +32,21 @@ def _made_by(kind: type[LaneBatches | PrefixBatches | PaddedBatches], lanes: int
             world_size=ranks.world_size,
         )
 
-    return made
+    return create
 
 
 def _session_parallel(sequences: Sequences, user_rows: Rows, settings: TrainingSettings, ranks: Ranks) -> Batching:
-    """Lanes of sessions that know nothing of one another, in an order of their own."""
+    """Lanes of sessions as independent sequences, in an order of their own."""
     alone = sessions_alone(sequences)
-    owners = np.searchsorted(sequences.user_offsets, alone.user_offsets[:-1], side="right") - 1
-    sessions = np.flatnonzero((alone.history_lengths > 0) & np.isin(owners, user_rows))
-    return _made_by(LaneBatches)(alone, sessions, settings, ranks)
+    users = np.searchsorted(sequences.user_offsets, alone.user_offsets[:-1], side="right") - 1
+    sessions = np.flatnonzero((alone.history_lengths > 0) & np.isin(users, user_rows))
+    return _factory(LaneBatches)(alone, sessions, settings, ranks)
 
 
-BATCHINGS: dict[str, Made] = {
-    "lanes": _made_by(LaneBatches),
+BATCHINGS: dict[str, BatchingFactory] = {
+    "lanes": _factory(LaneBatches),
     "session_parallel": _session_parallel,
-    "prefixes": _made_by(PrefixBatches, 8),  # 64 lanes: 512 targets
-    "padded": _made_by(PaddedBatches, 2),
+    "prefixes": _factory(PrefixBatches, 8),  # 64 lanes: 512 targets
+    "padded": _factory(PaddedBatches, 2),
 }
-"""By name: (what is learnt from, users to learn from, settings, this rank) -> its batches."""
+"""By name: (training events, training users, settings, process group) -> this rank's batches."""

@@ -1,8 +1,8 @@
 """Dense windows [B lanes, T steps] over whole histories.
 
-A lane is a stream of users, each with all their sessions in order; session and user starts are marks inside the stream, so that
-nothing is padded but the ends of lanes. Windows follow one another until the longest lane is drained: every event of every user
-is met exactly once an epoch. Positions are computed window by window; memory is O(users).
+A lane is a stream of users, each with all their sessions in order; session and user starts are flags inside the stream, so that
+only the ends of lanes are padded. Windows follow one another until the longest lane ends: every event of every user is in
+exactly one window an epoch. Positions are computed window by window; memory is O(users).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class LaneBatches:
 
     Args:
         sequences: Histories; truncated ones keep their oldest events.
-        user_rows: int64, users to learn from.
+        user_rows: int64, training users.
         num_lanes: Of all ranks together.
         num_steps: T.
         seed: Of the order of users.
-        rank, world_size: This rank among the others.
+        rank, world_size: Of this process.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class LaneBatches:
         self._current: tuple[int, LanePlan] | None = None
 
     def num_batches(self, epoch: int) -> int:
-        """Of an epoch, the same on all ranks."""
+        """Number of batches of an epoch, the same on all ranks."""
         return self._of(epoch).num_windows
 
     def batch(self, epoch: int, number: int) -> Batch:
@@ -54,21 +54,22 @@ class LaneBatches:
         return self._of(epoch).window(number)
 
     def _of(self, epoch: int) -> LanePlan:
+        """The plan of an epoch, of which the last one is kept."""
         if self._current is None or self._current[0] != epoch:
             self._current = epoch, self._plan(epoch=epoch)
         return self._current[1]
 
 
 class LanePlan:
-    """Which users stand in which lane, for one epoch of one rank.
+    """Assignment of users to lanes, for one epoch of one rank.
 
-    Users are shuffled and dealt to lanes, always to the one with the fewest events so far where histories are long, so that
-    all lanes end at nearly the same step: a function of (seed, epoch) alone. Lanes go round the ranks, so that a window holds
-    the same events however many there are; where they don't come out even, some ranks have a lane that stays empty.
+    Users are shuffled and assigned to lanes, always to the one with the fewest events so far where histories are long, so that
+    all lanes end at nearly the same step: a function of (seed, epoch) alone. Lanes are assigned to ranks in turn, so that a
+    window holds the same events with any number of ranks; where lanes don't divide evenly, some ranks have one that is empty.
 
     Args:
         sequences: Histories; truncated ones keep their oldest events.
-        user_rows: int64, users to learn from.
+        user_rows: int64, training users.
         num_lanes: Of all ranks together.
         num_steps: T.
         seed: Of the shuffle.
@@ -98,9 +99,10 @@ class LanePlan:
         lane = assign_lanes(lengths[shuffled], num_lanes)
         lane_events = np.bincount(lane, weights=lengths[shuffled], minlength=self.num_lanes * world_size).astype(np.int64)
         self.num_windows = max(1, -(-int(lane_events.max(initial=0)) // num_steps))
-        mine = (lane % world_size) == rank
-        order = np.argsort(lane[mine] // world_size, kind="stable")
-        users = shuffled[mine][order]
+        # Users of this rank's lanes, one lane after the other: a lane is a contiguous part of one stream of events.
+        is_own = (lane % world_size) == rank
+        order = np.argsort(lane[is_own] // world_size, kind="stable")
+        users = shuffled[is_own][order]
         self._first_event = sequences.user_offsets[:-1][user_rows[users]]
         ends = np.cumsum(lengths[users])
         self._user_begin = ends - lengths[users]
@@ -109,7 +111,8 @@ class LanePlan:
         self.num_events = int(self._lane_events.sum())
 
     def window(self, number: int) -> Batch:
-        """The window of that number, from 0; past this rank's last event all lanes are dead."""
+        """Window by number, from 0; past this rank's last event all lanes are dead."""
+        # Places of the stream first, then the user of each by the users' begins in it: memory is of users, not of events.
         steps = np.arange(number * self.num_steps, (number + 1) * self.num_steps, dtype=np.int64)[:, None]
         alive = steps < self._lane_events[None, :]
         stream = np.where(alive, steps + self._lane_begin[None, :], 0)
@@ -130,20 +133,21 @@ class LanePlan:
 
 
 def lanes_a_rank(num_lanes: int, world_size: int) -> int:
-    """Lanes that every rank holds, so that all lanes of a training have a place."""
+    """Lanes of every rank, enough for all lanes of a training."""
     return -(-num_lanes // world_size)
 
 
 def assign_lanes(lengths: Rows, num_lanes: int) -> Rows:
-    """Give each user a lane: long histories first to the emptiest lane, the many short ones by cutting their stream evenly.
+    """Balance users over lanes: long histories greedily to the emptiest lane, the many short ones by cutting their stream.
 
     Args:
-        lengths: int64 [users], in the order in which they are to be met.
+        lengths: int64 [users], in shuffled order.
         num_lanes: At least 1.
 
     Returns:
         int64 [users], lanes. No lane exceeds the mean by more than about one short history, unless a single user does.
     """
+    # Greedy assignment, longest first, balances well but goes user by user: only for long histories.
     lane = np.zeros(len(lengths), dtype=np.int64)
     total = int(lengths.sum())
     long = np.flatnonzero(lengths > max(1, total // (num_lanes * 32)))
@@ -152,6 +156,7 @@ def assign_lanes(lengths: Rows, num_lanes: int) -> Rows:
         emptiest = int(filled.argmin())
         lane[user] = emptiest
         filled[emptiest] += lengths[user]
+    # Short ones fill up the lanes' rooms in order: each goes where its middle falls, so that errors don't add up.
     short = np.ones(len(lengths), dtype=np.bool_)
     short[long] = False
     room = _level(filled, int(lengths[short].sum()))
@@ -161,7 +166,7 @@ def assign_lanes(lengths: Rows, num_lanes: int) -> Rows:
 
 
 def _level(filled: Rows, amount: int) -> npt.NDArray[np.float64]:
-    """How much each lane takes of `amount` so that all end at one level, as water fills a vessel."""
+    """Water-filling: how much of `amount` each lane takes so that all reach one level, or stay above it."""
     ordered = np.sort(filled)
     levels = (np.cumsum(ordered) + amount) / np.arange(1, len(filled) + 1)
     above = np.append(ordered[1:], np.inf)

@@ -104,7 +104,9 @@ def solution_report(solution_uri: str, sequences_uri: str | None = None, output_
             sequences = Sequences.load(staged.arrays)
             settings = manifest.config.get("settings", {})
             split, kept, fit_and_calibration = hide(
-                sequences, segments=settings.get("segments", False), split=settings.get("split", "all_users")
+                sequences,
+                holdout="everyone" if settings.get("segments", False) else "sample",
+                split=settings.get("split", "all_users"),
             )
             model = restored(facts["recipe"], outcome.get("shape", {}), parameters)
             blended = BlendedModel(model, weights, ItemStatistics.of(fit_and_calibration))

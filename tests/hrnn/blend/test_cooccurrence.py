@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small_sequences import random_histories, sequences_of
 
-from hrnn.blend import cooccurrence as cooccurrence
+from hrnn.blend import cooccurrence
 from hrnn.blend.cooccurrence import DISTANCE, EVENTS, FEATURES, Cooccurrence
 from hrnn.data.sequences import Sequences
 
@@ -16,29 +16,29 @@ SEQUENCES = sequences_of(HISTORIES, num_items=27)  # two items have no events
 
 
 def counted_by_hand(histories: list[list[list[int]]]) -> dict[tuple[int, int], float]:
-    """after(a, b), pair by pair."""
-    after: dict[tuple[int, int], float] = defaultdict(float)
+    """forward(a, b), pair by pair."""
+    forward: dict[tuple[int, int], float] = defaultdict(float)
     for session in (session for history in histories for session in history):
         for place, first in enumerate(session):
             for distance, second in enumerate(session[place + 1 : place + 1 + DISTANCE], 1):
-                after[first, second] += 1 / distance
-    return after
+                forward[first, second] += 1 / distance
+    return forward
 
 
 def told(found: Cooccurrence, item: int) -> dict[int, tuple[float, float]]:
     mine = slice(found.offsets[item], found.offsets[item + 1])
     return {
-        int(row): (float(after), float(beside))
-        for row, after, beside in zip(found.item_rows[mine], found.after[mine], found.beside[mine], strict=True)
+        int(row): (float(forward), float(symmetric))
+        for row, forward, symmetric in zip(found.item_rows[mine], found.forward[mine], found.symmetric[mine], strict=True)
     }
 
 
 def expected(histories: list[list[list[int]]], num_items: int, most: int) -> list[dict[int, tuple[float, float]]]:
-    after = counted_by_hand(histories)
+    forward = counted_by_hand(histories)
     rows = []
     for item in range(num_items):
-        forth = {other: after.get((item, other), 0.0) for other in range(num_items)}
-        both = {other: forth[other] + after.get((other, item), 0.0) for other in range(num_items)}
+        forth = {other: forward.get((item, other), 0.0) for other in range(num_items)}
+        both = {other: forth[other] + forward.get((other, item), 0.0) for other in range(num_items)}
         some = sorted(
             (other for other in both if both[other] > 0), key=lambda other: (-round(forth[other] + both[other], 6), other)
         )
@@ -49,7 +49,7 @@ def expected(histories: list[list[list[int]]], num_items: int, most: int) -> lis
 
 @pytest.mark.parametrize("most", [3, 100])
 @pytest.mark.parametrize("at_once", [40, 1 << 20])
-def test_successors_are_what_a_count_of_all_pairs_says(monkeypatch: pytest.MonkeyPatch, most: int, at_once: int) -> None:
+def test_cooccurring_items_are_what_a_count_of_all_pairs_says(monkeypatch: pytest.MonkeyPatch, most: int, at_once: int) -> None:
     monkeypatch.setattr(cooccurrence, "MOST_COOCCURRING", most)
     monkeypatch.setattr(cooccurrence, "_EVENTS_AT_ONCE", at_once)
     monkeypatch.setattr(cooccurrence, "_SPARE", 100)
@@ -91,23 +91,23 @@ def features_of(found: Cooccurrence, sequences: Sequences, user: int) -> dict[in
     }
 
 
-def test_a_user_s_successors_are_those_of_the_latest_events() -> None:
+def test_a_user_s_cooccurring_items_are_those_of_the_latest_events() -> None:
     found = Cooccurrence.of(SEQUENCES)
     user = int(np.argmax(SEQUENCES.history_lengths))
     latest = SEQUENCES.item_rows[SEQUENCES.user_offsets[user + 1] - EVENTS : SEQUENCES.user_offsets[user + 1]][::-1]
-    after: dict[int, float] = defaultdict(float)
-    beside: dict[int, float] = defaultdict(float)
+    forward: dict[int, float] = defaultdict(float)
+    symmetric: dict[int, float] = defaultdict(float)
     for back, item in enumerate(latest.tolist(), 1):
         for other, shares in told(found, item).items():
-            after[other] += shares[0] / back
-            beside[other] += shares[1] / back
+            forward[other] += shares[0] / back
+            symmetric[other] += shares[1] / back
     features = features_of(found, SEQUENCES, user)
-    assert list(features) == sorted(beside)
+    assert list(features) == sorted(symmetric)
     for item, values in features.items():
-        assert values["beside"] == 1
-        assert values["log_beside"] == pytest.approx(math.log(beside[item]), abs=1e-5)
-        assert values["after"] == (after[item] > 0)
-        assert values["log_after"] == pytest.approx(math.log(after[item]) if after[item] > 0 else 0.0, abs=1e-5)
+        assert values["symmetric"] == 1
+        assert values["log_symmetric"] == pytest.approx(math.log(symmetric[item]), abs=1e-5)
+        assert values["forward"] == (forward[item] > 0)
+        assert values["log_forward"] == pytest.approx(math.log(forward[item]) if forward[item] > 0 else 0.0, abs=1e-5)
 
 
 def test_a_user_s_features_do_not_depend_on_who_is_asked_beside() -> None:
@@ -119,7 +119,7 @@ def test_a_user_s_features_do_not_depend_on_who_is_asked_beside() -> None:
     assert np.array_equal(together.features[mine], alone.features)
 
 
-def test_without_events_there_are_no_successors() -> None:
+def test_without_events_nothing_cooccurs() -> None:
     nobody = SEQUENCES.truncate(np.arange(60), np.zeros(60, dtype=np.int64))
     assert len(Cooccurrence.of(nobody).item_rows) == 0
     items = Cooccurrence.of(SEQUENCES).of_users(nobody, np.arange(2))

@@ -5,15 +5,14 @@ from dataclasses import replace
 import numpy as np
 from small_sequences import random_histories, sequences_of
 
-from hrnn.blend import cooccurrence as cooccurrence
-from hrnn.blend import repeats as own_items
+from hrnn.blend import cooccurrence, repeats
 from hrnn.blend.item_statistics import FEATURES, ItemStatistics
 from hrnn.blend.repeats import own_item_features
 
 SEQUENCES = sequences_of(random_histories(40, 30))
 USERS = np.asarray([5, 0, 31])
 AS_OF = np.asarray([int(SEQUENCES.timestamps.max())] * 3)
-HAD = len(own_items.FEATURES)
+HAD = len(repeats.FEATURES)
 
 
 def test_items_of_either_kind_stand_once_with_the_features_of_both() -> None:
@@ -37,7 +36,7 @@ def test_items_of_either_kind_stand_once_with_the_features_of_both() -> None:
 
 def test_the_first_feature_of_each_kind_tells_whether_an_item_is_of_it() -> None:
     merged = ItemStatistics.of(SEQUENCES).user_items(SEQUENCES, USERS, AS_OF)
-    assert (FEATURES[0], FEATURES[HAD]) == ("own", "beside") == (own_items.FEATURES[0], cooccurrence.FEATURES[0])
+    assert (FEATURES[0], FEATURES[HAD]) == ("own", "symmetric") == (repeats.FEATURES[0], cooccurrence.FEATURES[0])
     kinds = merged.features[:, [0, HAD]]
     assert {tuple(kind) for kind in kinds.tolist()} == {(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)}
 

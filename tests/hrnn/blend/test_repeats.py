@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_sequences import DAY, MINUTE, sequences_of
 
-from hrnn.blend import repeats as own_items
+from hrnn.blend import repeats
 from hrnn.blend.repeats import FEATURES, own_item_features, repeat_odds
 
 # A user's first session is on day 0 at minutes 0, 1, 2, the second on day 1.
@@ -93,7 +93,7 @@ def test_hidden_events_make_no_own_items() -> None:
 
 
 def test_a_long_history_keeps_its_latest_own_items(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_items, "MOST_OWN_ITEMS", 2)
+    monkeypatch.setattr(repeats, "MOST_OWN_ITEMS", 2)
     own = own_item_features(SEQUENCES, np.asarray([0, 2]), np.full(2, DAY), NEVER_REPEATED)
     assert own.item_rows.tolist() == [2, 7, 1]
     assert own.offsets.tolist() == [0, 2, 3]

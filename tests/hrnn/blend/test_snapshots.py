@@ -71,7 +71,7 @@ def test_an_evaluation_s_score_is_as_of_the_user_s_last_event(fitted: BlendedMod
     scores = scores_of(view, view.user_states(SEQUENCES, USERS))
     for user in range(12):
         last = int(SEQUENCES.timestamps[SEQUENCES.user_offsets[user + 1] - 1])
-        trends = fitted.trends.at(fitted.trends.time_of(int(fitted.trends.moment(np.asarray([last]))[0])))
+        trends = fitted.trends.at(fitted.trends.time_of(int(fitted.trends.grid_index(np.asarray([last]))[0])))
         assert scores[user] == pytest.approx(by_hand(fitted, user, fitted.weights.same_session, last, trends), abs=1e-4)
 
 

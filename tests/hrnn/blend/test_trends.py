@@ -32,22 +32,22 @@ def test_what_happens_at_the_moment_or_later_is_not_known() -> None:
     assert not trends.at(0).any()
 
 
-def test_moments_never_lie_after_the_time_they_stand_for() -> None:
+def test_grid_times_never_lie_after_the_times_they_stand_for() -> None:
     trends = Trends(SEQUENCES)
     times = np.arange(0, 9 * DAY + 1, 7_777)
-    moments = trends.moment(times)
-    assert (trends.first + moments * trends.grid_seconds <= times).all()
-    assert moments.max() < trends.num_moments
-    assert trends.time_of(int(moments[-1])) <= times[-1]
+    indices = trends.grid_index(times)
+    assert (trends.first + indices * trends.grid_seconds <= times).all()
+    assert indices.max() < trends.num_grid_times
+    assert trends.time_of(int(indices[-1])) <= times[-1]
 
 
-def test_equal_times_make_a_single_moment() -> None:
+def test_equal_times_make_a_single_grid_time() -> None:
     trends = Trends(sequences_of([[[0, 1]], [[1]]], day_of_session=False))
-    assert trends.num_moments == 1
+    assert trends.num_grid_times == 1
     assert not trends.at(trends.time_of(0)).any()
 
 
-def test_moments_asked_in_any_order_get_the_same_answers() -> None:
+def test_times_in_any_order_get_the_same_trends() -> None:
     times = [int(time) for time in np.random.default_rng(0).integers(0, 10 * DAY, 30)]
     rising = Trends(SEQUENCES)
     answers = {time: rising.at(time) for time in sorted(times)}
@@ -64,5 +64,5 @@ def test_an_event_of_a_wrong_clock_leaves_the_grid_as_it_was() -> None:
     wrong[[9, 10]] = 4_102_444_800, 0
     right, odd = (Trends(replace(busy, timestamps=each)) for each in (times, wrong))
     assert (odd.first, odd.last, odd.grid_seconds) == (right.first, right.last, right.grid_seconds)
-    assert odd.moment(np.asarray([0, 4_102_444_800])).tolist() == [0, odd.num_moments - 1]
+    assert odd.grid_index(np.asarray([0, 4_102_444_800])).tolist() == [0, odd.num_grid_times - 1]
     assert np.allclose(odd.at(odd.last + 1), right.at(right.last + 1), atol=0.05)

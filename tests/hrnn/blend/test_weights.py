@@ -47,7 +47,7 @@ def test_no_user_is_an_example_twice_and_all_have_something_to_go_on_and_somethi
     assert len(calibration.only(True).user_rows) + len(calibration.only(False).user_rows) == len(calibration.user_rows)
 
 
-def test_later_examples_are_all_asked_at_one_moment_near_the_end() -> None:
+def test_next_session_users_share_one_prediction_time_near_the_end() -> None:
     calibration = draw_calibration(RANDOM, seed=0).only(True)
     assert len(calibration.user_rows) > 1
     [moment] = set(calibration.as_of.tolist())

@@ -62,7 +62,7 @@ def test_of_all_users_everything_is_learnt_from_but_what_is_hidden(sequences: Se
 @pytest.mark.parametrize("split", ["personalize", "all_users"])
 @given(sequences=some_sequences)
 def test_segments_hide_the_newest_fifth_of_everybody(split: str, sequences: Sequences) -> None:
-    prepared = prepare(sequences, 0, segments=True, split="all_users" if split == "all_users" else "personalize")
+    prepared = prepare(sequences, 0, holdout="everyone", split="all_users" if split == "all_users" else "personalize")
     lengths = sequences.history_lengths
     assert prepared.split.user_rows.tolist() == np.flatnonzero(lengths >= 2).tolist()
     hidden = np.where(lengths >= 2, np.maximum(1, lengths // 5), 0)

@@ -180,7 +180,7 @@ def test_events_that_do_not_count_are_no_right_answers() -> None:
     assert plain.to_document()["truth"] == "every hidden event"
 
 
-def test_own_items_and_peers_stay_with_their_users_where_others_are_not_measured() -> None:
+def test_own_items_and_baselines_stay_with_their_users_where_others_are_not_measured() -> None:
     histories = [[0, 1, 2], [1, 2, 3], [2, 3, 0], [3, 0, 1]]
     sequences, split = sequences_of(histories, 4), split_of(*((user, 2, 1) for user in range(4)))
     own = np.asarray([2, 3, 0, 1])  # what each takes next
@@ -194,7 +194,7 @@ def test_own_items_and_peers_stay_with_their_users_where_others_are_not_measured
     assert held_out.baselines is not None
     whole = hold_out(split, sequences, states).baselines
     assert whole is not None
-    assert held_out.baselines.asked.tolist() == [0, 1]
+    assert held_out.baselines.users.tolist() == [0, 1]
     for name, lists in held_out.baselines.lists.items():
         assert np.array_equal(lists, whole.lists[name][[1, 3]])
 

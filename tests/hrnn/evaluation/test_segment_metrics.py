@@ -30,7 +30,7 @@ def test_few_of_many_users_are_measured_and_the_others_events_are_hidden_too() -
     assert len(some) == 7
     at = np.searchsorted(whole.user_rows, some.user_rows)
     assert whole.keep_counts[at].tolist() == some.keep_counts.tolist()
-    prepared = prepare(sequences, 0, segments=True)
+    prepared = prepare(sequences, 0, holdout="everyone")
     assert prepared.fit_and_calibration.history_lengths[whole.user_rows].tolist() == whole.keep_counts.tolist()
     assert prepared.fit_and_calibration.history_lengths.sum() + whole.truth_counts.sum() == sequences.num_events
 
@@ -40,7 +40,7 @@ def test_hits_and_recall_agree_with_counting_by_hand() -> None:
     split = segment_split(sequences.history_lengths)
     draw = torch.Generator().manual_seed(0)
     queries, vectors, bias = (torch.randn(*shape, generator=draw) for shape in ((len(split), 3), (12, 3), (12,)))
-    held_out = hold_out(split, sequences, without_sparse_scores(queries), with_peers=False)
+    held_out = hold_out(split, sequences, without_sparse_scores(queries), with_baselines=False)
     sets = [[3], [0, 5, 7], list(range(12))]
     shares = torch.softmax((queries @ vectors.T + bias).double(), 1).numpy()
     hits, recalls = [], []
@@ -61,7 +61,7 @@ def test_hits_and_recall_agree_with_counting_by_hand() -> None:
 def test_sets_that_nobody_took_do_not_count() -> None:
     sequences = sequences_of([[[0, 1]], [[0, 1]]], num_items=4)
     split = segment_split(sequences.history_lengths)
-    held_out = hold_out(split, sequences, without_sparse_scores(torch.zeros(2, 1)), with_peers=False)
+    held_out = hold_out(split, sequences, without_sparse_scores(torch.zeros(2, 1)), with_baselines=False)
     vectors, bias = torch.zeros(4, 1), torch.zeros(4)
     assert segment_metrics(held_out, vectors, bias, sets_of([[1], [3]])) == {
         "hits_at_1_percent": 1,

@@ -176,7 +176,7 @@ def test_an_own_item_is_listed_because_of_its_own_events_however_old() -> None:
 
 def test_successors_are_listed_because_of_the_latest_events() -> None:
     sequences_end = HISTORIES[3][-1]
-    night = Night(fitted_with(beside=5.0), 30 * DAY)
+    night = Night(fitted_with(symmetric=5.0), 30 * DAY)
     mine = slice(night.states.sparse.offsets[3], night.states.sparse.offsets[4])
     rows, scores = night.states.sparse.item_rows[mine], night.states.sparse.scores[mine]
     new = [int(row) for row, score in zip(rows, scores, strict=True) if score > 0 and row not in (8, 9, 10)]

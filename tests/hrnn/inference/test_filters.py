@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hrnn.data.past_events import PastEvents
 from hrnn.inference.allowed import Allowed
-from hrnn.inference.filters import Asked, ItemFilter, UserFilter
+from hrnn.inference.filters import FilterQuery, ItemFilter, UserFilter
 from hrnn.inference.filters.cache import MaskCache
 from hrnn.inference.filters.columns import column_of
 from schemas.datasets import DatasetSchema, parse_schema_document
@@ -100,8 +100,8 @@ class World:
         columns = [np.array([pair[place] for pair in flat], np.int32) for place in (1, 0, 2)]
         return PastEvents(np.cumsum([0, *map(len, pairs)]), *columns)
 
-    def asked(self, values: Sequence[Values], of: Sequence[int]) -> Asked:
-        return Asked(
+    def asked(self, values: Sequence[Values], of: Sequence[int]) -> FilterQuery:
+        return FilterQuery(
             len(self.users), values, np.array(of, np.int64), self.attributes(), self.past(), np.array(self.current, np.int64)
         )
 
@@ -373,7 +373,7 @@ def test_user_masks_say_what_the_rules_say_of_each_user(world: World, wanted: Fi
         past_events=newest,
         now=NOW,
     )
-    asked = Asked(len(world.users), [values], None, world.attributes(), world.past())
+    asked = FilterQuery(len(world.users), [values], None, world.attributes(), world.past())
     truth = []
     for user, events in zip(world.users, world.events, strict=True):
         types = types_of(events, None, newest)
@@ -547,16 +547,16 @@ def test_no_lines_and_no_items() -> None:
 
 def test_users_and_their_past_may_be_left_out() -> None:
     text = "INCLUDE ItemID WHERE Items.GENRE IN ('drama') | EXCLUDE ItemID WHERE Interactions.EVENT_TYPE IN ('click')"
-    made = SMALL.item_filter(parse_filter(text)).allowed(Asked(2))
+    made = SMALL.item_filter(parse_filter(text)).allowed(FilterQuery(2))
     assert made.dense().tolist() == [[True, False, False, True]] * 2
     conditional = SMALL.item_filter(parse_filter("EXCLUDE ItemID WHERE Items.PRICE > 1 IF CurrentUser.AGE > 1"))
-    assert conditional.allowed(Asked(2)).dense().all()
+    assert conditional.allowed(FilterQuery(2)).dense().all()
 
 
 def test_tables_without_a_schema_tell_their_types() -> None:
     catalogue = pa.table({"ITEM_ID": ["x|y", "x"], "GENRE": ["a|b", "c"], "num_events": [2, 1]})
     made = ItemFilter(parse_filter("INCLUDE ItemID WHERE Items.genre IN ('b') OR Items.Item_id = 'x'"), catalogue)
-    assert made.allowed(Asked(1)).dense().tolist() == [[True, True]]
+    assert made.allowed(FilterQuery(1)).dense().tolist() == [[True, True]]
     for text in ("Items.NUM_EVENTS > 1", "Items.ITEM_ID > 1", "Items.GENRE = 1"):
         with pytest.raises(FilterError):
             ItemFilter(parse_filter(f"INCLUDE ItemID WHERE {text}"), catalogue)
@@ -581,7 +581,7 @@ def test_whole_numbers_are_compared_exactly() -> None:
 
     def found(text: str) -> list[int]:
         return np.flatnonzero(
-            ItemFilter(parse_filter(f"INCLUDE ItemID WHERE {text}"), catalogue).allowed(Asked(1)).dense()
+            ItemFilter(parse_filter(f"INCLUDE ItemID WHERE {text}"), catalogue).allowed(FilterQuery(1)).dense()
         ).tolist()
 
     assert found(f"Items.N > {big}") == [1]
@@ -595,11 +595,11 @@ def test_whole_numbers_are_compared_exactly() -> None:
 def test_fractions_are_compared_as_the_column_is_stored() -> None:
     catalogue = pa.table({"PRICE": pa.array([0.1, 0.2], pa.float32())})
     made = ItemFilter(parse_filter("INCLUDE ItemID WHERE Items.PRICE <= 0.1"), catalogue)
-    assert made.allowed(Asked(1)).dense().tolist() == [[True, False]]
+    assert made.allowed(FilterQuery(1)).dense().tolist() == [[True, False]]
 
 
 def test_columns_of_many_chunks_with_their_own_dictionaries() -> None:
     chunks = [pa.array(values).dictionary_encode() for values in (["a", "b"], ["c", None, "a"])]
     catalogue = pa.table({"GENRE": pa.chunked_array(chunks), "PRICE": pa.chunked_array([[1.0, None], [2.0, 1.0, 1.0]])})
     made = ItemFilter(parse_filter("INCLUDE ItemID WHERE Items.GENRE IN ('a') AND Items.PRICE = 1"), catalogue)
-    assert made.allowed(Asked(1)).dense().tolist() == [[True, False, False, False, True]]
+    assert made.allowed(FilterQuery(1)).dense().tolist() == [[True, False, False, False, True]]

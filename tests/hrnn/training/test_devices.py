@@ -91,7 +91,7 @@ def test_a_training_on_a_gpu_validates_is_stopped_and_goes_on_with_the_same_bits
             store=store,
             should_stop=stop,
             event_weights=weights,
-            validate=lambda model: heldout_loss(model, prepared, weights),
+            heldout_loss=lambda model: heldout_loss(model, prepared, weights),
         )
 
     whole = training()

@@ -212,7 +212,7 @@ def trained_by(costs: list[float | None], **changed: object) -> tuple[Trainer[Hr
         return next(told)
 
     settings = replace(SETTINGS, **{"epochs": len(costs), **changed})  # type: ignore[arg-type]
-    trainer = Trainer(fresh_model(), SEQUENCES, USERS, settings, validate=validate)
+    trainer = Trainer(fresh_model(), SEQUENCES, USERS, settings, heldout_loss=validate)
     return trainer, trainer.run(), met
 
 
@@ -250,7 +250,7 @@ def test_a_resumed_training_keeps_the_same_best_and_ends_in_the_same_epoch(tmp_p
             settings,
             store=store,
             should_stop=None if stop_after is None else lambda: next(asked) >= stop_after,
-            validate=lambda model: abs(float(model.dense.abs().sum()) - PREFERRED),
+            heldout_loss=lambda model: abs(float(model.dense.abs().sum()) - PREFERRED),
         )
 
     whole = training(None, None)
@@ -317,7 +317,7 @@ def in_phases(store: Folder | None = None, stop_after: int | None = None, costs:
         phases=IN_TURN,
         store=store,
         should_stop=None if stop_after is None else lambda: next(asked) >= stop_after,
-        validate=None if costs is None else lambda model: next(told),
+        heldout_loss=None if costs is None else lambda model: next(told),
     )
     with contextlib.suppress(Stopped):
         trainer.run()
@@ -356,7 +356,12 @@ def test_a_phase_that_gets_no_better_gives_way_to_the_next() -> None:
     patient = Phase(batching="lanes", epochs=9, optimiser=OptimiserSpec(item_rate=0.1, dense_rate=0.1))
     told = iter([5.0, 6.0, 4.0, 3.0, 3.5])
     trainer = Trainer(
-        fresh_model(), SEQUENCES, USERS, replace(SETTINGS, patience=1), phases=[patient, patient], validate=lambda _: next(told)
+        fresh_model(),
+        SEQUENCES,
+        USERS,
+        replace(SETTINGS, patience=1),
+        phases=[patient, patient],
+        heldout_loss=lambda _: next(told),
     )
     assert [point.validation for point in trainer.run()] == [5.0, 6.0, 4.0, 3.0, 3.5]
     assert trainer.best_epoch == 4
