@@ -142,7 +142,7 @@ def test_what_counts_otherwise_for_own_items_is_split_between_them_and_the_path(
 
 def test_cooccurrence_is_part_of_the_sequence() -> None:
     sequences = sequences_of([[[0, 1, 0]], [[0, 1, 2], [0, 1, 2]], [[3, 4]]])
-    paths = paths_of(explained_list(fitted_to(sequences, beside=3.0), sequences, 0, num_ranked=5))
+    paths = paths_of(explained_list(fitted_to(sequences, symmetric=3.0), sequences, 0, num_ranked=5))
     assert paths[1]["sequence"] == paths[2]["sequence"]  # had before, and not
     assert paths[1]["sequence"] - paths[3]["sequence"] == pytest.approx(3.0)
     assert all(abs(paths[row][path]) < 1e-6 for row in paths for path in PATHS[1:])
