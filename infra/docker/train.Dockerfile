@@ -5,16 +5,19 @@
 FROM python:3.11.14-slim-bookworm AS build
 WORKDIR /src
 RUN python -m venv /opt/hrnn
-ENV PATH=/opt/hrnn/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-# What changes rarely comes first: the dependencies, pinned by the lock, installed with packages that are still empty.
-COPY pyproject.toml requirements.lock README.md LICENSE hrnn_start.py ./
-RUN mkdir schemas hrnn jobs infra \
-    && pip install --constraint requirements.lock .
+ENV VIRTUAL_ENV=/opt/hrnn PATH=/opt/hrnn/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1 UV_NO_BUILD_ISOLATION=1
+# What changes rarely comes first: the dependencies, each file as a lock's hash names it. uv stays outside /opt/hrnn.
+COPY locks locks
+RUN /usr/local/bin/pip install --require-hashes --no-deps -r locks/installer.lock \
+    && uv pip install --require-hashes --no-deps -r locks/build.lock \
+    && uv pip install --require-hashes --no-deps -r locks/torch.lock -r locks/platform.lock
+COPY pyproject.toml README.md LICENSE hrnn_start.py ./
 COPY schemas schemas
 COPY hrnn hrnn
 COPY jobs jobs
 COPY infra infra
-RUN pip install --no-deps --force-reinstall .
+RUN uv pip install --no-deps .
 
 FROM python:3.11.14-slim-bookworm
 # Debian keeps only the newest build of a package, so Java is pinned by its release: 17 of bookworm.

@@ -32,12 +32,17 @@ def test_hadolint_finds_nothing(path: Path) -> None:
 
 
 @dockerfile
-def test_versions_come_from_the_lock_and_the_base_is_named_to_the_last_digit(path: Path) -> None:
+def test_every_file_is_one_of_the_locks_and_the_base_is_named_to_the_last_digit(path: Path) -> None:
     text = path.read_text()
     bases = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
     assert set(bases) == {"python:3.11.14-slim-bookworm"}
-    for command in re.findall(r"pip install ((?:.|\\\n)+?)(?:&&|\n)", text):
-        assert "--constraint requirements.lock" in command or "--no-deps" in command
+    commands = [command.split() for command in re.findall(r"pip install ((?:.|\\\n)+?)(?:&&|\n)", text)]
+    *of_locks, ours = commands
+    assert ours == ["--no-deps", "."]
+    named = [word for words in of_locks for word in words if word.endswith(".lock")]
+    assert len(named) == sum(words.count("-r") for words in of_locks)
+    assert all({"--require-hashes", "--no-deps"} <= set(words) for words in of_locks)
+    assert all((ROOT / lock).is_file() for lock in named)
 
 
 @dockerfile
@@ -57,6 +62,8 @@ def test_what_is_copied_exists_and_is_not_ignored(path: Path) -> None:
 
 def test_only_the_training_image_has_cuda() -> None:
     spark, train = (path.read_text() for path in DOCKERFILES)
+    assert ("locks/torch-cpu.lock" in spark, "locks/torch.lock" in spark) == (True, False)
+    assert ("locks/torch-cpu.lock" in train, "locks/torch.lock" in train) == (False, True)
     assert "download.pytorch.org/whl/cpu" in spark
     assert "download.pytorch.org/whl/cpu" not in train
 
