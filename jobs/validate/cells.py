@@ -32,7 +32,7 @@ NOT_UTF8 = "not UTF-8 text"
 
 @dataclass
 class Column:
-    """Cells on their way from text to type.
+    """A column being parsed: typed values, and masks of wrong cells by reason.
 
     Attributes:
         values: The typed values; where a cell is wrong or null, nothing that may be used.
@@ -88,6 +88,7 @@ def parse_column(cells: Any, field: SchemaField) -> Column:
     column = Column(texts, [])
     if invalid is not None:
         column.reject(NOT_UTF8, invalid)
+    # Empty cells become null before parsing, so that no parser has to know of them.
     empty = _mask(pc.equal(pc.binary_length(texts), 0))
     if empty.any():
         column.values = pc.if_else(pa.array(empty), pa.scalar(None, pa.string()), column.values)
@@ -101,12 +102,14 @@ def parse_column(cells: Any, field: SchemaField) -> Column:
 
 def _parse_strings(cells: Any, field: SchemaField) -> Column:
     """Strings: look at the distinct ones, then take the findings to the rows."""
+    # A slice may come with the dictionary of a larger array: then checking it would cost more than encoding anew.
     if not pa.types.is_dictionary(cells.type):
         cells = cells.dictionary_encode()
     elif len(cells.dictionary) > len(cells):
         cells = cells.dictionary_decode().dictionary_encode()
     if not len(cells.dictionary):  # nothing but nulls
         cells = pa.DictionaryArray.from_arrays(cells.indices.fill_null(0), pa.array([b""], pa.binary()))
+    # Each distinct value is checked once; `[codes]` spreads what came of it to the rows.
     texts, invalid = _decoded(cells.dictionary)
     distinct = check_strings(texts, field)
     codes, missing = _codes(cells)
@@ -116,12 +119,14 @@ def _parse_strings(cells: Any, field: SchemaField) -> Column:
     for reason, mask in distinct.wrong:
         if mask.any():
             column.reject(reason, mask[codes])
+    # Null is what was null, what was empty, and what cleaning left empty.
     is_empty = _mask(pc.equal(pc.binary_length(distinct.values), 0))
     if is_empty.any():
         empty = is_empty[codes]
         missing = empty if missing is None else missing | empty
     if missing is not None and not field.nullable:
         column.reject(EMPTY, missing)
+    # Counted last: a cell that is rejected for any reason was not changed.
     column.values = _encoded(distinct, codes, missing)
     if distinct.cleaned is not None:
         column.cleaned = column.count_right(distinct.cleaned[codes])

@@ -1,8 +1,8 @@
 """Events whose time cannot be true: of a wrong device clock, or with a null that was written as a number.
 
-One of them would decide when "now" is, and so what is recent, what trends and which items are new. Each part tells all
-receivers on which days its events lie; so each receiver knows where the data end (hrnn/data/plausible.py), and finds those of
-its own events that lie beyond.
+One of them would decide when "now" is, and so what is recent, what trends and which items are new. Each part sends its events
+by day to all receivers; so each receiver knows where the data end (hrnn/data/plausible.py), and finds those of its own events
+that lie beyond.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Limits:
 
     @classmethod
     def of(cls, messages: Iterable[Message], now: int | None) -> Limits:
-        """The limits that the days of all parts' events say."""
+        """The limits that follow from the days of all parts' events."""
+        # One message a part: only all of them together say where the data end.
         tables = [tables[0] for tables in messages]
         counts = [DayCounts(table.column("day").to_numpy(), table.column("events").to_numpy()) for table in tables]
         bounds = counts[0].with_others(counts[1:]).bounds() if counts else DayCounts.of(np.empty(0, np.int64)).bounds()
@@ -80,17 +81,17 @@ class Wrong:
 
     Attributes:
         positions: In the history, rising.
-        told: For the driver: reason, rows, examples, and where they were left out the rows of each file.
+        summaries: For the driver: reason, rows, examples, and where they were left out the rows of each file.
         entry: File of the rejected rows; None where there are none, or they were kept.
     """
 
     positions: Rows
-    told: list[dict[str, Any]]
+    summaries: list[dict[str, Any]]
     entry: FileEntry | None
 
 
-def day_letters(plan: ImportPlan, times: Iterable[Rows]) -> Iterator[tuple[int, bytes]]:
-    """What a part tells every receiver of its events' times, given in blocks: on which days they lie, the future left out."""
+def day_messages(plan: ImportPlan, times: Iterable[Rows]) -> Iterator[tuple[int, bytes]]:
+    """A part's message to every receiver: events by day, the future left out; `times` come in blocks."""
     none = DayCounts.of(np.empty(0, np.int64))
     counts = none.with_others([DayCounts.of(block[~in_future(block, plan.now)]) for block in times]).telling()
     message = encode(DAYS, [pa.table({"day": counts.days, "events": counts.events})])
@@ -100,35 +101,40 @@ def day_letters(plan: ImportPlan, times: Iterable[Rows]) -> Iterator[tuple[int, 
 
 def find_wrong(history: History, limits: Limits, plan: ImportPlan, receiver: int) -> Wrong:
     """The new events of a receiver whose times cannot be true; unless they are kept, written as rejected rows."""
+    # Rows of earlier imports were accepted then, and stay; so only new ones are looked at.
     groups = []
     for reason, mask in limits.wrong(history.times):
         at = np.flatnonzero(mask & (history.input_order >= plan.first_new_order))
         if len(at):
             groups.append((reason, at[np.argsort(history.input_order[at])]))
-    told = [_told(reason, history.times[at], history.input_order[at]) for reason, at in groups]
+    summaries = [_summary(reason, history.times[at], history.input_order[at]) for reason, at in groups]
     positions = np.sort(np.concatenate([np.empty(0, np.int64), *(at for _, at in groups)]))
     return Wrong(
-        positions=positions, told=told, entry=_write(history, groups, plan, receiver) if plan.rejects_wrong_times else None
+        positions=positions,
+        summaries=summaries,
+        entry=_write(history, groups, plan, receiver) if plan.rejects_wrong_times else None,
     )
 
 
 def gathered(plan: ImportPlan, owners: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What all receivers found: reasons with rows and first examples (file, line, value), in the order of their first ones."""
+    """All receivers' reasons merged, with rows and first examples (file, line, value), ordered by their first examples."""
     merged: dict[str, dict[str, Any]] = {}
-    for told in (told for owner in owners for told in owner.get("wrong_times", ())):
-        entry = merged.setdefault(told["reason"], {"column": TIMESTAMP, "reason": told["reason"], "rows": 0, "examples": []})
-        entry["rows"] += told["rows"]
-        entry["examples"] = sorted([*entry["examples"], *told["examples"]])[:EXAMPLES]
-    found = sorted(merged.values(), key=lambda entry: entry["examples"][0])
-    for entry in found:
+    for summary in (summary for owner in owners for summary in owner.get("wrong_times", ())):
+        entry = merged.setdefault(
+            summary["reason"], {"column": TIMESTAMP, "reason": summary["reason"], "rows": 0, "examples": []}
+        )
+        entry["rows"] += summary["rows"]
+        entry["examples"] = sorted([*entry["examples"], *summary["examples"]])[:EXAMPLES]
+    reasons = sorted(merged.values(), key=lambda entry: entry["examples"][0])
+    for entry in reasons:
         entry["examples"] = [
             {"file": plan.file_names[order >> FILE_SHIFT], "line": order & _LINE, "value": str(time)}
             for order, time in entry["examples"]
         ]
-    return found
+    return reasons
 
 
-def _told(reason: str, times: Rows, input_order: Rows) -> dict[str, Any]:
+def _summary(reason: str, times: Rows, input_order: Rows) -> dict[str, Any]:
     files, rows = np.unique(input_order >> FILE_SHIFT, return_counts=True)
     examples = zip(input_order[:EXAMPLES].tolist(), times[:EXAMPLES].tolist(), strict=True)
     return {
@@ -142,6 +148,7 @@ def _told(reason: str, times: Rows, input_order: Rows) -> dict[str, Any]:
 def _write(history: History, groups: Sequence[tuple[str, Rows]], plan: ImportPlan, receiver: int) -> FileEntry | None:
     if not groups:
         return None
+    # All groups together in the input's order, as rejected rows of other reasons are written.
     at = np.concatenate([at for _, at in groups])
     reasons = np.repeat(np.arange(len(groups)), [len(at) for _, at in groups])
     order = np.argsort(history.input_order[at])

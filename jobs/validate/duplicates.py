@@ -37,7 +37,7 @@ class Duplicates:
 
 
 def equal_events(users: Rows, times: Rows, items: Rows, rests: Hashes | None) -> tuple[Rows, Rows]:
-    """Which of sorted events repeat an earlier one.
+    """Events that repeat an earlier one, of sorted events.
 
     Args:
         users, times: Sorted by user, time and place in the input, [events].
@@ -67,7 +67,7 @@ def equal_events(users: Rows, times: Rows, items: Rows, rests: Hashes | None) ->
 
 
 def equal_ids(hashes: Hashes, second: Hashes, input_order: Rows) -> Duplicates:
-    """Which rows describe what a later one describes again."""
+    """Rows whose id a later row has too, and that later row."""
     order = np.lexsort((input_order, second, hashes))
     is_last = np.ones(len(order), np.bool_)
     is_last[:-1] = (hashes[order[1:]] != hashes[order[:-1]]) | (second[order[1:]] != second[order[:-1]])
@@ -76,24 +76,24 @@ def equal_ids(hashes: Hashes, second: Hashes, input_order: Rows) -> Duplicates:
     return sort_by_dropped(Duplicates(input_order[order[~is_last]], input_order[order[keeper]]))
 
 
-def sort_by_dropped(found: Duplicates) -> Duplicates:
-    """The same, in the input's order."""
-    order = np.argsort(found.dropped)
-    return Duplicates(found.dropped[order], found.kept[order])
+def sort_by_dropped(duplicates: Duplicates) -> Duplicates:
+    """The same duplicates, by INPUT_ORDER of the dropped rows."""
+    order = np.argsort(duplicates.dropped)
+    return Duplicates(duplicates.dropped[order], duplicates.kept[order])
 
 
-def write_duplicates(found: Duplicates, plan: ImportPlan, receiver: int) -> FileEntry | None:
-    """Record them for people (file and line) and for those who rewrite the parts; None where there are none."""
-    if not len(found.dropped):
+def write_duplicates(duplicates: Duplicates, plan: ImportPlan, receiver: int) -> FileEntry | None:
+    """Write them as Parquet: file and line for people, INPUT_ORDER for rewriting parts; None where there are none."""
+    if not len(duplicates.dropped):
         return None
     names = pa.array(plan.file_names, pa.string())
     table = pa.table(
         {
-            "file": names.take(pa.array(found.dropped >> FILE_SHIFT)),
-            "line": found.dropped & _LINE,
-            "kept_file": names.take(pa.array(found.kept >> FILE_SHIFT)),
-            "kept_line": found.kept & _LINE,
-            INPUT_ORDER: found.dropped,
+            "file": names.take(pa.array(duplicates.dropped >> FILE_SHIFT)),
+            "line": duplicates.dropped & _LINE,
+            "kept_file": names.take(pa.array(duplicates.kept >> FILE_SHIFT)),
+            "kept_line": duplicates.kept & _LINE,
+            INPUT_ORDER: duplicates.dropped,
         }
     )
     folder = StepFolder(plan.output_uri)

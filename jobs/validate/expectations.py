@@ -46,7 +46,7 @@ _NOTE = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the suite says.
+    """The result of the suite.
 
     Attributes:
         num_checked: Expectations that were checked.
@@ -60,7 +60,7 @@ class Verdict:
 
 
 def accepted_rows(spark: SparkSession, folder: StepFolder, parts: Sequence[FileEntry], schema: DatasetSchema) -> DataFrame:
-    """The rows that were written, as Spark reads them."""
+    """The accepted rows as a Spark frame."""
     if folder.uri.startswith("/"):
         paths = ["file://" + re.sub(r"([\\{}\[\]*?,])", r"\\\1", folder.uri_of(part.path)) for part in parts]
         return spark.read.parquet(*paths)
@@ -90,7 +90,7 @@ def check_expectations(
         if expectation.column not in without_values  # where a value must be, "missing" tells it
     ]
     result = run_suite(frame, f"{schema.dataset_type}: what was written", suite, "BASIC")
-    failed = tuple(_told(outcome) for outcome in result.results if not outcome.success)
+    failed = tuple(_sentence(outcome) for outcome in result.results if not outcome.success)
     link = ("The expectations of your own", own_page) if own_page else None
     return Verdict(len(result.results), failed, offline_page(result, _NOTE.format(parts=len(measures)), link))
 
@@ -144,12 +144,12 @@ def _most(kinds: Any, measure: str, value: int, promise: str, field: str) -> Any
     return kinds.ExpectColumnMaxToBeBetween(column=measure, max_value=value, description=promise, meta={SECTION: field})
 
 
-def _told(outcome: Any) -> str:
+def _sentence(outcome: Any) -> str:
     """`USER_ID: no value is missing, but "missing USER_ID" is 3`."""
     config = outcome.expectation_config
     observed = (outcome.result or {}).get("observed_value")
-    found = "cannot be measured" if observed is None else f"is {observed:,.0f}"
-    return f'{config.meta[SECTION]}: {config.description}, but "{config.kwargs["column"]}" {found}'
+    measured = "cannot be measured" if observed is None else f"is {observed:,.0f}"
+    return f'{config.meta[SECTION]}: {config.description}, but "{config.kwargs["column"]}" {measured}'
 
 
 def _read_parts(folder_uri: str, parts: list[FileEntry], batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

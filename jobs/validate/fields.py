@@ -1,4 +1,4 @@
-"""What a field of the schema asks of its values: longest string, latest moment, kind of string."""
+"""Constraints of a field's values: longest string, latest timestamp, kind of string."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def is_real(field: SchemaField) -> bool:
 
 
 def is_time(field: SchemaField) -> bool:
-    """Whether a field holds moments, in seconds since 1970."""
+    """Whether a field holds timestamps, in seconds since 1970."""
     return field.name in _TIMES and field.type == "long"
 
 

@@ -1,4 +1,4 @@
-"""What users and items did, counted where their events are: figures that add up over receivers."""
+"""Statistics of users' and items' events, computed by each receiver, additive over receivers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from schemas.columns import NUM_EVENTS
 
 SAMPLE = 4096  # hashes of ids that are kept
 EXAMPLES = 3  # of orphans, and of each receiver
-BUSIEST = 10  # users that are told by name
+BUSIEST = 10  # users that are named
 
 _DAY = 86_400  # seconds
 _LONGEST_NUMBER = 18  # digits that an int64 holds for sure
@@ -27,7 +27,7 @@ _LONGEST_NUMBER = 18  # digits that an int64 holds for sure
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """Whole histories, sorted by user, time and place in the input.
+    """Complete histories of a receiver's users, sorted by user, timestamp and INPUT_ORDER.
 
     Attributes:
         users: Position of each event's user in `user_hashes`, [events].
@@ -54,7 +54,7 @@ class History:
 
 
 def user_figures(history: History, gap_seconds: int, known: Hashes | None) -> dict[str, Any]:
-    """Users, their sessions, events at equal times, and the busiest users.
+    """Statistics of users, sessions, tied timestamps and the busiest users.
 
     Args:
         history: Of the users of one receiver.
@@ -92,7 +92,7 @@ def user_figures(history: History, gap_seconds: int, known: Hashes | None) -> di
 
 
 def item_figures(counts: list[pa.Table], known: Hashes | None) -> dict[str, Any]:
-    """How often items occur, and which of them no other dataset describes.
+    """Item counts, and items that the items dataset lacks.
 
     Args:
         counts: Tables of ID and NUM_EVENTS; an item may be in several.
@@ -128,7 +128,7 @@ def sample_of(hashes: Hashes) -> list[str]:
 
 
 def histogram(counts: NDArray[Any]) -> dict[str, int]:
-    """How many have each count; those that have none are left out."""
+    """Histogram of counts, zeros left out."""
     values, totals = np.unique(counts[counts > 0], return_counts=True)
     return dict(zip(map(str, values.tolist()), totals.tolist(), strict=True))
 

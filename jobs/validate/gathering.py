@@ -1,4 +1,4 @@
-"""What parts and receivers answered, put together: counts of files, figures of the dataset."""
+"""statistics.json, aggregated from the answers of parts and receivers."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def statistics_document(
         user_of: The user ids of rows, by INPUT_ORDER.
     """
     document: dict[str, Any] = {"layout": _LAYOUT, "dataset_type": schema.dataset_type, **columns.document()}
-    for name, told in document["columns"].items():
-        if told["kind"] == "text":
-            told["cleaned"], told["truncated"] = changed.get(name, (0, 0))
+    for name, column in document["columns"].items():
+        if column["kind"] == "text":
+            column["cleaned"], column["truncated"] = changed.get(name, (0, 0))
     if not columns.days:
         document["sample"] = _sample(figures.get("sample", []) for figures in owners)
         return document
@@ -56,14 +56,14 @@ def statistics_document(
     }
     document["ties"] = _added(figures["ties"] for figures in owners)
     document["bots"] = _bots([figures["bots"] for figures in owners], user_of)
-    found = {}
+    compared = {}
     if "users" in references:
         users = _references(figures["user_references"] for figures in owners)
-        found["users"] = {"uri": references["users"], **users, "examples": user_of(users["examples"])}
+        compared["users"] = {"uri": references["users"], **users, "examples": user_of(users["examples"])}
     if "items" in references:
-        found["items"] = {"uri": references["items"], **_references(figures["item_references"] for figures in items)}
-    if found:
-        document["references"] = found
+        compared["items"] = {"uri": references["items"], **_references(figures["item_references"] for figures in items)}
+    if compared:
+        document["references"] = compared
     return document
 
 
@@ -92,11 +92,11 @@ def _references(documents: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return {**counted, "examples": [example for document in documents for example in document["examples"]][:EXAMPLES]}
 
 
-def _bots(found: Sequence[dict[str, Any]], user_of: UserOf) -> dict[str, Any]:
-    """Users with more events a day than the percentile, as far as bins tell them apart."""
+def _bots(receivers: Sequence[dict[str, Any]], user_of: UserOf) -> dict[str, Any]:
+    """Users with more events a day than the percentile, to the resolution of the histogram's bins."""
     users: Counter[int] = Counter()
     events: Counter[int] = Counter()
-    for receiver in found:
+    for receiver in receivers:
         for number, num_users, num_events in receiver["bins"]:
             users[number] += num_users
             events[number] += num_events
@@ -107,7 +107,7 @@ def _bots(found: Sequence[dict[str, Any]], user_of: UserOf) -> dict[str, Any]:
             break
     above = [number for number in users if number > threshold_bin]
     threshold = bin_edges(threshold_bin)[1]
-    worst = sorted((entry for receiver in found for entry in receiver["worst"] if entry[0] >= threshold), reverse=True)[
+    worst = sorted((entry for receiver in receivers for entry in receiver["worst"] if entry[0] >= threshold), reverse=True)[
         :BUSIEST
     ]
     names = user_of([order for _, _, order in worst])

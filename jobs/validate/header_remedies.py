@@ -1,4 +1,4 @@
-"""What to do about a header that lacks columns: the one sentence that helps, where it can be told."""
+"""What to do about a header that lacks columns: the one sentence that helps, where it is known."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ def _is_json(text: str) -> bool:
 
 def _renamed(cells: Sequence[str], missing: Sequence[str], also_equal: bool = False) -> list[str]:
     """`user_id to USER_ID` for each missing column that is there in another spelling."""
-    given = {plain_name(cell): cell for cell in reversed(cells) if also_equal or cell not in missing}
-    return [f"{given[plain_name(name)]} to {name}" for name in missing if plain_name(name) in given]
+    spellings = {plain_name(cell): cell for cell in reversed(cells) if also_equal or cell not in missing}
+    return [f"{spellings[plain_name(name)]} to {name}" for name in missing if plain_name(name) in spellings]

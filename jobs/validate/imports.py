@@ -21,7 +21,7 @@ _REFERENCE_KEYS = {"items": ("Items", ITEM_ID), "users": ("Users", USER_ID)}
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """What an import adds to: nothing, where it is FULL.
+    """The dataset that an INCREMENTAL import adds to; empty where it is FULL.
 
     Attributes:
         parts: Of earlier imports.
@@ -38,7 +38,7 @@ class Base:
     inputs: tuple[InputRef, ...] = ()
 
     def numbered(self, files: Sequence[InputFile]) -> list[InputFile]:
-        """New files with the numbers that follow those of earlier ones."""
+        """New files, numbered on from those of earlier imports."""
         return [replace(file, number=file.number + len(self.input_files)) for file in files]
 
     @property
@@ -56,12 +56,12 @@ def check_mode(mode: str) -> ImportMode:
 
 
 def check_future(future: str) -> Future:
-    """What is done with events whose times cannot be true; ConfigError where it is not known."""
+    """`reject` or `keep`, of events whose times cannot be true; ConfigError of anything else."""
     return _known(Future, future, "--future")  # type: ignore[return-value]
 
 
 def check_long_categories(policy: str) -> LongCategories:
-    """What is done about categories that are too long; ConfigError where it is not known."""
+    """`fail` or `reject`, of categories that are too long; ConfigError of anything else."""
     return _known(LongCategories, policy, "--long-categories")  # type: ignore[return-value]
 
 
@@ -72,7 +72,7 @@ def _known(choices: Any, value: str, where: str) -> str:
 
 
 def base_of(manifest: Manifest | None, mode: ImportMode, schema: DatasetSchema, uri: str) -> Base:
-    """What an import adds to.
+    """The dataset that an import adds to.
 
     Raises:
         DataError: The first import of a dataset is INCREMENTAL.
@@ -133,12 +133,12 @@ class References:
     inputs: tuple[InputRef, ...]
 
 
-def references_of(schema: DatasetSchema, given: dict[str, str | None]) -> References:
+def references_of(schema: DatasetSchema, folder_uris: dict[str, str | None]) -> References:
     """The datasets that events are compared with.
 
     Args:
         schema: Of the dataset that is imported.
-        given: "items", "users" -> folder that `hrnn validate` wrote, or None.
+        folder_uris: "items", "users" -> folder that `hrnn validate` wrote, or None.
 
     Raises:
         ConfigError: The dataset has no such ids.
@@ -147,18 +147,18 @@ def references_of(schema: DatasetSchema, given: dict[str, str | None]) -> Refere
     """
     uris, parts, versions, inputs = {}, [], [], []
     rules = DATASET_RULES[schema.dataset_type]
-    for name, uri in given.items():
+    for name, uri in folder_uris.items():
         if uri is None:
             continue
-        wanted, column = _REFERENCE_KEYS[name]
+        dataset_type, column = _REFERENCE_KEYS[name]
         if rules.target is None or column not in schema.names:
             raise ConfigError(
                 f"{schema.dataset_type} are not compared with {name}", where=f"--{name}", value=uri, remedy="Leave it out."
             )
         folder = StepFolder(uri)
         manifest = folder.require("dataset")
-        if (found := manifest.metadata["dataset_type"]) != wanted:
-            raise DataError("the folder holds another dataset", where=folder.uri, value=found, allowed=wanted)
+        if (stored_type := manifest.metadata["dataset_type"]) != dataset_type:
+            raise DataError("the folder holds another dataset", where=folder.uri, value=stored_type, allowed=dataset_type)
         uris[name] = folder.uri
         parts += [ReferencePart(uri=folder.uri, entry=entry, column=column) for entry in manifest.files_below("data")]
         versions.append(f"{name} {manifest.fingerprint}")

@@ -24,7 +24,7 @@ _PACKED = 8  # times smaller than its text is a gzipped file of rows, about
 
 @dataclass(frozen=True, kw_only=True)
 class InputFile:
-    """One CSV file whose header is known.
+    """One CSV file with its parsed header.
 
     Attributes:
         number: Place of the file in the import, from 0.
@@ -69,7 +69,7 @@ class Split:
 
     @property
     def size(self) -> int:
-        """Bytes of text; of a gzipped file about as many."""
+        """Bytes of text; estimated for a gzipped file."""
         return _PACKED * self.file.size if self.file.gzipped else self.end - self.start
 
 
@@ -106,7 +106,7 @@ def open_inputs(stored: Sequence[StoredFile], folder: str, schema: DatasetSchema
 
 
 def check_header(file: InputFile, schema: DatasetSchema) -> None:
-    """Every field of the schema must stand in the header, once.
+    """Check that every field of the schema is in the header, exactly once.
 
     Raises:
         DataError: With Personalize's text where columns are missing.
@@ -162,10 +162,10 @@ def _header(head: bytes, is_whole: bool, where: str) -> tuple[tuple[str, ...], i
     for magic, kind in FOREIGN.items():
         if head.startswith(magic):
             raise DataError(f"this is {kind}, not CSV text in UTF-8", where=where, remedy="Export it as CSV, plain or gzipped.")
-    found = index(head, at_end=is_whole)
-    found = found if found.settled is None else found.first(found.settled)
+    records = index(head, at_end=is_whole)
+    records = records if records.settled is None else records.first(records.settled)
     for start, stop, fault in zip(
-        *(each.tolist() for each in (found.record_starts, found.record_stops, found.record_faults)), strict=True
+        *(each.tolist() for each in (records.record_starts, records.record_stops, records.record_faults)), strict=True
     ):
         if stop == len(head) and not is_whole:
             break
@@ -175,10 +175,10 @@ def _header(head: bytes, is_whole: bool, where: str) -> tuple[tuple[str, ...], i
             names = _names(row)
             if names is None:
                 raise _no_csv("the header is not CSV text in UTF-8", head, where)
-            return names, stop, int((found.line_stops <= stop).sum())
+            return names, stop, int((records.line_stops <= stop).sum())
     if not is_whole:
         raise _no_csv("no header row was found", head, where)
-    return (), len(head), found.num_lines
+    return (), len(head), records.num_lines
 
 
 def _names(row: bytes) -> tuple[str, ...] | None:

@@ -1,7 +1,7 @@
-"""What a part tells the receivers of its rows: hashes instead of values, so that equal rows can be found anywhere.
+"""Keys of a part's rows, partitioned by hash: a receiver gets the rows of its partition, hashes in place of values.
 
-An event goes to the receiver that its user's hash names; so a receiver has whole histories. A user, an item or an action goes
-to the receiver that its id's hash names.
+Events are partitioned by their user's hash, so that a receiver has whole histories; users, items and actions by their own id's.
+Equal rows meet at one receiver, wherever they were read.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ _SECOND_SEED = 1
 
 
 def encode(kind: str, tables: Message) -> bytes:
-    """Tables as a message of some kind."""
+    """Tables as one message, its kind in the first table's metadata."""
     metadata = {**(tables[0].schema.metadata or {}), _KIND: kind.encode()}
     return pack([tables[0].replace_schema_metadata(metadata), *tables[1:]])
 
 
 def kind_of(tables: Message) -> str:
-    """Of what kind an opened message is."""
+    """The kind of a decoded message."""
     kind: bytes = tables[0].schema.metadata[_KIND]
     return kind.decode()
 
 
 def owners_of(hashes: Hashes, num_receivers: int) -> NDArray[np.uint16]:
-    """The receiver that each hash names."""
+    """The receiver of each hash: its remainder by their number."""
     return (hashes % np.uint64(num_receivers)).astype(np.uint16)
 
 
@@ -66,7 +66,7 @@ def row_hashes(table: pa.Table, names: Sequence[str]) -> Hashes:
 
 
 class KeyCollector:
-    """Gathers a part's rows, a block at a time, then writes its messages; what is more than MOST_HELD waits on the disk.
+    """Collects a part's rows, a block at a time, then encodes its messages; above MOST_HELD rows are spilled to disk.
 
     Args:
         schema: Of the dataset.
@@ -118,7 +118,7 @@ class KeyCollector:
             yield block.column(TIMESTAMP).to_numpy()
 
     def messages(self, num_receivers: int) -> Iterator[tuple[int, bytes]]:
-        """(receiver, message) for every receiver that is told something; several for each, where rows wait on the disk."""
+        """(receiver, message) for every receiver that has rows; several for each, where rows were spilled to disk."""
         while self._blocks or self._spilled:
             if not self._blocks:
                 self._blocks = [_unspilled(self._spilled.pop())]
@@ -127,7 +127,7 @@ class KeyCollector:
             yield from self._keys(rows, num_receivers) if self._rules.key else self._events(rows, num_receivers)
 
     def _spill(self) -> None:
-        """Write what is held to the disk."""
+        """Spill the collected rows to disk."""
         if not self._spilled:
             self._folder = Path(self._scratch.enter_context(scratch_folder("keys")))
         self._spilled.append(self._folder / f"{len(self._spilled)}.arrow")
@@ -138,11 +138,13 @@ class KeyCollector:
 
     def _events(self, rows: pa.Table, num_receivers: int) -> Iterator[tuple[int, bytes]]:
         assert self._rules.target is not None
+        # Users and items as codes of dictionaries, so that each distinct id is hashed and sent once.
         users, targets = rows.column(USER_ID).chunk(0), rows.column(self._rules.target).chunk(0)
         item_codes = targets.indices.to_numpy()
         hashes = hash64(users.dictionary)
         integers = {name: rows.column(name).to_numpy() for name in (TIMESTAMP, INPUT_ORDER)}
         for partition in partition_rows(users.indices.to_numpy(), owners_of(hashes, num_receivers), num_receivers):
+            # Only the partition's own items go into its message, so their codes are numbered anew.
             codes = item_codes[partition.rows]
             present = np.flatnonzero(np.bincount(codes, minlength=len(targets.dictionary)))
             position = np.empty(len(targets.dictionary), np.int64)
@@ -165,8 +167,8 @@ class KeyCollector:
         order = rows.column(INPUT_ORDER).to_numpy()
         for partition in partition_rows(ids.indices.to_numpy(), owners_of(hashes, num_receivers), num_receivers):
             codes = partition.present[partition.codes]
-            told = {HASH: pa.array(hashes[codes]), SECOND_HASH: pa.array(second[codes])}
-            yield partition.target, encode("keys", [narrow_table({INPUT_ORDER: order[partition.rows]}, told)])
+            hash_columns = {HASH: pa.array(hashes[codes]), SECOND_HASH: pa.array(second[codes])}
+            yield partition.target, encode("keys", [narrow_table({INPUT_ORDER: order[partition.rows]}, hash_columns)])
 
 
 def _unspilled(path: Path) -> pa.Table:
@@ -177,12 +179,14 @@ def _unspilled(path: Path) -> pa.Table:
 def _hashed(values: Any) -> Hashes:
     """A uint64 for each value of an array; equal values have equal ones, and so have nulls."""
     if isinstance(values, pa.DictionaryArray):
+        # Each distinct value is hashed once; nulls get a code of their own behind the dictionary.
         words = np.append(hash64(values.dictionary), _NULL)
         codes = values.indices.fill_null(len(values.dictionary)) if values.null_count else values.indices
-        found: Hashes = words[codes.to_numpy()]
-        return found
+        hashes: Hashes = words[codes.to_numpy()]
+        return hashes
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.int8())
+    # Numbers need no hash here: their bits are mixed by the caller, as long as equal numbers have equal bits.
     numbers = (values.fill_null(0) if values.null_count else values).to_numpy()
     if numbers.dtype.kind == "f":
         numbers = (numbers + 0.0).astype(np.float64).view(np.uint64)  # -0.0 is 0.0

@@ -1,4 +1,4 @@
-"""Measures of a dataset's files, read back as they lie: what the suite of a schema is checked on."""
+"""Measures of a dataset's files as stored, on which the schema's suite is checked."""
 
 from __future__ import annotations
 
@@ -60,21 +60,21 @@ def measure_part(part: FileEntry, folder_uri: str, schema: DatasetSchema) -> Mea
             measures = dict(_layout(file.schema, schema))
             place = -1
             for batch in file.iter_batches(BLOCK_ROWS):
-                found = {"rows": batch.num_rows, **_disorder(batch, place)}
+                of_batch = {"rows": batch.num_rows, **_disorder(batch, place)}
                 for field in schema.fields:
-                    found |= _measure(batch, field)
-                for name, value in found.items():
+                    of_batch |= _measure(batch, field)
+                for name, value in of_batch.items():
                     measures[name] = _joined(name, measures[name], value)
                 place = _last_place(batch, place)
     return measures
 
 
 def _layout(stored: Any, schema: DatasetSchema) -> Iterator[tuple[str, int | None]]:
-    """What the footer says of columns and their types; and every other measure, as it is of a file without rows."""
+    """Measures of the footer's columns and types; and the initial value of every other measure."""
     names = [column.name for column in stored]
-    wanted = [*schema.names, columns.INPUT_ORDER]
+    expected = [*schema.names, columns.INPUT_ORDER]
     yield "rows", 0
-    yield "columns out of place", sum(a != b for a, b in zip_longest(names, wanted))
+    yield "columns out of place", sum(a != b for a, b in zip_longest(names, expected))
     yield "rows out of order", 0
     yield "rows without a place", 0
     types = {column.name: (column.physical_type, column.logical_type.type) for column in stored}
@@ -100,20 +100,20 @@ def _measure(batch: pa.RecordBatch, field: SchemaField) -> Measures:
     if field.name not in batch.schema.names:
         return {missing: batch.num_rows}
     column = batch.column(field.name)
-    found: Measures = {missing: column.null_count}
+    measures: Measures = {missing: column.null_count}
     names = _own_measures(field)
     if field.type == "string" and pa.types.is_dictionary(column.type):
         lengths = pc.min_max(pc.utf8_length(column.dictionary).take(column.indices))  # it may hold values that no row has
-        found |= zip(names, lengths.as_py().values(), strict=True)
+        measures |= zip(names, lengths.as_py().values(), strict=True)
     elif is_time(field) and pa.types.is_integer(column.type):
-        found |= zip(names, pc.min_max(column).as_py().values(), strict=True)
+        measures |= zip(names, pc.min_max(column).as_py().values(), strict=True)
     elif names and pa.types.is_floating(column.type):
-        found[names[0]] = batch.num_rows - column.null_count - (pc.sum(pc.is_finite(column)).as_py() or 0)
-    return found
+        measures[names[0]] = batch.num_rows - column.null_count - (pc.sum(pc.is_finite(column)).as_py() or 0)
+    return measures
 
 
 def _disorder(batch: pa.RecordBatch, place: int) -> Measures:
-    """Rows whose place is not after the one before, and rows that have none."""
+    """Rows with an INPUT_ORDER that does not ascend, and rows without one."""
     places = _places(batch)
     disorder = int((np.diff(places, prepend=place) <= 0).sum())
     return {"rows out of order": disorder, "rows without a place": batch.num_rows - len(places)}

@@ -1,4 +1,4 @@
-"""Text to numbers and truth values: a whole column at once where all is right, else each wrong cell with its reason."""
+"""Text to numbers and booleans: a whole column at once where all cells are valid, else a reason for each wrong cell."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Parsed = tuple[Any, list[tuple[str, Flags]]]  # typed values; reasons with the c
 
 
 def parse_whole_numbers(texts: Any, field: SchemaField) -> Parsed:
-    """An `int` or `long` column, moments among them.
+    """Parse an `int` or `long` column, timestamps included.
 
     Args:
         texts: String array, null where the cell is empty.
@@ -50,6 +50,7 @@ def parse_whole_numbers(texts: Any, field: SchemaField) -> Parsed:
     # Arrow also takes 0x1F, Personalize does not.
     if not pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py():
         values = _cast(texts, field.type)
+    # Arrow casts all or nothing: only where it refuses is each cell looked at, several times slower.
     if values is None:
         is_whole = _matches(texts, _INTEGER)
         bits = ARROW_TYPES[field.type].bit_width
@@ -77,6 +78,7 @@ def _not_whole(texts: Any, is_whole: Any, is_moment: bool) -> list[tuple[str, Fl
 
 def _not_seconds(values: Any) -> list[tuple[str, Flags]]:
     wrong = []
+    # The limits of the column settle nearly every one; masks are made only where something is wrong.
     lowest, highest = pc.min_max(values).as_py().values()
     if lowest is not None and lowest < 0:
         wrong.append((NEGATIVE_TIME, _mask(pc.less(values, 0))))
@@ -88,10 +90,12 @@ def _not_seconds(values: Any) -> list[tuple[str, Flags]]:
 
 def _fitting(digits: Any, bits: int) -> tuple[Any, Flags]:
     """Digits as int64, null where they do not fit into so many bits; and the mask of those that do, or are null."""
+    # Up to 18 characters fit into 64 bits for certain, and Arrow casts them; the few longer ones go through Python.
     is_long = _mask(pc.greater(pc.binary_length(digits), 18))
     long_numbers = [_integer(text) for text in digits.filter(pa.array(is_long)).to_pylist()]
     values = pc.if_else(pa.array(is_long), pa.scalar(None, pa.string()), digits).cast(pa.int64())
     values = pc.replace_with_mask(values, pa.array(is_long), pa.array(long_numbers, pa.int64()))
+    # What does not fit becomes null, so that the cast to the column's own type cannot fail.
     fits_all = np.ones(len(digits), np.bool_)
     fits_all[is_long] = [number is not None for number in long_numbers]
     if bits < 64:
@@ -110,8 +114,9 @@ def _integer(digits: str) -> int | None:
 
 
 def parse_real_numbers(texts: Any, field: SchemaField) -> Parsed:
-    """A `float` or `double` column; as `parse_whole_numbers`."""
+    """Parse a `float` or `double` column; as `parse_whole_numbers`."""
     wrong: list[tuple[str, Flags]] = []
+    # Arrow also takes "nan" and "inf", and makes too large numbers infinite; each then needs its own reason.
     values = _cast(texts, field.type)
     if values is None or not pc.all(pc.is_finite(values)).as_py():
         is_real = _matches(texts, _REAL)
@@ -126,7 +131,7 @@ def parse_real_numbers(texts: Any, field: SchemaField) -> Parsed:
 
 
 def parse_booleans(texts: Any, field: SchemaField) -> Parsed:
-    """A `boolean` column; as `parse_whole_numbers`."""
+    """Parse a `boolean` column; as `parse_whole_numbers`."""
     is_true = pc.equal(texts, "true")
     return is_true, [(NOT_BOOLEAN, ~_mask(pc.or_(is_true, pc.equal(texts, "false")), of_null=True))]
 

@@ -1,4 +1,4 @@
-"""One import on Spark: parts checked and written, duplicates found and left out, and what is known of the rows then."""
+"""One import on Spark: parts checked and written, duplicates found and left out, statistics of the rows that remain."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What an import came to, not yet published.
+    """Result of an import, not yet published.
 
     Attributes:
         data: File of each part that has rows, by the part's number.
@@ -41,7 +41,7 @@ class Outcome:
         rejected: Files of rejected rows.
         duplicates: Files that say which rows were left out.
         counts: Of each new file.
-        answers: What was told of rejected rows: reasons, examples.
+        answers: Of the parts: reasons of rejection, with examples.
         rows_replaced: Rows of earlier imports that new ones took the place of.
         statistics: All of statistics.json.
         added: Figures of the columns of new rows alone, as in statistics.json; None where there are no others.
@@ -59,7 +59,7 @@ class Outcome:
 
 
 def run_import(spark: SparkSession, plan: ImportPlan, files: Sequence[InputFile], references: dict[str, str]) -> Outcome:
-    """Do an import up to its publication.
+    """Run an import on Spark, all but its publication.
 
     Args:
         spark: The session to run in.
@@ -111,9 +111,9 @@ def run_import(spark: SparkSession, plan: ImportPlan, files: Sequence[InputFile]
         references,
         partial(_users, plan, current),
     )
-    found = gathered(plan, owners)
-    statistics["wrong_times"] = {"kept": not plan.rejects_wrong_times, "reasons": found}
-    rejects = [{"reasons": found, "changed": {}}] if plan.rejects_wrong_times else []
+    wrong_time_reasons = gathered(plan, owners)
+    statistics["wrong_times"] = {"kept": not plan.rejects_wrong_times, "reasons": wrong_time_reasons}
+    rejects = [{"reasons": wrong_time_reasons, "changed": {}}] if plan.rejects_wrong_times else []
     first_new = files[0].number
     return Outcome(
         data=current,
@@ -133,8 +133,8 @@ def count_files(
 ) -> list[FileCounts]:
     """The counts of every new file, summed over the tasks that read it and the receivers that left rows out."""
     counts = {file.number: FileCounts(file.number) for file in files}
-    for told in (told for part in parts for told in part.get("files", ())):
-        counts[told["number"]].add(FileCounts(**told))
+    for count in (count for part in parts for count in part.get("files", ())):
+        counts[count["number"]].add(FileCounts(**count))
     for number, rows in (pair for owner in owners for pair in owner.get("duplicates", ())):
         if number in counts:
             counts[number].rows_accepted -= rows
@@ -153,10 +153,11 @@ def reconcile(rows: int, data: dict[int, FileEntry], files: Sequence[InputFile],
         IntegrityError: Rows read are not those accepted, rejected and left out; or not those written.
     """
     for file, count in zip(files, counts, strict=True):
-        told = (count.rows_accepted, count.rows_rejected, count.rows_duplicate)
-        if count.rows_read != sum(told) or min(told) < 0:
+        accepted, rejected, duplicate = outcomes = (count.rows_accepted, count.rows_rejected, count.rows_duplicate)
+        if count.rows_read != sum(outcomes) or min(outcomes) < 0:
             raise IntegrityError(
-                f"{file.uri}: {count.rows_read} rows were read, {told[0]} accepted, {told[1]} rejected, {told[2]} duplicates."
+                f"{file.uri}: {count.rows_read} rows were read, {accepted} accepted, {rejected} rejected, "
+                f"{duplicate} duplicates."
             )
         if count.lines != count.rows_read + count.blank_lines + count.lines_within_rows:
             raise IntegrityError(
@@ -173,10 +174,10 @@ def _entries(answer: dict[str, Any], place: str) -> list[FileEntry]:
 
 
 def _summed(parts: Iterable[dict[str, Any]]) -> Statistics:
-    found = Statistics()
+    total = Statistics()
     for part in parts:
-        found.add(Statistics.from_json(part["statistics"]))
-    return found
+        total.add(Statistics.from_json(part["statistics"]))
+    return total
 
 
 def _changed(parts: Iterable[dict[str, Any]]) -> dict[str, tuple[int, int]]:
@@ -189,11 +190,11 @@ def _changed(parts: Iterable[dict[str, Any]]) -> dict[str, tuple[int, int]]:
 
 def _users(plan: ImportPlan, data: dict[int, FileEntry], input_orders: Sequence[int]) -> list[str]:
     """The user of each row, from the part that holds it."""
-    wanted = np.array(input_orders, np.int64)
-    found: dict[int, str] = {}
+    orders = np.array(input_orders, np.int64)
+    users: dict[int, str] = {}
     with scratch_folder("validate") as scratch:
-        for part in np.unique(plan.parts_of(wanted)).tolist():
+        for part in np.unique(plan.parts_of(orders)).tolist():
             local = StepFolder(plan.output_uri).fetch(data[part], Path(scratch))
             table = pq.read_table(local, columns=[USER_ID, INPUT_ORDER], filters=[(INPUT_ORDER, "in", list(input_orders))])
-            found |= dict(zip(table.column(INPUT_ORDER).to_pylist(), table.column(USER_ID).to_pylist(), strict=True))
-    return [found[order] for order in input_orders]
+            users |= dict(zip(table.column(INPUT_ORDER).to_pylist(), table.column(USER_ID).to_pylist(), strict=True))
+    return [users[order] for order in input_orders]

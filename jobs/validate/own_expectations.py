@@ -65,7 +65,7 @@ class OwnSuite:
 
 @dataclass(frozen=True)
 class OwnVerdict:
-    """What a user's suite says.
+    """The result of a user's suite.
 
     Attributes:
         num_checked: Expectations that were checked.
@@ -83,7 +83,7 @@ class OwnVerdict:
 
 
 def parse_own_expectations(text: str, where: str, schema: DatasetSchema) -> OwnSuite:
-    """The suite that a JSON text states.
+    """Parse a suite from JSON text.
 
     Args:
         text: JSON, at most a million characters.
@@ -113,13 +113,13 @@ def check_own_expectations(frame: DataFrame, suite: OwnSuite) -> OwnVerdict:
         result = run_suite(frame, suite.name, _made(suite, range(len(suite.expectations))), "BOOLEAN_ONLY")
         outcomes = {outcome.expectation_config.meta[_PLACE]: outcome for outcome in result.results}
         broken = sorted(place for place, outcome in outcomes.items() if not outcome.success and not _exception(outcome))
-        if broken:  # counts and examples cost a scan for each, so only these are asked again
+        if broken:  # counts and examples cost a scan for each, so only these are run again
             again = run_suite(frame, suite.name, _made(suite, broken), "BASIC")
             outcomes |= {outcome.expectation_config.meta[_PLACE]: outcome for outcome in again.results}
     result.results = [outcomes[place] for place in sorted(outcomes)]
-    told = [(_told(outcome), outcome.expectation_config.severity) for outcome in result.results if not outcome.success]
-    failed = tuple(text for text, severity in told if severity == "critical")
-    warned = tuple(text for text, severity in told if severity != "critical")
+    unmet = [(_sentence(outcome), outcome.expectation_config.severity) for outcome in result.results if not outcome.success]
+    failed = tuple(text for text, severity in unmet if severity == "critical")
+    warned = tuple(text for text, severity in unmet if severity != "critical")
     summary = {
         "name": suite.name,
         "checked": len(result.results),
@@ -210,7 +210,7 @@ def _check_kwargs(kwargs: dict[str, Any], kind: Any, where: str, schema: Dataset
 
 
 def _check_columns(kwargs: dict[str, Any], where: str, schema: DatasetSchema) -> None:
-    """Columns that are named must be there, but where their being there is what is asked."""
+    """Check that named columns exist, except where an expectation is about their existence."""
     known = [*schema.names, columns.INPUT_ORDER]
     named: list[tuple[str, Any]] = [(name, kwargs[name]) for name in ("column", "column_A", "column_B") if name in kwargs]
     if isinstance(listed := kwargs.get("column_list"), list):
@@ -225,15 +225,15 @@ def _refuse_parameters(where: str) -> None:
 
 
 def _first_error(error: Exception) -> str:
-    """`value_set: value is not a valid list`, from what pydantic says."""
+    """`value_set: value is not a valid list`, from pydantic's error."""
     listed: Any = getattr(error, "errors", None)
     if listed is None:
         return str(error)[:300]
-    return "; ".join(dict.fromkeys(f"{found['loc'][-1]}: {found['msg']}" for found in listed()))[:300]
+    return "; ".join(dict.fromkeys(f"{problem['loc'][-1]}: {problem['msg']}" for problem in listed()))[:300]
 
 
 def _near(name: Any, known: Any) -> str:
-    """What was meant, or all there is where it is short."""
+    """The nearest known names, or all of them where none is near."""
     near = get_close_matches(str(name), sorted(known), n=3, cutoff=0.5)
     return ", ".join(near or sorted(known)[:70])
 
@@ -256,7 +256,7 @@ def _made(suite: OwnSuite, places: Any) -> Iterator[Any]:
 
 @contextmanager
 def _careful_spark(spark: SparkSession) -> Iterator[None]:
-    """No query reads files by their paths; none that fails is logged with its trace, since the verdict tells it."""
+    """No query reads files by their paths; failed ones are not logged, since the verdict has the reason."""
     logger = logging.getLogger("DataFrameQueryContextLogger")
     level, files = logger.level, spark.conf.get(_SQL_ON_FILES)
     logger.setLevel(logging.CRITICAL + 1)
@@ -270,13 +270,13 @@ def _careful_spark(spark: SparkSession) -> Iterator[None]:
 
 def _exception(outcome: Any) -> str:
     """Why an expectation could not be checked; empty where it could."""
-    told = outcome.exception_info or {}
-    found = [told] if "raised_exception" in told else list(told.values())
-    messages = [str(entry.get("exception_message")) for entry in found if entry.get("raised_exception")]
+    info = outcome.exception_info or {}
+    infos = [info] if "raised_exception" in info else list(info.values())
+    messages = [str(entry.get("exception_message")) for entry in infos if entry.get("raised_exception")]
     return " ".join(messages[0].split())[:300] if messages else ""
 
 
-def _told(outcome: Any) -> str:
+def _sentence(outcome: Any) -> str:
     """`expect_column_values_to_be_in_set of EVENT_TYPE: 3 values (1.5 %), as 'sell', 'x'`."""
     config, result = outcome.expectation_config, outcome.result or {}
     named = [config.kwargs[key] for key in ("column", "column_A", "column_B") if key in config.kwargs]

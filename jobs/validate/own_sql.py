@@ -53,10 +53,10 @@ def check_sql(text: str, where: str, *, whole: bool) -> None:
     if not whole and re.search(r"\bselect\b", text, re.IGNORECASE):
         raise ConfigError("a condition holds no query", where=where, value=text, allowed="an expression on columns of the row")
     for pattern, rule in _FORBIDDEN.items():
-        if found := re.search(pattern, text, re.IGNORECASE):
+        if match := re.search(pattern, text, re.IGNORECASE):
             raise ConfigError(
                 f"this SQL may do more than select ({rule})",
                 where=where,
-                value=found[0],
+                value=match[0],
                 remedy="Put the condition otherwise.",
             )

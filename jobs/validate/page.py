@@ -96,17 +96,17 @@ def offline_page(result: Any, note: str, link: tuple[str, str] | None = None) ->
 
 
 def whole_offline(page: str, note: str = "", link: tuple[str, str] | None = None) -> bytes:
-    """A page with its text, tables and anchors, and nothing that is loaded or run; below a note and a link of our own."""
+    """A page reduced to text, tables and anchors, without external resources or scripts; below a note and a link of our own."""
     keeper = _Keeper()
     keeper.feed(page)
     keeper.close()
     body = "".join(keeper.kept)
-    told = f'<p class="note">{escape(note)}</p>' if note else ""
-    told += f'<p><a href="{escape(link[1])}">{escape(link[0])}</a></p>' if link else ""
+    intro = f'<p class="note">{escape(note)}</p>' if note else ""
+    intro += f'<p><a href="{escape(link[1])}">{escape(link[0])}</a></p>' if link else ""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Data Docs</title>'
-        f"<style>{_STYLE}</style></head>\n<body>{told}{body}</body></html>\n"
+        f"<style>{_STYLE}</style></head>\n<body>{intro}{body}</body></html>\n"
     ).encode()
 
 
@@ -127,9 +127,9 @@ class _Keeper(HTMLParser):
         self._open.append(tag)
         if self._dropped_at is not None:
             return
-        given = dict(attrs)
-        classes = set((given.get("class") or "").split())
-        if "data-toggle" in given and tag == "a":
+        attributes = dict(attrs)
+        classes = set((attributes.get("class") or "").split())
+        if "data-toggle" in attributes and tag == "a":
             classes.add("collapse")  # it opens what is dropped
         if tag in _DROPPED_WHOLE or classes & _DROPPED_CLASSES:
             self._dropped_at = len(self._open)

@@ -1,4 +1,4 @@
-"""The work of one task: read splits, check every record, write accepted and rejected rows as Parquet, tell the receivers."""
+"""The work of one task: read splits, check every record, write accepted and rejected rows as Parquet, send their keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hrnn.data.hashing import hash64
 from jobs.platform.process.scratch import scratch_folder
 from jobs.platform.spark.partition_rows import partition_rows
 from jobs.platform.storage.folders import StepFolder
-from jobs.validate.clocks import day_letters
+from jobs.validate.clocks import day_messages
 from jobs.validate.duplicates import without
 from jobs.validate.inputs import Split
 from jobs.validate.keys import HASH, KeyCollector, encode, owners_of
@@ -80,7 +80,7 @@ class FileCounts:
 
 @dataclass
 class Tally:
-    """How often each reason was given, with the first examples.
+    """Rows by reason of rejection, with the first examples.
 
     Attributes:
         rows: (column, reason) → rows.
@@ -108,7 +108,7 @@ class Tally:
 
 
 def send_part(plan: ImportPlan, number: int) -> Iterator[tuple[int, bytes]]:
-    """Do one task's work and tell the receivers and the driver; runs on a worker.
+    """Do one task's work; yields (receiver, message) pairs, the last one for the driver. Runs on a worker.
 
     Args:
         plan: The import.
@@ -126,13 +126,13 @@ def send_part(plan: ImportPlan, number: int) -> Iterator[tuple[int, bytes]]:
     with KeyCollector(plan.schema) as keys:
         answer = check_part(part, plan, keys) if isinstance(part, NewPart) else _read_again(part, plan, keys)
         if plan.has_events:
-            yield from day_letters(plan, keys.times())
+            yield from day_messages(plan, keys.times())
         yield from keys.messages(plan.num_receivers)
     yield plan.num_receivers, answer_message({"part": number, **answer})
 
 
 def rewrite_part(plan: ImportPlan, entries: dict[int, FileEntry], number: int, bodies: Iterator[bytes]) -> bytes:
-    """Write a part again without its duplicates; runs on a worker.
+    """Rewrite a part without its duplicates; runs on a worker.
 
     Args:
         plan: The import.
@@ -178,15 +178,15 @@ def check_part(part: NewPart, plan: ImportPlan, keys: KeyCollector) -> dict[str,
     while True:
         with scratch_folder("validate") as scratch, ExitStack() as stack:
             reader = _PartReader(plan, keys, Path(scratch), stack)
-            found = tuple(reader.read(split) for split in splits)
-            if found == splits:
+            corrected = tuple(reader.read(split) for split in splits)
+            if corrected == splits:
                 return reader.answer(part.number)
-        splits = found
+        splits = corrected
         keys.clear()
 
 
 class _PartReader:
-    """Reads splits, and gathers what is said of them."""
+    """Reads splits, writes their rows and gathers counts and statistics."""
 
     def __init__(self, plan: ImportPlan, keys: KeyCollector, scratch: Path, stack: ExitStack) -> None:
         self._plan, self._keys, self._stack = plan, keys, stack

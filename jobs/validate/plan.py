@@ -1,4 +1,4 @@
-"""What every task of one import must know."""
+"""The plan of an import, which every task gets: parts, references, receivers, quotas."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ImportMode = Literal["FULL", "INCREMENTAL"]
 FILE_SHIFT = 40  # INPUT_ORDER = file number << 40 | line number
 
 _RECEIVER_BYTES = 96 << 20  # of input whose keys one receiver takes: about 2.5 M events
-_LEAST_BYTES = 8 << 20  # smaller imports are dealt to fewer receivers
+_LEAST_BYTES = 8 << 20  # smaller imports are partitioned among fewer receivers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class NewPart:
 
 @dataclass(frozen=True, kw_only=True)
 class OldPart:
-    """A part that an earlier import left, of a dataset that is added to."""
+    """A part of an earlier import, in a dataset that an INCREMENTAL import adds to."""
 
     number: int
     entry: FileEntry
@@ -62,7 +62,7 @@ class OldPart:
 
 @dataclass(frozen=True, kw_only=True)
 class ReferencePart:
-    """Ids of another dataset: items or users that events may name."""
+    """A part of another dataset, whose item or user ids events refer to."""
 
     uri: str
     entry: FileEntry
@@ -98,7 +98,7 @@ class ImportPlan:
 
     @property
     def first_new_order(self) -> int:
-        """The least INPUT_ORDER of a row that this import reads."""
+        """Lower bound of the INPUT_ORDER of this import's own rows."""
         return next(part.first_order for part in self.parts if isinstance(part, NewPart))
 
     @property
@@ -119,7 +119,7 @@ class ImportPlan:
 
 
 def gather(splits: Sequence[Split], part_bytes: int, first_number: int = 0, open_bytes: int = 0) -> list[NewPart]:
-    """Put consecutive splits together until a part is worth a task.
+    """Parts: consecutive splits, merged until a part is worth a task.
 
     Args:
         splits: In order.

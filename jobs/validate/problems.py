@@ -11,12 +11,12 @@ from schemas.errors import DataError
 
 
 def too_few(report: dict[str, Any], page: str) -> DataError | None:
-    """What is wrong with an import of which too little is right; None where enough is."""
+    """The error of an import with too many rejected rows, or no accepted one; None where there are enough."""
     if report["accepted"]:
         return None
     return DataError(
         f"{report['rows_rejected']:,} of {report['rows_read']:,} rows were rejected: "
-        f"{'; '.join(map(_told, report['reasons'][:3]))}",
+        f"{'; '.join(map(_sentence, report['reasons'][:3]))}",
         where=report["data"],
         allowed=f"a fraction of {report['max_rejected_fraction']:g}, and at least one right row",
         remedy=f"See {page}; mend the rows, or raise --max-rejected-fraction.",
@@ -31,15 +31,15 @@ def too_long(reasons: Iterable[dict[str, Any]], data_uri: str, page: str) -> Dat
         data_uri: What is imported.
         page: Where to read about it.
     """
-    found = [
+    fatal = [
         (example["file"], example["line"], reason["column"], reason["reason"], example["value"])
         for reason in reasons
         if reason["reason"].endswith(FAILS_THE_IMPORT)
         for example in reason["examples"]
     ]
-    if not found:
+    if not fatal:
         return None
-    file, line, column, reason, value = min(found)
+    file, line, column, reason, value = min(fatal)
     return DataError(
         f"{file} line {line}, column {column}: {reason}",
         where=data_uri,
@@ -50,13 +50,13 @@ def too_long(reasons: Iterable[dict[str, Any]], data_uri: str, page: str) -> Dat
 
 
 def broken(failed: Sequence[str], data_uri: str, page: str) -> DataError:
-    """Expectations that the accepted rows do not meet."""
+    """The error of accepted rows that do not meet expectations."""
     return DataError(f"the accepted rows break an expectation: {'; '.join(failed)}", where=data_uri, remedy=f"See {page}.")
 
 
-def refused(found: Iterable[Insight], data_uri: str, page: str) -> DataError | None:
-    """What Personalize would refuse; None where that is nothing."""
-    titles = [insight.title for insight in found if insight.status == "fail"]
+def refused(insights: Iterable[Insight], data_uri: str, page: str) -> DataError | None:
+    """The error of insights that fail, for --strict; None where none does."""
+    titles = [insight.title for insight in insights if insight.status == "fail"]
     if not titles:
         return None
     return DataError(
@@ -66,10 +66,10 @@ def refused(found: Iterable[Insight], data_uri: str, page: str) -> DataError | N
     )
 
 
-def _told(reason: dict[str, Any]) -> str:
+def _sentence(reason: dict[str, Any]) -> str:
     """`TIMESTAMP: not a whole number (12 rows, as in events.csv line 3: 'yesterday')`."""
     column = f"{reason['column']}: " if reason["column"] else ""
     example = "".join(
-        f", as in {found['file']} line {found['line']}: {found['value'][:40]!r}" for found in reason["examples"][:1]
+        f", as in {first['file']} line {first['line']}: {first['value'][:40]!r}" for first in reason["examples"][:1]
     )
     return f"{column}{reason['reason']} ({reason['rows']:,} rows{example})"

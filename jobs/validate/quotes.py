@@ -135,6 +135,7 @@ def index(
     """
     if b'"' not in block:
         return RecordIndex(block)
+    # The quotes of each line: lines without quotes change no state, so only the others are run through.
     stops = line_stops(block)
     quotes, kinds = _quotes(block, quoting)
     last = np.searchsorted(quotes, stops)  # of the quotes of each line, and one more
@@ -150,28 +151,33 @@ def index(
         after[filled] = _run(steps, _STEPS)[last]
         return after
 
+    # Each line as if a record began with it: most end outside of quotes, and are records of their own.
     alone = after_lines(_OUTSIDE)
     opening = np.flatnonzero(alone == _INSIDE)
     faults = np.where(alone == _BROKEN, np.uint8(TEXT_AFTER_QUOTE), np.uint8(RIGHT))
     if not len(opening):
         return _with_lines(RecordIndex(block, None, faults if faults.any() else None), stops)
+    # Where lines open a quote, each line again as if within one: the first that leaves it decides about the opening line.
     within = after_lines(_INSIDE)
     starts = _shifted(stops)[opening]
     closing = np.append(np.flatnonzero(within != _INSIDE), len(stops))
     closer = closing[np.searchsorted(closing, opening + 1)]  # the line that decides whether each opening line is right
+    # Right: closed properly, soon enough. Open: not decided within this block, and still short enough to be.
     is_known = closer < len(stops)
     known = np.minimum(closer, len(stops) - 1)
     is_right = is_known & (within[known] == _OUTSIDE) & (stops[known] - starts <= longest) & (known - opening < most_lines)
     is_open = ~is_known & (len(block) - starts < longest) & (len(stops) - opening < most_lines) & (not at_end)
+    # An opening line within another record opens nothing, so one run over whole lines finds where records end.
     line_kinds = (within == _INSIDE).astype(np.uint8)
     line_kinds[opening[is_right | is_open]] += 2
     after = _run(line_kinds, _LINE_STEPS).view(np.bool_)
     begins_record = np.concatenate([[True], ~after[:-1]])
+    # A line within a record has no fault of its own; the block is settled up to the first record that is still open.
     faults[opening[~is_right & ~is_open]] = NOT_CLOSED
     faults[~begins_record] = RIGHT
     waiting = opening[is_open & begins_record[opening]]
-    found = RecordIndex(block, ~after, faults, int(waiting[0]) if len(waiting) else None)
-    return _with_lines(found, stops)
+    records = RecordIndex(block, ~after, faults, int(waiting[0]) if len(waiting) else None)
+    return _with_lines(records, stops)
 
 
 def line_stops(block: bytes) -> Rows:
@@ -220,9 +226,11 @@ def to_doubled_quotes(block: bytes) -> bytes:
     r"""Whole records without faults, `\"` and `\\` inside quotes written as `""` and `\`: what an RFC 4180 parser reads."""
     if b"\\" not in block or b'"' not in block:
         return block
+    # Outside of quotes a backslash is a character like any other.
     data = np.frombuffer(block, np.uint8).copy()
     slashes = np.flatnonzero(data == _BACKSLASH)
     slashes = slashes[_is_inside(slashes, *_quotes(block, Quoting.BACKSLASH))]
+    # Backslashes escape in pairs from a run's first: the second of a pair goes, a single one before a quote becomes a quote.
     place, is_last = _place_in_run(slashes)
     second = place % 2 == 1
     single = slashes[is_last & ~second & (slashes + 1 < len(data))]
@@ -232,13 +240,13 @@ def to_doubled_quotes(block: bytes) -> bytes:
     return data[keep].tobytes()
 
 
-def _with_lines(found: RecordIndex, stops: Rows) -> RecordIndex:
-    vars(found)["line_stops"] = stops  # so that they are not sought again
-    return found
+def _with_lines(records: RecordIndex, stops: Rows) -> RecordIndex:
+    vars(records)["line_stops"] = stops  # so that they are not sought again
+    return records
 
 
 def _shifted(ends: Rows) -> Rows:
-    """Where each stretch begins, from where each one ends."""
+    """Where each range begins, from where each one ends."""
     return np.append(0, ends[:-1]) if len(ends) else ends
 
 
@@ -248,6 +256,7 @@ def _quotes(block: bytes, quoting: Quoting) -> tuple[Rows, NDArray[np.uint8]]:
     quotes = np.flatnonzero(data == _QUOTE)
     if quoting is Quoting.BACKSLASH and b"\\" in block:
         quotes = quotes[~_is_escaped(data, quotes)]
+    # The bytes beside a quote say what it may be; the block's edges count as line ends.
     before = np.where(quotes > 0, data[quotes - 1], _LF)
     after = np.where(quotes < len(data) - 1, data[np.minimum(quotes + 1, len(data) - 1)], _LF)
     kinds = np.full(len(quotes), _TEXT, np.uint8)
@@ -272,18 +281,21 @@ def _run(kinds: NDArray[np.uint8], steps: NDArray[np.uint8]) -> NDArray[np.uint8
         kinds: Of each step.
         steps: kind, state -> next state.
     """
+    # √n rows of √n steps, padded to a rectangle.
     num_states = steps.shape[1]
     steps = np.vstack([steps, np.arange(num_states, dtype=np.uint8)])  # the last kind changes nothing: padding
     length = max(1, int(np.ceil(np.sqrt(len(kinds)))))
     rows = -(-len(kinds) // length)
     padded = np.full(rows * length, len(steps) - 1, np.uint8)
     padded[: len(kinds)] = kinds
+    # Column by column: one vector operation moves all rows a step on, from every state they may begin in.
     places = padded.reshape(rows, length)
     after = np.empty((length, rows, num_states), np.uint8)
     current = np.tile(np.arange(num_states, dtype=np.uint8), (rows, 1))
     for place in range(length):
         current = steps[places[:, place, None], current]
         after[place] = current
+    # Only now is known in which state each row begins: where the one before it ended.
     starts, state = np.empty(rows, np.intp), 0
     for row in range(rows):
         starts[row] = state
@@ -295,9 +307,10 @@ def _is_escaped(data: NDArray[np.uint8], quotes: Rows) -> NDArray[np.bool_]:
     """Whether an odd number of backslashes stands before each quote."""
     slashes = np.flatnonzero(data == _BACKSLASH)
     place, _ = _place_in_run(slashes)
-    found = np.searchsorted(slashes, quotes - 1)
-    found_slash = np.minimum(found, len(slashes) - 1)
-    escaped: NDArray[np.bool_] = (slashes[found_slash] == quotes - 1) & (place[found_slash] % 2 == 0)
+    # Only the backslash right before a quote counts; at an even place (from 0) in its run it is not itself escaped.
+    place_among = np.searchsorted(slashes, quotes - 1)
+    nearest = np.minimum(place_among, len(slashes) - 1)
+    escaped: NDArray[np.bool_] = (slashes[nearest] == quotes - 1) & (place[nearest] % 2 == 0)
     return escaped
 
 

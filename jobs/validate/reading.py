@@ -78,7 +78,7 @@ def pieces_of(file: InputFile, start: int, size: int) -> Iterator[bytes]:
 
 
 def line_blocks(source: Iterable[bytes], where: str) -> Iterator[bytes]:
-    """Pieces cut anew, so that each ends with a line and has at most MOST_LINES; the last one may lack its line end.
+    """Pieces regrouped into blocks of whole lines, at most MOST_LINES each; the last one may lack its line end.
 
     Raises:
         DataError: A line is longer than LONGEST_RECORD.
@@ -112,12 +112,12 @@ def _in_parts(lines: bytes) -> Iterator[bytes]:
 
 
 def indexed(blocks: Iterable[bytes], quoting: Quoting) -> Iterator[RecordIndex]:
-    """Blocks of whole lines, from the start of a record on, as blocks of whole records."""
+    """Indexes of blocks of whole records, from blocks of whole lines that start with a record."""
     carried = b""
     for lines in blocks:
-        found = index(carried + lines, quoting, at_end=False, longest=LONGEST_RECORD, most_lines=MOST_ROW_LINES)
-        whole = found if found.settled is None else found.first(found.settled)
-        carried = found.block[len(whole.block) :]
+        records = index(carried + lines, quoting, at_end=False, longest=LONGEST_RECORD, most_lines=MOST_ROW_LINES)
+        whole = records if records.settled is None else records.first(records.settled)
+        carried = records.block[len(whole.block) :]
         if whole.block:
             yield whole
     if carried:
@@ -131,9 +131,9 @@ def record_blocks(split: Split) -> Iterator[RecordBlock]:
         DataError: A line is longer than LONGEST_RECORD.
     """
     line, quoting = split.first_line, split.quoting or Quoting.BACKSLASH
-    for found in indexed(line_blocks(pieces(split.file, split.start, split.end), split.file.uri), quoting):
-        yield RecordBlock(line, found, quoting)
-        line += found.num_lines
+    for records in indexed(line_blocks(pieces(split.file, split.start, split.end), split.file.uri), quoting):
+        yield RecordBlock(line, records, quoting)
+        line += records.num_lines
 
 
 def _check_length(carried: bytes, where: str) -> None:

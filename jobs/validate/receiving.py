@@ -1,4 +1,4 @@
-"""What receivers do with the messages of parts: find duplicates, then count what users and items did."""
+"""What receivers do with the messages of parts: find duplicates, then count the events of users and items."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Messages = dict[str, list[list[pa.Table]]]
 
 
 def relay(plan: ImportPlan, own: int, bodies: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
-    """What the first receivers make of messages; the last one of them only passes on.
+    """The first receivers' (receiver, message) pairs; the last receiver only passes messages on.
 
-    Each finds the duplicates among its rows, and the events whose times cannot be true, tells the driver, and tells the
-    receivers of items what was left.
+    Each finds the duplicates among the rows of its partition, and the events whose times cannot be true, and sends figures of
+    them to the driver, and what is left to the receivers of items.
     """
     messages = _opened(bodies)
     driver = plan.num_receivers
@@ -44,22 +44,22 @@ def relay(plan: ImportPlan, own: int, bodies: Iterator[bytes]) -> Iterator[tuple
     events = _joined(messages.get("events", []))
     dropped, kept = equal_events(events.history.users, events.history.times, events.history.items, events.rests)
     order = events.history.input_order
-    found = sort_by_dropped(Duplicates(order[dropped], order[kept]))
+    duplicates = sort_by_dropped(Duplicates(order[dropped], order[kept]))
     history = events.history.without(dropped)
     wrong = find_wrong(history, Limits.of(messages.get(DAYS, []), plan.now), plan, own)
     if plan.rejects_wrong_times:
         history = history.without(wrong.positions)
     references = [tables[0].column(HASH).to_numpy() for tables in messages.get("users", [])]
     figures = user_figures(history, plan.gap_seconds, np.concatenate(references) if references else None)
-    of_times = {"wrong_times": wrong.told, "rejected": None if wrong.entry is None else wrong.entry.model_dump()}
-    yield driver, answer_message({**_recorded(found, plan, own), **of_times, "figures": figures})
+    of_times = {"wrong_times": wrong.summaries, "rejected": None if wrong.entry is None else wrong.entry.model_dump()}
+    yield driver, answer_message({**_recorded(duplicates, plan, own), **of_times, "figures": figures})
     counts = np.bincount(history.items, minlength=len(history.item_ids))
     items = pa.table({ID: history.item_ids, NUM_EVENTS: counts}).filter(pa.array(counts > 0))
     yield from _to_item_receivers(plan, hash64(items.column(ID)), items, "counts")
 
 
 def receive(plan: ImportPlan, with_references: bool, own: int, bodies: Iterator[bytes]) -> bytes:
-    """Figures of the items that came here, as JSON; from the last receiver all answers, one JSON document a line."""
+    """Figures of the partition's items, as JSON; from the last receiver all answers, one JSON document a line."""
     messages = _opened(bodies)
     if own == plan.num_receivers:
         return b"\n".join(tables[0].column("answer")[0].as_py() for tables in messages.get("answer", []))
@@ -93,14 +93,14 @@ def _descriptions(plan: ImportPlan, own: int, messages: Messages) -> dict[str, A
     if not tables:
         return {"figures": {"sample": []}}
     hashes, second = (np.concatenate([table.column(name).to_numpy() for table in tables]) for name in (HASH, SECOND_HASH))
-    found = equal_ids(hashes, second, np.concatenate([widen(table, INPUT_ORDER) for table in tables]))
-    return {**_recorded(found, plan, own), "figures": {"sample": sample_of(hashes)}}
+    duplicates = equal_ids(hashes, second, np.concatenate([widen(table, INPUT_ORDER) for table in tables]))
+    return {**_recorded(duplicates, plan, own), "figures": {"sample": sample_of(hashes)}}
 
 
-def _recorded(found: Duplicates, plan: ImportPlan, own: int) -> dict[str, Any]:
-    """Duplicates as the driver hears of them: their file, and rows by the number of the CSV file."""
-    entry = write_duplicates(found, plan, own)
-    files, rows = np.unique(found.dropped >> FILE_SHIFT, return_counts=True)
+def _recorded(duplicates: Duplicates, plan: ImportPlan, own: int) -> dict[str, Any]:
+    """Duplicates as the driver gets them: the file they are in, and rows by number of the CSV file."""
+    entry = write_duplicates(duplicates, plan, own)
+    files, rows = np.unique(duplicates.dropped >> FILE_SHIFT, return_counts=True)
     return {
         "entry": None if entry is None else entry.model_dump(),
         "duplicates": list(zip(files.tolist(), rows.tolist(), strict=True)),
@@ -144,8 +144,8 @@ def _joined(messages: list[list[pa.Table]]) -> _Events:
 
 def _spread(messages: list[list[pa.Table]], column: str, values: Any, place: int) -> Rows:
     """A message's codes, each a position in its own table at `place`, as positions among all messages' values."""
-    found, first = [np.empty(0, np.int64)], 0
+    positions, first = [np.empty(0, np.int64)], 0
     for tables in messages:
-        found.append(values[widen(tables[0], column) + first])
+        positions.append(values[widen(tables[0], column) + first])
         first += tables[place].num_rows
-    return np.concatenate(found).astype(np.int64, copy=False)
+    return np.concatenate(positions).astype(np.int64, copy=False)

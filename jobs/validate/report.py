@@ -1,4 +1,4 @@
-"""What people read after an import: report.json and rejected.csv."""
+"""Reports of an import: report.json and rejected.csv."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _FORMULA = r"\A([=+\-@\t\r\n＝＋－＠])"
 
 
 def common_reasons(answers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Reasons of rejection with their rows and first examples, the commonest first."""
+    """Reasons of rejection with rows and first examples, merged over all parts, the commonest first."""
     merged: dict[tuple[str, str], dict[str, Any]] = {}
-    for found in (reason for answer in answers for reason in answer["reasons"]):
-        key = (found["column"], found["reason"])
-        entry = merged.setdefault(key, {"column": found["column"], "reason": found["reason"], "rows": 0, "examples": []})
-        entry["rows"] += found["rows"]
-        entry["examples"] = (entry["examples"] + found["examples"])[:EXAMPLES]
+    for tally in (reason for answer in answers for reason in answer["reasons"]):
+        key = (tally["column"], tally["reason"])
+        entry = merged.setdefault(key, {"column": tally["column"], "reason": tally["reason"], "rows": 0, "examples": []})
+        entry["rows"] += tally["rows"]
+        entry["examples"] = (entry["examples"] + tally["examples"])[:EXAMPLES]
     return sorted(merged.values(), key=lambda entry: (-entry["rows"], entry["column"], entry["reason"]))
 
 
@@ -92,7 +92,7 @@ def put_rejected(folder: StepFolder, entries: Iterable[FileEntry], put: Callable
 
 
 def _without_formulas(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Rows of REJECTED in which no text is a formula for a spreadsheet: an apostrophe stands before what may begin one.
+    """Rows of REJECTED, safe to open in a spreadsheet: an apostrophe before text that could be a formula.
 
     Source: OWASP, CSV Injection.
     """

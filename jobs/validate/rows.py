@@ -1,4 +1,4 @@
-"""One block of records: cut into cells, checked column by column, sorted into accepted and rejected rows."""
+"""One block of records: parsed into cells, checked column by column, split into accepted and rejected rows."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class CheckedBlock:
-    """A block's rows, sorted.
+    """Accepted and rejected rows of a block.
 
     Attributes:
         accepted: Typed rows in order, with INPUT_ORDER.
@@ -131,7 +131,7 @@ def check_block(block: RecordBlock, file: InputFile, schema: DatasetSchema) -> C
 
 
 def _read_types(schema: DatasetSchema) -> dict[str, Any]:
-    """How the CSV parser hands columns over: strings by their distinct values, all others as they are."""
+    """The column types of the CSV parser: strings dictionary-encoded, all others as bytes."""
     distinct = pa.dictionary(pa.int32(), pa.binary())
     return {entry.name: distinct if entry.type == "string" else pa.binary() for entry in schema.fields}
 
@@ -148,9 +148,9 @@ class _Records:
     num_blank: int
 
 
-def _records(found: RecordIndex) -> _Records:
-    starts, stops, lines, spans = found.record_starts, found.record_stops, found.record_lines, found.record_spans
-    faults, text = found.record_faults, np.frombuffer(found.block, np.uint8)
+def _records(index: RecordIndex) -> _Records:
+    starts, stops, lines, spans = index.record_starts, index.record_stops, index.record_lines, index.record_spans
+    faults, text = index.record_faults, np.frombuffer(index.block, np.uint8)
     first, lengths = text[starts], stops - starts
     is_filled = (lengths > 2) | ((first != _CR) & (first != _LF)) | ((lengths == 2) & (text[stops - 1] != _LF))
     if is_filled.all():
@@ -161,7 +161,7 @@ def _records(found: RecordIndex) -> _Records:
 
 @dataclass(frozen=True)
 class _WrongRows:
-    """Records that are no rows: places among those that are not blank, rising, and the reason of each."""
+    """Records that are not rows: ascending positions among the non-blank records, and the reason for each."""
 
     rows: Rows
     reasons: Any
@@ -170,7 +170,7 @@ class _WrongRows:
 def _cells(
     data: bytes, records: _Records, quoting: Quoting, header: tuple[str, ...], types: dict[str, Any]
 ) -> tuple[Any, _WrongRows]:
-    """Cells of the wanted columns as bytes, of all records but those that are no rows."""
+    """Cells of the schema's columns as bytes, of all records that are rows."""
     is_row = records.faults == 0
     num_fields = np.full(len(is_row), len(header))
     try:
@@ -193,20 +193,20 @@ def _reason(fault: int, num_fields: int, spans_lines: bool, num_columns: int) ->
     return f"the row has {num_fields} fields, the header {num_columns}{hint}"
 
 
-def _readable(data: bytes, records: _Records, wanted: NDArray[np.bool_], quoting: Quoting) -> bytes:
-    """The wanted records as an RFC 4180 parser reads them."""
-    text = data if wanted.all() else _chosen(data, records.starts[~wanted], records.stops[~wanted], False)
+def _readable(data: bytes, records: _Records, is_read: NDArray[np.bool_], quoting: Quoting) -> bytes:
+    """Some records as an RFC 4180 parser reads them."""
+    text = data if is_read.all() else _chosen(data, records.starts[~is_read], records.stops[~is_read], False)
     return to_doubled_quotes(text) if quoting is Quoting.BACKSLASH else text
 
 
-def _chosen(data: bytes, starts: Rows, stops: Rows, is_wanted: bool) -> bytes:
-    """The bytes of some stretches, rising and apart, one after the other; or all others."""
+def _chosen(data: bytes, starts: Rows, stops: Rows, of_ranges: bool) -> bytes:
+    """The bytes of ascending ranges that do not overlap, concatenated; or of all that lies outside them."""
     edges = np.zeros(len(data) + 1, np.int8)
     edges[starts] += 1
     edges[stops] -= 1
     is_within = np.cumsum(edges[:-1], dtype=np.int8) == 1
-    found: bytes = np.frombuffer(data, np.uint8)[is_within == is_wanted].tobytes()
-    return found
+    chosen: bytes = np.frombuffer(data, np.uint8)[is_within == of_ranges].tobytes()
+    return chosen
 
 
 def _read(data: bytes, header: tuple[str, ...], types: dict[str, Any]) -> Any:
@@ -223,15 +223,15 @@ def _read(data: bytes, header: tuple[str, ...], types: dict[str, Any]) -> Any:
 
 
 def _texts(data: bytes, starts: Rows, stops: Rows) -> Any:
-    """What is shown of stretches of a block, without their line ends."""
+    """The texts of byte ranges of a block, without their line ends, cut to what is shown."""
     text = np.frombuffer(data, np.uint8)
     for _ in range(2):  # as in a carriage return and a line feed
         stops = stops - ((stops > starts) & np.isin(text[stops - 1], (_LF, _CR)))
     stops = np.minimum(stops, starts + SHOWN_CHARACTERS * _LONGEST_CHARACTER)
     filled = stops > starts
     offsets = offsets_of(stops - starts).astype(np.int32)
-    found = _chosen(data, starts[filled], stops[filled], True)
-    return _shown(pa.BinaryArray.from_buffers(pa.binary(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(found)]))
+    chosen = _chosen(data, starts[filled], stops[filled], True)
+    return _shown(pa.BinaryArray.from_buffers(pa.binary(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(chosen)]))
 
 
 def _shown(values: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One import on its way: check and write the rows, judge them, tell about them, publish."""
+"""One import on its way: check and write the rows, judge them, write reports, publish."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _NO_ROWS = "Give CSV with a header and rows."
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What an import may hold before it fails.
+    """When an import fails, and what is checked.
 
     Attributes:
         max_rejected_fraction: Rejected rows of those read, 0 to 1.
@@ -95,7 +95,7 @@ class Import:
     policy: Policy
 
     def run(self, start_spark: Callable[[], SparkSession], identity: str, config: dict[str, Any]) -> Manifest:
-        """Do all of it; the manifest, when all is well.
+        """Run the import and publish it; returns its manifest.
 
         Raises:
             DataError: Too few rows are right, or they break an expectation; the report is written all the same.
@@ -120,7 +120,7 @@ class Import:
             rejects_wrong_times=self.policy.future == "reject",
         )
         outcome = run_import(spark, plan, self.files, self.references.uris)
-        report, found = self._judged(outcome)
+        report, drawn = self._judged(outcome)
         if not report["rows_read"]:
             self._drop(outcome)
             raise DataError("there is a header but no rows", where=self.data_uri, remedy=_NO_ROWS)
@@ -130,7 +130,7 @@ class Import:
             too_few(report, page),
             too_long(common_reasons(outcome.answers), self.data_uri, page) if self.policy.long_categories == "fail" else None,
             *self._unmet(spark, outcome, own, report, pages),
-            refused(found, self.data_uri, page) if self.policy.strict else None,
+            refused(drawn, self.data_uri, page) if self.policy.strict else None,
         ]
         problem = next((problem for problem in problems if problem is not None), None)
         report["problem"] = None if problem is None else str(problem)
@@ -148,25 +148,25 @@ class Import:
         report: dict[str, Any],
         pages: dict[str, bytes],
     ) -> Iterator[UserError]:
-        """Check the schema's suite and the user's, add what they say to the report and the pages; what is not met."""
+        """Check the schema's suite and the user's, add the results to report and pages; an error for each that is not met."""
         data = [outcome.data[number] for number in sorted(outcome.data)]
         if not data:
             return
-        told: dict[str, Any] = {"checked": 0, "failed": [], "own": None}
+        summary: dict[str, Any] = {"checked": 0, "failed": [], "own": None}
         if self.policy.suite:
             measured = measure_parts(spark, self.folder, data, self.schema)
             checked = check_expectations(spark, measured, self.schema, report["rows"], "own.html" if own else None)
-            told |= {"checked": checked.num_checked, "failed": list(checked.failed)}
+            summary |= {"checked": checked.num_checked, "failed": list(checked.failed)}
             pages["data_docs/index.html"] = checked.page
             if checked.failed:
                 yield broken(checked.failed, self.data_uri, self._failed("data_docs/index.html"))
         if own:
             verdict_of_own = check_own_expectations(accepted_rows(spark, self.folder, data, self.schema), own)
-            told["own"] = verdict_of_own.summary
+            summary["own"] = verdict_of_own.summary
             pages["data_docs/own.html"] = verdict_of_own.page
             if verdict_of_own.failed:
                 yield broken(verdict_of_own.failed, self.data_uri, self._failed("data_docs/own.html"))
-        report["expectations"] = told
+        report["expectations"] = summary
 
     def _judged(self, outcome: Outcome) -> tuple[dict[str, Any], list[Insight]]:
         """The report, and the insights that it holds."""
@@ -174,7 +174,7 @@ class Import:
         report = build_report(
             self.schema, self.data_uri, self.files, outcome.counts, reasons, self.policy.max_rejected_fraction
         )
-        found = insights(
+        drawn = insights(
             InsightContext(
                 schema=self.schema,
                 statistics=outcome.statistics,
@@ -190,19 +190,19 @@ class Import:
             "import_mode": self.mode,
             "rows": outcome.statistics["rows"],
             "rows_replaced": outcome.rows_replaced,
-            "verdict": verdict(found),
+            "verdict": verdict(drawn),
             "tie_order": tie_order(outcome.statistics),
-            "insights": [asdict(insight) for insight in found],
+            "insights": [asdict(insight) for insight in drawn],
             "statistics": outcome.statistics,
             "data_docs": "data_docs/index.html",
         }
-        return report, found
+        return report, drawn
 
     def _failed(self, path: str) -> str:
         return self.folder.uri_of(FAILED + path)
 
     def _tell(self, outcome: Outcome, report: dict[str, Any], pages: dict[str, bytes], place: str) -> list[FileEntry]:
-        """Write what people read: pages of what is about to be published, or, in a place apart, why it is not."""
+        """Write reports and pages: of what is about to be published or, below another folder, of what failed."""
         put = self.folder.put_page if not place else partial(_put_apart, self.folder, place)
         return [
             *(put(path, page) for path, page in pages.items()),
@@ -223,7 +223,7 @@ class Import:
         config: dict[str, Any],
         plan: ImportPlan,
         outcome: Outcome,
-        told: list[FileEntry],
+        documents: list[FileEntry],
         report: dict[str, Any],
     ) -> Manifest:
         read = [
@@ -241,7 +241,7 @@ class Import:
                 *(InputRef(uri=file.uri, version=file.version) for file in self.files),
                 *self.references.inputs,
             ],
-            [*outcome.data.values(), *outcome.rejected, *outcome.duplicates, *told],
+            [*outcome.data.values(), *outcome.rejected, *outcome.duplicates, *documents],
             {name: report[name] for name in counts},
             {
                 "dataset_type": self.schema.dataset_type,
@@ -249,8 +249,8 @@ class Import:
                 "input_files": [*self.base.input_files, *read],
                 "parts": [[entry.path, plan.parts[number].first_order] for number, entry in sorted(outcome.data.items())],
                 "imports": [*self.base.imports, made],
-                # Under a name of its own: the next import reads it, also after a run that was killed while it told people.
-                "statistics": next(entry.path for entry in told if entry.path.startswith("statistics-")),
+                # Under a name of its own: the next import reads it, also after a run that was killed amid its reports.
+                "statistics": next(entry.path for entry in documents if entry.path.startswith("statistics-")),
                 "tie_order": report["tie_order"],
                 "verdict": report["verdict"],
             },
@@ -261,12 +261,12 @@ class Import:
 
 
 def _put_apart(folder: StepFolder, place: str, path: str, page: bytes | Path, rows: int | None = None) -> FileEntry:
-    """Write what no manifest will name."""
+    """Write a page of a failed import, which no manifest will list."""
     return folder.put(place + path, page, rows) if isinstance(page, bytes) else folder.put_file(page, place + path, rows)
 
 
 def _scan_all(start_spark: Callable[[], SparkSession], byte_ranges: Sequence[ByteRange]) -> list[dict[str, Any]]:
-    """Look for line ends: here, where that takes no longer than to start workers; on Spark, where there is more."""
+    """Scan byte ranges: in threads where that is faster than to start Spark workers, else on Spark."""
     if sum(byte_range.end - byte_range.start for byte_range in byte_ranges) > HERE_BYTES:
         return run_tasks(start_spark(), scan, byte_ranges, "find lines")
     with ThreadPoolExecutor(_THREADS) as pool:

@@ -51,12 +51,12 @@ def index(old: Mapping[str, int], new: Mapping[str, int]) -> float | None:
     total_old, total_new = (sum(side.get(name, 0) for name in bins) for side in (old, new))
     if min(total_old, total_new) < FEWEST_VALUES:
         return None
-    found = 0.0
+    total = 0.0
     for name in bins:
         p = (new.get(name, 0) + 0.5) / (total_new + 0.5 * len(bins))
         q = (old.get(name, 0) + 0.5) / (total_old + 0.5 * len(bins))
-        found += (p - q) * log(p / q)
-    return found
+        total += (p - q) * log(p / q)
+    return total
 
 
 def _categories(

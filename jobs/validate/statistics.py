@@ -22,7 +22,7 @@ Kind = Literal["id", "time", "category", "list", "text", "number"]
 
 MOST_VALUES = 1000  # of a category column that are kept, the commonest
 _PRUNED_ABOVE = 4 * MOST_VALUES  # values held before the rarest go
-MOST_DAYS = 4000  # that are told one by one, the newest
+MOST_DAYS = 4000  # listed one by one, the newest
 _DAY = 86_400  # seconds
 _BINS_AN_OCTAVE = 8
 _LARGEST_POWER = 1024 - 1e-12  # of two, that is a finite double
@@ -30,7 +30,7 @@ _BIN_OF_ONE = 10_000  # bin of the value 1; 0 is the bin of 0, negative numbers 
 
 
 def kind_of(entry: SchemaField, schema: DatasetSchema) -> Kind:
-    """Which figures tell something about a field."""
+    """The kind of statistics that a field has."""
     rules = DATASET_RULES[schema.dataset_type]
     if is_time(entry):
         return "time"
@@ -84,25 +84,25 @@ class ColumnStatistics:
             self._prune()
 
     def document(self, rows: int) -> dict[str, Any]:
-        """What statistics.json says of the column, among so many rows."""
-        told: dict[str, Any] = {"kind": self.kind, "missing": self.missing}
+        """The column's entry of statistics.json, among so many rows."""
+        document: dict[str, Any] = {"kind": self.kind, "missing": self.missing}
         present = rows - self.missing
         if self.kind == "id":
-            told |= {"nulls": dict(_by_rows(self.values))} if self.values else {}
-            told |= {"spaced": self.spaced} if self.spaced else {}
+            document |= {"nulls": dict(_by_rows(self.values))} if self.values else {}
+            document |= {"spaced": self.spaced} if self.spaced else {}
         if self.kind == "category":
-            told["num_values"] = len(self.values)
+            document["num_values"] = len(self.values)
             if len(self.values) > MOST_VALUES:
                 self._prune()
-            told |= {"values": dict(_by_rows(self.values)), "complete": self.complete}
+            document |= {"values": dict(_by_rows(self.values)), "complete": self.complete}
         if self.kind in ("number", "time"):
-            told |= {"min": self.lowest, "max": self.highest}
+            document |= {"min": self.lowest, "max": self.highest}
         if self.kind == "number":
-            told["mean"] = self.total / present if present else None
-            told["histogram"] = [[*bin_edges(number), count] for number, count in sorted(self.bins.items())]
+            document["mean"] = self.total / present if present else None
+            document["histogram"] = [[*bin_edges(number), count] for number, count in sorted(self.bins.items())]
         if self.kind == "list":
-            told["mean_length"] = self.elements / present if present else None
-        return told
+            document["mean_length"] = self.elements / present if present else None
+        return document
 
     def _prune(self) -> None:
         self.values = Counter(dict(_by_rows(self.values)[:MOST_VALUES]))
@@ -128,18 +128,18 @@ class Statistics:
     @classmethod
     def of(cls, table: pa.Table, schema: DatasetSchema) -> Statistics:
         """The figures of typed rows; strings may be dictionaries."""
-        found = cls(rows=table.num_rows)
+        statistics = cls(rows=table.num_rows)
         is_missing: NDArray[np.bool_] | None = None
         for entry in schema.fields:
             values = _one_chunk(table.column(entry.name))
-            found.columns[entry.name] = _column(values, kind_of(entry, schema), entry)
+            statistics.columns[entry.name] = _column(values, kind_of(entry, schema), entry)
             if values.null_count:
                 null = values.is_null().to_numpy(zero_copy_only=False)
                 is_missing = null if is_missing is None else is_missing | null
-        found.rows_with_missing = 0 if is_missing is None else int(is_missing.sum())
+        statistics.rows_with_missing = 0 if is_missing is None else int(is_missing.sum())
         if DATASET_RULES[schema.dataset_type].target and columns.TIMESTAMP in schema.names:
-            found.days = _counts(_one_chunk(table.column(columns.TIMESTAMP)).to_numpy() // _DAY)
-        return found
+            statistics.days = _counts(_one_chunk(table.column(columns.TIMESTAMP)).to_numpy() // _DAY)
+        return statistics
 
     def add(self, other: Statistics) -> None:
         """Take another's rows in."""
@@ -168,16 +168,16 @@ class Statistics:
         return cls(document["rows"], document["rows_with_missing"], read, Counter(dict(document["days"])))
 
     def document(self) -> dict[str, Any]:
-        """What statistics.json says of the rows and columns."""
-        told: dict[str, Any] = {
+        """The rows and columns of statistics.json."""
+        document: dict[str, Any] = {
             "rows": self.rows,
             "rows_with_missing": self.rows_with_missing,
             "columns": {name: column.document(self.rows) for name, column in self.columns.items()},
         }
         if self.days:
             newest = sorted(self.days)[-MOST_DAYS:]
-            told["events_per_day"] = {date.fromordinal(719_163 + day).isoformat(): self.days[day] for day in newest}
-        return told
+            document["events_per_day"] = {date.fromordinal(719_163 + day).isoformat(): self.days[day] for day in newest}
+        return document
 
 
 def bin_numbers(numbers: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -200,24 +200,24 @@ def bin_edges(number: int) -> tuple[float, float]:
 
 
 def _column(values: Any, kind: Kind, entry: SchemaField) -> ColumnStatistics:
-    found = ColumnStatistics(kind, missing=values.null_count)
+    statistics = ColumnStatistics(kind, missing=values.null_count)
     if kind == "category":
         counts = _categories(values) if entry.type == "string" else _booleans(values)
-        found.values, found.complete = _split(counts) if entry.categorical else counts, len(counts) <= _PRUNED_ABOVE
-        if not found.complete:
-            found.values = Counter(dict(_by_rows(found.values)[:MOST_VALUES]))
+        statistics.values, statistics.complete = _split(counts) if entry.categorical else counts, len(counts) <= _PRUNED_ABOVE
+        if not statistics.complete:
+            statistics.values = Counter(dict(_by_rows(statistics.values)[:MOST_VALUES]))
     elif kind == "id":
-        found.values, found.spaced = _odd_ids(values)
+        statistics.values, statistics.spaced = _odd_ids(values)
     elif kind in ("number", "time") and values.null_count < len(values):
         limits = pc.min_max(values).as_py()
-        found.lowest, found.highest = limits["min"], limits["max"]
+        statistics.lowest, statistics.highest = limits["min"], limits["max"]
         if kind == "number":
             numbers = values.drop_null().to_numpy(zero_copy_only=False).astype(np.float64)
-            found.total, found.bins = float(numbers.sum()), _counts(bin_numbers(numbers))
+            statistics.total, statistics.bins = float(numbers.sum()), _counts(bin_numbers(numbers))
     elif kind == "list":
         for text, count in _categories(values).items():
-            found.elements += count * (text.count("|") + 1)
-    return found
+            statistics.elements += count * (text.count("|") + 1)
+    return statistics
 
 
 def _categories(values: Any) -> Counter[str]:
@@ -227,10 +227,10 @@ def _categories(values: Any) -> Counter[str]:
     counts = np.bincount(codes, minlength=len(encoded.dictionary))
     occurring = np.flatnonzero(counts)
     words = encoded.dictionary.take(pa.array(occurring)).to_pylist()
-    found: Counter[str] = Counter()
+    rows: Counter[str] = Counter()
     for word, count in zip(words, counts[occurring].tolist(), strict=True):
-        found[word] += count  # a dictionary may hold a word twice
-    return found
+        rows[word] += count  # a dictionary may hold a word twice
+    return rows
 
 
 def _odd_ids(values: Any) -> tuple[Counter[str], int]:
@@ -241,10 +241,10 @@ def _odd_ids(values: Any) -> tuple[Counter[str], int]:
         return Counter(), 0
     counts = np.bincount(encoded.indices.drop_null().to_numpy(zero_copy_only=False), minlength=len(encoded.dictionary))
     words = encoded.dictionary.filter(pa.array(is_null)).to_pylist()
-    found: Counter[str] = Counter()
+    rows: Counter[str] = Counter()
     for word, count in zip(words, counts[is_null].tolist(), strict=True):
-        found[word] += count
-    return +found, int(counts[is_spaced].sum())
+        rows[word] += count
+    return +rows, int(counts[is_spaced].sum())
 
 
 def _booleans(values: Any) -> Counter[str]:
@@ -257,11 +257,11 @@ def _split(counts: Counter[str]) -> Counter[str]:
     """Rows of each category where a value may join several by `|`."""
     if not any("|" in value for value in counts):
         return counts
-    found: Counter[str] = Counter()
+    rows: Counter[str] = Counter()
     for value, count in counts.items():
         for category in set(value.split("|")):
-            found[category] += count
-    return found
+            rows[category] += count
+    return rows
 
 
 def _counts(numbers: NDArray[np.int64]) -> Counter[int]:

@@ -78,44 +78,47 @@ def check_strings(texts: Any, described: SchemaField) -> Distinct:
         texts: String array without nulls.
         described: What the schema says of the column.
     """
-    found = Distinct(texts)
+    distinct = Distinct(texts)
     kind = string_kind(described)
     if kind == "text":
-        _clean(found, _plain_texts(texts))
-        _truncate(found)
+        _clean(distinct, _plain_texts(texts))
+        _truncate(distinct)
     elif kind == "list":
-        _clean(found, _joined(texts))
-    data, offsets = _bytes(found.values)
+        _clean(distinct, _joined(texts))
+    # Bytes are never fewer than characters, and a NUL is a zero byte: most columns pass without a string function.
+    data, offsets = _bytes(distinct.values)
     if kind == "id":
-        _check_ids(found, data, offsets)
+        _check_ids(distinct, data, offsets)
     if (longest := longest_string(described)) is not None and np.diff(offsets).max(initial=0) > longest:
-        too_long = _mask(pc.greater(pc.utf8_length(found.values), longest))
-        found.wrong.append((_too_long(longest, described), too_long))
+        too_long = _mask(pc.greater(pc.utf8_length(distinct.values), longest))
+        distinct.wrong.append((_too_long(longest, described), too_long))
     if data.min(initial=1) == 0:
-        found.wrong.append((HAS_NUL, _mask(pc.match_substring(found.values, "\0"))))
-    if found.cleaned is not None and not described.nullable:
-        is_empty = _mask(pc.equal(pc.binary_length(found.values), 0))
-        found.wrong.append((ONLY_FILLING, is_empty & found.cleaned))
-    return found
+        distinct.wrong.append((HAS_NUL, _mask(pc.match_substring(distinct.values, "\0"))))
+    # An empty cell has its own reason; here only what became empty by cleaning.
+    if distinct.cleaned is not None and not described.nullable:
+        is_empty = _mask(pc.equal(pc.binary_length(distinct.values), 0))
+        distinct.wrong.append((ONLY_FILLING, is_empty & distinct.cleaned))
+    return distinct
 
 
 def null_words(texts: Any) -> Flags:
     """Which texts are what programs write for a null: nan, None, NULL, \\N, …"""
     _, offsets = _bytes(texts)
     short = np.flatnonzero(np.diff(offsets) <= _LONGEST_NULL_WORD)
-    found = np.zeros(len(texts), np.bool_)
-    found[short] = _mask(pc.is_in(pc.ascii_lower(texts.take(pa.array(short))), _NULL_WORDS))
-    return found
+    is_null_word = np.zeros(len(texts), np.bool_)
+    is_null_word[short] = _mask(pc.is_in(pc.ascii_lower(texts.take(pa.array(short))), _NULL_WORDS))
+    return is_null_word
 
 
 def spaced_texts(texts: Any) -> Flags:
     """Which texts begin or end with white space."""
     data, offsets = _bytes(texts)
-    found = np.zeros(len(texts), np.bool_)
+    is_spaced = np.zeros(len(texts), np.bool_)
+    # First and last bytes exclude nearly all; the regular expression, which knows Unicode, decides about the rest.
     filled = np.flatnonzero(np.diff(offsets))
     suspects = filled[_SUSPECT[data[offsets[filled]]] | _SUSPECT[data[offsets[filled + 1] - 1]]]
-    found[suspects] = _mask(pc.match_substring_regex(texts.take(pa.array(suspects)), f"^{SPACE}|{SPACE}$"))
-    return found
+    is_spaced[suspects] = _mask(pc.match_substring_regex(texts.take(pa.array(suspects)), f"^{SPACE}|{SPACE}$"))
+    return is_spaced
 
 
 def _too_long(longest: int, described: SchemaField) -> str:
@@ -125,22 +128,23 @@ def _too_long(longest: int, described: SchemaField) -> str:
     return f"{problem}{FAILS_THE_IMPORT}" if described.categorical else problem
 
 
-def _check_ids(found: Distinct, data: NDArray[np.uint8], offsets: NDArray[np.int32]) -> None:
+def _check_ids(distinct: Distinct, data: NDArray[np.uint8], offsets: NDArray[np.int32]) -> None:
     if not len(data):
         return
     firsts = data[np.minimum(offsets[:-1], len(data) - 1)]  # of an empty value some other's, which does no harm
     if _SUSPECT[firsts].any():
-        found.wrong.append((BLANK_ID, _mask(pc.match_substring_regex(found.values, f"^{SPACE}+$"))))
+        distinct.wrong.append((BLANK_ID, _mask(pc.match_substring_regex(distinct.values, f"^{SPACE}+$"))))
+    # First byte and length exclude nearly all; the comparison with the keywords decides about the rest.
     begins_so = _KEYWORD_FIRSTS[firsts]
     if begins_so.any() and _KEYWORD_LENGTHS[np.minimum(np.diff(offsets)[begins_so], len(_KEYWORD_LENGTHS) - 1)].any():
-        found.wrong.append((KEYWORD, _mask(pc.is_in(found.values, _KEYWORD_SET))))
+        distinct.wrong.append((KEYWORD, _mask(pc.is_in(distinct.values, _KEYWORD_SET))))
 
 
-def _clean(found: Distinct, cleaned: Any) -> None:
+def _clean(distinct: Distinct, cleaned: Any) -> None:
     """Take values that were cleaned."""
-    changed = _mask(pc.not_equal(found.values, cleaned))
+    changed = _mask(pc.not_equal(distinct.values, cleaned))
     if changed.any():
-        found.values, found.cleaned = cleaned, changed
+        distinct.values, distinct.cleaned = cleaned, changed
 
 
 def _plain_texts(texts: Any) -> Any:
@@ -156,6 +160,7 @@ def _without_comments(texts: Any) -> Any:
     commented = pc.match_substring(texts, "<!--")
     if not pc.any(commented).as_py():
         return texts
+    # Few texts have comments, so a loop over these alone costs little.
     rests = []
     for text in texts.filter(commented).to_pylist():
         kept, place = [], 0
@@ -166,23 +171,24 @@ def _without_comments(texts: Any) -> Any:
     return pc.replace_with_mask(texts, commented, pa.array(rests, pa.string()))
 
 
-def _truncate(found: Distinct) -> None:
+def _truncate(distinct: Distinct) -> None:
     """Cut texts at 20,000 characters, or at 7,000 where more than half of them are Chinese characters or kana."""
-    lengths = pc.utf8_length(found.values).to_numpy(zero_copy_only=False)
+    lengths = pc.utf8_length(distinct.values).to_numpy(zero_copy_only=False)
     long = np.flatnonzero(lengths > LONGEST_DENSE_TEXT)
     if not len(long):
         return
-    long_texts = found.values.take(pa.array(long))
+    # Which limit holds depends on the writing, and that is counted for long texts only.
+    long_texts = distinct.values.take(pa.array(long))
     is_dense = 2 * pc.count_substring_regex(long_texts, _DENSE).to_numpy(zero_copy_only=False) > lengths[long]
     limits = np.where(is_dense, LONGEST_DENSE_TEXT, LONGEST_TEXT)
     cut = lengths[long] > limits
     if not cut.any():
         return
     pairs = zip(long_texts.filter(pa.array(cut)).to_pylist(), limits[cut].tolist(), strict=True)
-    found.truncated = np.zeros(len(lengths), np.bool_)
-    found.truncated[long[cut]] = True
+    distinct.truncated = np.zeros(len(lengths), np.bool_)
+    distinct.truncated[long[cut]] = True
     shortened = pa.array([text[:limit].rstrip(" ") for text, limit in pairs], pa.string())
-    found.values = pc.replace_with_mask(found.values, pa.array(found.truncated), shortened)
+    distinct.values = pc.replace_with_mask(distinct.values, pa.array(distinct.truncated), shortened)
 
 
 def _joined(texts: Any) -> Any:
@@ -203,6 +209,7 @@ def _with_loose_bars(texts: Any) -> Flags:
     suspects = np.zeros(len(texts), np.bool_)
     if not len(data):
         return suspects
+    # A value may need trimming where its first or last byte, or a byte beside a bar, may be white space or a bar.
     filled = np.flatnonzero(np.diff(offsets))
     suspects[filled] = _SUSPECT[data[offsets[filled]]] | _SUSPECT[data[offsets[filled + 1] - 1]]
     bars = np.flatnonzero(data == _BAR)
@@ -216,6 +223,7 @@ def _bytes(texts: Any) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     _, places, data = texts.buffers()
     if not len(texts) or data is None:
         return np.empty(0, np.uint8), np.zeros(len(texts) + 1, np.int32)
+    # A slice shares its parent's buffers: only the part from `offset` on is its own.
     offsets = np.frombuffer(places, np.int32)[texts.offset : texts.offset + len(texts) + 1]
     return np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]], offsets - offsets[0]
 

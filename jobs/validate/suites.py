@@ -38,7 +38,7 @@ def preload() -> threading.Thread:
 
 
 def run_suite(frame: DataFrame, name: str, expectations: Iterable[Any], result_format: ResultFormat) -> Any:
-    """What Great Expectations says of a frame.
+    """Run a suite on a frame; Great Expectations' result.
 
     Args:
         frame: What is checked. It is not kept in memory.

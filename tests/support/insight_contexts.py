@@ -6,7 +6,7 @@ from typing import Any
 
 from schema_documents import schema
 
-from jobs.validate.insight import InsightContext
+from jobs.validate.insights import Insight, InsightContext, insights
 from schemas.datasets import parse_schema_document
 
 Statistics = dict[str, Any]
@@ -56,6 +56,11 @@ def context(
     return InsightContext(
         schema=parse_schema_document(schema(*fields, name=name)), statistics=changed, counts=COUNTS | (counts or {}), **more
     )
+
+
+def drawn(name: str, changed: InsightContext) -> Insight | None:
+    """The insight of a name; None where a context has none."""
+    return next((insight for insight in insights(changed) if insight.name == name), None)
 
 
 def category(values: dict[str, int], **more: Any) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from math import log
 from typing import Any
 
 import pytest
-from insight_contexts import SOUND, category, context, number
+from insight_contexts import SOUND, category, context, drawn, number
 
-from jobs.validate.drift import changed_past, column_drift, dataset_size, event_volume, new_items
 from jobs.validate.insight import Insight
 from jobs.validate.stability import index, population_stability
 
@@ -44,11 +43,11 @@ def told(insight: Insight | None) -> tuple[str, str]:
     ],
 )
 def test_a_dataset_of_another_size_is_noticed(rows: int, status: str, text: str) -> None:
-    found = told(dataset_size(context({"rows": rows}, previous=SOUND)))
+    found = told(drawn("dataset_size", context({"rows": rows}, previous=SOUND)))
     assert found[0] == status
     assert text in found[1]
-    assert dataset_size(context({"rows": rows})) is None
-    assert dataset_size(context({"rows": rows}, previous={"rows": 0})) is None
+    assert drawn("dataset_size", context({"rows": rows})) is None
+    assert drawn("dataset_size", context({"rows": rows}, previous={"rows": 0})) is None
 
 
 FOUR = days("2020-01-01", 400, 300, 300, 50)  # the last day is not looked at: the first import may have seen half of it
@@ -71,15 +70,15 @@ FOUR = days("2020-01-01", 400, 300, 300, 50)  # the last day is not looked at: t
     ],
 )  # fmt: skip
 def test_a_past_that_changed_is_noticed(now: dict[str, int], mode: str, status: str, text: str) -> None:
-    found = told(changed_past(imports(FOUR, now, import_mode=mode)))
+    found = told(drawn("changed_past", imports(FOUR, now, import_mode=mode)))
     assert found[0] == status
     assert text in found[1]
 
 
 def test_a_past_without_common_days_tells_nothing() -> None:
-    assert changed_past(imports(FOUR, days("2021-01-01", 5, 5))) is None
-    assert changed_past(imports(days("2020-01-01", 400), days("2020-01-01", 400))) is None
-    assert changed_past(context()) is None
+    assert drawn("changed_past", imports(FOUR, days("2021-01-01", 5, 5))) is None
+    assert drawn("changed_past", imports(days("2020-01-01", 400), days("2020-01-01", 400))) is None
+    assert drawn("changed_past", context()) is None
 
 
 MONTH = days("2020-01-01", *[100] * 31, 20)  # 2020-01-31 is the last whole day; 28 of them are looked at
@@ -102,27 +101,27 @@ MONTH = days("2020-01-01", *[100] * 31, 20)  # 2020-01-31 is the last whole day;
 def test_the_volume_of_new_days_is_held_against_four_weeks(
     now: dict[str, int], last_second: int, status: str, text: str
 ) -> None:
-    found = told(event_volume(imports(MONTH, MONTH | now, last_second)))
+    found = told(drawn("event_volume", imports(MONTH, MONTH | now, last_second)))
     assert found[0] == status
     assert text in found[1]
 
 
 def test_too_short_a_time_says_nothing_of_volumes() -> None:
-    assert event_volume(imports(MONTH, MONTH | days("2020-02-02", 1), 21_000)) is None  # under six hours
+    assert drawn("event_volume", imports(MONTH, MONTH | days("2020-02-02", 1), 21_000)) is None  # under six hours
     week = days("2020-01-01", *[100] * 8)  # six whole days between its first and its last
-    assert event_volume(imports(week, week | days("2020-01-09", 1))) is None
+    assert drawn("event_volume", imports(week, week | days("2020-01-09", 1))) is None
     week = days("2020-01-01", *[100] * 9)
-    assert told(event_volume(imports(week, week | days("2020-01-10", 1))))[0] == "warn"
+    assert told(drawn("event_volume", imports(week, week | days("2020-01-10", 1))))[0] == "warn"
 
 
 def test_an_import_without_newer_events_is_noticed() -> None:
     same = imports(MONTH, MONTH)
     same.previous["last_timestamp"] = same.statistics["last_timestamp"]
-    status, text = told(event_volume(same))
+    status, text = told(drawn("event_volume", same))
     assert status == "warn"
     assert text.startswith("There is no event that is newer than those of the last import. | newest event on 2020-02-01;")
     same.previous["last_timestamp"] -= 1
-    assert told(event_volume(same))[0] == "pass"
+    assert told(drawn("event_volume", same))[0] == "pass"
 
 
 def sampled(count: int, *hashes: int) -> dict[str, Any]:
@@ -144,7 +143,7 @@ def sampled(count: int, *hashes: int) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_new_items_are_counted_from_samples(before: Any, now: Any, status: str, text: str) -> None:
-    found = told(new_items(context(now, previous=SOUND | before)))
+    found = told(drawn("new_items", context(now, previous=SOUND | before)))
     assert found[0] == status
     assert text in found[1]
 
@@ -159,18 +158,16 @@ def test_new_items_are_counted_from_samples(before: Any, now: Any, status: str, 
     ],
 )
 def test_without_comparable_samples_nothing_is_said_of_items(before: Any, now: Any) -> None:
-    assert new_items(context(now, previous=before)) is None
+    assert drawn("new_items", context(now, previous=before)) is None
 
 
 def test_descriptions_keep_their_sample_beside_their_rows() -> None:
     given = context({"rows": 2, "sample": ["03", "04"]}, name="Items", previous={"rows": 2, "sample": ["01", "02"]})
-    status, text = told(new_items(given))
+    status, text = told(drawn("new_items", given))
     assert status == "warn"
     assert text.endswith("| 100 % new, 100 % gone")
     given = context({"rows": 2, "sample": ["03"]}, name="Users", previous={"rows": 2, "sample": ["03"]})
-    found = new_items(given)
-    assert found is not None
-    assert found.name == "new_users"
+    assert drawn("new_users", given) is not None
 
 
 def psi(old: list[float], new: list[float]) -> float:
@@ -259,7 +256,7 @@ TYPE = {"name": "EVENT_TYPE", "type": "string"}
 def test_a_column_that_shifted_is_named(views: int, status: str, text: str) -> None:
     before = {"rows": 1_000, "columns": {"EVENT_TYPE": category({"view": 500, "buy": 500})}}
     columns = {"EVENT_TYPE": category({"view": views, "buy": 1_000 - views})}
-    found = told(column_drift(context({"rows": 1_000}, fields=(TYPE,), columns=columns, previous=before)))
+    found = told(drawn("column_drift", context({"rows": 1_000}, fields=(TYPE,), columns=columns, previous=before)))
     assert found[0] == status
     assert text in found[1]
 
@@ -272,11 +269,11 @@ def test_the_new_rows_alone_are_held_against_the_last_import() -> None:
     apart = context({"rows": 10_000}, fields=(TYPE,), columns=both, previous=old, added=added, import_mode="INCREMENTAL")
     # 9000.5 / 9001 and 0.5 / 9001 then; 0.5 / 1001 and 1000.5 / 1001 of the new rows.
     expected = psi([9000.5 / 9001, 0.5 / 9001], [0.5 / 1001, 1000.5 / 1001])
-    assert told(column_drift(apart)) == (
+    assert told(drawn("column_drift", apart)) == (
         "warn",
         f"Since the last import the values of columns shifted: EVENT_TYPE ({expected:.2f}). | PSI EVENT_TYPE {expected:.2f}",
     )
-    assert f"{expected:.2f}" not in told(column_drift(together))[1]
+    assert f"{expected:.2f}" not in told(drawn("column_drift", together))[1]
 
 
 def test_columns_of_another_kind_or_of_no_earlier_import_are_not_compared() -> None:
@@ -284,6 +281,6 @@ def test_columns_of_another_kind_or_of_no_earlier_import_are_not_compared() -> N
     given = context(
         {"rows": 1_000}, fields=(TYPE,), columns=columns, previous={"rows": 1_000, "columns": {"EVENT_TYPE": number()}}
     )
-    assert column_drift(given) is None
-    assert column_drift(context({"rows": 1_000}, fields=(TYPE,), columns=columns, previous={"rows": 1_000})) is None
-    assert column_drift(context({"rows": 1_000}, fields=(TYPE,), columns=columns)) is None
+    assert drawn("column_drift", given) is None
+    assert drawn("column_drift", context({"rows": 1_000}, fields=(TYPE,), columns=columns, previous={"rows": 1_000})) is None
+    assert drawn("column_drift", context({"rows": 1_000}, fields=(TYPE,), columns=columns)) is None
