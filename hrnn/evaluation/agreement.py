@@ -1,134 +1,87 @@
-"""Agreement of two sets of ranked lists: overlap at several depths, rank-biased overlap, and inequality of catalogue use."""
+"""How alike two sets of ranked lists are: overlap at several depths, rank-biased overlap, and how both use the catalogue."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from hrnn.data.arrays import Doubles, Rows
-from hrnn.data.hashing import Hashes, mix64
-from hrnn.data.ragged import row_ids
+from hrnn.data.arrays import Doubles, Flags, Floats, Rows
+from hrnn.data.hashing import mix64
+from hrnn.data.ragged import Ragged
 
 PERSISTENCE = 0.9  # p: the first ten places hold 86 % of the weight
 
 
 @dataclass(frozen=True)
-class Lists:
-    """Ranked lists of M lines, best first.
-
-    Attributes:
-        offsets: int64 [M + 1], where each line's list begins in the others.
-        ids: uint64 [E], hashes of the listed ids; none twice in a list.
-        scores: float32 [E], NaN where there is none.
-    """
-
-    offsets: Rows
-    ids: Hashes
-    scores: npt.NDArray[np.float32]
-
-    @property
-    def lengths(self) -> Rows:
-        """int64 [M], entries of each list."""
-        return np.diff(self.offsets)
-
-
-@dataclass(frozen=True)
 class Agreement:
-    """Agreement of the two lists of each of M lines.
+    """How alike the two lists of each of M lines are.
 
     Attributes:
         rank_biased_overlap: float64 [M], 0 to 1.
-        same_first: bool [M], both lists have the same first entry.
+        same_first: bool [M], both lists begin alike.
         identical: bool [M], both lists are equal in all places.
-        common: int64 [M], entries of both lists.
-        common_within: int64 [M, D], entries that are among the first d + 1 of both lists, in column d.
-        scores: CorrelationSums of the scores of all common entries that have one on both sides.
+        overlap: float64 [M], common entries as a share of the longer list; 1 where both are empty.
+        overlap_at: float64 [D], at d the sum over all lines of the overlap of the first d + 1 entries.
+        at_old, at_new: int64, where the entries that stand in both lists of a line lie among the values of either side.
     """
 
     rank_biased_overlap: Doubles
-    same_first: npt.NDArray[np.bool_]
-    identical: npt.NDArray[np.bool_]
-    common: Rows
-    common_within: Rows
-    scores: CorrelationSums
+    same_first: Flags
+    identical: Flags
+    overlap: Doubles
+    overlap_at: Doubles
+    at_old: Rows
+    at_new: Rows
 
 
-@dataclass
-class CorrelationSums:
-    """Sufficient statistics of Pearson's correlation over pairs (x, y); those of parts may be added."""
-
-    pairs: int = 0
-    sums: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(5))  # x, y, x·x, y·y, x·y
-
-    @classmethod
-    def of(cls, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32]) -> CorrelationSums:
-        """The sums of parallel arrays; pairs with a NaN are left out."""
-        valid = ~(np.isnan(x) | np.isnan(y))
-        left, right = x[valid].astype(np.float64), y[valid].astype(np.float64)
-        sums = [left.sum(), right.sum(), left @ left, right @ right, left @ right]
-        return cls(int(valid.sum()), np.array(sums))
-
-    def add(self, other: CorrelationSums) -> None:
-        """Add the sums of other pairs, in place."""
-        self.pairs += other.pairs
-        self.sums = self.sums + other.sums
-
-    def correlation(self) -> float | None:
-        """Pearson's correlation; None where a side does not vary."""
-        if self.pairs < 2:
-            return None
-        x, y, xx, yy, xy = self.sums / self.pairs
-        spread = (xx - x * x) * (yy - y * y)
-        if spread <= 1e-24:
-            return None
-        return float(np.clip((xy - x * y) / np.sqrt(spread), -1.0, 1.0))
-
-
-def agreement(old: Lists, new: Lists, depth: int, persistence: float = PERSISTENCE) -> Agreement:
-    """Agreement of line m of one side with line m of the other, for all M lines.
+def agreement(old: Ragged[np.uint64], new: Ragged[np.uint64], depth: int, persistence: float = PERSISTENCE) -> Agreement:
+    """Compare line m of one side with line m of the other, for all M lines.
 
     Args:
-        old: Lists of one side.
+        old: Ranked lists of one side, best first: hashes of what is listed, none twice in a list.
         new: Those of the other; M lines too. The result does not depend on which is which.
-        depth: D, the greatest depth that `common_within` is made for, at least 1.
+        depth: D, the greatest depth that `overlap_at` is made for, at least 1.
         persistence: p of rank-biased overlap, between 0 and 1.
     """
     lines, at_old, at_new = _common(old, new)
     old_ranks, new_ranks = at_old - old.offsets[lines] + 1, at_new - new.offsets[lines] + 1
     deeper = np.maximum(old_ranks, new_ranks)  # the depth from which on both lists hold the entry
-    count = len(old.lengths)
-    # An entry counts from its deeper rank on: counts by that rank, summed up, are the overlaps at all depths.
-    near = deeper <= depth
-    by_depth = np.bincount(lines[near] * depth + deeper[near] - 1, minlength=count * depth).reshape(count, depth).cumsum(axis=1)
-    same_places = np.bincount(lines[old_ranks == new_ranks], minlength=count)
-    both_empty = (old.lengths == 0) & (new.lengths == 0)
+    count, longer = len(old), np.maximum(old.lengths, new.lengths)
+    depths = range(1, depth + 1)
     return Agreement(
         rank_biased_overlap=_rank_biased_overlap(old.lengths, new.lengths, lines, deeper, persistence),
-        same_first=(by_depth[:, 0] > 0) | both_empty,
-        identical=(old.lengths == new.lengths) & (same_places == old.lengths),
-        common=np.bincount(lines, minlength=count),
-        common_within=by_depth,
-        scores=CorrelationSums.of(old.scores[at_old], new.scores[at_new]),
+        same_first=(np.bincount(lines[deeper == 1], minlength=count) > 0) | (longer == 0),
+        identical=(old.lengths == new.lengths) & (np.bincount(lines[old_ranks == new_ranks], minlength=count) == old.lengths),
+        overlap=_overlap(lines, longer),
+        overlap_at=np.array([_overlap(lines[deeper <= first], np.minimum(longer, first)).sum() for first in depths]),
+        at_old=at_old,
+        at_new=at_new,
     )
 
 
-def overlap(common: Rows, old: Lists, new: Lists, depth: int | None = None) -> Doubles:
-    """Common entries as a share of `depth`, or of the longer list where both are shorter; 1 where both lists are empty.
+def correlation_sums(x: Floats, y: Floats) -> Doubles:
+    """Sums from which the correlation of parallel arrays follows; those of parts may be added.
 
-    Args:
-        common: int64 [M], entries that are among the first `depth` of both lists.
-        old, new: The lists.
-        depth: None: the whole lists.
+    Returns:
+        float64 [6], of the pairs (x, y) without a NaN: how many, and the sums of x, y, x·x, y·y and x·y.
     """
-    longer = np.maximum(old.lengths, new.lengths)
-    places = longer if depth is None else np.minimum(longer, depth)
-    return np.where(places == 0, 1.0, common / np.maximum(places, 1))
+    both = ~(np.isnan(x) | np.isnan(y))
+    x64, y64 = x[both].astype(np.float64), y[both].astype(np.float64)
+    return np.array([len(x64), x64.sum(), y64.sum(), x64 @ x64, y64 @ y64, x64 @ y64])
+
+
+def correlation(sums: Doubles) -> float | None:
+    """Pearson's correlation of `correlation_sums`; None where a side does not vary."""
+    if sums[0] < 2:
+        return None
+    x, y, xx, yy, xy = sums[1:] / sums[0]
+    spread = (xx - x * x) * (yy - y * y)
+    return float(np.clip((xy - x * y) / np.sqrt(spread), -1.0, 1.0)) if spread > 1e-24 else None
 
 
 def gini(counts: Rows, num_items: int) -> float:
-    """Gini coefficient of how often items are listed: 0 where all are alike, towards 1 where few fill all lists.
+    """Inequality of how often items are listed: 0 where all are alike, towards 1 where few fill all lists.
 
     Args:
         counts: How often each listed item stands in a list, at least 1 each.
@@ -141,13 +94,18 @@ def gini(counts: Rows, num_items: int) -> float:
     return float((2 * ranks - num_items - 1) @ np.sort(counts)) / (num_items * total)
 
 
-def _common(old: Lists, new: Lists) -> tuple[Rows, Rows, Rows]:
-    """Entries that both lists of a line hold: the line, and their positions in `ids` of either side."""
-    old_lines, new_lines = (row_ids(side.offsets) for side in (old, new))
-    keys = [mix64(side.ids ^ mix64(lines.astype(np.uint64))) for side, lines in ((old, old_lines), (new, new_lines))]
-    _, at_old, at_new = np.intersect1d(keys[0], keys[1], assume_unique=True, return_indices=True)
-    equal = (old_lines[at_old] == new_lines[at_new]) & (old.ids[at_old] == new.ids[at_new])  # no chance collision of keys
-    return old_lines[at_old[equal]], at_old[equal], at_new[equal]
+def _common(old: Ragged[np.uint64], new: Ragged[np.uint64]) -> tuple[Rows, Rows, Rows]:
+    """Entries that both lists of a line hold: the line, and where they lie in the values of either side."""
+    old_lines, new_lines = old.row_ids(), new.row_ids()
+    old_keys, new_keys = (mix64(side.values ^ mix64(side.row_ids().astype(np.uint64))) for side in (old, new))
+    _, at_old, at_new = np.intersect1d(old_keys, new_keys, assume_unique=True, return_indices=True)
+    true = (old_lines[at_old] == new_lines[at_new]) & (old.values[at_old] == new.values[at_new])  # no collision of keys
+    return old_lines[at_old[true]], at_old[true], at_new[true]
+
+
+def _overlap(lines: Rows, places: Rows) -> Doubles:
+    """[M], common entries, each by its line, as a share of the places that they could fill."""
+    return np.where(places == 0, 1.0, np.bincount(lines, minlength=len(places)) / np.maximum(places, 1))
 
 
 def _rank_biased_overlap(old: Rows, new: Rows, lines: Rows, deeper: Rows, p: float) -> Doubles:

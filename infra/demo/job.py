@@ -21,7 +21,6 @@ from jobs.nightly.running import Runtime
 from jobs.nightly.wording import night_lines
 from jobs.platform.storage import store_for
 from jobs.platform.storage.s3_client import client
-from jobs.reports.night import NightPage
 
 BUCKET = "hrnn-demo"
 CONFIG_URI = f"s3://{BUCKET}/demo.toml"
@@ -31,7 +30,7 @@ NOTES = (
 )
 
 
-def demo(*, folder: Path, master: str | None = None) -> tuple[dict[str, Any], NightPage]:
+def demo(*, folder: Path, master: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Put the demo's input on the S3 endpoint of the environment and run its night.
 
     Args:
@@ -95,9 +94,9 @@ def _put(local: Path, uri: str, data: bytes) -> None:
         store.write(uri, data)
 
 
-def _users(page: NightPage) -> Iterator[str]:
+def _users(page: dict[str, Any]) -> Iterator[str]:
     """Three users as text: their latest session, and what they are recommended."""
-    for user in page.users:
+    for user in page["users"]:
         yield ""
         yield f"Household {user.user_id}, {user.summary}"
         for session in user.sessions[:1]:
@@ -105,7 +104,7 @@ def _users(page: NightPage) -> Iterator[str]:
             yield f"  bought on {session.day}:  {'; '.join(session.items)}{more}"
         yield "  is recommended:"
         yield from (f"    {'↻' if item.taken else '+'} {item.title}" for item in user.recommendations)
-    if page.users:
+    if page["users"]:
         yield ""
         yield "↻ bought before, + new to the household. Items of a basket bear one timestamp and lie in the file by item id;"
         yield "the import finds that this order is an artefact, so the night takes them in hash order."

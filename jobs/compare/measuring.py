@@ -1,198 +1,202 @@
-"""Compare matched lines part by part, and put the parts together: the document that `compare.json` holds."""
+"""Match the lines of two sides by their input and compare their lists, part by part: the figures that `compare.json` holds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections import Counter
+from typing import Any, SupportsFloat
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hrnn.data.arrays import Rows
-from hrnn.data.hashing import Hashes
-from hrnn.evaluation.agreement import PERSISTENCE, CorrelationSums, agreement, gini, overlap
-from jobs.compare.matching import Pairs, lists_of, places_of
-from jobs.compare.reading import FAILED
+from hrnn.data.arrays import Floats, Rows
+from hrnn.data.hashing import Hashes, hash64, mix64
+from hrnn.data.ragged import Ragged
+from hrnn.evaluation.agreement import PERSISTENCE, agreement, correlation, correlation_sums, gini
+from jobs.compare.reading import SEED
 
-DEPTHS = (5, 10, 25)
-MOST_SHOWN = 20  # lines that differ most; lines without partner
+SIDES = ("old", "new")
+_DEPTHS = (5, 10, 25)
+_MOST_SHOWN = 20  # lines that differ most; lines without partner
+_MOST_ENTRIES = 100  # of a list that is shown
 _STEPS = 20
 _MOST_STEPS = 25  # lists of so many entries have that many overlaps
-
-Place = tuple[int, int, int]  # file, first byte, size
-
-
-@dataclass
-class Listed:
-    """How often each id stands in the lists of one side.
-
-    Attributes:
-        ids: Distinct hashes, ascending.
-        counts: Parallel to them.
-    """
-
-    ids: Hashes = field(default_factory=lambda: np.empty(0, np.uint64))
-    counts: Rows = field(default_factory=lambda: np.empty(0, np.int64))
-
-    def add(self, ids: Hashes) -> None:
-        """Count the ids of further lists."""
-        found = pc.value_counts(pa.array(ids))
-        values = np.concatenate([self.ids, found.field("values").to_numpy()])
-        counts = np.concatenate([self.counts, found.field("counts").to_numpy()])
-        self.ids, where = np.unique(values, return_inverse=True)
-        self.counts = np.zeros(len(self.ids), np.int64)
-        np.add.at(self.counts, where, counts)
+_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+_COUNTS = ("matched", "compared", "errors_in_old_only", "errors_in_new_only", "errors_in_both", "only_in_old", "only_in_new")
 
 
-@dataclass
-class Measured:
-    """What is known of all matched lines so far.
+class Comparison:
+    """The figures of the parts that were added.
 
     Attributes:
-        matched: Lines that both sides have.
-        both_failed, failed_in_old, failed_in_new: Those that are error lines on both sides, or on one.
-        same_first, identical: Compared lines whose lists begin alike, and are alike.
-        rank_biased, whole: Rank-biased overlap and overlap of the whole lists of every compared line, one array a part.
-        at_depth: [25], sums over the lines of the overlap at depth 1, 2, …
-        longest: Entries of the longest list.
-        scores: Of common entries.
-        old, new: What the compared lists of either side hold.
-        differing: (rank-biased overlap, place of the old line, place of the new one), the most different first.
-        num_only: Lines that the old, and the new side have alone.
-        only: The first of these.
+        kinds: What is listed: "items", "users".
+        listed: Columns id (a hash), and old and new: how often it stands in the compared lists of either side.
     """
 
-    matched: int = 0
-    both_failed: int = 0
-    failed_in_old: int = 0
-    failed_in_new: int = 0
-    same_first: int = 0
-    identical: int = 0
-    rank_biased: list[npt.NDArray[np.float32]] = field(default_factory=list)
-    whole: list[npt.NDArray[np.float32]] = field(default_factory=list)
-    at_depth: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(max(DEPTHS)))
-    longest: int = 0
-    scores: CorrelationSums = field(default_factory=CorrelationSums)
-    old: Listed = field(default_factory=Listed)
-    new: Listed = field(default_factory=Listed)
-    differing: list[tuple[float, Place, Place]] = field(default_factory=list)
-    num_only: list[int] = field(default_factory=lambda: [0, 0])
-    only: list[list[Place]] = field(default_factory=lambda: [[], []])
+    def __init__(self) -> None:
+        self.kinds: set[str] = set()
+        self.listed = pa.table({"id": np.empty(0, np.uint64), "old": np.empty(0, np.int64), "new": np.empty(0, np.int64)})
+        self._counts: Counter[str] = Counter()  # of lines, by the names that the document has for them
+        self._longest = 0  # entries of the longest compared list
+        self._overlap: list[Floats] = [np.empty(0, np.float32)]  # of whole lists, a value for each compared line
+        self._rank_biased_overlap: list[Floats] = [np.empty(0, np.float32)]
+        self._overlap_at = np.zeros(max(_DEPTHS))  # sums over the lines, by depth
+        self._score_sums = np.zeros(6)
+        self._differing: list[tuple[float, int, dict[str, Any]]] = []  # rank-biased overlap, number of the old line, the line
+        self._only: dict[str, list[tuple[int, str]]] = {side: [] for side in SIDES}  # number and input of the first lines
 
-    def add(self, pairs: Pairs) -> None:
-        """Take in a part."""
-        for side, table in enumerate((pairs.only_old, pairs.only_new)):
-            self.num_only[side] += table.num_rows
-            self.only[side] = sorted([*self.only[side], *places_of(table.slice(0, MOST_SHOWN))])[:MOST_SHOWN]
-        failed_old, failed_new = (table[FAILED].to_numpy(zero_copy_only=False) for table in (pairs.old, pairs.new))
-        self.matched += len(failed_old)
-        self.both_failed += int(np.count_nonzero(failed_old & failed_new))
-        self.failed_in_old += int(np.count_nonzero(failed_old & ~failed_new))
-        self.failed_in_new += int(np.count_nonzero(failed_new & ~failed_old))
-        answered = pa.array(~(failed_old | failed_new))
-        tables = (pairs.old.filter(answered), pairs.new.filter(answered))
-        if tables[0].num_rows:
-            self._compare(*tables)
+    def add(self, old: pa.Table, new: pa.Table) -> None:
+        """Take in a part; of several lines with one input the first of one side meets the first of the other."""
+        matched, failed = _matched(old, new), []
+        for side, table, rows in zip(SIDES, (old, new), matched, strict=True):
+            has_failed = pc.equal(table["kind"], "").to_numpy()
+            failed.append(has_failed[rows])
+            self.kinds |= set(table["kind"].unique().to_pylist()) - {""}
+            alone = np.setdiff1d(np.arange(table.num_rows), rows)
+            self._count({f"{side} lines": table.num_rows, f"{side} errors": has_failed, f"only_in_{side}": len(alone)})
+            shown = [(table["number"][row].as_py(), _input(table, row)) for row in alone[:_MOST_SHOWN].tolist()]
+            self._only[side] = sorted([*self._only[side], *shown])[:_MOST_SHOWN]
+        only_old, only_new, both = failed[0] & ~failed[1], failed[1] & ~failed[0], failed[0] & failed[1]
+        self._count({"errors_in_old_only": only_old, "errors_in_new_only": only_new, "errors_in_both": both})
+        answered = ~(failed[0] | failed[1])
+        self._count({"matched": len(answered), "compared": answered})
+        if answered.any():
+            self._compare((old, new), (matched[0][answered], matched[1][answered]))
 
-    def _compare(self, old_table: pa.Table, new_table: pa.Table) -> None:
-        old, new = lists_of(old_table), lists_of(new_table)
-        self.old.add(old.ids)
-        self.new.add(new.ids)
-        self.longest = max(self.longest, int(old.lengths.max()), int(new.lengths.max()))
-        found = agreement(old, new, len(self.at_depth))
-        for depth in range(1, len(self.at_depth) + 1):
-            self.at_depth[depth - 1] += overlap(found.common_within[:, depth - 1], old, new, depth).sum()
-        self.whole.append(overlap(found.common, old, new).astype(np.float32))
-        self.rank_biased.append(found.rank_biased_overlap.astype(np.float32))
-        self.same_first += int(np.count_nonzero(found.same_first))
-        self.identical += int(np.count_nonzero(found.identical))
-        self.scores.add(found.scores)
-        values = found.rank_biased_overlap
-        worst = np.argsort(values, kind="stable")[:MOST_SHOWN]  # the lines stand in the order of the old files
-        places = (places_of(table.take(pa.array(worst))) for table in (old_table, new_table))
-        self.differing = sorted([*self.differing, *zip(values[worst].tolist(), *places, strict=True)])[:MOST_SHOWN]
+    def _compare(self, tables: tuple[pa.Table, pa.Table], rows: tuple[Rows, Rows]) -> None:
+        """Take in the lines that have a list on both sides: row for row, in the order of the old files."""
+        old, new = (_lists(table).take(of_side) for table, of_side in zip(tables, rows, strict=True))
+        scores = [Ragged.from_arrow(table["scores"]).take(of_side).values for table, of_side in zip(tables, rows, strict=True)]
+        self._longest = max(self._longest, int(old.lengths.max()), int(new.lengths.max()))
+        sides = [
+            pa.table({"id": lists.values, **{name: np.full(len(lists.values), int(name == side)) for name in SIDES}})
+            for side, lists in zip(SIDES, (old, new), strict=True)
+        ]
+        counted = pa.concat_tables([self.listed, *sides]).group_by("id").aggregate([(side, "sum") for side in SIDES])
+        self.listed = counted.rename_columns({f"{side}_sum": side for side in SIDES})
+        alike = agreement(old, new, len(self._overlap_at))
+        self._overlap_at += alike.overlap_at
+        self._overlap.append(alike.overlap.astype(np.float32))
+        self._rank_biased_overlap.append(alike.rank_biased_overlap.astype(np.float32))
+        self._count({"same_first": alike.same_first, "identical_lists": alike.identical})
+        self._score_sums += correlation_sums(scores[0][alike.at_old], scores[1][alike.at_new])
+        worst = np.argsort(alike.rank_biased_overlap, kind="stable")[:_MOST_SHOWN].tolist()
+        shown = [
+            _differing(float(alike.rank_biased_overlap[line]), tables, (int(rows[0][line]), int(rows[1][line])))
+            for line in worst
+        ]
+        self._differing = sorted([*self._differing, *shown], key=lambda line: line[:2])[:_MOST_SHOWN]
 
-    def figures(self) -> dict[str, Any]:
-        """Everything but examples, as plain JSON."""
-        whole = np.concatenate(self.whole) if self.whole else np.empty(0, np.float32)
-        ranked = np.concatenate(self.rank_biased) if self.rank_biased else np.empty(0, np.float32)
-        lines = len(whole)
-        depths = [depth for depth in DEPTHS if depth <= self.longest]
-        by_depth = [_share(value, lines) for value in self.at_depth[: self.longest].tolist()]
-        overlaps = {str(depth): by_depth[depth - 1] for depth in depths}
-        if self.longest and self.longest not in depths:
-            overlaps[str(self.longest)] = _share(float(whole.sum(dtype=np.float64)), lines)
-        union = len(np.union1d(self.old.ids, self.new.ids))
+    def _count(self, lines: dict[str, Any]) -> None:
+        """Add numbers of lines, or flags of which lines are counted."""
+        self._counts.update({name: int(np.sum(value)) for name, value in lines.items()})
+
+    def document(self) -> dict[str, Any]:
+        """Everything that compare.json says of the lines."""
+        overlap, rank_biased = np.concatenate(self._overlap), np.concatenate(self._rank_biased_overlap)
+        lines, counts = len(overlap), self._counts
+        by_depth = [_share(value, lines) for value in self._overlap_at[: self._longest].tolist()]
+        overlaps = {str(depth): by_depth[depth - 1] for depth in _DEPTHS if depth <= self._longest}
+        if self._longest and str(self._longest) not in overlaps:
+            overlaps[str(self._longest)] = _share(overlap.sum(dtype=np.float64), lines)
+        times = {side: self.listed[side].to_numpy() for side in SIDES}
+        either, distinct = self.listed.num_rows, {side: np.count_nonzero(times[side]) for side in SIDES}
         return {
-            "lines": {
-                "matched": self.matched,
-                "compared": lines,
-                "errors_in_old_only": self.failed_in_old,
-                "errors_in_new_only": self.failed_in_new,
-                "errors_in_both": self.both_failed,
-                "only_in_old": self.num_only[0],
-                "only_in_new": self.num_only[1],
-            },
-            "longest_list": self.longest,
+            "counts": {side: {"lines": counts[f"{side} lines"], "errors": counts[f"{side} errors"]} for side in SIDES},
+            "lines": {name: counts[name] for name in _COUNTS},
+            "longest_list": self._longest,
             "overlap": overlaps,
-            "overlap_if_lists_were_shuffled": self._shuffled(lines),
+            "overlap_if_lists_were_shuffled": _shuffled(times["old"], times["new"], lines),
             "rank_biased_overlap": {
                 "p": PERSISTENCE,
-                "mean": _share(float(ranked.sum(dtype=np.float64)), lines),
-                "quantiles": _quantiles(ranked),
+                "mean": _share(rank_biased.sum(dtype=np.float64), lines),
+                "quantiles": {f"{share:g}": _rounded(np.quantile(rank_biased, share)) for share in _QUANTILES if lines},
             },
-            "same_first": _share(self.same_first, lines),
-            "identical_lists": _share(self.identical, lines),
-            "score_correlation": _rounded(self.scores.correlation()),
-            "scored_pairs": self.scores.pairs,
-            "listed": {"old": _listed(self.old, union), "new": _listed(self.new, union), "either": union},
-            "share_only_in_old": _share(union - len(self.new.ids), union),
-            "share_only_in_new": _share(union - len(self.old.ids), union),
+            "same_first": _share(counts["same_first"], lines),
+            "identical_lists": _share(counts["identical_lists"], lines),
+            "score_correlation": _rounded(correlation(self._score_sums)),
+            "scored_pairs": int(self._score_sums[0]),
+            "listed": {
+                **{
+                    side: {
+                        "distinct": int(distinct[side]),
+                        "coverage": _share(distinct[side], either),
+                        "gini": _rounded(gini(times[side], either)),
+                    }
+                    for side in SIDES
+                },
+                "either": either,
+                "what": next(iter(self.kinds), "items"),
+            },
+            "share_only_in_old": _share(either - distinct["new"], either),
+            "share_only_in_new": _share(either - distinct["old"], either),
             "distribution": {
                 "overlap_by_depth": by_depth,
-                "lines_by_overlap": _histogram(whole, min(self.longest or 1, _MOST_STEPS)),
-                "lines_by_rank_biased_overlap": _histogram(ranked, _STEPS),
+                "lines_by_overlap": _histogram(overlap, min(self._longest or 1, _MOST_STEPS)),
+                "lines_by_rank_biased_overlap": _histogram(rank_biased, _STEPS),
             },
+            "differ_most": [line for value, _, line in self._differing if value < 1],
+            "lines_only_in": {side: [text for _, text in self._only[side]] for side in SIDES},
         }
 
-    def _shuffled(self, lines: int) -> float | None:
-        """The overlap of whole lists to be expected between lines that have nothing to do with one another.
 
-        The mean, over all pairs of an old and a new line, of the number of common entries, as a share of the longest list.
-        """
-        if not lines or not self.longest:
-            return None
-        _, at_old, at_new = np.intersect1d(self.old.ids, self.new.ids, assume_unique=True, return_indices=True)
-        together = self.old.counts[at_old].astype(np.float64) @ self.new.counts[at_new].astype(np.float64)
-        length = max(self.old.counts.sum(), self.new.counts.sum()) / lines  # of a list, on average
-        return _rounded(min(1.0, together / (float(lines) ** 2 * max(length, 1e-9))))
+def _matched(old: pa.Table, new: pa.Table) -> tuple[Rows, Rows]:
+    """Rows of either side that answer the same input, rising in the old one."""
+    keys = [_with_occurrence(hash64(table["input"], SEED)) for table in (old, new)]
+    _, at_old, at_new = np.intersect1d(keys[0], keys[1], assume_unique=True, return_indices=True)
+    order = np.argsort(at_old)
+    return at_old[order], at_new[order]
 
 
-def _listed(side: Listed, union: int) -> dict[str, Any]:
-    return {
-        "distinct": len(side.ids),
-        "coverage": _share(len(side.ids), union),
-        "gini": _rounded(gini(side.counts, union)),
+def _with_occurrence(keys: Hashes) -> Hashes:
+    """Keys that tell lines of one input apart: mixed with how many lines of it stand before."""
+    order = np.argsort(keys, kind="stable")
+    before = np.empty(len(keys), np.uint64)
+    before[order] = np.arange(len(keys)) - np.searchsorted(keys[order], keys[order])
+    return mix64(keys ^ mix64(before))
+
+
+def _lists(table: pa.Table) -> Ragged[np.uint64]:
+    """Hashes of the ids that each line lists."""
+    return Ragged.from_lengths(pc.list_value_length(table["ids"]).to_numpy(), hash64(pc.list_flatten(table["ids"])))
+
+
+def _input(table: pa.Table, row: int) -> str:
+    return str(table["input"][row].as_py().partition("\n")[2])
+
+
+def _differing(value: float, tables: tuple[pa.Table, pa.Table], rows: tuple[int, int]) -> tuple[float, int, dict[str, Any]]:
+    (old, new), (old_row, new_row) = tables, rows
+    line = {
+        "input": _input(old, old_row),
+        "rank_biased_overlap": _rounded(value),
+        "old": old["ids"][old_row].as_py()[:_MOST_ENTRIES],
+        "new": new["ids"][new_row].as_py()[:_MOST_ENTRIES],
     }
+    return value, old["number"][old_row].as_py(), line
 
 
-def _histogram(values: npt.NDArray[np.float32], steps: int) -> dict[str, int]:
+def _shuffled(old_times: Rows, new_times: Rows, lines: int) -> float | None:
+    """The overlap of whole lists to be expected between lines that have nothing to do with one another.
+
+    The mean, over all pairs of an old and a new line, of the number of common entries, as a share of the longest list.
+    """
+    if not len(old_times):
+        return None
+    common = old_times.astype(np.float64) @ new_times.astype(np.float64)
+    length = max(old_times.sum(), new_times.sum()) / lines  # of a list, on average
+    return _rounded(min(1.0, common / (float(lines) ** 2 * length)))
+
+
+def _histogram(values: Floats, steps: int) -> dict[str, int]:
     """Lines by their value, rounded to the nearest of `steps` equal steps from 0 to 1."""
     counts = np.bincount(np.rint(values * steps).astype(np.int64), minlength=steps + 1)
     return {f"{step / steps:.4g}": int(count) for step, count in enumerate(counts)}
 
 
-def _quantiles(values: npt.NDArray[np.float32]) -> dict[str, float]:
-    shares: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9)
-    return {f"{share:g}": round(float(np.quantile(values, share)), 6) for share in shares} if len(values) else {}
+def _share(value: SupportsFloat, total: int) -> float | None:
+    return _rounded(float(value) / total) if total else None
 
 
-def _share(value: float, total: int) -> float | None:
-    return round(value / total, 6) if total else None
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
+def _rounded(value: SupportsFloat | None) -> float | None:
+    return None if value is None else round(float(value), 6)

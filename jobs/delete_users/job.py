@@ -10,11 +10,10 @@ from typing import Any
 
 from jobs.delete_users.folders import PlaceScan, clean, clean_output, drop_unfinished, look, look_at_output, rows_deleted
 from jobs.delete_users.places import Places, find_places
-from jobs.delete_users.report import deletion_page
+from jobs.delete_users.report import deletion_html
 from jobs.delete_users.users import Users, read_users, rows_in_csv
 from jobs.platform.storage import join, normalise, store_for
 from jobs.platform.storage.folders import StepFolder
-from jobs.reports.deletion import deletion_html
 from jobs.workspace.steps import at_work
 from schemas.errors import ConfigError, DataError, StorageError
 from schemas.manifest import fingerprint
@@ -218,7 +217,7 @@ def _publish_report(folder: StepFolder, users: Users, document: dict[str, Any]) 
     """Publish `deletion.json` and the page; neither names a user."""
     files = [
         folder.put_page("deletion.json", (json.dumps(document, indent=1) + "\n").encode()),
-        folder.put_page("report.html", deletion_html(deletion_page(document)).encode()),
+        folder.put_page("report.html", deletion_html(document).encode()),
     ]
     counts = {name: document[name] for name in ("users", "users_found", "numDeleted")}
     identity = {

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from jobs.reports.deletion import DeletionPage
+from jobs.reports.html import render
 from jobs.reports.night import Verdict
 from schemas.version import VERSION
 
@@ -17,23 +16,10 @@ _NOTES = (
 )
 
 
-def deletion_page(document: dict[str, Any]) -> DeletionPage:
-    """View model of the page of a deletion."""
-    return DeletionPage(
-        verdict=verdict(document),
-        tiles=(
-            ("status", document["status"]),
-            ("numDeleted", f"{document['numDeleted']:,}"),
-            ("users asked for", f"{document['users']:,}"),
-            ("users found", f"{document['users_found']:,}"),
-            ("places looked through", f"{len(document['places']):,}"),
-        ),
-        places=tuple(map(_place, document["places"])),
-        removed=tuple(_removed(document)),
-        inputs=tuple((each["state"], f"{each['rows']:,}", f"{each['users']:,}", each["uri"]) for each in document["inputs"]),
-        notes=_NOTES,
-        software=VERSION,
-    )
+def deletion_html(document: dict[str, Any]) -> str:
+    """The page as one HTML document that loads nothing; it names no user."""
+    page = {"document": document, "verdict": verdict(document), "notes": _NOTES, "software": VERSION}
+    return render("deletion.html.j2", page)
 
 
 def verdict(document: dict[str, Any]) -> Verdict:
@@ -60,26 +46,14 @@ def verdict(document: dict[str, Any]) -> Verdict:
 
 
 def deletion_lines(document: dict[str, Any]) -> list[str]:
-    """Lines for the terminal."""
-    conclusion = verdict(document)
+    """What stands on the terminal."""
+    judged = verdict(document)
     changed = [place for place in document["places"] if place["state"] != "clean"]
     people = f"{document['users_found']:,} of {document['users']:,} users found"
     return [
-        f"{conclusion.word}. {conclusion.sentence}",
+        f"{judged.word}. {judged.sentence}",
         f"  {people}, {document['numDeleted']:,} rows deleted from datasets",
         *(f"  {place['kind']} {place['state']}: {place['rows_of_users']:,} rows, {place['uri']}" for place in changed),
         *(f"  still in {each['uri']}: {each['rows']:,} rows" for each in document["inputs"] if each["rows"]),
         f"Page: {document['report']}",
     ]
-
-
-def _place(place: dict[str, Any]) -> tuple[str, ...]:
-    counts = (f"{place[name]:,}" for name in ("rows_before", "rows_of_users", "rows_after", "rows_of_users_after"))
-    return (place["kind"].replace("_", " "), place["state"], *counts, place["uri"])
-
-
-def _removed(document: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    if document["pages_removed"]:
-        yield "Pages of nights that may have named one of the users, removed", tuple(document["pages_removed"])
-    if document["unfinished_removed"]:
-        yield "Folders of runs that never finished, removed", tuple(document["unfinished_removed"])

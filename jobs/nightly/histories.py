@@ -158,8 +158,8 @@ def _lists(out_uri: str) -> Iterator[tuple[str, list[str]]]:
         return
     for line in store.read(out_uri, 0, _HEAD_BYTES).split(b"\n")[:-1]:
         answer = read_answer(line, out_uri)
-        if answer.kind == "items" and isinstance(answer.asked, dict) and "userId" in answer.asked:
-            yield answer.asked["userId"], answer.listed
+        if answer.kind == "items" and isinstance(answer.input, dict) and "userId" in answer.input:
+            yield answer.input["userId"], answer.ids
 
 
 def _user(histories: Histories, user: str, listed: list[str], rows: dict[str, int], whole_history: bool) -> UserPart:

@@ -12,12 +12,11 @@ from jobs.nightly.decisions import decide, records_of
 from jobs.nightly.followers import follow_night
 from jobs.nightly.heartbeat import Heartbeat, Watch
 from jobs.nightly.plan import NightPlan, Step, plan_night
-from jobs.nightly.report import night_page
+from jobs.nightly.report import night_html, night_page
 from jobs.nightly.running import Runtime, one_spark, run_step
 from jobs.platform.storage import join, store_for
 from jobs.platform.storage.folders import StepFolder
 from jobs.platform.storage.records import write_record
-from jobs.reports.night import night_html
 from jobs.workspace.generations import Generation, last_summary, read_summary
 from schemas.config import NightlyConfig
 from schemas.errors import HrnnError

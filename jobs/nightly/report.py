@@ -15,11 +15,11 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from jobs.nightly.histories import Histories, read_histories, three_users
-from jobs.nightly.wording import batch_note, counts_text, metric_table, seconds_text, segment_sentences, verdict
+from jobs.nightly.wording import batch_note, metric_table, segment_sentences, step_row, verdict
 from jobs.platform.process.scratch import scratch_folder
 from jobs.platform.storage.folders import StepFolder
 from jobs.reports.charts import Plot, bar_plot, day_plot, line_plot
-from jobs.reports.night import NightPage, SolutionPart, StepPart
+from jobs.reports.html import render
 from schemas.datasets import DatasetSchema, parse_schema_document
 from schemas.manifest import Manifest
 from schemas.nights import PUBLISHING
@@ -35,8 +35,13 @@ _CURVES = (
 )
 
 
-def night_page(summary: dict[str, Any], out_uris: Sequence[str]) -> NightPage:
-    """View model of a night's page.
+def night_html(page: dict[str, Any]) -> str:
+    """The page as one HTML document that loads nothing."""
+    return render("night.html.j2", page)
+
+
+def night_page(summary: dict[str, Any], out_uris: Sequence[str]) -> dict[str, Any]:
+    """What templates/night.html.j2 shows.
 
     Args:
         summary: Of the night.
@@ -48,29 +53,26 @@ def night_page(summary: dict[str, Any], out_uris: Sequence[str]) -> NightPage:
         items = _items_schema(steps.get(("validate", "items")))
         histories = read_histories(sequences, sequences.require("sequences"), items, Path(scratch))
         one_session = steps["sessionize", "sequences"]["settings"]["gap_seconds"] is None
-        users = three_users(histories, out_uris, one_session)
         columns, metrics = metric_table(summary["solutions"])
-        return NightPage(
-            group=summary["group"],
-            generation=summary["generation"],
-            finished=summary["finished"],
-            session_word="day" if one_session else "session",
-            verdict=verdict(summary["solutions"]),
-            tiles=_tiles(steps),
-            notes=_notes(summary, steps, histories.share),
-            explanation=_EXPLANATION,
-            columns=columns,
-            metrics=metrics,
-            segments=segment_sentences(summary["solutions"]),
-            solutions=tuple(
-                _solution_part(name, solution["recipe"], StepFolder(steps["train", name]["folder"]), summary["output"])
+        return {
+            "summary": summary,
+            "verdict": verdict(summary["solutions"]),
+            "tiles": _tiles(steps),
+            "notes": _notes(summary, steps, histories.share),
+            "explanation": _EXPLANATION,
+            "columns": columns,
+            "metrics": metrics,
+            "segments": segment_sentences(summary["solutions"]),
+            "solutions": [
+                _solution(name, solution["recipe"], StepFolder(steps["train", name]["folder"]), summary["output"])
                 for name, solution in summary["solutions"].items()
-            ),
-            plots=_data_plots(histories, one_session),
-            users=users,
-            steps=tuple(_step_part(step) for step in summary["steps"]),
-            software=VERSION,
-        )
+            ],
+            "users": three_users(histories, out_uris, one_session),
+            "session_word": "day" if one_session else "session",
+            "plots": _data_plots(histories, one_session),
+            "steps": [step_row(step) for step in summary["steps"]],
+            "software": VERSION,
+        }
 
 
 def _items_schema(step: dict[str, Any] | None) -> DatasetSchema | None:
@@ -109,9 +111,10 @@ def _notes(summary: dict[str, Any], steps: dict[tuple[str, str], dict[str, Any]]
     return tuple(notes)
 
 
-def _solution_part(name: str, recipe: str, folder: StepFolder, night: str) -> SolutionPart:
+def _solution(name: str, recipe: str, folder: StepFolder, night: str) -> dict[str, Any]:
+    """A solution with its learning curves, if it has any, and where its own page lies, seen from the night's."""
     manifest = folder.require("solution_version")
-    return SolutionPart(name=name, recipe=recipe, report=page_link(folder, manifest, night), curves=_curves(folder, manifest))
+    return {"name": name, "recipe": recipe, "report": page_link(folder, manifest, night), "curves": _curves(folder, manifest)}
 
 
 def page_link(folder: StepFolder, manifest: Manifest, night: str) -> str:
@@ -169,13 +172,3 @@ def _length_bars(lengths: npt.NDArray[np.int64]) -> list[tuple[str, float]]:
     """Counts of lengths 1, 2, up to 4, up to 8, …, by the longest of each."""
     counts = np.bincount(np.ceil(np.log2(lengths)).astype(np.int64))
     return [(str(2**power), float(count)) for power, count in enumerate(counts)]
-
-
-def _step_part(step: dict[str, Any]) -> StepPart:
-    return StepPart(
-        job=step["job"],
-        name=step["name"],
-        seconds=seconds_text(step),
-        counts=counts_text(step["job"], step["result"]),
-        where=step["folder"],
-    )

@@ -130,9 +130,7 @@ def verdict(solutions: dict[str, dict[str, Any]]) -> Verdict:
 def night_lines(summary: dict[str, Any]) -> list[str]:
     """The night as plain text: verdict, steps, metrics, and where things lie."""
     steps = [("step", "seconds", "what came out", "where it lies")]
-    steps += [
-        (f"{s['job']} {s['name']}", seconds_text(s), counts_text(s["job"], s["result"]), s["folder"]) for s in summary["steps"]
-    ]
+    steps += [step_row(step) for step in summary["steps"]]
     lines = ["", f"{summary['group']}, night {summary['generation']}", "", *terminal_table(steps, {1})]
     columns, rows = metric_table(summary["solutions"])
     table = [("metric", *columns), *((row.name, *map(metric_text, row.values)) for row in rows)]
@@ -140,6 +138,11 @@ def night_lines(summary: dict[str, Any]) -> list[str]:
     segments = segment_sentences(summary["solutions"])
     closing = [f"{conclusion.word}. {conclusion.sentence}", conclusion.detail, *segments, f"Page: {summary['report']}"]
     return [*lines, "", *terminal_table(table, set(range(1, len(columns) + 1))), "", *closing, ""]
+
+
+def step_row(step: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Step, seconds, what came out, and where it lies."""
+    return f"{step['job']} {step['name']}", seconds_text(step), counts_text(step["job"], step["result"]), step["folder"]
 
 
 def seconds_text(step: dict[str, Any]) -> str:

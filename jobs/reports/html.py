@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from jobs.reports.metric_names import percent_text
+
 
 def render(template: str, page: Any) -> str:
     """The document that a template makes of a page; every value is escaped, and one that is missing is an error."""
@@ -20,10 +22,12 @@ def template_module(template: str) -> Any:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("jobs.reports", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters.update(thousands="{:,}".format, percent=percent_text)
+    return environment

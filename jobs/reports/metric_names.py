@@ -30,3 +30,8 @@ def metric_name(key: str, names: Mapping[str, str] = METRIC_NAMES) -> str:
 def metric_text(value: float | None) -> str:
     """Four decimals; a dash for what was not measured."""
     return "–" if value is None else f"{value:.4f}"
+
+
+def percent_text(share: float | None) -> str:
+    """`12.5%`; a dash for what was not measured."""
+    return "–" if share is None else f"{share:.1%}"

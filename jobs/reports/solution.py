@@ -1,12 +1,12 @@
-"""The page of a solution version: what it says, and the HTML file that says it."""
+"""The page of a solution version: its tables and users, and the HTML file that shows them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from jobs.reports.charts import Plot
 from jobs.reports.html import render
-from jobs.reports.night import SessionPart, Verdict
+from jobs.reports.night import SessionPart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,43 +99,6 @@ class ExplainedUser:
     items: tuple[ListedItem, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SolutionPage:
-    """All that the page of a solution version says.
-
-    Attributes:
-        name: Of the solution version.
-        recipe: Its recipe.
-        verdict: The first thing to read.
-        tiles: (label, value) of the main counts.
-        learnt: What was trained on and what is measured by; empty where it is not known.
-        tables: The comparison with the baselines first; then slices and what else was measured.
-        curves: How it learnt; may be empty.
-        curves_note: What to know of them.
-        paths: (path, what it is), in the order in which bars are stacked; empty where the model has none.
-        users: Some users with their lists; may be empty.
-        users_note: How to read them, or why there are none.
-        session_word: What a session is called: "session", or "day" where a history is one session.
-        settings: (heading, (name, value)) of each group of settings.
-        software: Version of the platform.
-    """
-
-    name: str
-    recipe: str
-    verdict: Verdict
-    tiles: tuple[tuple[str, str], ...]
-    learnt: str
-    tables: tuple[Table, ...]
-    curves: tuple[Plot, ...]
-    curves_note: str
-    paths: tuple[tuple[str, str], ...]
-    users: tuple[ExplainedUser, ...]
-    users_note: str
-    session_word: str
-    settings: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
-    software: str
-
-
-def solution_html(page: SolutionPage) -> str:
+def solution_html(page: dict[str, Any]) -> str:
     """The page as one HTML document that loads nothing."""
     return render("solution.html.j2", page)

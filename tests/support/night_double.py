@@ -16,7 +16,7 @@ from jobs.nightly.wording import metric_table, verdict
 from jobs.platform.storage import StoredFile, list_input
 from jobs.platform.storage.folders import StepFolder
 from jobs.reports.charts import bar_plot, day_plot, line_plot
-from jobs.reports.night import NightPage, Recommendation, SessionPart, SolutionPart, StepPart, UserPart
+from jobs.reports.night import Recommendation, SessionPart, UserPart
 from schemas.errors import DataError
 from schemas.manifest import Kind, fingerprint
 
@@ -165,7 +165,7 @@ def write_shop(folder: Path, workspace: str | None = None) -> str:
     return str(config)
 
 
-def sample_page(title: str = "Bananas, 40 LB") -> NightPage:
+def sample_page(title: str = "Bananas, 40 LB") -> dict[str, Any]:
     """A page with one of everything."""
     user = UserPart(
         user_id="17",
@@ -174,31 +174,29 @@ def sample_page(title: str = "Bananas, 40 LB") -> NightPage:
         recommendations=(Recommendation(title=title, taken=True), Recommendation(title="Milk", taken=False)),
     )
     columns, rows = metric_table({"for-you": measured()})
-    return NightPage(
-        group="shop",
-        generation=3,
-        finished="2026-11-21 02:10:00 UTC",
-        session_word="session",
-        verdict=verdict({"for-you": measured()}),
-        tiles=(("rows read", "10"),),
-        notes=("A note.",),
-        explanation="How high.",
-        columns=columns,
-        metrics=rows,
-        segments=("fans: few.",),
-        solutions=(
-            SolutionPart(
-                name="for-you",
-                recipe="aws-hrnn",
-                report="../../train/for-you/0123/report.html",
-                curves=(line_plot("Loss", [(1, 3), (2, 2)], "events", "loss"),),
-            ),
-        ),
-        plots=(
+    return {
+        "summary": {"group": "shop", "generation": 3, "finished": "2026-11-21 02:10:00 UTC"},
+        "session_word": "session",
+        "verdict": verdict({"for-you": measured()}),
+        "tiles": (("rows read", "10"),),
+        "notes": ("A note.",),
+        "explanation": "How high.",
+        "columns": columns,
+        "metrics": rows,
+        "segments": ("fans: few.",),
+        "solutions": [
+            {
+                "name": "for-you",
+                "recipe": "aws-hrnn",
+                "report": "../../train/for-you/0123/report.html",
+                "curves": (line_plot("Loss", [(1, 3), (2, 2)], "events", "loss"),),
+            }
+        ],
+        "plots": (
             bar_plot("Lengths", [("1", 5), ("2", 3)], "events", "sessions"),
             day_plot("Days", {date(2017, 12, 3): 5}, "events"),
         ),
-        users=(user,),
-        steps=(StepPart(job="validate", name="interactions", seconds="1.2", counts="9 rows", where="s3://b/x"),),
-        software="0.1.0",
-    )
+        "users": (user,),
+        "steps": [("validate interactions", "1.2", "9 rows", "s3://b/x")],
+        "software": "0.1.0",
+    }

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.reports.solution import ExplainedUser, SolutionPage
+from jobs.reports.solution import ExplainedUser
 from jobs.train.report.people import PATH_MEANINGS
 from jobs.train.report.tables import curves, search_table, tables, verdict
 from schemas.version import VERSION
@@ -78,8 +78,8 @@ class Explained:
     whole_history: bool
 
 
-def solution_page(inputs: ReportInputs, explained: Explained | None, why_no_users: str) -> SolutionPage:
-    """View model of a solution version's page.
+def solution_page(inputs: ReportInputs, explained: Explained | None, why_no_users: str) -> dict[str, Any]:
+    """What templates/solution.html.j2 shows.
 
     Args:
         inputs: Of the solution version.
@@ -93,32 +93,30 @@ def solution_page(inputs: ReportInputs, explained: Explained | None, why_no_user
     training = inputs.config.get("settings", {})
     others = {key: value for key, value in inputs.config.items() if key not in ("settings", "hyperparameters", "recipe")}
     groups = {"Hyperparameters": inputs.hyperparameters, "Training": {**others, **training}}
-    return SolutionPage(
-        name=inputs.name,
-        recipe=inputs.recipe,
-        verdict=verdict(inputs.metrics),
-        tiles=tuple((key.replace("_", " "), f"{count:,}") for key, count in counts.items()),
-        learnt=_learnt(training),
-        tables=tables(inputs.metrics) + ((search_table(inputs.search),) if inputs.search else ()),
-        curves=plots,
-        curves_note=curves_note,
-        paths=PATH_MEANINGS,
-        users=explained.users if explained else (),
-        users_note=why_no_users if explained is None else _NOTE if explained.users else _NO_USERS,
-        session_word="day" if explained is not None and explained.whole_history else "session",
-        settings=tuple((heading, _pairs(values)) for heading, values in groups.items() if values),
-        software=VERSION,
-    )
+    return {
+        "name": inputs.name,
+        "recipe": inputs.recipe,
+        "verdict": verdict(inputs.metrics),
+        "counts": counts,
+        "learnt": _learnt(training),
+        "tables": tables(inputs.metrics) + ((search_table(inputs.search),) if inputs.search else ()),
+        "curves": plots,
+        "curves_note": curves_note,
+        "paths": PATH_MEANINGS,
+        "users": explained.users if explained else (),
+        "users_note": why_no_users if explained is None else _NOTE if explained.users else _NO_USERS,
+        "session_word": "day" if explained is not None and explained.whole_history else "session",
+        "settings": {
+            heading: {name: _setting(values[name]) for name in values} for heading, values in groups.items() if values
+        },
+        "software": VERSION,
+    }
 
 
 def _learnt(settings: Mapping[str, Any]) -> str:
     """The split in plain words: what was trained on, what measured; empty for versions that don't record it."""
     description = _LEARNT.get("segments" if settings.get("segments") else settings.get("split", ""))
     return f"{description} {_SERVED}" if description else ""
-
-
-def _pairs(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple((name.replace("_", " "), _setting(value)) for name, value in values.items())
 
 
 def _setting(value: Any) -> str:

@@ -5,14 +5,13 @@ import pyarrow as pa
 import pytest
 
 from hrnn.data.hashing import hash64
-from hrnn.evaluation.agreement import CorrelationSums, Lists, agreement, gini, overlap
+from hrnn.data.ragged import Ragged
+from hrnn.evaluation.agreement import agreement, correlation, correlation_sums, gini
 
 
-def lists(*each: str, scores: list[list[float]] | None = None) -> Lists:
+def lists(*each: str) -> Ragged[np.uint64]:
     """Each text is a list of one-letter ids."""
-    offsets = np.cumsum([0, *map(len, each)])
-    flat = [value for of_line in scores for value in of_line] if scores else [float("nan")] * int(offsets[-1])
-    return Lists(offsets, hash64(pa.array(list("".join(each)), pa.string())), np.array(flat, np.float32))
+    return Ragged.from_lengths([len(text) for text in each], hash64(pa.array(list("".join(each)), pa.string())))
 
 
 def plain_rank_biased_overlap(one: str, other: str, p: float) -> float:
@@ -33,10 +32,10 @@ def plain_rank_biased_overlap(one: str, other: str, p: float) -> float:
 
 def test_rank_biased_overlap_of_two_by_hand() -> None:
     # X_1 = 0, X_2 = 2: (0.1/0.9)·(2/2·0.81) + 2/2·0.81 = 0.9
-    found = agreement(lists("ab", "ab", "ab", "", "a"), lists("ba", "ab", "cd", "", ""), 5, 0.9)
-    assert found.rank_biased_overlap == pytest.approx([0.9, 1, 0, 1, 0])
-    assert found.same_first.tolist() == [False, True, False, True, False]
-    assert found.identical.tolist() == [False, True, False, True, False]
+    alike = agreement(lists("ab", "ab", "ab", "", "a"), lists("ba", "ab", "cd", "", ""), 5, 0.9)
+    assert alike.rank_biased_overlap == pytest.approx([0.9, 1, 0, 1, 0])
+    assert alike.same_first.tolist() == [False, True, False, True, False]
+    assert alike.identical.tolist() == [False, True, False, True, False]
 
 
 @pytest.mark.parametrize("p", [0.5, 0.9, 0.98])
@@ -52,31 +51,32 @@ def test_rank_biased_overlap_is_the_plain_formula_for_lists_of_any_length(p: flo
 
 
 def test_overlap_counts_what_stands_in_the_first_places_of_both() -> None:
-    old, new = lists("abcd", "ab", "xy"), lists("bxay", "abcd", "x")
-    found = agreement(old, new, 3)
-    assert found.common_within.tolist() == [[0, 1, 2], [1, 2, 2], [1, 1, 1]]
-    assert found.common.tolist() == [2, 2, 1]
-    assert overlap(found.common_within[:, 2], old, new, 3) == pytest.approx([2 / 3, 2 / 3, 1 / 2])  # of at most 3 places
-    assert overlap(found.common, old, new) == pytest.approx([0.5, 0.5, 0.5])
+    old, new = ("abcd", "ab", "xy"), ("bxay", "abcd", "x")
+    alike = agreement(lists(*old), lists(*new), 3)
+    assert alike.overlap == pytest.approx([2 / 4, 2 / 4, 1 / 2])
+    # 0, 1, 2 common entries of the first line; 1, 2, 2 of the second; 1, 1, 1 of the third, whose longer list has 2.
+    expected = [[0 / 1, 1 / 2, 2 / 3], [1 / 1, 2 / 2, 2 / 3], [1 / 1, 1 / 2, 1 / 2]]
+    for line, row in enumerate(expected):
+        assert agreement(lists(old[line]), lists(new[line]), 3).overlap_at == pytest.approx(row)
+    assert alike.overlap_at == pytest.approx(np.sum(expected, axis=0))
 
 
 def test_scores_of_common_entries_are_correlated_and_the_others_left_out() -> None:
-    old = lists("abc", "ab", scores=[[3, 2, 9], [1, float("nan")]])
-    new = lists("abd", "ab", scores=[[6, 4, 0], [2, 5]])
-    moments = agreement(old, new, 1).scores
-    assert moments.pairs == 3  # a and b of the first line, a of the second
-    assert moments.correlation() == pytest.approx(1.0)
+    alike = agreement(lists("abc", "ab"), lists("abd", "ab"), 1)
+    old_scores = np.array([3, 2, 9, 1, np.nan], np.float32)
+    new_scores = np.array([6, 4, 0, 2, 5], np.float32)
+    sums = correlation_sums(old_scores[alike.at_old], new_scores[alike.at_new])
+    assert sums[0] == 3  # a and b of the first line, a of the second
+    assert correlation(sums) == pytest.approx(1.0)
 
 
 def test_correlation_of_parts_is_that_of_the_whole() -> None:
     dice = np.random.default_rng(0)
     x, y = dice.random((2, 500), np.float32)
-    parts = CorrelationSums()
-    for begin in range(0, 500, 130):
-        parts.add(CorrelationSums.of(x[begin : begin + 130], y[begin : begin + 130]))
-    assert parts.correlation() == pytest.approx(np.corrcoef(x, y)[0, 1])
-    assert CorrelationSums.of(np.ones(9, np.float32), y[:9]).correlation() is None
-    assert CorrelationSums().correlation() is None
+    parts = sum((correlation_sums(x[begin : begin + 130], y[begin : begin + 130]) for begin in range(0, 500, 130)), np.zeros(6))
+    assert correlation(parts) == pytest.approx(np.corrcoef(x, y)[0, 1])
+    assert correlation(correlation_sums(np.ones(9, np.float32), y[:9])) is None
+    assert correlation(np.zeros(6)) is None
 
 
 def test_gini_counts_items_that_are_never_listed() -> None:

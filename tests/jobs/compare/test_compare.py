@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jobs.compare import matching, reading
+from jobs.compare import reading
 from jobs.compare.job import compare
 from jobs.platform.storage.folders import StepFolder
 from schemas.errors import ConfigError, DataError, StorageError
@@ -150,9 +150,9 @@ def test_parts_and_blocks_change_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 
     old, new = put(tmp_path / "a.out", *lines()), put(tmp_path / "b.out", *lines())
     once = compare(old_uri=old, new_uri=new)
-    monkeypatch.setattr(matching, "_PART_BYTES", 20_000)
+    monkeypatch.setattr(reading, "_PART_BYTES", 20_000)
     monkeypatch.setattr(reading, "_BLOCK_BYTES", 777)
-    assert matching.num_parts([reading.StoredFile(old, 200_000, "")]) > 5
+    assert reading.num_parts([reading.StoredFile(old, 200_000, "")]) > 5
     parts = compare(old_uri=old, new_uri=new)
     for found in (once, parts):
         del found["seconds"]

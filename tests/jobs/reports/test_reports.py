@@ -3,7 +3,6 @@ from __future__ import annotations
 import itertools
 import posixpath
 import re
-from dataclasses import replace
 from datetime import date, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,15 +14,14 @@ from night_double import NDCG, measured, sample_page
 from published_versions import publish_untrained
 from small_sequences import sequences_of
 
-from jobs.nightly.report import _length_bars, _notes, _step_part, page_link
+from jobs.nightly.report import _length_bars, _notes, night_html, page_link
 from jobs.nightly.terminal import terminal_table
-from jobs.nightly.wording import batch_note, counts_text, metric_table, segment_sentences, verdict
+from jobs.nightly.wording import batch_note, counts_text, metric_table, segment_sentences, step_row, verdict
 from jobs.platform.storage import store_for
 from jobs.platform.storage.folders import StepFolder
 from jobs.reports.axes import day_axis, linear_axis, log_axis, short_number
 from jobs.reports.charts import MOST_POINTS, Plot, bar_plot, day_plot, line_plot
 from jobs.reports.metric_names import metric_text
-from jobs.reports.night import night_html
 
 LOADING = {"src", "href", "srcset", "data", "action", "xlink:href"}
 
@@ -198,7 +196,7 @@ def test_what_nobody_was_measured_on_has_dashes_and_no_best() -> None:
     both = {"a": unmeasured, "b": measured()}
     assert {(row.values[0], row.best) for row in metric_table(both)[1]} == {(None, 1)}
     assert verdict(both).sentence.startswith("b ")
-    assert ">–</td>" in night_html(replace(sample_page(), columns=columns, metrics=rows))
+    assert ">–</td>" in night_html(sample_page() | {"columns": columns, "metrics": rows})
     assert metric_text(None) == "–"
 
 
@@ -213,7 +211,7 @@ def test_a_nights_page_tells_of_lines_that_want_a_look() -> None:
     }
     step = {"job": "recommend", "name": "users", "seconds": 2.0, "skipped": False, "folder": "s3://b/out/", "result": result}
     steps = {("recommend", "users"): step, ("sessionize", "sequences"): {"result": {}}}
-    page = replace(sample_page(), notes=_notes({"notes": []}, steps, share=1.0), steps=(_step_part(step),))
+    page = sample_page() | {"notes": _notes({"notes": []}, steps, share=1.0), "steps": [step_row(step)]}
     texts = Page(night_html(page)).texts
     odd = "12 empty, 7 with unused filter values, 1 without a filter value"
     note = f"Of the 1,900 lines of users some want a look: 1,500 error lines, {odd}."

@@ -111,8 +111,8 @@ def test_each_split_has_its_sentence(settings: dict[str, Any], said: str) -> Non
         best_epoch=None,
     )  # fmt: skip
     page = solution_page(inputs, None, "")
-    assert said in page.learnt
-    assert bool(page.learnt) == bool(said)
+    assert said in page["learnt"]
+    assert bool(page["learnt"]) == bool(said)
 
 
 def test_titles_are_shown_and_never_run(reported: tuple[str, dict[str, Any]]) -> None:

@@ -28,7 +28,7 @@ Listing = Callable[[str], list[StoredFile]]
 
 
 def _compared(uri: str) -> list[StoredFile]:
-    return [file for _, file in _files_of(uri)]
+    return list(_files_of(uri).values())
 
 
 listings = pytest.mark.parametrize("listing", [list_input, input_files, _compared])
