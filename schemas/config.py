@@ -26,17 +26,16 @@ from pydantic_core import PydanticCustomError
 
 from schemas.batch_jobs import BatchInference, BatchSegment, Filtering, Name, check_mode
 from schemas.config_errors import NAME_RULE, config_error
+from schemas.data_settings import Sessions, Validation
 from schemas.documents import NoDocument, read_json, read_toml, values_of
 from schemas.errors import ConfigError
 from schemas.filters import Filter, check_recipe, parse_filter
-from schemas.quotas import Quotas
 from schemas.recipes import check_explained, parse_hyperparameters, recipe_for
-from schemas.solutions import Count, Section, Solution
+from schemas.settings import Section
+from schemas.solutions import Solution
 from schemas.uris import Uri, canonical, lies_in
 
 DatasetName = Literal["items", "users", "actions", "action_interactions", "interactions"]
-Future = Literal["reject", "keep"]
-LongCategories = Literal["fail", "reject"]
 
 
 class DatasetGroup(Section):
@@ -87,48 +86,6 @@ class Datasets(Section):
         """The datasets that there are, interactions last: events are compared with what is known of items and users."""
         every: dict[DatasetName, Dataset | None] = {name: getattr(self, name) for name in get_args(DatasetName)}
         return {name: dataset for name, dataset in every.items() if dataset is not None}
-
-
-class Validation(Section):
-    """What Personalize allows and advises, and how strictly it is taken."""
-
-    strict: bool = Field(default=False, description="stop the night where Personalize would refuse the data")
-    quotas: Quotas = Field(default_factory=Quotas, description="name = value; those left out are Personalize's newest")
-    future: Future = Field(
-        default="reject",
-        description=(
-            'events whose time cannot be true (after the import, far after all others, 0 or 1 for a null): "reject" them, '
-            'or "keep" them'
-        ),
-    )
-    long_categories: LongCategories = Field(
-        default="fail",
-        description=('a categorical value above 1,000 characters: "fail" the import, as Personalize does, or "reject" its row'),
-    )
-
-
-class Sessions(Section):
-    """How interactions become sessions."""
-
-    gap_seconds: Count | Literal["none"] = Field(
-        default=1800,
-        description='whole seconds without an event that end a session, or "none": a user\'s history is one session',
-    )
-    tie_order: Literal["auto", "file", "hash"] = Field(
-        default="auto",
-        description=(
-            'order of a user\'s events of the same second: "file", or "hash" where file order is an artefact, '
-            'or "auto": what the import finds right'
-        ),
-    )
-    event_types: tuple[str, ...] | None = Field(
-        default=None, description="the EVENT_TYPE values that count; absent: all of them"
-    )
-
-    @property
-    def gap(self) -> int | None:
-        """Seconds, or None where a history is one session."""
-        return None if self.gap_seconds == "none" else self.gap_seconds
 
 
 class NightTraining(Section):

@@ -52,7 +52,7 @@ def config_error(error: ValidationError, model: type[BaseModel], where: str) -> 
 def _one(fault: Any, model: type[BaseModel], where: str) -> tuple[str, ConfigError]:
     # pydantic says where and of which kind; the field's own description says what is allowed.
     kind, context = fault["type"], fault.get("ctx", {})
-    location, description = _resolve(model, fault["loc"])
+    location, description = key_path(model, fault["loc"])
     path = ".".join(location)
     arguments: dict[str, Any] = {"allowed": description}
     problem = _PROBLEMS.get(kind, fault["msg"][0].lower() + fault["msg"][1:])
@@ -73,7 +73,7 @@ def _one(fault: Any, model: type[BaseModel], where: str) -> tuple[str, ConfigErr
     return path, ConfigError(problem, where=f"{where}: {path}" if path else where, **arguments)
 
 
-def _resolve(model: Any, location: Location) -> tuple[list[str], str | None]:
+def key_path(model: Any, location: Location) -> tuple[list[str], str | None]:
     """The keys of a location, without the branches of unions that pydantic adds, and the description of the last."""
     keys: list[str] = []
     description = None

@@ -1,37 +1,22 @@
-"""A solution in the config of `hrnn nightly`: its recipe, how it is fitted, and what is searched for."""
+"""What is trained, as `hrnn train` and a night's config are told it: a recipe, how it is fitted, what is searched for."""
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, StringConstraints, model_validator
 
 from schemas.errors import ConfigError
 from schemas.event_rules import event_rules
+from schemas.quotas import PUBLISHED, Quotas
 from schemas.recipes import RECIPE_ARN, recipe_for
+from schemas.settings import Option, Section, Settings, quotas_option, setting
 from schemas.tuning import MOST_JOBS, MOST_PARALLEL_JOBS, MOST_SEED, tuned_parameters
 
+LossName = Literal["cross_entropy", "bpr_max", "top1_max", "top1"]
+Split = Literal["personalize", "all_users"]
 Count = Annotated[int, Field(strict=True, ge=1)]
-
-
-class Section(BaseModel):
-    """One table of the config; knows its keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _keys_are_known(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            allowed = [field.alias or name for name, field in cls.model_fields.items()]
-            for key in data:
-                if key not in allowed:
-                    meant = get_close_matches(str(key), allowed, 1, 0.6)
-                    context = {"key": key, "allowed": ", ".join(allowed), "meant": meant[0] if meant else ""}
-                    raise PydanticCustomError("unknown_key", "this key is not known", context)
-        return data
 
 
 class EventParameters(Section):
@@ -49,63 +34,119 @@ class EventParameters(Section):
 class Hpo(Section):
     """How many configurations are tried, and of which."""
 
-    max_jobs: Annotated[int, Field(strict=True, ge=1, le=MOST_JOBS)] = Field(
-        default=8, description=f"trainings in all, 1 to {MOST_JOBS}: Personalize's maxNumberOfTrainingJobs"
+    max_jobs: Annotated[int, Field(strict=True, ge=1, le=MOST_JOBS)] = setting(
+        8,
+        f"trainings in all, 1 to {MOST_JOBS}: Personalize's maxNumberOfTrainingJobs",
+        Option("--hpo: trainings in all.", name="jobs"),
     )
-    parallel_jobs: Annotated[int, Field(strict=True, ge=1, le=MOST_PARALLEL_JOBS)] = Field(
-        default=1, description=f"trainings at the same time, 1 to {MOST_PARALLEL_JOBS}: Personalize's maxParallelTrainingJobs"
+    parallel_jobs: Annotated[int, Field(strict=True, ge=1, le=MOST_PARALLEL_JOBS)] = setting(
+        1,
+        f"trainings at the same time, 1 to {MOST_PARALLEL_JOBS}: Personalize's maxParallelTrainingJobs",
+        Option("--hpo: at the same time."),
     )
-    ranges: dict[str, tuple[float | bool, ...]] = Field(
-        default_factory=dict,
-        description="name = [least, most], or a categorical one's values; absent: the recipe's whole ranges",
+    ranges: dict[str, tuple[float | bool, ...]] = setting(
+        dict,
+        "name = [least, most], or a categorical one's values; absent: the recipe's whole ranges",
+        Option('--hpo: JSON: {"bptt": [4, 16]}; else the whole ranges.'),
     )
 
 
-class Training(Section):
+class FittingSettings(Settings):
+    """How a model is fitted."""
+
+    variant: Literal["init", "all"] = setting(
+        "init",
+        '"init": sessions start from the user\'s state; "all": every event sees it',
+        Option(
+            "init: sessions start from the user state; all: every event sees it.", refused="there is no such variant of HRNN"
+        ),
+    )
+    loss: LossName = setting(
+        "cross_entropy",
+        '"cross_entropy", "bpr_max", "top1_max" or "top1"',
+        Option("cross_entropy, bpr_max, top1_max or top1.", refused="there is no such loss"),
+    )
+    epochs: Count | None = setting(
+        None,
+        "most times that every event is met, 1 or more; absent: the recipe's own",
+        Option("Most times that every event is met."),
+    )
+    patience: Annotated[int, Field(strict=True, ge=0)] | None = setting(
+        None,
+        "epochs without a better validation that end it, 1 or more; 0: never; absent: the recipe's own",
+        Option("Epochs without better validation that end it; 0: never."),
+    )
+    seed: Annotated[int, Field(strict=True, ge=0, le=MOST_SEED)] = setting(
+        0, "whole number of 0 or more, in 63 bits; of everything random", Option("Of everything random.")
+    )
+    time_limit_seconds: Annotated[float, Field(ge=0.0)] | None = setting(
+        None, "Seconds after which the training loop ends.", Option(name="time_limit")
+    )
+    split: Split = setting(
+        "personalize",
+        '"personalize": nothing of the tenth of users who are tested is learnt from, as in Personalize; '
+        '"all_users": their older events are',
+        Option(
+            "personalize: nothing of tested users is learnt from; all_users: their older events are.",
+            refused="there is no such split",
+        ),
+    )
+    event_type: str | None = setting(None, "Only events of this type are to be predicted.")
+    event_value_threshold: str | float | None = setting(
+        None,
+        "Personalize's eventValueThreshold: only events of this EVENT_VALUE and more; a string or number",
+        Option("Only events of this EVENT_VALUE and more are."),
+    )
+    events_config: Sequence[Any] | None = setting(
+        None, 'JSON: [{"event_type": "buy", "event_value_threshold": "1", "weight": 0.6}, …].'
+    )
+    gru_baseline: Annotated[bool, Field(strict=True)] = setting(
+        True,
+        "train a GRU without users, too, for the table of baselines; takes about a third of the time",
+        Option("Train a GRU without users, too, for the table of baselines."),
+    )
+
+
+class Training(FittingSettings):
     """What Personalize does not let one choose: how a model is fitted. For recipes that are trained step by step."""
 
-    variant: Literal["init", "all"] = Field(
-        default="init", description='"init": sessions start from the user\'s state; "all": every event sees it'
-    )
-    loss: Literal["cross_entropy", "bpr_max", "top1_max", "top1"] = Field(
-        default="cross_entropy", description='"cross_entropy", "bpr_max", "top1_max" or "top1"'
-    )
-    epochs: Count | None = Field(
-        default=None, description="most times that every event is met, 1 or more; absent: the recipe's own"
-    )
-    patience: Annotated[int, Field(strict=True, ge=0)] | None = Field(
-        default=None,
-        description="epochs without a better validation that end it, 1 or more; 0: never; absent: the recipe's own",
-    )
-    seed: Annotated[int, Field(strict=True, ge=0, le=MOST_SEED)] = Field(
-        default=0, description="whole number of 0 or more, in 63 bits; of everything random"
-    )
     time_limit_seconds: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="seconds after which fitting ends, above 0; absent: none"
-    )
-    split: Literal["personalize", "all_users"] = Field(
-        default="personalize",
-        description=(
-            '"personalize": nothing of the tenth of users who are tested is learnt from, as in Personalize; '
-            '"all_users": their older events are'
-        ),
     )
     event_type: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=256)] | None = Field(
         default=None, description="Personalize's eventType: only these events are to be predicted; absent: all"
     )
-    event_value_threshold: str | float | None = Field(
-        default=None,
-        description="Personalize's eventValueThreshold: only events of this EVENT_VALUE and more; a string or number",
-    )
     events_config: tuple[EventParameters, ...] | None = Field(
         default=None, description="Personalize's eventParametersList: every type that is to be predicted, with its weight"
     )
-    gru_baseline: Annotated[bool, Field(strict=True)] = Field(
-        default=True, description="train a GRU without users, too, for the table of baselines; takes about a third of the time"
+
+
+class RecipeSettings(Settings):
+    """What is fitted, and what is searched for."""
+
+    recipe: str = setting("aws-hrnn", "Recipe name or ARN; `hrnn recipes` lists them.")
+    hyperparameters: dict[str, Any] = setting(dict, 'JSON: {"hidden_dimension": "64"}; strings or numbers.')
+    hpo: Hpo | None = setting(
+        None,
+        "Personalize's performHPO: search for better hyperparameters",
+        Option("Search for better hyperparameters (performHPO).", flag=True),
+    )
+    auto_ml: Annotated[bool, Field(strict=True)] = setting(
+        False,
+        "Personalize's performAutoML: try the HRNN recipes and keep the best",
+        Option("Try the HRNN recipes, keep the best (performAutoML).", flag=True),
     )
 
 
-class Solution(Section):
+class TrainSettings(FittingSettings, RecipeSettings):
+    """All that `hrnn train` can be told, besides places and ranks."""
+
+    within_session_only: bool = setting(False, "The papers' mode: sessions' first events are no targets.")
+    strict: bool = setting(False, "Fail where there is less than Personalize trains on.", Option(flag=True))
+    quotas: Quotas = setting(PUBLISHED, "name = value", quotas_option("How much that is: interactions=500."))
+
+
+class Solution(RecipeSettings):
     """A recipe and its settings."""
 
     recipe: Annotated[str, StringConstraints(strict=True, min_length=1)] = Field(
@@ -115,10 +156,6 @@ class Solution(Section):
         default_factory=dict, description="name = value; strings as in Personalize, or numbers"
     )
     training: Training = Field(default_factory=Training, description="how the model is fitted")
-    hpo: Hpo | None = Field(default=None, description="Personalize's performHPO: search for better hyperparameters")
-    auto_ml: Annotated[bool, Field(strict=True)] = Field(
-        default=False, description="Personalize's performAutoML: try the HRNN recipes and keep the best"
-    )
 
     @model_validator(mode="before")
     @classmethod
@@ -128,6 +165,10 @@ class Solution(Section):
         if isinstance(data, dict) and data.get("auto_ml") is True and "recipe" not in data:
             return {**data, "recipe": "aws-hrnn"}
         return data
+
+    def settings(self, **of_the_night: Any) -> TrainSettings:
+        """What `hrnn train` is told, with what holds for every training of a night."""
+        return TrainSettings(**self.model_dump(exclude={"training"}), **self.training.model_dump(), **of_the_night)
 
     def check(self, where: str) -> None:
         """Check that the settings fit together.

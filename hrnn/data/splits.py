@@ -21,6 +21,7 @@ import numpy.typing as npt
 from hrnn.data.arrays import Rows
 from hrnn.data.sequences import Sequences
 from schemas.errors import DataError
+from schemas.solutions import Split
 
 TEST_SHARE = 0.1  # of the users with at least two events
 TRUTH_SHARE = 0.1  # of a test user's events
@@ -31,7 +32,6 @@ _ENOUGH = 600  # calibration users of the same session; fewer where they would b
 MOST_TEST_USERS = 50_000  # standard error of a mean of such numbers is below 0.0023: more would only cost time
 
 Truth = Literal["newest_tenth", "last_item"]
-Split = Literal["personalize", "all_users"]
 Holdout = Literal["sample", "everyone"]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from hrnn.data.splits import Holdout, Split
+from hrnn.data.splits import Holdout
+from schemas.solutions import LossName, Split
 
-LossName = Literal["cross_entropy", "bpr_max", "top1_max", "top1"]
 ScorePrecision = Literal["bfloat16", "float32"]
 
 

@@ -8,7 +8,4 @@ import typer
 
 SolutionFolder = Annotated[str, typer.Option(help="Folder that `hrnn train` wrote: s3://…, file://… or a path.")]
 AnswersFolder = Annotated[str, typer.Option(help="Folder for <input file name>.out and _CHECK; not the input's.")]
-MaxErrorFraction = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="Publish nothing if more of the lines are error lines.")
-]
 SparkMaster = Annotated[str | None, typer.Option(help="Spark master, such as spark://host:7077, yarn or local[4].")]

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from schemas.batch_jobs import FilterSettings, RecommendSettings
 from schemas.datasets import parse_schema_document
-from schemas.documents import read_json
 from schemas.errors import ConfigError
-from schemas.filters import NO_LIMITS, PUBLISHED, Filter, check_filter, parse_filter
+from schemas.filters import NO_LIMITS, Filter, check_filter, parse_filter
 from schemas.filters.checks import check_recipe
 from schemas.filters.tree import Moment, all_conditions
 from schemas.manifest import Manifest
@@ -18,7 +18,6 @@ from schemas.numbers import number_of
 from schemas.recipes import RECIPES, Recipe, check_explained
 
 EXPLORING = "aws-user-personalization"  # the one recipe that explores
-_MOST_EVENTS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,48 +81,38 @@ class Options:
         return {name: value for name, value in asdict(self).items() if value is not None and value is not False}
 
 
-def read_options(
-    manifest: Manifest,
-    num_results: int,
-    filter_expression: str | None = None,
-    extended_filters: bool = False,
-    filter_events: int = PUBLISHED.past_events,
-    item_exploration_config: Mapping[str, Any] | None = None,
-    explain: bool = False,
-) -> Options:
-    """Check the arguments of `jobs.recommend.job.recommend`; see there.
+def read_options(manifest: Manifest, settings: RecommendSettings) -> Options:
+    """Check what `jobs.recommend.job.recommend` was told; see there.
 
     Raises:
-        ConfigError: An option is out of range, or does not go with the solution version's recipe.
+        ConfigError: A setting does not go with the solution version's recipe.
         FilterError: The filter is wrong.
     """
-    if num_results < 1:
-        raise ConfigError("at least one item must be asked for", where="num_results", value=num_results, allowed="1 or more")
-    if not 1 <= filter_events <= _MOST_EVENTS:
-        allowed = f"1 to {_MOST_EVENTS:,}"
-        raise ConfigError("this number of events is out of range", where="filter_events", value=filter_events, allowed=allowed)
     recipe = RECIPES[manifest.metadata["recipe"]]
     if recipe.recipe_type == "USER_SEGMENTATION":
         raise ConfigError(
             "this solution version makes segments of users", where="solution", value=recipe.name, remedy="Run `hrnn segment`."
         )
-    if explain:
+    if settings.explain:
         check_explained(recipe, "explain")
     return Options(
-        num_results=num_results,
-        filter=None if filter_expression is None else read_filter(filter_expression, extended_filters, filter_events, manifest),
-        exploration=_exploration(item_exploration_config, manifest, recipe),
-        explain=explain,
+        num_results=settings.num_results,
+        filter=read_filter(settings, manifest),
+        exploration=_exploration(settings.item_exploration_config, manifest, recipe),
+        explain=settings.explain,
     )
 
 
-def read_filter(text: str, extended: bool, events: int, manifest: Manifest) -> FilterOptions:
-    """A job's filter, checked against the recipe and the schemas of a solution version.
+def read_filter(settings: FilterSettings, manifest: Manifest) -> FilterOptions | None:
+    """A job's filter, if there is one, checked against the recipe and the schemas of a solution version.
 
     Raises:
         FilterError: It is wrong.
         ConfigError: The solution version is too old for it.
     """
+    text, extended = settings.filter_expression, settings.extended_filters
+    if text is None:
+        return None
     parsed = parse_filter(text, "filter", extended=extended, policy=NO_LIMITS)  # the night keeps them
     schemas = {kind: parse_schema_document(document) for kind, document in manifest.metadata.get("schemas", {}).items()}
     check_recipe(parsed, RECIPES[manifest.metadata["recipe"]])
@@ -137,7 +126,7 @@ def read_filter(text: str, extended: bool, events: int, manifest: Manifest) -> F
     return FilterOptions(
         text=text,
         extended=extended,
-        events=events,
+        events=settings.filter_events,
         now=int(time.time()) if reads_clock else 0,
         asks_past=parsed.uses("Interactions"),
         asks_attributes=parsed.uses("CurrentUser") or parsed.uses("Users"),
@@ -166,22 +155,6 @@ def _exploration(config: Mapping[str, Any] | None, manifest: Manifest, recipe: R
         where = f"{where}.explorationItemAgeCutOff"
         raise ConfigError("the cut-off is out of range", where=where, value=cut_off, allowed="a number of days above 0")
     return Exploration(weight=weight, cut_off_days=cut_off) if weight else None
-
-
-def parse_exploration(text: str) -> Mapping[str, Any]:
-    """The value of --item-exploration-config, which is JSON.
-
-    Raises:
-        ConfigError: It is no JSON object.
-    """
-    option, allowed = "--item-exploration-config", '{"explorationWeight": "0.3", "explorationItemAgeCutOff": "30"}'
-    try:
-        parsed = read_json(text)
-    except ValueError as error:
-        raise ConfigError(f"this is no JSON object ({error})", where=option, value=text, allowed=allowed) from None
-    if not isinstance(parsed, dict):
-        raise ConfigError("this is no JSON object", where=option, value=text, allowed=allowed)
-    return parsed
 
 
 def _number(value: Any, where: str) -> float:

@@ -14,7 +14,6 @@ from jobs.batch.publication import Answered, BatchJob, Publication, batch_identi
 from jobs.batch.tally import Tally, total
 from jobs.platform.storage import StoredFile, normalise
 from jobs.platform.storage.folders import StepFolder, check_unchanged
-from schemas.errors import ConfigError
 from schemas.manifest import InputRef, Kind, Manifest
 from schemas.recipes import RECIPES
 from schemas.version import VERSION
@@ -53,14 +52,12 @@ def run_batch(
         The job's summary.
 
     Raises:
-        ConfigError: The output lies where the input is, or the fraction is none.
+        ConfigError: The output lies where the input is.
         StorageError: Something is missing, or changed while it was read.
         CommitLost: Another run has published there since this one began.
         DataError: Two input files have the same name, a file holds no JSON lines, too many lines can't be answered, or none.
     """
     began = time.monotonic()
-    if not 0 <= max_error_fraction <= 1:
-        raise ConfigError("this is no fraction", where="--max-error-fraction", value=max_error_fraction, allowed="0 to 1")
     files = input_files(input_uri)
     output = normalise(output_uri).rstrip("/")
     check_places(files, input_uri, output)

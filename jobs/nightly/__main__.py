@@ -7,10 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.train.options import Nnodes, NodeRank, NprocPerNode, RdzvBackend, RdzvEndpoint, RdzvId
+from jobs.options import with_settings
+from jobs.train.options import LaunchSettings
 
 
+@with_settings
 def run(
+    *,
     config: Annotated[
         str, typer.Option(help="TOML file, or JSON of AWS's Maintaining Personalized Experiences.", metavar="URI")
     ],
@@ -25,12 +28,7 @@ def run(
     batch: Annotated[
         str | None, typer.Option(help="For AWS's JSON: folder of SOLUTION/job_config.json.", metavar="URI")
     ] = None,
-    nproc_per_node: NprocPerNode = None,
-    nnodes: Nnodes = 1,
-    node_rank: NodeRank = 0,
-    rdzv_endpoint: RdzvEndpoint = None,
-    rdzv_backend: RdzvBackend = "c10d",
-    rdzv_id: RdzvId = "hrnn",
+    launch: LaunchSettings,
 ) -> dict[str, Any]:
     """Run the whole night from one config file.
 
@@ -54,16 +52,8 @@ def run(
     from jobs.nightly.wording import night_lines
     from jobs.train.launch import Launch
 
-    launch = Launch(
-        nproc_per_node=nproc_per_node,
-        nnodes=nnodes,
-        node_rank=node_rank,
-        rdzv_endpoint=rdzv_endpoint,
-        rdzv_backend=rdzv_backend,
-        rdzv_id=rdzv_id,
-    )
-    runtime = Runtime(master=master, launch=launch)
-    if node_rank > 0:
+    runtime = Runtime(master=master, launch=Launch(**launch.model_dump()))
+    if launch.node_rank > 0:
         return follow(config=loaded, runtime=runtime)
     summary = nightly(config=loaded, runtime=runtime)
     print("\n".join(night_lines(summary)), file=sys.stderr)

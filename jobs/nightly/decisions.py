@@ -150,12 +150,11 @@ def _about_lists(step: Step, record: Record | None, known: _Known) -> Iterator[s
 def _identity(step: Step, published: Manifest, version: str, record: Record | None) -> str | None:
     """Fingerprint that the job would give its lists now; None where it can't be known."""
     solution = StepFolder(step.arguments["solution_uri"]).manifest()
-    if solution is None:  # it will be made again; the last night's record tells what was asked of it
-        unchanged = version != AS_IT_WAS and record is not None and record["fingerprint"] == step.fingerprint
-        return published.fingerprint if unchanged else None
-    bounds = {"max_error_fraction"}  # say what may be published, not what
-    options = {name: value for name, value in step.arguments.items() if not name.endswith("_uri") and name not in bounds}
-    config = read_options(solution, **options).config() if step.job == "recommend" else segment_options(solution, **options)[0]
+    if solution is None:  # it will be made again; what was asked of it the last night tells
+        told = version != AS_IT_WAS and record is not None and record["fingerprint"] == step.fingerprint
+        return published.fingerprint if told else None
+    asked = step.arguments["settings"]
+    config = read_options(solution, asked).config() if step.job == "recommend" else segment_options(solution, asked)[0]
     job: BatchJob = "recommend" if step.job == "recommend" else "segment"
     return batch_identity(job, config, version, input_files(step.arguments["input_uri"]))
 

@@ -15,8 +15,9 @@ from typing import Any
 from jobs.batch.inputs import check_places, input_files
 from jobs.platform.storage import StoredFile, join, list_input, normalise, store_for
 from jobs.versions import MEASURING_VERSION, SEQUENCES_VERSION, TRAINING_VERSION
-from schemas.batch_jobs import BatchInference, BatchSegment
+from schemas.batch_jobs import BatchInference, BatchSegment, RecommendSettings, SegmentSettings
 from schemas.config import Dataset, DatasetName, NightlyConfig
+from schemas.data_settings import SessionizeSettings, ValidateSettings
 from schemas.datasets import parse_schema
 from schemas.errors import ConfigError
 from schemas.filters import check_filter, check_group
@@ -148,14 +149,8 @@ def _validate(
         schema_uri = normalise(dataset.avro)
     data = normalise(dataset.data)
     inputs = {"the schema": digest, **_versions(data)}
-    settings: dict[str, Any] = {
-        "max_rejected_fraction": dataset.max_rejected_fraction,
-        "strict": config.validation.strict,
-        "quotas": config.validation.quotas.model_dump(),
-        "future": config.validation.future,
-        "long_categories": config.validation.long_categories,
-    }
-    arguments = {**settings, "quotas": config.validation.quotas}
+    settings = {"max_rejected_fraction": dataset.max_rejected_fraction, **config.validation.model_dump()}
+    arguments = {"schema_uri": schema_uri, "data_uri": data}
     if dataset.expectations is not None:
         arguments["expectations_uri"] = expectations = normalise(dataset.expectations)
         inputs["the expectations"] = hashlib.sha256(store_for(expectations).read(expectations)).hexdigest()
@@ -164,8 +159,8 @@ def _validate(
         arguments |= {f"{other}_uri": step.folder for other, step in known.items()}
         inputs |= _after(*known.values())
         if config.sessions.gap is not None:
-            arguments["gap_seconds"] = settings["gap_seconds"] = config.sessions.gap
-    return _step(workspace, "validate", name, settings, inputs, schema_uri=schema_uri, data_uri=data, **arguments)
+            settings["gap_seconds"] = config.sessions.gap
+    return _step(workspace, "validate", name, settings, inputs, settings=ValidateSettings(**settings), **arguments)
 
 
 def _check_type(schema: bytes, name: DatasetName) -> None:
@@ -179,12 +174,11 @@ def _check_type(schema: bytes, name: DatasetName) -> None:
 
 
 def _sessionize(workspace: str, config: NightlyConfig, validates: dict[Any, Step]) -> Step:
-    sessions = config.sessions
-    options = {"gap_seconds": sessions.gap, "tie_order": sessions.tie_order, "event_types": sessions.event_types}
-    settings = {**options, "layout": SEQUENCES_VERSION}
+    asked = SessionizeSettings(**config.sessions.model_dump())
+    settings = {**config.sessions.model_dump(), "gap_seconds": asked.gap, "layout": SEQUENCES_VERSION}
     sources = [validates[name] for name in ("interactions", "items", "users") if name in validates]
     uris = {f"{source.name}_uri": source.folder for source in sources}
-    return _step(workspace, "sessionize", "sequences", settings, _after(*sources), **uris, **options)
+    return _step(workspace, "sessionize", "sequences", settings, _after(*sources), settings=asked, **uris)
 
 
 def _train(workspace: str, config: NightlyConfig, name: str, sequences: Step) -> Step:
@@ -196,9 +190,8 @@ def _train(workspace: str, config: NightlyConfig, name: str, sequences: Step) ->
     quotas, strict = config.validation.quotas, config.training.minimums == "refuse"
     settings: dict[str, Any] = {"recipe": solution.recipe, "hyperparameters": parsed, "training": training, **searched}
     settings |= {"minimums": quotas.model_dump(include=set(MINIMUMS)) if strict else None, "version": TRAINING_VERSION}
-    arguments = {"recipe": solution.recipe, "hyperparameters": dict(solution.hyperparameters), **training, **searched}
-    arguments |= {"strict": strict, "quotas": quotas}
-    return _step(workspace, "train", name, settings, _after(sequences), sequences_uri=sequences.folder, **arguments)
+    asked = solution.settings(strict=strict, quotas=quotas)
+    return _step(workspace, "train", name, settings, _after(sequences), sequences_uri=sequences.folder, settings=asked)
 
 
 def _evaluate(workspace: str, train: Step) -> Step:
@@ -209,27 +202,25 @@ def _batch(
     workspace: str, config: NightlyConfig, path: str, job: BatchInference | BatchSegment, trains: dict[str, Step]
 ) -> Step:
     source, output = normalise(job.input), normalise(job.output).rstrip("/") + "/"
-    arguments: dict[str, Any] = {"num_results": job.num_results}
+    of_segments = isinstance(job, BatchSegment)
+    kind: Job = "segment" if of_segments else "recommend"
+    model = SegmentSettings if of_segments else RecommendSettings
+    told = {"num_results": job.num_results, **job.model_dump(include=set(model.model_fields), exclude_defaults=True)}
     if job.filter is not None:
         extended, events = config.filtering.extended, config.filtering.limits.past_events
-        arguments |= {"filter_expression": job.filter, "extended_filters": extended, "filter_events": events}
+        told |= {"filter_expression": job.filter, "extended_filters": extended, "filter_events": events}
     if isinstance(job, BatchInference) and job.exploration is not None:
-        arguments["item_exploration_config"] = job.exploration.as_personalize()
-    if isinstance(job, BatchInference) and job.explain:
-        arguments["explain"] = True
-    if job.max_error_fraction < 1:
-        arguments["max_error_fraction"] = job.max_error_fraction
+        told["item_exploration_config"] = job.exploration.as_personalize()
     train = trains[job.solution]
     files = input_files(source)
     check_places(files, source, output.rstrip("/"))
     inputs = {**_after(train), **{file.name: file.version for file in files}}
-    kind: Job = "segment" if isinstance(job, BatchSegment) else "recommend"
     uris = {"solution_uri": train.folder, "input_uri": source}
-    step = _step(workspace, kind, path.partition(".")[2], arguments | {"output": output}, inputs, **uris, **arguments)
+    step = _step(workspace, kind, path.partition(".")[2], told | {"output": output}, inputs, **uris, settings=model(**told))
     return replace(step, folder=output)
 
 
-def _step(workspace: str, job: Job, name: str, settings: dict[str, Any], inputs: dict[str, str], **arguments: Any) -> Step:
+def _step(workspace: str, job: Job, name: str, settings: dict[str, Any], inputs: dict[str, str], /, **arguments: Any) -> Step:
     identity = fingerprint(job, settings, [f"{label}={version}" for label, version in sorted(inputs.items())])
     folder = join(workspace, job, name, identity[:SHORT])
     return Step(job=job, name=name, folder=folder, fingerprint=identity, settings=settings, inputs=inputs, arguments=arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from jobs.batch.inputs import bundle, cut
@@ -15,6 +15,7 @@ from jobs.platform.storage.folders import StepFolder
 from jobs.recommend.explanations import Sources
 from jobs.recommend.pipeline import Work, answer
 from jobs.solutions.solution import Solution
+from schemas.batch_jobs import RecommendSettings
 
 
 def recommend(
@@ -22,13 +23,7 @@ def recommend(
     solution_uri: str,
     input_uri: str,
     output_uri: str,
-    num_results: int = 25,
-    filter_expression: str | None = None,
-    extended_filters: bool = False,
-    filter_events: int = 100,
-    item_exploration_config: Mapping[str, Any] | None = None,
-    explain: bool = False,
-    max_error_fraction: float = 1.0,
+    settings: RecommendSettings,
     master: str | None = None,
     before_publication: Callable[[], None] | None = None,
     anew: bool = False,
@@ -44,15 +39,8 @@ def recommend(
         solution_uri: Folder that `train` wrote.
         input_uri: A file of lines, a folder of such files, or, on S3, a prefix as Personalize takes it.
         output_uri: Folder for the answers; not the input's.
-        num_results: Items a line, but not of lists to be ranked; all there are where the catalogue has fewer.
-        filter_expression: A filter expression; its placeholders' values come with each line. None: no filter.
-        extended_filters: Allow the platform's own extensions of the filter language.
-        filter_events: How many of a user's newest events of each type a filter looks at.
-        item_exploration_config: Personalize's explorationWeight and explorationItemAgeCutOff, as numbers or texts, for
-            aws-user-personalization; None: the solution's hyperparameters.
-        explain: Each good line says why its items are listed (docs/batch.md); for recipes of users and of lists to be ranked.
-        max_error_fraction: Error lines that are still acceptable, as a fraction of all lines, from 0 to 1; where every line is
-            one, nothing is published whatever it is.
+        settings: What every line is answered with. Where the catalogue has fewer items than `num_results`, all are listed, and
+            so are all of a list to be ranked. An exploration's numbers may be texts, as Personalize has them.
         master: Spark master; None: what spark-submit set, else this machine's cores.
         before_publication: Called when all answers are ready and none is visible; what it raises keeps them so.
         anew: Answer also where the same was answered already.
@@ -61,16 +49,14 @@ def recommend(
         The summary: files, seconds, whether it was skipped, and the counts of jobs/batch/tally.py.
 
     Raises:
-        ConfigError: An option is out of range or does not go with the recipe, or the output lies where the input is.
+        ConfigError: A setting does not go with the recipe, or the output lies where the input is.
         FilterError: The filter is wrong.
         StorageError: Something is missing, or changed while it was read.
         DataError: Two input files have the same name, a file holds no JSON lines, too many lines can't be answered, or none.
     """
     folder = StepFolder(solution_uri)
     manifest = folder.require("solution_version")
-    options = read_options(
-        manifest, num_results, filter_expression, extended_filters, filter_events, item_exploration_config, explain
-    )
+    options = read_options(manifest, settings)
 
     def answered(files: list[StoredFile], parts_uri: str, token: str) -> list[list[Part]]:
         sources = Sources.of(manifest) if options.explain and manifest.metadata["dimension"] else None
@@ -85,7 +71,7 @@ def recommend(
         output_uri,
         answered,
         before_publication,
-        max_error_fraction=max_error_fraction,
+        max_error_fraction=settings.max_error_fraction,
         anew=anew,
     )
 

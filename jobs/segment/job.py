@@ -22,7 +22,7 @@ from jobs.segment.pipeline import Work, answer, write_block
 from jobs.segment.users import user_filter
 from jobs.solutions.solution import Solution
 from schemas import columns
-from schemas.filters import PUBLISHED
+from schemas.batch_jobs import SegmentSettings
 
 _ENTRIES_AT_ONCE = 1 << 21  # users in the answers to a block of lines
 
@@ -32,12 +32,7 @@ def segment(
     solution_uri: str,
     input_uri: str,
     output_uri: str,
-    num_results: int = 25,
-    filter_expression: str | None = None,
-    extended_filters: bool = False,
-    filter_events: int = PUBLISHED.past_events,
-    most_lines: int | None = None,
-    max_error_fraction: float = 1.0,
+    settings: SegmentSettings,
     master: str | None = None,
     before_publication: Callable[[], None] | None = None,
     anew: bool = False,
@@ -52,13 +47,7 @@ def segment(
         solution_uri: Folder that `train` wrote, with aws-item-affinity or aws-item-attribute-affinity.
         input_uri: A file of lines, a folder of such files, or, on S3, a prefix as Personalize takes it.
         output_uri: Folder for the answers; not the input's.
-        num_results: Users a line; all there are where there are fewer.
-        filter_expression: INCLUDE or EXCLUDE UserID …; None: every user counts.
-        extended_filters: Allow what Personalize has not in filters.
-        filter_events: A user's newest events of each type that the filter looks at.
-        most_lines: Of all input files together; None: Personalize's limit, 500 lines of items or 10 of attributes.
-        max_error_fraction: Error lines that are still acceptable, as a fraction of all lines, from 0 to 1; where every line is
-            one, nothing is published whatever it is.
+        settings: What every line is answered with; all users that there are where they are fewer than `num_results`.
         master: Spark master; None: what spark-submit set, else this machine's cores.
         before_publication: Called when all answers are ready and none is visible; what it raises keeps them so.
         anew: Answer also where the same was answered already.
@@ -67,25 +56,17 @@ def segment(
         The summary: files, seconds, whether it was skipped, and the counts of jobs/batch/tally.py.
 
     Raises:
-        ConfigError: An option is out of range, the recipe makes no segments, or the output lies where the input is.
+        ConfigError: The recipe makes no segments, or the output lies where the input is.
         FilterError: The filter is wrong.
         StorageError: Something is missing, or changed while it was read.
         DataError: There are too many lines, or two input files have the same name.
     """
     folder = StepFolder(solution_uri)
     manifest = folder.require("solution_version")
-    config, filter_options = segment_options(
-        manifest,
-        num_results=num_results,
-        filter_expression=filter_expression,
-        extended_filters=extended_filters,
-        filter_events=filter_events,
-    )
+    config, filter_options = segment_options(manifest, settings)
 
     def answered(files: list[StoredFile], parts_uri: str, token: str) -> list[list[Part]]:
-        return _answered(
-            files, Solution.of(folder, manifest), num_results, filter_options, most_lines, parts_uri, token, master
-        )
+        return _answered(files, Solution.of(folder, manifest), settings, filter_options, parts_uri, token, master)
 
     return run_batch(
         "segment",
@@ -96,7 +77,7 @@ def segment(
         output_uri,
         answered,
         before_publication,
-        max_error_fraction=max_error_fraction,
+        max_error_fraction=settings.max_error_fraction,
         anew=anew,
     )
 
@@ -104,9 +85,8 @@ def segment(
 def _answered(
     files: list[StoredFile],
     solution: Solution,
-    num_results: int,
+    settings: SegmentSettings,
     filter_options: FilterOptions | None,
-    most_lines: int | None,
     parts_uri: str,
     token: str,
     master: str | None,
@@ -122,14 +102,14 @@ def _answered(
             attributes = pq.read_schema(source.fetch(solution.attributes[0], scratch)) if solution.attributes else None
             users_filter = user_filter(solution, filter_options, attributes)
     reader = LineReader(solution.kind, catalogue, solution.dataset_schemas, users_filter)
-    most = MOST_LINES[solution.kind] if most_lines is None else most_lines
-    segments = reader.read(files, most, max(1, _ENTRIES_AT_ONCE // num_results))
+    most = MOST_LINES[solution.kind] if settings.most_lines is None else settings.most_lines
+    segments = reader.read(files, most, max(1, _ENTRIES_AT_ONCE // settings.num_results))
     work = Work(
         solution=solution,
         kind=solution.kind,
         segments=segments,
         num_ranked=int(np.count_nonzero(catalogue[columns.NUM_EVENTS].to_numpy())),
-        num_results=num_results,
+        num_results=settings.num_results,
         filter=filter_options,
         parts_uri=parts_uri,
         token=token,

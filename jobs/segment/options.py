@@ -6,36 +6,25 @@ from dataclasses import asdict
 from typing import Any
 
 from jobs.batch.options import FilterOptions, read_filter
-from schemas.batch_jobs import MOST_SEGMENT_USERS
+from schemas.batch_jobs import SegmentSettings
 from schemas.errors import ConfigError
-from schemas.filters import PUBLISHED
 from schemas.manifest import Manifest
 from schemas.recipes import RECIPES
 
 
-def segment_options(
-    manifest: Manifest,
-    *,
-    num_results: int,
-    filter_expression: str | None = None,
-    extended_filters: bool = False,
-    filter_events: int = PUBLISHED.past_events,
-) -> tuple[dict[str, Any], FilterOptions | None]:
-    """The settings that answers depend on, as the record holds them, and the filter; both are checked.
+def segment_options(manifest: Manifest, settings: SegmentSettings) -> tuple[dict[str, Any], FilterOptions | None]:
+    """What of the settings of `segment` decides about the answers, and the filter, both checked.
 
     Raises:
-        ConfigError: An option is out of range, or the recipe makes no segments.
+        ConfigError: The recipe makes no segments.
         FilterError: The filter is wrong.
     """
-    _check(manifest, num_results)
-    parsed = None if filter_expression is None else read_filter(filter_expression, extended_filters, filter_events, manifest)
-    return {"num_results": num_results, "filter": None if parsed is None else asdict(parsed)}, parsed
+    _check(manifest)
+    wanted = read_filter(settings, manifest)
+    return {"num_results": settings.num_results, "filter": None if wanted is None else asdict(wanted)}, wanted
 
 
-def _check(manifest: Manifest, num_results: int) -> None:
-    if not 1 <= num_results <= MOST_SEGMENT_USERS:
-        allowed = f"1 to {MOST_SEGMENT_USERS:,}"
-        raise ConfigError("this number of users is out of range", where="num_results", value=num_results, allowed=allowed)
+def _check(manifest: Manifest) -> None:
     recipe = RECIPES[manifest.metadata["recipe"]]
     if recipe.recipe_type != "USER_SEGMENTATION":
         offered = ", ".join(name for name, known in RECIPES.items() if known.recipe_type == "USER_SEGMENTATION")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 from jobs.cli import Summary
 from jobs.platform.spark.session import spark_session
 from jobs.platform.storage.folders import StepFolder
 from jobs.sessionize.catalogue import read_items
 from jobs.sessionize.passes import make_sequences, manifest_counts, manifest_metadata
-from jobs.sessionize.plan import EventColumns, Plan, TieOrder, cut_tasks, shards_for
+from jobs.sessionize.plan import EventColumns, Plan, cut_tasks, shards_for
 from jobs.versions import SEQUENCES_VERSION
+from schemas.data_settings import SessionizeSettings
 from schemas.datasets import parse_schema_document
 from schemas.errors import ConfigError, DataError
 from schemas.manifest import Manifest, fingerprint
@@ -26,12 +26,9 @@ def sessionize(
     *,
     interactions_uri: str,
     output_uri: str,
+    settings: SessionizeSettings,
     items_uri: str | None = None,
     users_uri: str | None = None,
-    gap_seconds: int | None = 1800,
-    tie_order: str = "auto",
-    num_shards: int | None = None,
-    event_types: Sequence[str] | None = None,
     master: str | None = None,
 ) -> Summary:
     """Make sequences, users, their attributes and the catalogue of typed datasets.
@@ -39,35 +36,33 @@ def sessionize(
     Args:
         interactions_uri: Folder of the Interactions dataset that `validate` wrote.
         output_uri: Folder of the sequences.
+        settings: Where sessions end, which events count, and in which order.
         items_uri: Folder of a validated Items dataset: metadata, creation times, and items without events.
         users_uri: Folder of a validated Users dataset: attributes of users, for filters.
-        gap_seconds: A session ends where its user was idle for longer than this; None: a whole history is one session.
-        tie_order: Order of a user's events at one time: "file" keeps the input's, "hash" shuffles it, the same way each time;
-            "auto" takes what `validate` advises: "hash" where the input's order is an artefact.
-        num_shards: Number of shards of users; None: by the number of events.
-        event_types: Keep events of these types only; None keeps all.
         master: Spark master URL.
 
     Returns:
         The job's summary: counts of events, users, items and sessions, and warnings.
 
     Raises:
-        ConfigError: A setting is out of range, event types are named of data that have none, or the output is an input.
+        ConfigError: Event types are asked of data that have none, or the output is an input.
         DataError: No event is left, or a dataset is of another type or empty.
         StorageError: An input is missing or the output cannot be written.
         IntegrityError: An input differs from its manifest.
     """
     began = time.monotonic()
-    _check_settings(gap_seconds, tie_order, num_shards, event_types)
-    uris = {"Interactions": interactions_uri, "Items": items_uri, "Users": users_uri}
-    datasets = {kind: _dataset(uri, kind) for kind, uri in uris.items() if uri is not None}
+    event_types = settings.event_types
+    if event_types is not None and not event_types:
+        raise ConfigError("the list of event types is empty", where="event_types", remedy="Name at least one, or leave it out.")
+    given = {"Interactions": interactions_uri, "Items": items_uri, "Users": users_uri}
+    datasets = {kind: _dataset(uri, kind) for kind, uri in given.items() if uri is not None}
     sources = list(datasets.values())
-    order = sources[0][1].metadata.get("tie_order", "file") if tie_order == "auto" else tie_order
+    order = sources[0][1].metadata.get("tie_order", "file") if settings.tie_order == "auto" else settings.tie_order
     config = {
         "layout": SEQUENCES_VERSION,
-        "gap_seconds": gap_seconds,
+        "gap_seconds": settings.gap,
         "tie_order": order,
-        "num_shards": num_shards,
+        "num_shards": settings.num_shards,
         "event_types": None if event_types is None else sorted(set(event_types)),
     }
     identity = fingerprint("sessionize", config, [manifest.fingerprint for _, manifest in sources])
@@ -97,18 +92,6 @@ def sessionize(
         "tie_order": published.metadata["tie_order"],
         "warnings": published.metadata["warnings"],
     }
-
-
-def _check_settings(gap_seconds: int | None, tie_order: str, num_shards: int | None, event_types: Sequence[str] | None) -> None:
-    """ConfigError where a setting is wrong."""
-    if gap_seconds is not None and gap_seconds < 1:
-        raise ConfigError("this gap is too short", where="gap_seconds", value=gap_seconds, allowed="1 or more seconds, or none")
-    if tie_order not in ("auto", *get_args(TieOrder)):
-        raise ConfigError("this order is not known", where="tie_order", value=tie_order, allowed='"auto", "file", "hash"')
-    if num_shards is not None and not 1 <= num_shards <= 10_000:
-        raise ConfigError("this number of shards is out of range", where="shards", value=num_shards, allowed="1 to 10000")
-    if event_types is not None and not event_types:
-        raise ConfigError("the list of event types is empty", where="event_types", remedy="Name at least one, or leave it out.")
 
 
 def _dataset(uri: str, expected: str) -> Source:

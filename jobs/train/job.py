@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,55 +34,23 @@ from schemas import columns
 from schemas.errors import ConfigError
 from schemas.manifest import Manifest
 from schemas.minimums import CountedEvents
-from schemas.quotas import PUBLISHED, Quotas
 from schemas.recipes import ColdstartHyperparameters, recipe_for
+from schemas.solutions import TrainSettings
 
 
 def train(
     *,
     sequences_uri: str,
-    recipe: str,
-    hyperparameters: Mapping[str, str | int | float | bool] | None = None,
     output_uri: str,
-    variant: str = "init",
-    loss: str = "cross_entropy",
-    epochs: int | None = None,
-    patience: int | None = None,
-    seed: int = 0,
-    time_limit_seconds: float | None = None,
-    within_session_only: bool = False,
-    split: str = "personalize",
-    event_type: str | None = None,
-    event_value_threshold: str | float | None = None,
-    events_config: Sequence[Mapping[str, Any]] | None = None,
-    hpo: Mapping[str, Any] | None = None,
-    auto_ml: bool = False,
-    gru_baseline: bool = True,
-    strict: bool = False,
-    quotas: Quotas = PUBLISHED,
+    settings: TrainSettings,
     launch: Launch | None = None,
 ) -> dict[str, Any]:
     """Train, measure and publish one solution version; nothing is done where the same one lies there already.
 
     Args:
         sequences_uri: Folder that `sessionize` wrote.
-        recipe: Name or ARN.
-        hyperparameters: Personalize's names; strings or numbers.
         output_uri: Folder of the solution version.
-        variant: `init` or `all`, for aws-hrnn.
-        loss: A key of hrnn.training.losses.LOSSES, for aws-hrnn.
-        epochs: Most times that every event is met; None: the default.
-        patience: Epochs without a better validation that end the training, 0 for never; None: the default.
-        seed: Of everything random.
-        time_limit_seconds: Bound of the training loop; None: none.
-        within_session_only: The papers' mode, for aws-hrnn: the first event of a session is nothing to be predicted.
-        split: `personalize`: nothing of the tenth of users who are tested is learnt from; `all_users`: their older events are.
-        event_type, event_value_threshold, events_config: schemas.event_rules.event_rules.
-        hpo: Fields of schemas.solutions.Hpo: hyperparameters are searched for; None: they are not.
-        auto_ml: The HRNN recipes are tried with their defaults, and the best one kept.
-        gru_baseline: A GRU that knows no users is trained too and stands in the table; it takes about a third of the time.
-        strict: Fewer interactions or users than Personalize trains on are an error; else they are told of on stderr.
-        quotas: How many there must be.
+        settings: What is trained, and how.
         launch: Ranks and nodes.
 
     Returns:
@@ -95,24 +62,7 @@ def train(
         MachineError: A rank died.
     """
     began = time.monotonic()
-    request = read_request(
-        recipe=recipe,
-        hyperparameters=hyperparameters or {},
-        variant=variant,
-        loss=loss,
-        epochs=epochs,
-        patience=patience,
-        seed=seed,
-        time_limit_seconds=time_limit_seconds,
-        within_session_only=within_session_only,
-        split=split,
-        event_type=event_type,
-        event_value_threshold=event_value_threshold,
-        events_config=events_config,
-        hpo=hpo,
-        auto_ml=auto_ml,
-        gru_baseline=gru_baseline,
-    )
+    request = read_request(settings)
     launch = launch or Launch()
     source, folder = StepFolder(sequences_uri), StepFolder(output_uri)
     sequences_manifest = source.require("sequences")
@@ -121,7 +71,9 @@ def train(
     existing = folder.manifest()
     if existing is not None and existing.fingerprint == job.identity and folder.is_whole(existing):
         if "counted" in existing.metadata:
-            check_minimums(CountedEvents(**existing.metadata["counted"]), quotas, request.rules, strict=strict)
+            check_minimums(
+                CountedEvents(**existing.metadata["counted"]), settings.quotas, request.rules, strict=settings.strict
+            )
         folder.show()
         _clear_up(job, search_plan)  # a run that was killed once it had published has not
         return _summary(folder, existing, began, skipped=True)
@@ -130,7 +82,7 @@ def train(
     with folder.made_of(source.reference(sequences_manifest)), scratch_folder("train") as scratch:
         staged = stage(source, sequences_manifest, Path(scratch), request.rules)
         statistics = counted_events(Sequences.load(staged.arrays), load_event_weights(staged.arrays, job))
-        check_minimums(statistics, quotas, request.rules, strict=strict)
+        check_minimums(statistics, settings.quotas, request.rules, strict=settings.strict)
         facts = {"counted": asdict(statistics)}
         manifest = _fit_and_publish(job, search_plan, request.config(), facts, source, folder, staged, launch, Path(scratch))
     if manifest is None:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 from jobs.platform.process.children import same_modules, same_run
 from jobs.platform.process.ending import TERMINATED
 from jobs.platform.process.scratch import no_space
+from jobs.train.options import LaunchSettings
 from jobs.train.spec import NO_SPACE, WorkerSpec
 from schemas.errors import ConfigError, MachineError
 
@@ -25,30 +25,15 @@ MEETING_SECONDS = 600  # in which all nodes must have come to the place where th
 _OF_OTHERS = re.compile(r"(?:PET|MASTER|TORCHELASTIC)_|(?:LOCAL_|GROUP_|ROLE_)?(?:RANK|WORLD_SIZE)$|ROLE_NAME$")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Launch:
-    """Where ranks run; each field is torchrun's option of that name.
-
-    Attributes:
-        nproc_per_node: Ranks on this node; None: one a GPU, else one.
-        nnodes: Nodes of the training.
-        node_rank: This node's number, where the rendezvous needs one.
-        rdzv_endpoint: host:port that all nodes meet at; needed when there are several.
-        rdzv_backend: How they meet.
-        rdzv_id: The same on all nodes.
+class Launch(LaunchSettings):
+    """Where ranks run, seen to be possible on this machine.
 
     Raises:
         ConfigError: There are several nodes and no place to meet, or more ranks than GPUs.
     """
 
-    nproc_per_node: int | None = None
-    nnodes: int = 1
-    node_rank: int = 0
-    rdzv_endpoint: str | None = None
-    rdzv_backend: str = "c10d"
-    rdzv_id: str = "hrnn"
-
-    def __post_init__(self) -> None:
+    def model_post_init(self, _: object) -> None:
+        """See that there is a place to meet, and a GPU for each rank."""
         if self.nnodes > 1 and not self.rdzv_endpoint:
             raise ConfigError("several nodes need a place to meet", where="--rdzv-endpoint", allowed="host:port")
         gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
+from pydantic import Field
 
-NprocPerNode = Annotated[
-    int | None, typer.Option(min=1, max=1024, help="torchrun: ranks on this node.", show_default="one a GPU, else one")
-]
-Nnodes = Annotated[int, typer.Option(min=1, help="torchrun: nodes of the training.")]
-NodeRank = Annotated[int, typer.Option(min=0, help="torchrun: this node's number; all but 0 only help to train.")]
-RdzvEndpoint = Annotated[str | None, typer.Option(help="torchrun: host:port where nodes meet.")]
-RdzvBackend = Annotated[str, typer.Option(help="torchrun: how they meet.")]
-RdzvId = Annotated[str, typer.Option(help="torchrun: the same on all nodes.")]
+from schemas.settings import Option, Settings, setting
+
+
+class LaunchSettings(Settings):
+    """Where ranks run; each field is torchrun's option of that name."""
+
+    nproc_per_node: Annotated[int, Field(ge=1, le=1024)] | None = setting(
+        None, "torchrun: ranks on this node.", Option(left_out="one a GPU, else one")
+    )
+    nnodes: Annotated[int, Field(ge=1)] = setting(1, "torchrun: nodes of the training.")
+    node_rank: Annotated[int, Field(ge=0)] = setting(0, "torchrun: this node's number; all but 0 only help to train.")
+    rdzv_endpoint: str | None = setting(None, "torchrun: host:port where nodes meet.")
+    rdzv_backend: str = setting("c10d", "torchrun: how they meet.")
+    rdzv_id: str = setting("hrnn", "torchrun: the same on all nodes.")

@@ -6,16 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from schemas.quotas import PUBLISHED
+from jobs.options import with_settings
+from schemas.data_settings import ValidateSettings
 
 
+@with_settings
 def run(
+    *,
     schema: Annotated[str, typer.Option(help="Avro schema: s3://…, file://…, a path, or the JSON itself.")],
     data: Annotated[str, typer.Option(help="A CSV file, plain or gzipped, or a folder of them.")],
     output: Annotated[str, typer.Option(help="Folder for the typed dataset, the rejected rows, the report and Data Docs.")],
-    import_mode: Annotated[
-        str, typer.Option(help="FULL replaces what the output folder holds, INCREMENTAL adds to it; the first must be FULL.")
-    ] = "FULL",
     items: Annotated[
         str | None, typer.Option(help="Folder of validated Items: tells which events are of unknown items.", metavar="URI")
     ] = None,
@@ -29,25 +29,7 @@ def run(
     expectations: Annotated[
         str | None, typer.Option(help="JSON file of your own Great Expectations, run on the accepted rows.", metavar="URI")
     ] = None,
-    max_rejected_fraction: Annotated[
-        float, typer.Option(help="Share of rejected rows, 0 to 1, above which the import fails once its report is written.")
-    ] = 0.01,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Fail where Personalize would: its quotas and minimums are errors, not findings.")
-    ] = False,
-    quota: Annotated[
-        list[str] | None, typer.Option(help="Change a quota: NAME=VALUE; may be repeated.", metavar="NAME=VALUE")
-    ] = None,
-    gap_seconds: Annotated[int, typer.Option(help="Idle seconds that end a session in the report's figures.")] = 1800,
-    future: Annotated[
-        str,
-        typer.Option(
-            help="Events whose time cannot be true (after the import, far after all others, 0 or 1 for a null): reject or keep."
-        ),
-    ] = "reject",
-    long_categories: Annotated[
-        str, typer.Option(help="A categorical value above 1,000 characters: fail, as Personalize does, or reject its row.")
-    ] = "fail",
+    settings: ValidateSettings,
     master: Annotated[str | None, typer.Option(help="Spark master URL; default: as configured, else this machine.")] = None,
 ) -> dict[str, Any]:
     """Check CSV files against their schema; write typed Parquet, rejected rows and a report.
@@ -64,18 +46,12 @@ def run(
         schema_uri=schema,
         data_uri=data,
         output_uri=output,
+        settings=settings,
         master=master,
-        max_rejected_fraction=max_rejected_fraction,
-        import_mode=import_mode,
         items_uri=items,
         users_uri=users,
         previous_uri=previous,
         expectations_uri=expectations,
-        gap_seconds=gap_seconds,
-        quotas=PUBLISHED.with_changes(quota or []),
-        strict=strict,
-        future=future,
-        long_categories=long_categories,
     )
 
 

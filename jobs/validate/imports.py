@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 from jobs.platform.storage.folders import StepFolder
 from jobs.validate.inputs import InputFile
-from jobs.validate.plan import ImportMode, OldPart, ReferencePart
+from jobs.validate.plan import OldPart, ReferencePart
 from schemas.columns import ITEM_ID, USER_ID
-from schemas.config import Future, LongCategories
+from schemas.data_settings import ImportMode
 from schemas.dataset_rules import DATASET_RULES
 from schemas.datasets import DatasetSchema, parse_schema_document
 from schemas.errors import ConfigError, DataError, SchemaError
@@ -45,30 +45,6 @@ class Base:
     def entries(self) -> set[str]:
         """Paths of its part files."""
         return {part.entry.path for part in self.parts}
-
-
-def check_mode(mode: str) -> ImportMode:
-    """An import mode in Personalize's spelling; ConfigError where it is none."""
-    for known in get_args(ImportMode):
-        if mode.upper() == known:
-            return known  # type: ignore[no-any-return]
-    raise ConfigError("this import mode is not known", where="--import-mode", value=mode, allowed="FULL, INCREMENTAL")
-
-
-def check_future(future: str) -> Future:
-    """`reject` or `keep`, of events whose times cannot be true; ConfigError of anything else."""
-    return _known(Future, future, "--future")  # type: ignore[return-value]
-
-
-def check_long_categories(policy: str) -> LongCategories:
-    """`fail` or `reject`, of categories that are too long; ConfigError of anything else."""
-    return _known(LongCategories, policy, "--long-categories")  # type: ignore[return-value]
-
-
-def _known(choices: Any, value: str, where: str) -> str:
-    if value.lower() not in get_args(choices):
-        raise ConfigError("this is not known", where=where, value=value, allowed=", ".join(get_args(choices)))
-    return value.lower()
 
 
 def base_of(manifest: Manifest | None, mode: ImportMode, schema: DatasetSchema, uri: str) -> Base:

@@ -9,13 +9,13 @@ from typing import Any
 from jobs.platform.spark.session import spark_session
 from jobs.platform.storage import StoredFile, folders_read, is_s3, list_input, normalise, read_given, read_text
 from jobs.platform.storage.folders import StepFolder
-from jobs.validate.imports import base_of, check_future, check_long_categories, check_mode, references_of
+from jobs.validate.imports import base_of, references_of
 from jobs.validate.inputs import open_inputs
-from jobs.validate.running import Import, Policy
+from jobs.validate.running import Import
+from schemas.data_settings import ValidateSettings
 from schemas.datasets import parse_schema, require_complete
 from schemas.errors import ConfigError
 from schemas.manifest import Manifest, fingerprint
-from schemas.quotas import PUBLISHED, Quotas
 from schemas.uris import lies_in
 
 
@@ -24,19 +24,13 @@ def validate(
     schema_uri: str,
     data_uri: str,
     output_uri: str,
+    settings: ValidateSettings,
     master: str | None = None,
-    max_rejected_fraction: float = 0.01,
-    import_mode: str = "FULL",
     items_uri: str | None = None,
     users_uri: str | None = None,
     previous_uri: str | None = None,
     expectations_uri: str | None = None,
-    gap_seconds: int = 1800,
-    quotas: Quotas = PUBLISHED,
-    strict: bool = False,
     suite: bool = True,
-    future: str = "reject",
-    long_categories: str = "fail",
 ) -> dict[str, Any]:
     """Check a dataset import and write what is right as typed Parquet.
 
@@ -45,19 +39,13 @@ def validate(
         data_uri: A CSV file, plain or gzipped, or a folder of them.
         output_uri: Folder for the typed dataset: `data/`, `rejected/`, `duplicates/`, `report.html`, `report.json`,
             `statistics-*.json`, `data_docs/`, `manifest.json`.
+        settings: How strictly the data are judged, and what is done about what is wrong.
         master: Spark master URL; None takes what is configured, else this machine.
-        max_rejected_fraction: Rejected rows that are still acceptable, as a fraction of the rows read, from 0 to 1.
-        import_mode: FULL replaces what the folder holds; INCREMENTAL adds to it.
         items_uri: Validated Items that events are compared with.
         users_uri: Validated Users that events are compared with.
         previous_uri: Folder of the last import, to see what changed since; None: what the output holds.
         expectations_uri: JSON file of the user's own expectations.
-        gap_seconds: A session ends where its user was idle for longer; for the report only.
-        quotas: What Personalize, or the user, allows and advises.
-        strict: What Personalize would refuse is an error, not a finding.
         suite: Check what was written with Great Expectations.
-        future: "reject" events whose times cannot be true (jobs/validate/clocks.py), or "keep" them.
-        long_categories: "fail" at a categorical value above 1,000 characters, as Personalize does, or "reject" its row.
 
     Returns:
         `rows_read`, `rows_accepted`, `rows_rejected`, `rows_duplicate`, `rows` of the dataset, `verdict`, `report` (the URI of
@@ -69,13 +57,8 @@ def validate(
         StorageError: Something cannot be read or written.
     """
     began = time.monotonic()
-    if not 0 <= max_rejected_fraction <= 1:
-        raise ConfigError("this is no fraction", where="--max-rejected-fraction", value=max_rejected_fraction, allowed="0 to 1")
-    if gap_seconds < 1:
-        raise ConfigError("this gap is too short", where="--gap-seconds", value=gap_seconds, allowed="1 or more seconds")
-    mode, of_times, of_categories = check_mode(import_mode), check_future(future), check_long_categories(long_categories)
     text, name = read_given(schema_uri)
-    schema = parse_schema(text, name, quotas, strict)
+    schema = parse_schema(text, name, settings.quotas, settings.strict)
     require_complete(schema, name)
     data_uri, output_uri = normalise(data_uri), normalise(output_uri).rstrip("/")
     stored = list_input(data_uri)
@@ -84,15 +67,9 @@ def validate(
     own = None if expectations_uri is None else (read_text(expectations_uri), normalise(expectations_uri))
     config = {
         "schema": schema.document,
-        "import_mode": mode,
-        "max_rejected_fraction": max_rejected_fraction,
         "expectations": None if own is None else own[0],
-        "gap_seconds": gap_seconds,
-        "quotas": quotas.model_dump(),
-        "strict": strict,
         "suite": suite,
-        "future": of_times,
-        "long_categories": of_categories,
+        **settings.model_dump(),
     }
     folder = StepFolder(output_uri)
     identity = fingerprint("validate", config, [*references.versions, *(f"{file.size} {file.version}" for file in stored)])
@@ -101,27 +78,18 @@ def validate(
     if skipped:
         folder.show()
     if manifest is None or not skipped:
-        base = base_of(manifest, mode, schema, folder.uri)
-        policy = Policy(
-            max_rejected_fraction=max_rejected_fraction,
-            quotas=quotas,
-            strict=strict,
-            suite=suite,
-            own=own,
-            future=of_times,
-            long_categories=of_categories,
-        )
+        base = base_of(manifest, settings.import_mode, schema, folder.uri)
         manifest = Import(
             folder=folder,
             schema=schema,
-            mode=mode,
             data_uri=data_uri,
             files=base.numbered(open_inputs(stored, data_uri, schema)),
             base=base,
             references=references,
             previous=_previous(previous_uri, folder, manifest),
-            gap_seconds=gap_seconds,
-            policy=policy,
+            settings=settings,
+            suite=suite,
+            own=own,
         ).run(lambda: spark_session(master), identity, config)
     return {
         "job": "validate",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,6 @@ from jobs.validate.inputs import Split
 from schemas.dataset_rules import DATASET_RULES
 from schemas.datasets import DatasetSchema
 from schemas.manifest import FileEntry
-
-ImportMode = Literal["FULL", "INCREMENTAL"]
 
 FILE_SHIFT = 40  # INPUT_ORDER = file number << 40 | line number
 

@@ -22,16 +22,15 @@ from jobs.validate.measures import measure_parts
 from jobs.validate.outcome import Outcome, run_import
 from jobs.validate.own_expectations import OwnSuite, check_own_expectations, parse_own_expectations
 from jobs.validate.parts import COUNTS
-from jobs.validate.plan import ImportMode, ImportPlan, gather
+from jobs.validate.plan import ImportPlan, gather
 from jobs.validate.problems import broken, refused, too_few, too_long
 from jobs.validate.report import build_report, common_reasons, put_rejected, to_json
 from jobs.validate.splits import ByteRange, plan_splits, scan
 from jobs.validate.suites import preload
-from schemas.config import Future, LongCategories
+from schemas.data_settings import ValidateSettings
 from schemas.datasets import DatasetSchema
 from schemas.errors import DataError, UserError
 from schemas.manifest import FileEntry, InputRef, Manifest, fingerprint
-from schemas.quotas import Quotas
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -44,55 +43,32 @@ _NO_ROWS = "Give CSV with a header and rows."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Policy:
-    """When an import fails, and what is checked.
-
-    Attributes:
-        max_rejected_fraction: Rejected rows of those read, 0 to 1.
-        quotas: What is allowed and advised.
-        strict: What Personalize would refuse fails the import.
-        suite: What was written is checked with Great Expectations.
-        own: Text of the user's own expectations, and where it lies.
-        future: What is done with events whose times cannot be true.
-        long_categories: What is done about categories that are too long.
-    """
-
-    max_rejected_fraction: float
-    quotas: Quotas
-    strict: bool
-    suite: bool
-    own: tuple[str, str] | None
-    future: Future = "reject"
-    long_categories: LongCategories = "fail"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Import:
     """One import.
 
     Attributes:
         folder: Of the dataset.
         schema: Of the dataset.
-        mode: FULL or INCREMENTAL.
         data_uri: Where the CSV files lie.
         files: They, in order.
         base: What is added to.
         references: Datasets that events are compared with.
         previous: statistics.json of the last import.
-        gap_seconds: Idle time that ends a session.
-        policy: What it may hold.
+        settings: How strictly they are judged.
+        suite: What was written is checked with Great Expectations.
+        own: Text of the user's own expectations, and where it lies.
     """
 
     folder: StepFolder
     schema: DatasetSchema
-    mode: ImportMode
     data_uri: str
     files: Sequence[InputFile]
     base: Base
     references: References
     previous: dict[str, Any] | None
-    gap_seconds: int
-    policy: Policy
+    settings: ValidateSettings
+    suite: bool
+    own: tuple[str, str] | None
 
     def run(self, start_spark: Callable[[], SparkSession], identity: str, config: dict[str, Any]) -> Manifest:
         """Run the import and publish it; returns its manifest.
@@ -100,14 +76,14 @@ class Import:
         Raises:
             DataError: Too few rows are right, or they break an expectation; the report is written all the same.
         """
-        own = None if self.policy.own is None else parse_own_expectations(*self.policy.own, self.schema)
+        own = None if self.own is None else parse_own_expectations(*self.own, self.schema)
         if not any(file.header for file in self.files):
             raise DataError("every file is empty", where=self.data_uri, remedy=_NO_ROWS)
         splits = plan_splits(self.files, SPLIT_BYTES, partial(_scan_all, start_spark))
         if not splits:
             raise DataError("there is a header but no rows", where=self.data_uri, remedy=_NO_ROWS)
         spark = start_spark()
-        if self.policy.suite or own:
+        if self.suite or own:
             preload()
         plan = ImportPlan(
             schema=self.schema,
@@ -115,9 +91,9 @@ class Import:
             parts=(*self.base.parts, *gather(splits, SPLIT_BYTES, len(self.base.parts), OPEN_BYTES)),
             references=self.references.parts,
             file_names=(*(file["name"] for file in self.base.input_files), *(file.name for file in self.files)),
-            gap_seconds=self.gap_seconds,
+            gap_seconds=self.settings.gap_seconds,
             now=int(time.time()),
-            rejects_wrong_times=self.policy.future == "reject",
+            rejects_wrong_times=self.settings.future == "reject",
         )
         outcome = run_import(spark, plan, self.files, self.references.uris)
         report, drawn = self._judged(outcome)
@@ -128,9 +104,9 @@ class Import:
         page = self._failed("report.html")
         problems = [
             too_few(report, page),
-            too_long(common_reasons(outcome.answers), self.data_uri, page) if self.policy.long_categories == "fail" else None,
+            too_long(common_reasons(outcome.answers), self.data_uri, page) if self.settings.long_categories == "fail" else None,
             *self._unmet(spark, outcome, own, report, pages),
-            refused(drawn, self.data_uri, page) if self.policy.strict else None,
+            refused(drawn, self.data_uri, page) if self.settings.strict else None,
         ]
         problem = next((problem for problem in problems if problem is not None), None)
         report["problem"] = None if problem is None else str(problem)
@@ -153,7 +129,7 @@ class Import:
         if not data:
             return
         summary: dict[str, Any] = {"checked": 0, "failed": [], "own": None}
-        if self.policy.suite:
+        if self.suite:
             measured = measure_parts(spark, self.folder, data, self.schema)
             checked = check_expectations(spark, measured, self.schema, report["rows"], "own.html" if own else None)
             summary |= {"checked": checked.num_checked, "failed": list(checked.failed)}
@@ -172,22 +148,22 @@ class Import:
         """The report, and the insights that it holds."""
         reasons = common_reasons(outcome.answers)
         report = build_report(
-            self.schema, self.data_uri, self.files, outcome.counts, reasons, self.policy.max_rejected_fraction
+            self.schema, self.data_uri, self.files, outcome.counts, reasons, self.settings.max_rejected_fraction
         )
         drawn = insights(
             InsightContext(
                 schema=self.schema,
                 statistics=outcome.statistics,
                 previous=self.previous,
-                quotas=self.policy.quotas,
+                quotas=self.settings.quotas,
                 counts={name: report[name] for name in COUNTS},
                 bytes_read=sum(file.size for file in self.files),
-                import_mode=self.mode,
+                import_mode=self.settings.import_mode,
                 added=outcome.added,
             )
         )
         report |= {
-            "import_mode": self.mode,
+            "import_mode": self.settings.import_mode,
             "rows": outcome.statistics["rows"],
             "rows_replaced": outcome.rows_replaced,
             "verdict": verdict(drawn),
@@ -231,7 +207,12 @@ class Import:
             for file, count in zip(self.files, outcome.counts, strict=True)
         ]
         counts = ("rows_read", "rows_accepted", "rows_rejected", "rows_duplicate", "rows_replaced", "rows")
-        made = {"identity": identity, "mode": self.mode, "files": len(read), "rows_accepted": report["rows_accepted"]}
+        made = {
+            "identity": identity,
+            "mode": self.settings.import_mode,
+            "files": len(read),
+            "rows_accepted": report["rows_accepted"],
+        }
         manifest = self.folder.publish(
             "dataset",
             fingerprint("dataset", {"import": identity}, [self.base.fingerprint]) if self.base.parts else identity,

@@ -142,10 +142,13 @@ def run_hrnn(data: Path, output: Path, cores: int) -> dict[str, Any]:
     began = time.monotonic()
     from jobs.platform.spark.session import spark_session
     from jobs.sessionize.job import sessionize
+    from schemas.data_settings import SessionizeSettings
 
     spark = spark_session(f"local[{cores}]")
     started = time.monotonic()
-    summary = sessionize(interactions_uri=str(data), output_uri=str(output), gap_seconds=GAP_SECONDS)
+    summary = sessionize(
+        interactions_uri=str(data), output_uri=str(output), settings=SessionizeSettings(gap_seconds=GAP_SECONDS)
+    )
     seconds = time.monotonic() - started
     folder = StepFolder(str(output))
     manifest = folder.require("sequences")

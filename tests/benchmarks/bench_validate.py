@@ -197,11 +197,13 @@ def run_hrnn(suite: bool, data: Path, output: Path, cores: int) -> Run:
     from jobs.platform.spark.session import spark_session
     from jobs.platform.storage.folders import StepFolder
     from jobs.validate.job import validate
+    from schemas.data_settings import ValidateSettings
 
     spark = spark_session(f"local[{cores}]")
     started = time.monotonic()
     schema = data.parent / "schema.json"
-    told = validate(schema_uri=str(schema), data_uri=str(data), output_uri=str(output), gap_seconds=GAP_SECONDS, suite=suite)
+    settings = ValidateSettings(gap_seconds=GAP_SECONDS)
+    told = validate(schema_uri=str(schema), data_uri=str(data), output_uri=str(output), settings=settings, suite=suite)
     seconds = time.monotonic() - started
     folder = StepFolder(str(output))
     found = json.loads(folder.read(folder.require("dataset").file("statistics.json")))

@@ -208,9 +208,7 @@ def finished(prepared: Path, spark: object) -> Path:
     """The folder, with a finished step of each kind too, and a damaged one."""
     import shutil
 
-    from jobs.sessionize.job import sessionize
-    from jobs.train.job import train
-    from jobs.validate.job import validate
+    from called_jobs import sessionize, train, validate
 
     good, shop = prepared / "good", prepared / "shop"
     validate(

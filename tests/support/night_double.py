@@ -17,8 +17,10 @@ from jobs.platform.storage import StoredFile, list_input
 from jobs.platform.storage.folders import StepFolder
 from jobs.reports.charts import bar_plot, day_plot, line_plot
 from jobs.reports.night import Recommendation, SessionPart, UserPart
+from schemas.batch_jobs import RecommendSettings
 from schemas.errors import DataError
 from schemas.manifest import Kind, fingerprint
+from schemas.solutions import TrainSettings
 
 METRICS = (
     *(f"normalized_discounted_cumulative_gain_at_{k}" for k in (5, 10, 25)),
@@ -75,8 +77,8 @@ class Jobs:
         counts = {"events": 9, "users": 3, "items": 4, "sessions": 5}
         return self._step("sessionize", "sequences", output_uri, [interactions_uri], [], counts)
 
-    def train(self, *, output_uri: str, sequences_uri: str, recipe: str, **rest: Any) -> dict[str, Any]:
-        facts = {"recipe": recipe, "event_types": []}
+    def train(self, *, output_uri: str, sequences_uri: str, settings: TrainSettings, **rest: Any) -> dict[str, Any]:
+        facts = {"recipe": settings.recipe, "event_types": []}
         return self._step("train", "solution_version", output_uri, [sequences_uri], [], {}, facts)
 
     def evaluate(self, *, output_uri: str, solution_uri: str) -> dict[str, Any]:
@@ -90,9 +92,8 @@ class Jobs:
         input_uri: str,
         before_publication: Callable[[], None],
         master: str | None = None,
-        max_error_fraction: float = 1.0,
         anew: bool = False,
-        **asked: Any,
+        settings: RecommendSettings,
     ) -> dict[str, Any]:
         solution = StepFolder(solution_uri)
         manifest = solution.require("solution_version")
@@ -103,7 +104,7 @@ class Jobs:
             tally = Tally(lines=3, errors=self.errors, first_error="no such user" if self.errors else "")
             return [[store_part([line], parts_uri, token, number, tally)] for number, _ in enumerate(files)]
 
-        config = read_options(manifest, **asked).config()
+        config = read_options(manifest, settings).config()
         return run_batch(
             "recommend",
             solution,
@@ -113,7 +114,7 @@ class Jobs:
             output_uri,
             answered,
             before_publication,
-            max_error_fraction=max_error_fraction,
+            max_error_fraction=settings.max_error_fraction,
             anew=anew,
         )
 

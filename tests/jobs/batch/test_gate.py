@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from called_jobs import train
 from one_rank import one_rank_here
 from small_sequences import DAY, publish_sequences, sequences_of
 
 from hrnn.data.sequences import Sequences
 from jobs.platform.storage.folders import StepFolder
-from jobs.train.job import train
 from schemas.recipes import RECIPES
 
 DAYS, GROUP = 8, 8

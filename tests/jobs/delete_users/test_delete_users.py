@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from called_jobs import validate
 from tiny_workspace import write_workspace
 from typed_datasets import publish_action_interactions, publish_interactions
 
@@ -17,7 +18,6 @@ from jobs.export.job import export
 from jobs.gc.job import gc
 from jobs.platform.storage import store_for
 from jobs.platform.storage.folders import StepFolder
-from jobs.validate.job import validate
 from schemas.checksums import verified, with_checksum
 from schemas.errors import ConfigError, DataError, IntegrityError, StorageError
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from called_jobs import train
 from small_sequences import publish_sequences, random_histories, sequences_of
 from tiny_solution import publish_solution
 from tiny_workspace import write_workspace
@@ -32,7 +33,6 @@ from jobs.export.job import export
 from jobs.platform.storage import StoredFile, join, store_for
 from jobs.platform.storage.folders import StepFolder
 from jobs.platform.storage.local import LocalStore
-from jobs.train.job import train
 from schemas.errors import DataError, StorageError
 
 

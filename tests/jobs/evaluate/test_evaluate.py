@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from called_jobs import train
 from small_sequences import publish_sequences as published
 from small_sequences import sequences_of
 
@@ -15,7 +16,6 @@ from hrnn.evaluation.baselines.lists import NAMES
 from jobs.evaluate.job import evaluate, table_lines
 from jobs.nightly.wording import verdict
 from jobs.platform.storage.folders import StepFolder
-from jobs.train.job import train
 from schemas import columns
 from schemas.errors import DataError, StorageError
 

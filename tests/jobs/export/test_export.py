@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from called_jobs import validate
 from plain_csv import read_records
 from typed_datasets import publish_interactions, publish_items
 
@@ -17,7 +18,6 @@ from jobs.export.job import export
 from jobs.export.rows import csv_blocks
 from jobs.platform.storage import store_for
 from jobs.platform.storage.folders import StepFolder
-from jobs.validate.job import validate
 from schemas.datasets import parse_schema_document
 from schemas.errors import ConfigError, StorageError
 

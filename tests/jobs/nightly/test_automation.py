@@ -42,11 +42,13 @@ def _line(step: Step) -> str:
     if step.job == "validate":
         return f"{step.label} of {told['data_uri']}"
     if step.job == "train":
-        searched = {key: told[key] for key in ("hyperparameters", "hpo") if told.get(key)}
-        return f"{step.label} by {told['recipe']}{f' {json.dumps(searched)}' if searched else ''}"
+        asked = told["settings"].model_dump()
+        searched = {key: asked[key] for key in ("hyperparameters", "hpo") if asked[key]}
+        return f"{step.label} by {asked['recipe']}{f' {json.dumps(searched)}' if searched else ''}"
     if step.job in {"recommend", "segment"}:
-        filtered = f", {told['filter_expression']}" if "filter_expression" in told else ""
-        return f"{step.label} of {told['input_uri']} to {step.folder}, {told['num_results']} a line{filtered}"
+        asked = told["settings"]
+        filtered = f", {asked.filter_expression}" if asked.filter_expression else ""
+        return f"{step.label} of {told['input_uri']} to {step.folder}, {asked.num_results} a line{filtered}"
     return step.label
 
 

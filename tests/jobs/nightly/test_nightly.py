@@ -61,11 +61,11 @@ def test_the_same_night_again_does_nothing(jobs: Jobs, tmp_path: Path) -> None:
 def test_events_of_wrong_clocks_are_rejected_unless_the_night_keeps_them(jobs: Jobs, tmp_path: Path) -> None:
     config = write_shop(tmp_path)
     [step] = plan_night(load_config(config)[0]).of("validate")
-    assert (step.arguments["future"], step.arguments["long_categories"]) == ("reject", "fail")
+    assert (step.arguments["settings"].future, step.arguments["settings"].long_categories) == ("reject", "fail")
     night(config)
     Path(config).write_text(Path(config).read_text() + '\n[validation]\nfuture = "keep"\n')
     [step] = plan_night(load_config(config)[0]).of("validate")
-    assert step.arguments["future"] == "keep"
+    assert step.arguments["settings"].future == "keep"
     assert plan(config)["validate"] == (True, 'future: "reject" → "keep"')
 
 
@@ -90,7 +90,8 @@ def test_a_night_imports_actions_and_action_interactions(jobs: Jobs, tmp_path: P
     steps = {step.name: step for step in plan_night(load_config(config)[0]).of("validate")}
     assert list(steps) == ["users", "actions", "action_interactions", "interactions"]
     assert steps["action_interactions"].arguments["users_uri"] == steps["users"].folder
-    assert {"users_uri", "gap_seconds"} <= set(steps["interactions"].arguments)
+    assert "users_uri" in steps["interactions"].arguments
+    assert "gap_seconds" in steps["interactions"].settings
     assert "items_uri" not in steps["interactions"].arguments
     assert set(steps["interactions"].inputs) & {"validate actions", "validate action_interactions"} == set()
     assert "users_uri" not in steps["actions"].arguments
@@ -136,8 +137,9 @@ def test_lists_that_are_to_be_explained_are_made_again_and_told_so(jobs: Jobs, t
     before = plan_night(load_config(config)[0]).of("recommend")[0]
     Path(config).write_text(Path(config).read_text() + "explain = true\n")
     after = plan_night(load_config(config)[0]).of("recommend")[0]
-    assert "explain" not in before.arguments
-    assert after.arguments == before.arguments | {"explain": True}
+    assert "explain" not in before.settings
+    assert after.settings == before.settings | {"explain": True}
+    assert after.arguments["settings"] == before.arguments["settings"].model_copy(update={"explain": True})
     assert [job for job, (runs, _) in plan(config).items() if runs] == ["recommend"]
     assert "explain" in plan(config)["recommend"][1]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from called_jobs import train
 from commands import heavy_modules
 from night_double import Jobs, sample_page, write_shop
 from small_sequences import publish_sequences, random_histories, sequences_of
@@ -22,7 +23,6 @@ from jobs.nightly.decisions import plan_document
 from jobs.nightly.job import nightly
 from jobs.nightly.running import Runtime
 from jobs.platform.storage.folders import StepFolder
-from jobs.train.job import train
 from schemas.errors import DataError
 from schemas.manifest import MANIFEST_NAME, USERS_DELETED, fingerprint
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from called_jobs import recommend
 from commands import hrnn
 from pyspark.sql import SparkSession
 from tiny_solution import TinySolution, publish_solution
 
 from jobs.batch.tally import Tally, filter_value_counts, total
 from jobs.nightly.wording import counts_text
-from jobs.recommend.job import recommend
 from schemas.errors import DataError
 
 FILTER = "EXCLUDE ItemID WHERE Items.GENRES IN ($GENRE)"
@@ -107,7 +107,7 @@ def test_the_command_passes_its_bound_on(job: str, monkeypatch: pytest.MonkeyPat
     told: dict[str, Any] = {}
     monkeypatch.setattr(f"jobs.{job}.job.{job}", lambda **given: told.update(given) or {"job": job})
     hrnn(job, "--solution", "s", "--input", "i", "--output", "o", "--max-error-fraction", "0.25")
-    assert told["max_error_fraction"] == 0.25
+    assert told["settings"].max_error_fraction == 0.25
 
 
 def test_where_every_line_is_an_error_nothing_is_published(solution: TinySolution, tmp_path: Path, spark: SparkSession) -> None:

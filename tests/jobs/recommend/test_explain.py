@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from called_jobs import recommend, train
 from one_rank import one_rank_here
 from published_versions import tensors_of
 from small_sequences import publish_sequences, random_histories, sequences_of
@@ -23,8 +24,6 @@ from hrnn.explain.serving import ServingExplainer
 from hrnn.models.hrnn import Hrnn, HrnnShape
 from jobs.platform.storage import join, store_for
 from jobs.recommend import pipeline
-from jobs.recommend.job import recommend
-from jobs.train.job import train
 from schemas.checksums import verified, with_checksum
 from schemas.errors import ConfigError, StorageError
 

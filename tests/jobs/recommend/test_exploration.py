@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from called_jobs import recommend
 from tiny_solution import DAY, TinySolution, publish_solution
 
 from jobs.platform.storage.folders import StepFolder
-from jobs.recommend.job import recommend
 from jobs.solutions.solution import Solution, newest_event
 from schemas.errors import ConfigError
 

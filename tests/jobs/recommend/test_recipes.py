@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from called_jobs import recommend
 from tiny_solution import TinySolution, publish_solution
 
 from jobs.batch import inputs
 from jobs.recommend import pipeline
-from jobs.recommend.job import recommend
 from schemas.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("spark")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from called_jobs import recommend
 from pyspark.sql import SparkSession
 from tiny_solution import TinySolution, publish_solution
 
@@ -17,7 +18,6 @@ from jobs.platform.spark.items import one_task_each
 from jobs.platform.storage import join, normalise, store_for
 from jobs.platform.storage.folders import StepFolder
 from jobs.recommend import pipeline
-from jobs.recommend.job import recommend
 from jobs.solutions.solution import Solution
 from schemas.errors import ConfigError, StorageError
 

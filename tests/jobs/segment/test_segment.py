@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from called_jobs import segment
 from segment_solution import SegmentSolution, publish_segments
 from tiny_solution import publish_solution
 
@@ -18,7 +19,6 @@ from hrnn.inference.segments import sets_of
 from jobs.platform.storage import list_input, store_for
 from jobs.platform.storage.folders import StepFolder
 from jobs.segment import best, users
-from jobs.segment.job import segment
 from jobs.segment.lines import MOST_LINES, LineReader
 from jobs.solutions.solution import Solution
 from schemas.batch import BadLine

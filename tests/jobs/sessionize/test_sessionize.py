@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from called_jobs import sessionize
 from typed_datasets import publish_interactions, publish_items, publish_users
 
 from hrnn.data.hashing import Hashes, hash64
 from jobs.cli import main
 from jobs.platform.spark.exchange import Receive, Send
 from jobs.platform.storage.folders import StepFolder
-from jobs.sessionize.job import sessionize
 from jobs.sessionize.plan import cut_tasks
 from schemas.errors import ConfigError, DataError, IntegrityError, SchemaError, StorageError
 
@@ -229,7 +229,7 @@ def test_without_users_there_are_no_attributes_and_empty_users_are_refused(tmp_p
 def test_without_a_gap_every_history_is_one_session(tmp_path: Path) -> None:
     rows = random_events(500, users=20, items=9)
     publish_interactions(f"{tmp_path}/in", rows)
-    summary = sessionize(interactions_uri=f"{tmp_path}/in", output_uri=f"{tmp_path}/out", gap_seconds=None)
+    summary = sessionize(interactions_uri=f"{tmp_path}/in", output_uri=f"{tmp_path}/out", gap_seconds="none")
     assert summary["sessions"] == summary["users"] == 20
     assert histories(f"{tmp_path}/out") == plain_histories(rows, 10**9)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from called_jobs import sessionize
 from pyspark.sql import SparkSession
 from typed_datasets import publish_interactions
 
 from jobs.platform.spark.exchange import exchange
 from jobs.platform.storage.folders import StepFolder
-from jobs.sessionize.job import sessionize
 from schemas.errors import IntegrityError, StorageError
 
 

@@ -7,6 +7,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from called_jobs import train
 from published_versions import publish_untrained, tensors_of
 from safetensors.torch import load_file, save_file
 from small_sequences import circular_histories, publish_sequences, sequences_of
@@ -23,7 +24,6 @@ from jobs.recommend.user_data import load_states
 from jobs.segment.users import Shard, load_model
 from jobs.solutions.solution import Solution
 from jobs.solutions.tensors import Purpose, read_tensors, tensor_file
-from jobs.train.job import train
 from jobs.train.report.write import solution_report
 from schemas.errors import IntegrityError
 from schemas.manifest import Manifest

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from called_jobs import train
 from one_rank import one_rank_here
 from published_versions import tensors_of
 from small_sequences import circular_histories, publish_sequences, sequences_of
@@ -23,7 +24,6 @@ from jobs.platform.storage.folders import StepFolder
 from jobs.recommend.line_kinds import open_solution
 from jobs.recommend.lines import read_requests
 from jobs.solutions.solution import Solution
-from jobs.train.job import train
 from schemas.recipes import RECIPES, parse_hyperparameters
 
 IN_CLOSED_FORM = ("aws-popularity-count", "aws-sims", "aws-trending-now")

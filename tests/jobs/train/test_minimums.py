@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from called_jobs import train
 from night_double import write_shop
 from small_sequences import circular_histories, publish_sequences, sequences_of
 
 from jobs.nightly.configs import load_config
 from jobs.nightly.plan import plan_night
-from jobs.train.job import train
 from schemas.errors import DataError
 from schemas.quotas import PUBLISHED
 
@@ -56,11 +56,11 @@ def test_minimums_count_what_event_rules_leave(tmp_path: Path, capsys: pytest.Ca
 def test_a_night_refuses_by_default_and_can_be_told_to_warn(tmp_path: Path) -> None:
     config = Path(write_shop(tmp_path))
     [refusing] = plan_night(load_config(str(config))[0]).of("train")
-    assert (refusing.arguments["strict"], refusing.arguments["quotas"]) == (True, PUBLISHED)
+    assert (refusing.arguments["settings"].strict, refusing.arguments["settings"].quotas) == (True, PUBLISHED)
     config.write_text(config.read_text() + '[training]\nminimums = "warn"\n')
     [warning] = plan_night(load_config(str(config))[0]).of("train")
-    assert warning.arguments["strict"] is False
+    assert warning.arguments["settings"].strict is False
     assert warning.folder != refusing.folder
     config.write_text(config.read_text().replace('"warn"', '"refuse"') + "[validation.quotas]\ninteractions = 7\n")
     [lower] = plan_night(load_config(str(config))[0]).of("train")
-    assert lower.arguments["quotas"].interactions == 7
+    assert lower.arguments["settings"].quotas.interactions == 7

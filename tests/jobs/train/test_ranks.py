@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from called_jobs import train
 from hostile_surroundings import OF_ANOTHER_LAUNCHER
 from published_versions import tensors_of
 from safetensors import SafetensorError
@@ -24,7 +25,6 @@ from jobs.platform.storage.folders import StepFolder
 from jobs.train import launch
 from jobs.train import worker as train_worker
 from jobs.train.checkpoints import WorkspaceCheckpoints
-from jobs.train.job import train
 from jobs.train.launch import Launch, run_ranks
 from jobs.train.spec import WorkerSpec
 from schemas.errors import ConfigError, DataError, MachineError, StorageError

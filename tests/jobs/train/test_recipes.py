@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from called_jobs import train
 from one_rank import one_rank_here
 from published_versions import tensors_of
 from small_sequences import circular_histories, publish_sequences, sequences_of
@@ -20,7 +21,6 @@ from hrnn.evaluation.metrics import PERSONALIZE_METRICS
 from hrnn.evaluation.segment_metrics import SEGMENT_METRICS
 from jobs.evaluate.job import evaluate, table_lines
 from jobs.platform.storage.folders import StepFolder
-from jobs.train.job import train
 from schemas.errors import DataError
 from schemas.recipes import RECIPES
 

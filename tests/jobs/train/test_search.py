@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from called_jobs import train
 from small_sequences import circular_histories, publish_sequences, sequences_of
 
 import jobs.train.fit
@@ -16,7 +17,6 @@ from hrnn.models.popularity import PopularityCount
 from hrnn.training.distributed import Ranks
 from jobs.platform.storage.folders import StepFolder
 from jobs.solutions.tensors import tensor_file
-from jobs.train.job import train
 from jobs.train.launch import Launch
 from jobs.train.search import measured, measuring_examples
 from jobs.train.spec import WorkerSpec

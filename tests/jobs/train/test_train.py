@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from called_jobs import train
 from one_rank import one_rank_here
 from pretended_gpu import pretended_gpu
 from published_versions import tensors_of
@@ -28,7 +29,6 @@ from jobs.platform.storage import join
 from jobs.platform.storage.folders import StepFolder
 from jobs.train import states
 from jobs.train.checkpoints import WorkspaceCheckpoints
-from jobs.train.job import train
 from jobs.train.launch import Launch
 from schemas import columns
 from schemas.errors import ConfigError, DataError, StorageError

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from called_jobs import validate
 from check_files import checked_blocks
 from csv_defects import NOTHING, RIGHT, SCHEMAS, WRONG, Case, cases, joined, kind_of
 from hypothesis import HealthCheck, Phase, given, settings
@@ -18,7 +19,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 import jobs.validate.running
 from jobs.platform.storage.folders import StepFolder
 from jobs.validate import reading
-from jobs.validate.job import validate
 from schemas.columns import INPUT_ORDER
 from schemas.datasets import DatasetSchema, parse_schema_document
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from called_jobs import validate
 
 from infra.demo.purchases import demo_files
-from jobs.validate.job import validate
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from called_jobs import validate
 
 import jobs.validate.job
 import jobs.validate.running
 from jobs.platform.storage import list_input, store_for
 from jobs.platform.storage.folders import StepFolder
-from jobs.validate.job import validate
 from schemas.datasets import parse_schema_document
 from schemas.errors import ConfigError, DataError, SchemaError, StorageError
 from schemas.quotas import PUBLISHED

@@ -1,0 +1,104 @@
+"""A command's options, made from the fields of its job's settings (schemas/settings.py)."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, get_args, get_type_hints
+
+import typer
+from pydantic.fields import FieldInfo
+
+from schemas.documents import read_json
+from schemas.errors import ConfigError
+from schemas.settings import Option, Section, Settings
+
+_TYPES: dict[str, type] = {"integer": int, "number": float, "boolean": bool, "string": str}  # of JSON Schema
+_TYPED_AS_JSON = {"object": dict, "array": list}
+
+
+def with_settings(run: Callable[..., Any]) -> Callable[..., Any]:
+    """The command whose parameters that are settings are typed option by option: one for each field of their models."""
+    hints = get_type_hints(run, include_extras=True)
+    models = {name: kind for name, kind in hints.items() if isinstance(kind, type) and issubclass(kind, Settings)}
+
+    @functools.wraps(run)
+    def command(**given: Any) -> Any:
+        read = {name: model.read(_values(model, given)) for name, model in models.items()}
+        return run(**given, **read)
+
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(run).parameters.items():
+        made = _parameters(models[name]) if name in models else [parameter.replace(annotation=hints[name])]
+        parameters += (each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in made)
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
+
+
+def _parameters(model: type[Section], prefix: str = "") -> Iterator[inspect.Parameter]:
+    """The options of a model's fields."""
+    for key, field in model.model_fields.items():
+        option, name = Option.of(field), prefix + (Option.of(field).name or key)
+        kind, default, bounds = _typed(field, option, model.rule_of(key))
+        flags = [_as_typed(name)] if option.flag else []
+        told = option.help or field.description
+        typed = typer.Option(*flags, help=told, metavar=option.metavar, show_default=option.left_out, **bounds)
+        yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, typed])
+        if section := _section(field):
+            yield from _parameters(section, f"{name}_")
+
+
+def _typed(field: FieldInfo, option: Option, rule: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """What is typed for a field: its type, its default, its range."""
+    default = field.get_default(call_default_factory=True)
+    if _section(field):
+        return bool, False, {}
+    if option.read is not None:
+        return option.typed | None, str(default) if option.typed is str and default is not None else None, {}
+    kind = _TYPES.get(rule["type"], str)
+    if rule["type"] in _TYPED_AS_JSON and default is not None:
+        default = json.dumps(default)
+    bounds = {} if option.refused else {"min": rule.get("minimum"), "max": rule.get("maximum")}
+    return kind | None if default is None else kind, default, bounds
+
+
+def _values(model: type[Section], given: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Field -> value of what was typed, which is taken out of `given`."""
+    values = {}
+    for key, field in model.model_fields.items():
+        option, name = Option.of(field), prefix + (Option.of(field).name or key)
+        value = given.pop(name)
+        if section := _section(field):
+            inside = _values(section, given, f"{name}_")
+            value = inside if value else None
+        if value is None:
+            continue  # the field's default
+        if option.read is not None:
+            value = option.read(value, _as_typed(name))
+        elif isinstance(value, str) and (kind := _TYPED_AS_JSON.get(model.rule_of(key)["type"])):
+            value = _json(value, _as_typed(name), kind)
+        values[key] = value
+    return values
+
+
+def _section(field: FieldInfo) -> type[Section] | None:
+    """The table that a field may hold, whose own fields are options too."""
+    return next((kind for kind in get_args(field.annotation) if isinstance(kind, type) and issubclass(kind, Section)), None)
+
+
+def _as_typed(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _json(text: str, option: str, kind: type) -> Any:
+    """What an option's JSON says."""
+    try:
+        parsed = read_json(text)
+    except ValueError as error:
+        raise ConfigError(f"this is no JSON ({error})", where=option, value=text) from None
+    if not isinstance(parsed, kind):
+        raise ConfigError(f"this is no JSON {'object' if kind is dict else 'list'}", where=option, value=text)
+    return parsed

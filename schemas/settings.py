@@ -1,0 +1,139 @@
+"""A setting of a job is one field of a model: the option of its command, the key of a night's config, what the job is given.
+
+    epochs: Count | None = setting(
+        None, "most times that every event is met, 1 or more; absent: the recipe's own", Option("Most times that …")
+    )
+
+is `--epochs`, with the option's help, type and range (jobs/options.py), `epochs` in the config, with this description, and the
+attribute `settings.epochs` in the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+
+from schemas.config_errors import key_path
+from schemas.errors import ConfigError
+from schemas.quotas import PUBLISHED
+
+
+class Section(BaseModel):
+    """One table of the config; knows its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            allowed = [field.alias or name for name, field in cls.model_fields.items()]
+            for key in data:
+                if key not in allowed:
+                    meant = get_close_matches(str(key), allowed, 1, 0.6)
+                    context = {"key": key, "allowed": ", ".join(allowed), "meant": meant[0] if meant else ""}
+                    raise PydanticCustomError("unknown_key", "this key is not known", context)
+        return data
+
+    @classmethod
+    def rule_of(cls, name: str) -> dict[str, Any]:
+        """What JSON Schema says of a field that has a value; of a union, its first kind."""
+        schema = _properties(cls)[name]
+        rule: dict[str, Any] = schema.get("anyOf", [schema])[0]
+        return {"type": "object", **rule}
+
+
+@cache
+def _properties(model: type[Section]) -> dict[str, Any]:
+    properties: dict[str, Any] = model.model_json_schema()["properties"]
+    return properties
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a command line says of a field where that is not what the field says itself.
+
+    Attributes:
+        help: None: the field's description.
+        name: In snake case; None: the field's own.
+        metavar: Stands for its value; None: the type's.
+        left_out: What is done without it, in words; True: its default.
+        flag: There is no `--no-…`.
+        refused: What is wrong with a value that is not allowed, as the job says it; None: the command line has the field's
+            range and says it.
+        allowed: What is, in words; None: as the field's type says.
+        typed: Type of what is typed, where `read` reads it.
+        read: What is typed, and the option as it is typed -> the field's value; None: as the field's type says.
+    """
+
+    help: str | None = None
+    name: str | None = None
+    metavar: str | None = None
+    left_out: str | bool = True
+    flag: bool = False
+    refused: str | None = None
+    allowed: str | None = None
+    typed: Any = str
+    read: Callable[[Any, str], Any] | None = None
+
+    @classmethod
+    def of(cls, field: FieldInfo) -> Option:
+        """A field's own."""
+        return next((told for told in field.metadata if isinstance(told, cls)), cls())
+
+
+def setting(default: Any, description: str, option: Option | None = None) -> Any:
+    """A field: its default, or what makes it; what a config says of it; what a command line says of it."""
+    field: FieldInfo = Field(**{"default_factory" if callable(default) else "default": default}, description=description)
+    field.metadata += [] if option is None else [option]
+    return field
+
+
+def quotas_option(told: str) -> Option:
+    """`--quota NAME=VALUE`, which may be repeated."""
+    return Option(told, name="quota", metavar="NAME=VALUE", typed=list[str], read=PUBLISHED.with_changes)
+
+
+class Settings(Section):
+    """All that a job can be told, besides places and what it runs on."""
+
+    named_as_typed: ClassVar[bool] = False  # errors say `--future`, not `future`
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """The settings of values by name.
+
+        Raises:
+            ConfigError: A name is not known, or a value is not allowed.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise cls._refused(error.errors(include_url=False)[0]) from None
+
+    @classmethod
+    def _refused(cls, fault: Any) -> ConfigError:
+        if not fault["loc"]:
+            key = fault["ctx"]
+            return ConfigError(fault["msg"], where=cls.__name__, value=key["key"], allowed=key["allowed"])
+        (name, *inside), _ = key_path(cls, fault["loc"])
+        option = Option.of(cls.model_fields[name])
+        where = f"--{name.replace('_', '-')}" if cls.named_as_typed else option.name or name
+        allowed = option.allowed or _allowed(cls.rule_of(name))
+        problem = option.refused or fault["msg"]
+        return ConfigError(problem, where=".".join([where, *inside]), value=fault["input"], allowed=allowed)
+
+
+def _allowed(rule: dict[str, Any]) -> str | None:
+    """The values or the range of a field, in words."""
+    if "enum" in rule:
+        return ", ".join(rule["enum"])
+    least, most = rule.get("minimum"), rule.get("maximum")
+    return None if least is None else f"{least:,} or more" if most is None else f"{least:,} to {most:,}"
