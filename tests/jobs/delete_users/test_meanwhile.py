@@ -22,6 +22,7 @@ from wrong_clock import set_clock
 import jobs.delete_users.job
 import jobs.export.job
 import jobs.train.job
+from jobs.batch.output_record import OutputRecord
 from jobs.batch.parts import Part, store_part
 from jobs.batch.publication import Publication
 from jobs.batch.run import run_batch
@@ -204,9 +205,12 @@ def test_an_unfinished_step_that_is_finished_meanwhile_is_whole_or_gone(
     assert Path(run.uri_of(entry.path)).exists() == (moment == "before")
 
 
-@pytest.mark.parametrize("moment", ["_claim", "_take_check_away", "_revealed"])
+@pytest.mark.parametrize(
+    ("owner", "moment"),
+    [(OutputRecord, "claim"), (Publication, "_take_check_away"), (Publication, "_reveal_answers")],
+)
 def test_lists_of_users_that_have_left_the_solution_version_are_not_published(
-    workspace: str, leaving: str, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: str, leaving: str, owner: type, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     solution = publish_solution(join(workspace, "train", "for-you", "b" * 12), num_users=9, num_items=5)
     folder, output = StepFolder(solution.uri), join(workspace + "-apart", "out")
@@ -220,7 +224,7 @@ def test_lists_of_users_that_have_left_the_solution_version_are_not_published(
         """No night has published to the output yet, so that nothing tells of it."""
         return delete_users(users_uri=leaving, workspace_uri=workspace, older_than=timedelta(0))
 
-    told = before(monkeypatch, Publication, moment, deletion)
+    told = before(monkeypatch, owner, moment, deletion)
     given = (str(tmp_path / "users.json"), output)
     with pytest.raises(StorageError, match="this input changed"):
         run_batch("recommend", folder, folder.require("solution_version"), {}, *given, answered, None)
