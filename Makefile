@@ -31,7 +31,7 @@ check: lint  ## the same, and unit tests: under a minute
 format: setup  ## let ruff format and mend what it can
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-lock: setup  ## write locks/ anew from pyproject.toml
+lock: setup  ## write infra/locks/ anew from pyproject.toml
 	@$(BIN)/python infra/lock.py
 
 bench-sessionize: setup  ## sessionize beside polars at 10 M rows

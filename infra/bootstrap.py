@@ -1,7 +1,7 @@
 """Make `.venv` with all that the platform needs, from nothing but Python 3.11 or newer: `python3 infra/bootstrap.py`.
 
-Versions and hashes come from locks/. uv installs, which pip brings from PyPI; where uv can't be had or can't reach what pip
-reaches, pip does. A machine without an NVIDIA device gets torch's CPU build, never gigabytes of CUDA; a machine with one gets
+Versions and hashes come from infra/locks/. uv installs, which pip brings from PyPI; where uv can't be had or reach what pip
+does, pip does. A machine without an NVIDIA device gets torch's CPU build, never gigabytes of CUDA; a machine with one gets
 the CUDA build. Where no Java 17 or 21 is found, a runtime from PyPI is added. Every failure is one message that says what to
 do. Standard library only: this runs before anything is installed.
 """
@@ -24,7 +24,7 @@ from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv"
-LOCKS = ROOT / "locks"
+LOCKS = ROOT / "infra" / "locks"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 _LOG = "set-up.log"
@@ -225,7 +225,7 @@ def explain(answer: subprocess.CompletedProcess[str]) -> str:
         name = re.search(r"mismatch for `([^`]+)`|^\s*([\w.-]+==\S+) from ", said, re.M)
         which = next(filter(None, name.groups())) if name else "wrong hash"
         return (
-            f"a downloaded file is not the one that locks/ names ({which}): "
+            f"a downloaded file is not the one that infra/locks/ names ({which}): "
             "it is damaged, or the index or a proxy serves another. It was not installed. Clear the caches "
             f"(.venv/bin/uv cache clean; pip cache purge) and run again; if it stays, use another index. {log}"
         )

@@ -8,10 +8,10 @@ RUN python -m venv /opt/hrnn
 ENV VIRTUAL_ENV=/opt/hrnn PATH=/opt/hrnn/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
     UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1 UV_NO_BUILD_ISOLATION=1
 # What changes rarely comes first: the dependencies, each file as a lock's hash names it. uv stays outside /opt/hrnn.
-COPY locks locks
-RUN /usr/local/bin/pip install --require-hashes --no-deps -r locks/installer.lock \
-    && uv pip install --require-hashes --no-deps -r locks/build.lock \
-    && uv pip install --require-hashes --no-deps -r locks/torch.lock -r locks/platform.lock
+COPY infra/locks infra/locks
+RUN /usr/local/bin/pip install --require-hashes --no-deps -r infra/locks/installer.lock \
+    && uv pip install --require-hashes --no-deps -r infra/locks/build.lock \
+    && uv pip install --require-hashes --no-deps -r infra/locks/torch.lock -r infra/locks/platform.lock
 COPY pyproject.toml README.md LICENSE hrnn_start.py ./
 COPY schemas schemas
 COPY hrnn hrnn

@@ -229,7 +229,7 @@ def test_what_uv_cannot_fetch_pip_tries_and_a_line_says_so(capsys: pytest.Captur
 
 def test_a_wrong_hash_ends_set_up_before_another_tries() -> None:
     uv, pip = pretended("uv", "error: Hash mismatch for `numpy==1.0`"), pretended("pip")
-    with pytest.raises(SystemExit, match=r"not the one that locks/ names \(numpy==1\.0\)"):
+    with pytest.raises(SystemExit, match=r"not the one that infra/locks/ names \(numpy==1\.0\)"):
         bootstrap.install([uv, pip], "a")
     assert pip.asked == []
 
@@ -354,7 +354,7 @@ def test_set_up_installs_the_locks_whole_and_then_does_nothing(
 def test_another_file_than_the_locks_is_not_installed(world: Path, tmp_path: Path) -> None:
     make_wheel(tmp_path / "wheels", "first", "1.0", {"first.py": "stolen = 1\n"})
     with pytest.raises(
-        SystemExit, match=r"^set-up: a downloaded file is not the one that locks/ names \(first==1\.0"
+        SystemExit, match=r"^set-up: a downloaded file is not the one that infra/locks/ names \(first==1\.0"
     ) as stopped:
         bootstrap.main()
     assert len(str(stopped.value).splitlines()) == 1

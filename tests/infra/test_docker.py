@@ -62,8 +62,8 @@ def test_what_is_copied_exists_and_is_not_ignored(path: Path) -> None:
 
 def test_only_the_training_image_has_cuda() -> None:
     spark, train = (path.read_text() for path in DOCKERFILES)
-    assert ("locks/torch-cpu.lock" in spark, "locks/torch.lock" in spark) == (True, False)
-    assert ("locks/torch-cpu.lock" in train, "locks/torch.lock" in train) == (False, True)
+    assert ("infra/locks/torch-cpu.lock" in spark, "infra/locks/torch.lock" in spark) == (True, False)
+    assert ("infra/locks/torch-cpu.lock" in train, "infra/locks/torch.lock" in train) == (False, True)
     assert "download.pytorch.org/whl/cpu" in spark
     assert "download.pytorch.org/whl/cpu" not in train
 
