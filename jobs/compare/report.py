@@ -12,7 +12,7 @@ from hrnn.data.arrays import Rows
 from jobs.reports.charts import Plot, bar_plot, line_plot
 from jobs.reports.html import render
 from jobs.reports.metric_names import percent_text
-from jobs.reports.night import Verdict
+from jobs.reports.parts import Verdict
 from schemas.version import VERSION
 
 _WORDS = (  # from this overlap on

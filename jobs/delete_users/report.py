@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobs.reports.html import render
-from jobs.reports.night import Verdict
+from jobs.reports.parts import Verdict
 from schemas.version import VERSION
 
 _NOTES = (

@@ -19,7 +19,7 @@ from jobs.compare.reading import read_answer
 from jobs.platform.storage import store_for
 from jobs.platform.storage.folders import StepFolder
 from jobs.reports.axes import day_of
-from jobs.reports.night import Recommendation, SessionPart, UserPart
+from jobs.reports.parts import Recommendation, SessionPart, UserPart
 from schemas.columns import EVENT_TIME, ITEM_ID, ITEM_ROW, NUM_EVENTS, NUM_USERS, SESSION_START, USER_ID, USER_ROW
 from schemas.datasets import DatasetSchema
 from schemas.manifest import Manifest

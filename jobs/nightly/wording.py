@@ -6,7 +6,7 @@ from typing import Any
 
 from jobs.nightly.terminal import terminal_table
 from jobs.reports.metric_names import HEADLINE, MODEL, SURE, metric_text
-from jobs.reports.night import MetricRow, Verdict
+from jobs.reports.parts import MetricRow, Verdict
 from schemas.recipes import RECIPES
 
 POPULARITY, PERSONAL = "popularity", "personal popularity"

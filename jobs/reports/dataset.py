@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs.reports.dataset_plots import category_bars, columns_without_common_values, dataset_plots
 from jobs.reports.html import render
-from jobs.reports.night import Verdict
+from jobs.reports.parts import Verdict
 from schemas.version import VERSION
 
 MOST_FILES = 200

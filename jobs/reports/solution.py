@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.reports.html import render
-from jobs.reports.night import SessionPart
+from jobs.reports.parts import SessionPart
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from jobs.nightly.wording import metric_table, verdict
 from jobs.platform.storage import StoredFile, list_input
 from jobs.platform.storage.folders import StepFolder
 from jobs.reports.charts import bar_plot, day_plot, line_plot
-from jobs.reports.night import Recommendation, SessionPart, UserPart
+from jobs.reports.parts import Recommendation, SessionPart, UserPart
 from schemas.batch_jobs import RecommendSettings
 from schemas.errors import DataError
 from schemas.manifest import Kind, fingerprint

@@ -15,7 +15,7 @@ from hrnn.data.sequences import Sequences
 from hrnn.explain.engine import PATHS
 from hrnn.explain.evaluation import ExplainedList
 from jobs.reports.axes import day_of
-from jobs.reports.night import SessionPart
+from jobs.reports.parts import SessionPart
 from jobs.reports.solution import ExplainedUser, ListedItem, Reason, Segment
 
 PATH_MEANINGS = (

@@ -9,7 +9,7 @@ from typing import Any
 
 from jobs.reports.charts import Plot, Point, line_plot
 from jobs.reports.metric_names import HEADLINE, MODEL, SURE, metric_name
-from jobs.reports.night import Verdict
+from jobs.reports.parts import Verdict
 from jobs.reports.solution import Cell, Table, TableRow
 
 _FIRST = (HEADLINE, "recall_at_25", "hit_rate_at_25", "mean_reciprocal_rank_at_25")  # columns; the others follow as they stand
