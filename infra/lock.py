@@ -1,4 +1,4 @@
-"""Write infra/locks/ anew from pyproject.toml: `make lock`. uv resolves for all platforms at once, and gives each file's hash."""
+"""Write infra/locks/ anew from pyproject.toml: `make lock`. uv resolves for all platforms at once and gives files' hashes."""
 
 from __future__ import annotations
 
