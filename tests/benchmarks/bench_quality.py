@@ -181,7 +181,7 @@ def _session_peer(
         chosen = hidden.some_sessions(NEIGHBOUR_SESSIONS)
     fitted = NEXT_EVENT[baseline](hidden.training)
     ranks = ranks_of(
-        lambda at: fitted.scores(hidden.moments[chosen[at]]),
+        lambda at: fitted.scores(hidden.points[chosen[at]]),
         hidden.target_items[chosen],
         hidden.sequences.num_items,
         known,

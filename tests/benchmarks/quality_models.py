@@ -121,7 +121,7 @@ def train(
 def weighed_on(earlier: LastSession, trained: Trained, seed: int) -> npt.NDArray[np.float32]:
     """Weights of the paths inside sessions, fitted on some targets of sessions that the model has not learnt from."""
     drawn = np.random.Generator(np.random.Philox(key=seed)).permutation(len(earlier.targets))[:_MOST_WEIGHED]
-    moments = earlier.moments[np.sort(drawn)]
+    moments = earlier.points[np.sort(drawn)]
     asked = replace(moments, end=moments.end + 1)  # with the right answer
     each, keep = _each_a_user(earlier.sequences, asked), moments.end - moments.user_begin
     ones, same = np.ones(len(moments), dtype=np.int64), np.zeros(len(moments), dtype=np.bool_)
@@ -150,11 +150,11 @@ def blended_metrics(fitted: BlendedModel, hidden: LastSession) -> dict[str, floa
     assert isinstance(fitted.model, Hrnn)
     states = queries_before(fitted.model, hidden.sequences, hidden.targets)
     same = np.zeros(len(hidden.targets), dtype=np.bool_)
-    queries, in_time = fitted.mixed(states, same), np.argsort(hidden.moments.as_of, kind="stable")
+    queries, in_time = fitted.mixed(states, same), np.argsort(hidden.points.as_of, kind="stable")
 
     def score(numbers: Rows) -> Floats:
         chosen = in_time[numbers]
-        at, moments = torch.from_numpy(chosen), hidden.moments[chosen]
+        at, moments = torch.from_numpy(chosen), hidden.points[chosen]
         scores: Floats = torch.addmm(bias, queries[at], vectors, beta=float(weights[2])).numpy()
         if trends.any():
             for line, moment in enumerate(moments.as_of):
