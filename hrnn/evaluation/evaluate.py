@@ -118,7 +118,7 @@ def evaluate(
         held_out: The test users.
         item_vectors: float32 [N, D].
         item_bias: float32 [N].
-        num_events: [N], events of each item in all sequences, hidden ones included.
+        num_events: [N], events of each item in all sequences, hidden ones included; items with events come first.
         num_users: [N], distinct users of each item, likewise. Before popularity is counted, the hidden events are taken out,
             and with them the test users' other events where nothing was learnt from these.
     """

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.arrays import Rows
+from hrnn.data.sequences import Sequences
 from hrnn.data.splits import Calibration, EvaluationSplit, Prepared
 from hrnn.evaluation.evaluate import evaluate
 from hrnn.evaluation.holdout import hold_out
@@ -193,7 +194,8 @@ def _run_trial(
     seed = job.settings.seed
     fitting_rows = np.setdiff1d(np.arange(len(prepared.calibration.user_rows)), measuring_examples(prepared, seed))
     fitting_half = replace(prepared, calibration=_subset(prepared.calibration, fitting_rows))
-    objective = measured(snapshot_to_measure(job, model, fitting_half, event_weights), prepared, seed, event_weights)
+    snapshot = snapshot_to_measure(job, model, fitting_half, event_weights)
+    objective = measured(snapshot, prepared, Sequences.load(arrays).item_counts(), seed, event_weights)
     parsed = job.hyperparameters.model_dump()
     tunable = [parameter.name for parameter in job.hyperparameters.parameters() if parameter.tunable]
     trial = Trial(
@@ -219,8 +221,16 @@ def measuring_examples(prepared: Prepared, seed: int) -> Rows:
     return np.sort(shuffled[: max(1, len(shuffled) // 2)][:_MOST_EXAMPLES])
 
 
-def measured(model: Snapshot, prepared: Prepared, seed: int, event_weights: npt.NDArray[np.float32] | None = None) -> float:
+def measured(
+    model: Snapshot,
+    prepared: Prepared,
+    num_events: Rows,
+    seed: int,
+    event_weights: npt.NDArray[np.float32] | None = None,
+) -> float:
     """NDCG@25 of a model on the measuring half of the examples; with event weights, events of weight 0 are no right answers.
+
+    `num_events` are those of all sequences, int64 [N]: as in the evaluation, items are ranked that only test users had.
 
     Raises:
         DataError: No event is left to measure by.
@@ -231,9 +241,8 @@ def measured(model: Snapshot, prepared: Prepared, seed: int, event_weights: npt.
     split = EvaluationSplit(calibration.user_rows[by_user], calibration.keep_counts[by_user], calibration.truth_counts[by_user])
     fit_and_calibration = prepared.fit_and_calibration
     states = model.user_states(fit_and_calibration.truncate(split.user_rows, split.keep_counts), split.user_rows)
-    counts = fit_and_calibration.item_counts()
     held_out = hold_out(split, fit_and_calibration, states, with_baselines=False, event_weights=event_weights)
-    evaluation = evaluate(held_out, *model.items(), counts, counts)
+    evaluation = evaluate(held_out, *model.items(), num_events, num_events)
     if evaluation.hidden_events and not evaluation.test_users:
         raise DataError(
             "a search has nothing to measure by: of the events that it keeps for that, none meets the solution's event rules",

@@ -12,7 +12,11 @@ from small_sequences import circular_histories, publish_sequences, sequences_of
 import jobs.train.fit
 import jobs.train.search
 from hrnn.blend.snapshots import PlainSnapshot
+from hrnn.data.arrays import Rows
+from hrnn.data.sequences import Sequences
+from hrnn.data.sparse_scores import SparseScores
 from hrnn.data.splits import prepare
+from hrnn.models.contract import ItemMatrix, UserStates
 from hrnn.models.popularity import PopularityCount
 from hrnn.training.distributed import Ranks
 from jobs.platform.storage.folders import StepFolder
@@ -127,15 +131,44 @@ def test_names_as_describe_solution_shows_them_are_searched(trained: list[Worker
 def test_the_objective_is_of_events_that_count() -> None:
     prepared = prepare(CIRCLE, 0)
     popularity = PlainSnapshot(PopularityCount.fit(prepared.fit_and_calibration))
-    everything = np.ones(CIRCLE.num_events, dtype=np.float32)
-    assert measured(popularity, prepared, 0, everything) == measured(popularity, prepared, 0)
+    everything, num_events = np.ones(CIRCLE.num_events, dtype=np.float32), CIRCLE.item_counts()
+    assert measured(popularity, prepared, num_events, 0, everything) == measured(popularity, prepared, num_events, 0)
     example, calibration = measuring_examples(prepared, 0)[0], prepared.calibration
     item = CIRCLE.item_rows[CIRCLE.user_offsets[calibration.user_rows[example]] + calibration.keep_counts[example]]
     rank = 1 + int((-popularity.items().bias).argsort(stable=True).tolist().index(item))
     only = (CIRCLE.item_rows == item).astype(np.float32)
-    assert measured(popularity, prepared, 0, only) == pytest.approx(1 / np.log2(1 + rank))
+    assert measured(popularity, prepared, num_events, 0, only) == pytest.approx(1 / np.log2(1 + rank))
     with pytest.raises(DataError, match="nothing to measure by"):
-        measured(popularity, prepared, 0, 0 * everything)
+        measured(popularity, prepared, num_events, 0, 0 * everything)
+
+
+def test_items_that_only_tested_users_had_leave_the_others_in_the_catalogue() -> None:
+    """Of what may be learnt from, items without events lie between others, so that these have rows beyond their number."""
+    random = np.random.default_rng(3)
+    histories = [random.zipf(1.3, 6).clip(max=400) for _ in range(300)]
+    by_count = np.argsort(-np.bincount(np.concatenate(histories), minlength=401), kind="stable")
+    rows = np.argsort(by_count)  # items stand in falling order of events
+    sequences = sequences_of([[rows[items].tolist()] for items in histories], num_items=401)
+    prepared, num_events = prepare(sequences, 0), sequences.item_counts()
+    learnt, calibration = prepared.fit_and_calibration, prepared.calibration
+    places = measuring_examples(prepared, 0)
+    begin = learnt.user_offsets[calibration.user_rows[places]] + calibration.keep_counts[places]
+    item = int(learnt.item_rows[begin].max())
+    assert item >= np.count_nonzero(learnt.item_counts())
+
+    class OneItem:
+        """Gives everybody that item first."""
+
+        def items(self) -> ItemMatrix:
+            return ItemMatrix(torch.zeros(401, 0), torch.zeros(401))
+
+        def user_states(self, _: Sequences, users: Rows) -> UserStates:
+            count = len(users)
+            scores = SparseScores(np.arange(count + 1), np.full(count, item), np.ones(count, dtype=np.float32))
+            return UserStates(torch.zeros(count, 0), scores)
+
+    only = (sequences.item_rows == item).astype(np.float32)
+    assert measured(OneItem(), prepared, num_events, 0, only) == pytest.approx(1.0)
 
 
 def test_automl_keeps_the_recipe_that_predicts_best(trained: list[WorkerSpec], uri: str, tmp_path: Path) -> None:
