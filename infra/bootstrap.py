@@ -35,6 +35,12 @@ _NO_NETWORK = re.compile(
     r"|max retries exceeded|error sending request|connect(?:ion)? ?timed? ?out|could not connect|proxyerror",
     re.I,
 )
+# A word such as http://user:password@host up to its host, and what of a password Python takes for a port.
+_CREDENTIALS = re.compile(r"(?<=integer value as )\S+|[^\s'\"`(<]*:\S*@")
+_EMPTY = re.compile(r"(?:error:?)? *(?:exception:)?", re.I)
+# Into the environment whatever pip's variables and files say; an empty variable would not outweigh a file.
+_HERE = ["--target=", "--no-user", "--root=/"]
+_PROBE_SECONDS = 20
 
 
 def main() -> None:
@@ -75,13 +81,28 @@ def make_environment() -> None:
         if problem := broken():
             stop(f"{ENVIRONMENT} does not work ({problem}). Remove it and run again: rm -r {ENVIRONMENT}")
         return
-    answer = subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], capture_output=True, text=True, check=False)
+    if problem := in_the_way():
+        stop(f"{ENVIRONMENT} is {problem}. Move it away and run again: mv {ENVIRONMENT} {ENVIRONMENT}.old")
+    there_before = os.path.lexists(ENVIRONMENT)
+    answer = ask([sys.executable, "-m", "venv", str(ENVIRONMENT)])
     if answer.returncode:
-        shutil.rmtree(ENVIRONMENT, ignore_errors=True)
+        if not there_before:
+            shutil.rmtree(ENVIRONMENT, ignore_errors=True)
         stop(
             "Python's venv module does not work here. On Debian and Ubuntu: apt install python3-venv.\n"
             + (answer.stderr or answer.stdout).strip()
         )
+
+
+def in_the_way() -> str:
+    """What lies where the environment is to be, if none can be made over it."""
+    if not os.path.lexists(ENVIRONMENT) or (ENVIRONMENT / "pyvenv.cfg").is_file():
+        return ""
+    if not ENVIRONMENT.exists():
+        return "a link to nothing"
+    if not ENVIRONMENT.is_dir():
+        return "a file"
+    return "a folder with other files, no virtual environment" if any(ENVIRONMENT.iterdir()) else ""
 
 
 def moved() -> str:
@@ -102,10 +123,30 @@ def broken() -> str:
         return f"it was made at {made_at}"
     code = "import sys; assert sys.version_info >= (3, 11), 'its Python is ' + sys.version.split()[0]; import pip"
     try:
-        answer = subprocess.run([python(), "-c", code], capture_output=True, text=True, check=False)
+        answer = ask([python(), "-c", code])
     except OSError as error:
         return f"its Python does not start: {error.strerror}"
     return _last_line(answer.stderr) or "its Python does not start" if answer.returncode else ""
+
+
+def ask(
+    command: Sequence[str | Path], environment: dict[str, str] | None = None, seconds: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program and keep what it says, whatever bytes that is."""
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, errors="replace", timeout=seconds, check=False
+    )
+
+
+def probe(*command: str) -> subprocess.CompletedProcess[str] | None:
+    """What a program of this machine says; none where it does not start, or, with a line that says so, does not end."""
+    try:
+        return ask(command, seconds=_PROBE_SECONDS)
+    except OSError:
+        return None
+    except subprocess.TimeoutExpired:
+        say(f"{' '.join(command)} gave no answer in {_PROBE_SECONDS} seconds; it counts as absent")
+        return None
 
 
 @dataclass(frozen=True)
@@ -120,17 +161,17 @@ class Installer:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run it; the environment's log keeps what it said."""
-        command, environment = [*self.command, *arguments], os.environ | self.settings
-        answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        answer = ask([*self.command, *arguments], os.environ | self.settings)
         if ENVIRONMENT.is_dir():
-            with (ENVIRONMENT / _LOG).open("a") as log:
-                log.write(f"$ {self.name} {' '.join(arguments)}\n{answer.stdout}{answer.stderr}")
+            with (ENVIRONMENT / _LOG).open("a", encoding="utf-8", errors="backslashreplace") as log:
+                log.write(f"$ {self.name} {' '.join(arguments)}\n{_without_credentials(answer.stdout + answer.stderr)}")
         return answer
 
 
 def find_installers() -> list[Installer]:
     """uv where it can be had, then pip."""
-    command = [str(python()), "-m", "pip", "--quiet", "--disable-pip-version-check", "--retries", "1", "install"]
+    options = ["--python=", "--quiet", "--disable-pip-version-check", "--retries", "1"]
+    command = [str(python()), "-m", "pip", *options, "install", *_HERE, f"--prefix={ENVIRONMENT}"]
     pip = Installer("pip", command)
     answer = pip.run(*locks("installer"))
     if answer.returncode and _WRONG_HASH.search(answer.stdout + answer.stderr):
@@ -154,7 +195,7 @@ def find_installers() -> list[Installer]:
 def does_not_run(program: Path) -> str:
     """Why a program can't be run here (another libc, a folder without execution); empty where it can."""
     try:
-        answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+        answer = ask([program, "--version"])
     except OSError as error:
         return f"it does not run: {error.strerror}"
     return f"it does not run: {_last_line(answer.stderr)}" if answer.returncode else ""
@@ -162,7 +203,7 @@ def does_not_run(program: Path) -> str:
 
 def pip_config() -> dict[str, str]:
     """pip's own settings here, of its files and of PIP_… variables: option -> value."""
-    answer = subprocess.run([python(), "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
+    answer = ask([python(), "-m", "pip", "config", "list"])
     found: dict[str, dict[str, str]] = {"global": {}, "install": {}, ":env:": {}}
     for section, option, value in re.findall(r"^([^.\s]+)\.(\S+?)=(.*)$", answer.stdout, re.M):
         if section in found:
@@ -264,19 +305,16 @@ def has_gpu() -> bool:
     """True where an NVIDIA device answers."""
     if shutil.which("nvidia-smi") is None:
         return False
-    answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
-    return answer.returncode == 0 and "GPU" in answer.stdout
+    answer = probe("nvidia-smi", "-L")
+    return answer is not None and answer.returncode == 0 and "GPU" in answer.stdout
 
 
 def has_java() -> bool:
     """True where $JAVA_HOME or PATH has a Java that Spark runs on."""
     home = os.environ.get("JAVA_HOME")
     for java in filter(None, [home and f"{home}/bin/java", shutil.which("java")]):
-        try:
-            answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
-        except OSError:
-            continue
-        if re.search(r'version "(17|21)[."]', answer.stderr):
+        answer = probe(java, "-version")
+        if answer and re.search(r'version "(17|21)[."]', answer.stderr):
             return True
     return False
 
@@ -297,11 +335,18 @@ def stop(text: str) -> NoReturn:
     raise SystemExit(f"set-up: {text}")
 
 
+def _without_credentials(text: str) -> str:
+    return _CREDENTIALS.sub(lambda found: "…@" if found[0].endswith("@") else "…", text)
+
+
 def _last_line(text: str) -> str:
     """The last line that says something, at most 200 characters of it; pip's notes come after its errors."""
-    lines = [line.strip(" \t╰─▶├│×") for line in text.splitlines()]
+    # Of a traceback that pip shows, the end says what is wrong.
+    shown = _without_credentials(text).rpartition("ERROR: Exception:\n")[2]
+    lines = [line.strip(" \t╰─▶├│×") for line in shown.splitlines()]
+    lines = [line for line in lines if not _EMPTY.fullmatch(line)]
     errors = [line for line in lines if line.lower().startswith("error")]
-    return (errors or [line for line in lines if line] or [""])[-1][:200].removeprefix("ERROR: ").rstrip(".")
+    return (errors or lines or [""])[-1][:200].removeprefix("ERROR: ").rstrip(".")
 
 
 def _yes(value: str) -> bool:

@@ -62,6 +62,36 @@ def test_a_driver_that_sees_no_device_is_no_gpu(path_folder: Path) -> None:
     assert bootstrap.has_gpu()
 
 
+def test_what_a_probe_says_may_be_any_bytes(path_folder: Path) -> None:
+    executable(path_folder, "java", "printf 'f\\374r: openjdk version \"17.0.15\"\\n' >&2")
+    assert bootstrap.has_java()
+    executable(path_folder, "nvidia-smi", "printf 'GPU 0: \\374\\n'")
+    assert bootstrap.has_gpu()
+
+
+def test_a_probe_that_hangs_counts_as_absent(
+    path_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bootstrap, "_PROBE_SECONDS", 0.2, raising=False)
+    sleep = shutil.which("sleep", path=os.defpath)
+    for name in ("java", "nvidia-smi"):
+        executable(path_folder, name, f"exec {sleep} 5")
+    begun = time.monotonic()
+    assert not bootstrap.has_java()
+    assert not bootstrap.has_gpu()
+    assert time.monotonic() - begun < 4
+    assert capsys.readouterr().err == (
+        f"set-up: {path_folder}/java -version gave no answer in 0.2 seconds; it counts as absent\n"
+        "set-up: nvidia-smi -L gave no answer in 0.2 seconds; it counts as absent\n"
+    )
+
+
+def test_a_driver_program_that_does_not_start_is_no_gpu(path_folder: Path) -> None:
+    (path_folder / "nvidia-smi").write_bytes(b"\x7fELF of another machine")
+    (path_folder / "nvidia-smi").chmod(0o755)
+    assert not bootstrap.has_gpu()
+
+
 def test_an_old_python_is_refused_in_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 9, 2))
     with pytest.raises(SystemExit, match=r"Python 3\.11 or newer is needed"):
@@ -234,6 +264,33 @@ def test_a_wrong_hash_ends_set_up_before_another_tries() -> None:
     assert pip.asked == []
 
 
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (
+            "WARNING: a\nERROR: Exception:\nTraceback (most recent call last):\n  b\nValueError: Port out\n\n",
+            "ValueError: Port out",
+        ),
+        ("ERROR: first\nERROR:\n", "first"),
+        ("error: first\nERROR: Exception:\nTraceback:\nOSError: second.\n", "OSError: second"),
+        ("error: bad value 'http://u:p4ss@host:99999/s' for a\n", "error: bad value '…@host:99999/s' for a"),
+        ("error: `https://token-p4ss@host/s`\n", "error: `…@host/s`"),
+        ("error: http://u:x/p4ss@host/s\n", "error: …@host/s"),
+        (
+            "ValueError: Port could not be cast to integer value as 'p4ss'\n",
+            "ValueError: Port could not be cast to integer value as …",
+        ),
+        ("error: ours @ file:///ours is not there\n", "error: ours @ file:///ours is not there"),
+    ],
+)
+def test_the_line_that_is_told_says_something_and_no_password(said: str, line: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        bootstrap.install([pretended("pip", said)], "a")
+    assert str(stopped.value) == (
+        f"set-up: an installation failed: {line}. All that was said: {bootstrap.ENVIRONMENT / 'set-up.log'}"
+    )
+
+
 # A small world of its own: a project, its locks, and a folder of wheels, which pip's file alone names.
 
 BACKEND = """
@@ -378,6 +435,34 @@ def test_no_network_is_one_line_without_a_password(
     assert "secret" not in told
 
 
+@pytest.mark.parametrize("world", ["pip"], indirect=True)
+@pytest.mark.parametrize("by", ["variable", "file"])
+@pytest.mark.parametrize("option", ["target", "prefix", "root", "user", "python"])
+def test_pips_settings_lead_nothing_out_of_the_environment(
+    world: Path, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, by: str
+) -> None:
+    value = {"user": "1", "python": "/nowhere/python3"}.get(option, str(tmp_path / "elsewhere"))
+    if by == "variable":
+        monkeypatch.setenv(f"PIP_{option.upper()}", value)
+    else:
+        bare.write_text(f"{bare.read_text()}{option} = {value}\n")
+    bootstrap.install(bootstrap.find_installers(), *bootstrap.locks("platform"))
+    assert installed(world)["first"] == "1.0"
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_an_index_with_an_impossible_port_is_one_line_without_a_password(
+    world: Path, bare: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare.write_text(bare.read_text().replace("no-index = true\n", ""))
+    (world / "locks" / "platform.lock").write_text("absent==1.0 \\\n    --hash=sha256:" + "0" * 64 + "\n")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://user:secret@127.0.0.1:99999/simple")
+    with pytest.raises(SystemExit, match=r"an installation failed: ValueError: Port out of range 0-65535\. All") as stopped:
+        bootstrap.main()
+    told = str(stopped.value) + capsys.readouterr().err + (world / ".venv" / "set-up.log").read_text()
+    assert "secret" not in told
+
+
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The `bin` of an environment that is there."""
@@ -450,3 +535,48 @@ def test_where_pip_asks_no_index_uv_asks_none(environment: Path) -> None:
         executable(environment, "python", f'case "$*" in *"config list") echo "global.no-index=\'{value}\'";; esac')
         executable(environment, "uv", "exit 0")
         assert ("--no-index" in bootstrap.find_installers()[0].command) is (value == "true")
+
+
+@pytest.fixture
+def no_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where one is to be made, with a Python that begins one and fails."""
+    monkeypatch.setattr(bootstrap, "ENVIRONMENT", tmp_path / ".venv")
+    executable(tmp_path, "python", 'mkdir -p "$3/bin"; printf "no ensurep\\374p\\n" >&2; exit 1')
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    return tmp_path / ".venv"
+
+
+def test_what_lies_where_the_environment_is_to_be_stays(no_environment: Path) -> None:
+    def told() -> str:
+        with pytest.raises(SystemExit) as stopped:
+            bootstrap.make_environment()
+        return str(stopped.value)
+
+    remedy = f"Move it away and run again: mv {no_environment} {no_environment}.old"
+    no_environment.write_text("mine")
+    assert told() == f"set-up: {no_environment} is a file. {remedy}"
+    assert no_environment.read_text() == "mine"
+    no_environment.unlink()
+
+    no_environment.symlink_to("/nowhere/environment")
+    assert told() == f"set-up: {no_environment} is a link to nothing. {remedy}"
+    assert no_environment.is_symlink()
+    no_environment.unlink()
+
+    no_environment.mkdir()
+    (no_environment / "mine").write_text("mine")
+    assert told() == f"set-up: {no_environment} is a folder with other files, no virtual environment. {remedy}"
+    assert [path.name for path in no_environment.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("there", ["nothing", "an empty folder", "a part of an environment"])
+def test_where_venv_fails_only_what_it_made_is_removed(no_environment: Path, there: str) -> None:
+    if there != "nothing":
+        no_environment.mkdir()
+    if there == "a part of an environment":
+        (no_environment / "pyvenv.cfg").write_text("")
+        (no_environment / "mine").write_text("mine")
+    with pytest.raises(SystemExit, match=r"apt install python3-venv\.\nno ensurep\ufffdp$"):
+        bootstrap.make_environment()
+    assert no_environment.exists() is (there != "nothing")
+    assert (no_environment / "mine").exists() is (there == "a part of an environment")
