@@ -44,8 +44,10 @@ def _parameters(model: type[Section], prefix: str = "") -> Iterator[inspect.Para
         option, name = Option.of(field), prefix + (Option.of(field).name or key)
         kind, default, bounds = _typed(field, option, model.rule_of(key))
         flags = [_as_typed(name)] if option.flag else []
-        told = option.help or field.description
-        typed = typer.Option(*flags, help=told, metavar=option.metavar, show_default=option.left_out, **bounds)
+        told, shown = option.help or field.description, option.left_out
+        if prefix and default is not None:  # what is not typed can be told from what is
+            kind, default, shown = kind | None, None, str(default)
+        typed = typer.Option(*flags, help=told, metavar=option.metavar, show_default=shown, **bounds)
         yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, typed])
         if section := _section(field):
             yield from _parameters(section, f"{name}_")
@@ -73,6 +75,9 @@ def _values(model: type[Section], given: dict[str, Any], prefix: str = "") -> di
         value = given.pop(name)
         if section := _section(field):
             inside = _values(section, given, f"{name}_")
+            if inside and not value:
+                typed = [_as_typed(f"{name}_{Option.of(section.model_fields[each]).name or each}") for each in inside]
+                raise ConfigError(f"this says how {_as_typed(name)} is done, which is not asked for", where=", ".join(typed))
             value = inside if value else None
         if value is None:
             continue  # the field's default

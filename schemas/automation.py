@@ -20,9 +20,9 @@ from schemas.automation_tables import as_list, as_table, extras, is_true, refuse
 from schemas.config import DatasetName
 from schemas.errors import ConfigError
 from schemas.recipes import RECIPE_ARN, RECIPES
+from schemas.solutions import AUTO_ML_RECIPE
 
 AVAILABLE = tuple(recipe.name for recipe in RECIPES.values() if recipe.available)
-AUTO_ML_RECIPE = "aws-hrnn"  # whose name a solution carries until one is chosen
 _DATASETS = get_args(DatasetName)
 _HYPERPARAMETERS = ("algorithmHyperParameters", "featureTransformationParameters")  # tables of a solution's settings
 _OTHER_NAMES = {"actioninteractions": "action_interactions"}

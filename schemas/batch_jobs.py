@@ -10,7 +10,7 @@ from schemas.config_errors import NAME_RULE
 from schemas.documents import read_json
 from schemas.errors import ConfigError
 from schemas.filters import PUBLISHED, FilterPolicy
-from schemas.settings import Option, Section, Settings, setting
+from schemas.settings import Fraction, Option, Section, Settings, fraction_option, setting
 from schemas.uris import Uri
 
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}$")]
@@ -53,10 +53,10 @@ class AnswerSettings(Settings):
     """What a batch job's command and its table of a night's config can both say."""
 
     num_results: Annotated[int, Field(strict=True, ge=1)] = setting(25, "Items a line.")
-    max_error_fraction: Annotated[float, Field(ge=0.0, le=1.0)] = setting(
+    max_error_fraction: Fraction = setting(
         1.0,
         "0 to 1: if more of the lines are error lines, nothing is published and the night fails",
-        Option("Publish nothing if more of the lines are error lines."),
+        fraction_option("Publish nothing if more of the lines are error lines."),
     )
 
 

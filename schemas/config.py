@@ -31,7 +31,7 @@ from schemas.documents import NoDocument, read_json, read_toml, values_of
 from schemas.errors import ConfigError
 from schemas.filters import Filter, check_recipe, parse_filter
 from schemas.recipes import check_explained, parse_hyperparameters, recipe_for
-from schemas.settings import Section
+from schemas.settings import Fraction, Section
 from schemas.solutions import Solution
 from schemas.uris import Uri, canonical, lies_in
 
@@ -52,7 +52,7 @@ class Dataset(Section):
         alias="schema", description="path or s3:// URI of the Avro JSON schema, or the schema itself, as a table or as JSON"
     )
     data: Uri = Field(description="path or s3:// URI of a CSV file, or of a folder of them")
-    max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+    max_rejected_fraction: Fraction = Field(
         default=0.01, description="0 to 1: share of rows that may be wrong before the night stops"
     )
     expectations: Uri | None = Field(

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 from schemas.errors import ConfigError
 from schemas.numbers import number_of
 from schemas.quotas import Quotas
-from schemas.settings import Option, Settings, quotas_option, setting
+from schemas.settings import Fraction, Option, Settings, fraction_option, quotas_option, setting
 from schemas.solutions import Count
 
 ImportMode = Literal["FULL", "INCREMENTAL"]
@@ -64,10 +64,10 @@ class ValidateSettings(Validation):
         "FULL replaces what the output folder holds, INCREMENTAL adds to it; the first must be FULL.",
         Option(refused="this import mode is not known"),
     )
-    max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = setting(
+    max_rejected_fraction: Fraction = setting(
         0.01,
         "Share of rejected rows, 0 to 1, above which the import fails once its report is written.",
-        Option(refused="this is no fraction"),
+        fraction_option("Share of rejected rows, 0 to 1, above which the import fails once its report is written."),
     )
     gap_seconds: Annotated[int, Field(ge=1)] = setting(
         1800,

@@ -84,7 +84,9 @@ def event_rules(
     return EventRules(tuple(rules))
 
 
-def _rule(entry: Mapping[str, Any], where: str) -> EventRule:
+def _rule(entry: Any, where: str) -> EventRule:
+    if not isinstance(entry, Mapping):
+        raise ConfigError("this is no rule of events", where=where, value=entry, allowed=f"an object with {', '.join(_KEYS)}")
     snake = {personalize: ours for ours, personalize in _KEYS.items()}
     read = {snake.get(str(key), str(key)): value for key, value in entry.items()}
     for key in entry:

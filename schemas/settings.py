@@ -14,15 +14,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from schemas.config_errors import key_path
 from schemas.errors import ConfigError
+from schemas.numbers import number_of
 from schemas.quotas import PUBLISHED
+
+_NO_FRACTION = "must be between 0 and 1"
+
+
+def _fraction(value: Any) -> float:
+    number = number_of(value)
+    if number is None or not 0 <= number <= 1:
+        raise PydanticCustomError("fraction", _NO_FRACTION)
+    return number
+
+
+Fraction = Annotated[float, Field(ge=0, le=1), BeforeValidator(_fraction)]  # neither nan nor true is one
 
 
 class Section(BaseModel):
@@ -96,6 +109,18 @@ def setting(default: Any, description: str, option: Option | None = None) -> Any
     return field
 
 
+def fraction_option(told: str) -> Option:
+    """The option of a `Fraction`."""
+    return Option(told, metavar="<float>", read=_typed_fraction)
+
+
+def _typed_fraction(text: str, option: str) -> float:
+    try:
+        return _fraction(text)
+    except PydanticCustomError:
+        raise ConfigError(_NO_FRACTION, where=option, value=text) from None
+
+
 def quotas_option(told: str) -> Option:
     """`--quota NAME=VALUE`, which may be repeated."""
     return Option(told, name="quota", metavar="NAME=VALUE", typed=list[str], read=PUBLISHED.with_changes)
@@ -119,6 +144,16 @@ class Settings(Section):
             raise cls._refused(error.errors(include_url=False)[0]) from None
 
     @classmethod
+    def require(cls, given: Any, where: str = "settings") -> None:
+        """Check that a job was given these settings, and not a mapping, as Python would let it.
+
+        Raises:
+            ConfigError: It was not.
+        """
+        if not isinstance(given, cls):
+            raise ConfigError(f"{where} must be {cls.__name__}", value=given, allowed=f"{cls.__name__}.read({{…}})")
+
+    @classmethod
     def _refused(cls, fault: Any) -> ConfigError:
         if not fault["loc"]:
             key = fault["ctx"]
@@ -126,7 +161,7 @@ class Settings(Section):
         (name, *inside), _ = key_path(cls, fault["loc"])
         option = Option.of(cls.model_fields[name])
         where = f"--{name.replace('_', '-')}" if cls.named_as_typed else option.name or name
-        allowed = option.allowed or _allowed(cls.rule_of(name))
+        allowed = option.allowed or (None if fault["type"] == "fraction" else _allowed(cls.rule_of(name)))
         problem = option.refused or fault["msg"]
         return ConfigError(problem, where=".".join([where, *inside]), value=fault["input"], allowed=allowed)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from schemas.errors import ConfigError
-from schemas.event_rules import event_rules
+from schemas.event_rules import EventRules, event_rules
 from schemas.quotas import PUBLISHED, Quotas
 from schemas.recipes import RECIPE_ARN, recipe_for
 from schemas.settings import Option, Section, Settings, quotas_option, setting
 from schemas.tuning import MOST_JOBS, MOST_PARALLEL_JOBS, MOST_SEED, tuned_parameters
 
+AUTO_ML_RECIPE = "aws-hrnn"  # whose name a solution carries until one is chosen; also what is trained where none is named
 LossName = Literal["cross_entropy", "bpr_max", "top1_max", "top1"]
 Split = Literal["personalize", "all_users"]
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -124,7 +125,7 @@ class Training(FittingSettings):
 class RecipeSettings(Settings):
     """What is fitted, and what is searched for."""
 
-    recipe: str = setting("aws-hrnn", "Recipe name or ARN; `hrnn recipes` lists them.")
+    recipe: str = setting(AUTO_ML_RECIPE, "Recipe name or ARN; `hrnn recipes` lists them.")
     hyperparameters: dict[str, Any] = setting(dict, 'JSON: {"hidden_dimension": "64"}; strings or numbers.')
     hpo: Hpo | None = setting(
         None,
@@ -137,6 +138,24 @@ class RecipeSettings(Settings):
         Option("Try the HRNN recipes, keep the best (performAutoML).", flag=True),
     )
 
+    def check_auto_ml(self, where: str) -> None:
+        """Check that nothing is asked for that AutoML chooses itself.
+
+        Args:
+            where: Key path of `auto_ml`, for messages.
+
+        Raises:
+            ConfigError: Something is.
+        """
+        if self.auto_ml and (self.hpo is not None or self.hyperparameters):
+            raise ConfigError(
+                "AutoML takes the HRNN recipes with their defaults", where=where, allowed="neither hpo nor hyperparameters"
+            )
+        if self.auto_ml and self.recipe.removeprefix(RECIPE_ARN) != AUTO_ML_RECIPE:
+            raise ConfigError(
+                "AutoML chooses the recipe itself", where=where, value=self.recipe, allowed="no other recipe beside it"
+            )
+
 
 class TrainSettings(FittingSettings, RecipeSettings):
     """All that `hrnn train` can be told, besides places and ranks."""
@@ -144,6 +163,25 @@ class TrainSettings(FittingSettings, RecipeSettings):
     within_session_only: bool = setting(False, "The papers' mode: sessions' first events are no targets.")
     strict: bool = setting(False, "Fail where there is less than Personalize trains on.", Option(flag=True))
     quotas: Quotas = setting(PUBLISHED, "name = value", quotas_option("How much that is: interactions=500."))
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """The settings of values by name.
+
+        Raises:
+            ConfigError: A name is not known, a value is not allowed, or the events that count make no sense.
+        """
+        settings = super().read(values)
+        settings.event_rules()
+        return settings
+
+    def event_rules(self) -> EventRules | None:
+        """Which events are targets; None: all.
+
+        Raises:
+            ConfigError: They make no sense.
+        """
+        return event_rules(self.event_type, self.event_value_threshold, self.events_config)
 
 
 class Solution(RecipeSettings):
@@ -163,7 +201,7 @@ class Solution(RecipeSettings):
         if isinstance(data, dict) and isinstance(data.get("recipe"), str):
             return {**data, "recipe": data["recipe"].removeprefix(RECIPE_ARN)}
         if isinstance(data, dict) and data.get("auto_ml") is True and "recipe" not in data:
-            return {**data, "recipe": "aws-hrnn"}
+            return {**data, "recipe": AUTO_ML_RECIPE}
         return data
 
     def settings(self, **of_the_night: Any) -> TrainSettings:
@@ -184,9 +222,4 @@ class Solution(RecipeSettings):
         event_rules(training.event_type, training.event_value_threshold, events, f"{where}.training")
         if self.hpo is not None:
             tuned_parameters(recipe_for(self.recipe), self.hpo.ranges, f"{where}.hpo")
-        if self.auto_ml and (self.hpo is not None or self.hyperparameters):
-            raise ConfigError(
-                "AutoML takes the HRNN recipes with their defaults",
-                where=f"{where}.auto_ml",
-                allowed="neither hpo nor hyperparameters",
-            )
+        self.check_auto_ml(f"{where}.auto_ml")

@@ -54,6 +54,7 @@ def recommend(
         StorageError: Something is missing, or changed while it was read.
         DataError: Two input files have the same name, a file holds no JSON lines, too many lines can't be answered, or none.
     """
+    RecommendSettings.require(settings)
     folder = StepFolder(solution_uri)
     manifest = folder.require("solution_version")
     options = read_options(manifest, settings)

@@ -61,6 +61,7 @@ def segment(
         StorageError: Something is missing, or changed while it was read.
         DataError: There are too many lines, or two input files have the same name.
     """
+    SegmentSettings.require(settings)
     folder = StepFolder(solution_uri)
     manifest = folder.require("solution_version")
     config, filter_options = segment_options(manifest, settings)

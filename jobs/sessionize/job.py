@@ -50,6 +50,7 @@ def sessionize(
         StorageError: An input is missing or the output cannot be written.
         IntegrityError: An input differs from its manifest.
     """
+    SessionizeSettings.require(settings)
     began = time.monotonic()
     event_types = settings.event_types
     if event_types is not None and not event_types:

@@ -61,6 +61,9 @@ def train(
         DataError: The sequences can't be learnt from.
         MachineError: A rank died.
     """
+    TrainSettings.require(settings)
+    if launch is not None:
+        Launch.require(launch, "launch")
     began = time.monotonic()
     request = read_request(settings)
     launch = launch or Launch()

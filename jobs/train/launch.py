@@ -22,6 +22,8 @@ from jobs.train.spec import NO_SPACE, WorkerSpec
 from schemas.errors import ConfigError, MachineError
 
 MEETING_SECONDS = 600  # in which all nodes must have come to the place where they meet
+MOST_PORT = 65_535
+_PLACE = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[\w.-]+):([0-9]{1,5})")
 _OF_OTHERS = re.compile(r"(?:PET|MASTER|TORCHELASTIC)_|(?:LOCAL_|GROUP_|ROLE_)?(?:RANK|WORLD_SIZE)$|ROLE_NAME$")
 
 
@@ -29,13 +31,21 @@ class Launch(LaunchSettings):
     """Where ranks run, seen to be possible on this machine.
 
     Raises:
-        ConfigError: There are several nodes and no place to meet, or more ranks than GPUs.
+        ConfigError: There are several nodes and no place to meet, or what is given is none; this node is not one of them; or
+            there are more ranks than GPUs.
     """
 
     def model_post_init(self, _: object) -> None:
         """See that there is a place to meet, and a GPU for each rank."""
         if self.nnodes > 1 and not self.rdzv_endpoint:
             raise ConfigError("several nodes need a place to meet", where="--rdzv-endpoint", allowed="host:port")
+        place = _PLACE.fullmatch(self.rdzv_endpoint or "here:1")
+        if place is None or not 1 <= int(place[1]) <= MOST_PORT:
+            allowed = f"host:port, a port from 1 to {MOST_PORT}"
+            raise ConfigError("this is no place to meet", where="--rdzv-endpoint", value=self.rdzv_endpoint, allowed=allowed)
+        if self.node_rank >= self.nnodes:
+            allowed = "0" if self.nnodes == 1 else f"0 to {self.nnodes - 1}, for {self.nnodes} nodes"
+            raise ConfigError("there is no such node", where="--node-rank", value=self.node_rank, allowed=allowed)
         gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if 0 < gpus < (self.nproc_per_node or 1):
             raise ConfigError(

@@ -10,8 +10,7 @@ from jobs.platform.storage import join
 from jobs.train.fit import TrainingJob
 from jobs.train.search import Search, offered_recipes
 from jobs.versions import TRAINING_VERSION
-from schemas.errors import ConfigError
-from schemas.event_rules import EventRules, event_rules
+from schemas.event_rules import EventRules
 from schemas.hyperparameters import Hyperparameters, bare_name
 from schemas.manifest import Manifest, fingerprint
 from schemas.recipes import parse_hyperparameters, recipe_for
@@ -92,10 +91,7 @@ def read_request(asked: TrainSettings) -> Request:
     """
     recipe = recipe_for(asked.recipe)
     parsed = parse_hyperparameters(asked.recipe, asked.hyperparameters)
-    if asked.auto_ml and (asked.hpo is not None or asked.hyperparameters):
-        raise ConfigError(
-            "AutoML takes the HRNN recipes with their defaults", where="auto_ml", allowed="neither hpo nor hyperparameters"
-        )
+    asked.check_auto_ml("auto_ml")
     settings = TrainingSettings(
         num_steps=getattr(parsed, "bptt", TrainingSettings.num_steps),
         epochs=asked.epochs or TrainingSettings.epochs,
@@ -113,7 +109,7 @@ def read_request(asked: TrainSettings) -> Request:
         given={bare_name(written): value for written, value in asked.hyperparameters.items()},
         hyperparameters=parsed,
         settings=settings,
-        rules=event_rules(asked.event_type, asked.event_value_threshold, asked.events_config),
+        rules=asked.event_rules(),
     )
     wanted = request.search("", "")
     if wanted is not None:

@@ -56,6 +56,7 @@ def validate(
         DataError: A file cannot be read as CSV, a column is missing, no row or too few rows are right, or an expectation fails.
         StorageError: Something cannot be read or written.
     """
+    ValidateSettings.require(settings)
     began = time.monotonic()
     text, name = read_given(schema_uri)
     schema = parse_schema(text, name, settings.quotas, settings.strict)

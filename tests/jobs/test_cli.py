@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import importlib
+import inspect
 import json
 import os
 import signal
@@ -15,7 +17,10 @@ import pytest
 
 from jobs.cli import main
 from jobs.recipes import __main__ as recipes
-from schemas.errors import DataError
+from jobs.train.options import LaunchSettings
+from schemas.errors import ConfigError, DataError
+from schemas.settings import Settings
+from schemas.solutions import TrainSettings
 from schemas.version import VERSION
 
 Run = Callable[[], dict[str, Any]]
@@ -169,6 +174,58 @@ def test_a_place_that_is_none_is_named_by_its_option(
     with pytest.raises(SystemExit, match="1"):
         main(arguments)
     assert capsys.readouterr().err.startswith(f"hrnn: {says}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ["train", *PLACES, "--events-config", "[1]"],
+            "training.events_config[0]: this is no rule of events (got 1). Allowed: ",
+        ),
+        (["train", *PLACES, "--event-value-threshold", "x"], "training.event_value_threshold: this is no threshold (got 'x')"),
+        (["train", *PLACES, "--rdzv-endpoint", "nohost:x"], "--rdzv-endpoint: this is no place to meet (got 'nohost:x')"),
+        (["train", *PLACES, "--node-rank", "5"], "--node-rank: there is no such node (got 5)"),
+        (["train", *PLACES, "--auto-ml", "--recipe", "aws-sims"], "auto_ml: AutoML chooses the recipe itself (got 'aws-sims')"),
+        (["train", *PLACES, "--hpo-jobs", "8"], "--hpo-jobs: this says how --hpo is done, which is not asked for."),
+        (
+            ["train", *PLACES, "--hpo-ranges", "{}", "--hpo-parallel-jobs", "2"],
+            "--hpo-parallel-jobs, --hpo-ranges: this says how --hpo is done",
+        ),
+        *(
+            (
+                ["recommend", "--solution", "s", "--input", "i", "--output", "o", "--max-error-fraction", value],
+                f"--max-error-fraction: must be between 0 and 1 (got '{value}').",
+            )
+            for value in ("nan", "2", "True")
+        ),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused_in_one_line(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        main(arguments)
+    complained = capsys.readouterr().err
+    assert complained.startswith(f"hrnn: {says}")
+    assert complained.count("\n") == 1
+
+
+@pytest.mark.parametrize("job", ["recommend", "segment", "sessionize", "train", "validate"])
+@pytest.mark.parametrize("settings", [None, {"recipe": "aws-hrnn"}, Settings()])
+def test_a_job_that_python_calls_without_its_settings_says_which_they_are(job: str, settings: Any) -> None:
+    function = getattr(importlib.import_module(f"jobs.{job}.job"), job)
+    places = {name: "a" for name, each in inspect.signature(function).parameters.items() if each.default is each.empty}
+    with pytest.raises(ConfigError, match=rf"^settings must be {job.capitalize()}Settings \(got .*\)"):
+        function(**places | {"settings": settings})
+
+
+@pytest.mark.parametrize("launch", [{"nnodes": 2}, LaunchSettings()])
+def test_a_launch_that_is_none_is_refused(launch: Any) -> None:
+    from jobs.train.job import train
+
+    with pytest.raises(ConfigError, match=r"^launch must be Launch \(got"):
+        train(sequences_uri="a", output_uri="b", settings=TrainSettings(), launch=launch)
 
 
 def test_a_broken_connection_is_no_closed_output(end_of: Callable[[Run], Ended]) -> None:

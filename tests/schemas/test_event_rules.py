@@ -57,6 +57,12 @@ def test_weights_are_ratios_and_types_that_are_not_listed_do_not_count() -> None
         (None, None, [{"event_type": "buy", "weight": 10**400}], "this is no weight"),
         (None, None, [{"eventType": "view", "event_type": "buy"}], "event_type: the key is given twice, in two spellings"),
         ("", None, None, "an event type is missing"),
+        (
+            None,
+            None,
+            [1],
+            r"events_config\[0\]: this is no rule of events \(got 1\)\. Allowed: an object with event_type, event_v",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(

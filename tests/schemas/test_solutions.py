@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from schemas.batch_jobs import RecommendSettings, SegmentSettings
 from schemas.config import parse_config
+from schemas.data_settings import ValidateSettings
 from schemas.errors import ConfigError
-from schemas.solutions import Solution
+from schemas.settings import Settings
+from schemas.solutions import Solution, TrainSettings
 
 SHOP = """
 [dataset_group]
@@ -51,6 +56,7 @@ def test_automl_needs_no_recipe() -> None:
         ('recipe = "aws-hrnn"\nhpo = { ranges = { bptt = [2, 33] } }', "hpo.ranges.bptt"),
         ('recipe = "aws-popularity-count"\nhpo = {}', "no hyperparameters that could be searched"),
         ("auto_ml = true\nhpo = {}", "neither hpo nor hyperparameters"),
+        ('auto_ml = true\nrecipe = "aws-sims"', r"for-you\.auto_ml: AutoML chooses the recipe itself \(got 'aws-sims'\)"),
         ('recipe = "aws-hrnn"\n[solutions.for-you.training]\nevent_value_threshold = "much"', "no threshold"),
         ('recipe = "aws-hrnn"\n[solutions.for-you.training]\nevents_config = [{ event_type = "a", weight = 2 }]', "weight"),
         ('recipe = "aws-hrnn"\n[solutions.for-you.training]\nevents_config = []', "no such number of types"),
@@ -59,3 +65,32 @@ def test_automl_needs_no_recipe() -> None:
 def test_what_makes_no_sense_is_refused_by_its_path(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         solution(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"event_value_threshold": "x"}, r"event_value_threshold: this is no threshold \(got 'x'\)"),
+        ({"events_config": [1]}, r"events_config\[0\]: this is no rule of events"),
+        ({"events_config": []}, "no such number of types"),
+    ],
+)
+def test_events_that_make_no_sense_are_refused_where_settings_are_read(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrainSettings.read(given)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (RecommendSettings, "max_error_fraction"),
+        (SegmentSettings, "max_error_fraction"),
+        (ValidateSettings, "max_rejected_fraction"),
+    ],
+)
+@pytest.mark.parametrize("value", [float("nan"), True, -0.1, 1.5, "half", None, [0.5]])
+def test_what_is_no_fraction_is_told_the_range(model: type[Settings], name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"fraction: must be between 0 and 1 \(got .*\)\.$"):
+        model.read({name: value})
+    assert getattr(model.read({name: "0.5"}), name) == 0.5
+    assert getattr(model.read({name: 1}), name) == 1

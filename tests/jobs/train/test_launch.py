@@ -8,13 +8,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jobs.train import search
 from jobs.train.launch import Launch, run_ranks
 from jobs.train.spec import WorkerSpec
-from schemas.errors import DataError
+from schemas.errors import ConfigError, DataError
 
 STANDS_IN = """
 import pathlib, signal, sys, time
@@ -44,6 +45,43 @@ def running(folders: list[Path]) -> None:
     """Wait until the ranks of all trials are at work."""
     while not all((folder / "running").exists() for folder in folders):
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"nnodes": 2}, "several nodes need a place to meet"),
+        *(
+            (
+                {"nnodes": 2, "rdzv_endpoint": place},
+                r"--rdzv-endpoint: this is no place to meet \(got .*host:port, a port from 1",
+            )
+            for place in (
+                "nohost:x",
+                "host",
+                "host:",
+                ":29500",
+                "host:0",
+                "host:65536",
+                "host:²",
+                "a b:1",
+                "::1:29500",
+                "host:1\n",
+            )
+        ),
+        ({"rdzv_endpoint": "nohost:x"}, "this is no place to meet"),
+        ({"node_rank": 5}, r"--node-rank: there is no such node \(got 5\)\. Allowed: 0\."),
+        ({"nnodes": 2, "node_rank": 2, "rdzv_endpoint": "host:1"}, r"no such node \(got 2\)\. Allowed: 0 to 1, for 2 nodes"),
+    ],
+)
+def test_nodes_that_can_not_meet_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Launch(**given)
+
+
+@pytest.mark.parametrize("place", ["host:1", "node-0.cluster_x:65535", "10.0.0.1:29500", "[fe80::1]:29500"])
+def test_nodes_meet_at_a_port_of_a_host(place: str) -> None:
+    assert Launch(nnodes=2, node_rank=1, rdzv_endpoint=place).rdzv_endpoint == place
 
 
 @pytest.mark.parametrize(("parallel_jobs", "number"), [(1, signal.SIGTERM), (3, signal.SIGTERM), (3, signal.SIGINT)])

@@ -188,6 +188,7 @@ def test_automl_keeps_the_recipe_that_predicts_best(trained: list[WorkerSpec], u
         ({"hpo": {"ranges": {"hidden_dimension": [1, 64]}}}, "out of range"),
         ({"hpo": {"max_jobs": 1}, "launch": Launch(nnodes=2, rdzv_endpoint="here:1")}, "one node"),
         ({"auto_ml": True}, "neither hpo nor hyperparameters"),
+        ({"auto_ml": True, "recipe": "aws-hrnn-coldstart", "hyperparameters": {}}, "AutoML chooses the recipe itself"),
         ({"event_type": "buy"}, "no interaction is of this type"),
         ({"event_value_threshold": "1"}, "no EVENT_VALUE"),
         ({"patience": -1}, "patience"),
@@ -197,7 +198,7 @@ def test_what_can_not_be_searched_or_learnt_is_refused(
     trained: list[WorkerSpec], uri: str, tmp_path: Path, asked: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        train(sequences_uri=uri, output_uri=str(tmp_path / "version"), **ASKED, **asked)
+        train(sequences_uri=uri, output_uri=str(tmp_path / "version"), **(ASKED | asked))
 
 
 def test_without_optuna_a_search_is_refused_before_anything_is_trained(

@@ -272,7 +272,13 @@ def test_what_a_worker_finds_is_one_message_here_too(spark: SparkSession, tmp_pa
         (DATA, SCHEMA, {"output_uri": "{folder}"}, ConfigError, "data and output lie within each other"),
         (DATA, SCHEMA, {"future": "maybe"}, ConfigError, "--future: this is not known (got 'maybe'). Allowed: reject, keep"),
         (DATA, SCHEMA, {"long_categories": "cut"}, ConfigError, "--long-categories: this is not known (got 'cut')"),
-        (DATA, SCHEMA, {"max_rejected_fraction": 1.5}, ConfigError, "--max-rejected-fraction: this is no fraction (got 1.5)"),
+        (
+            DATA,
+            SCHEMA,
+            {"max_rejected_fraction": 1.5},
+            ConfigError,
+            "--max-rejected-fraction: must be between 0 and 1 (got 1.5)",
+        ),
     ],
 )
 def test_a_users_mistake_is_one_message_before_spark_starts(
