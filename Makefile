@@ -1,8 +1,6 @@
 # `make` lists the targets.
 PYTHON ?= python3
 BIN := .venv/bin
-# One more than there are cores: tests that kill, or start Spark, wait a third of their time.
-WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
 # Of programs that are made of the tests' parts.
 TESTS_PYTHON := PYTHONPATH=$(CURDIR)/tests/support $(BIN)/python
 
@@ -22,7 +20,7 @@ doctor: setup  ## what this machine has and lacks
 	@$(BIN)/hrnn doctor
 
 test: setup  ## every test, a cluster of processes included
-	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## ruff, mypy, layers
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache > /dev/null
