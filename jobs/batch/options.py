@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from jobs.solutions.solution import parse_schemas
 from schemas.batch_jobs import FilterSettings, RecommendSettings
-from schemas.datasets import parse_schema_document
 from schemas.errors import ConfigError
 from schemas.filters import NO_LIMITS, Filter, check_filter, parse_filter
 from schemas.filters.checks import check_recipe
@@ -114,7 +114,7 @@ def read_filter(settings: FilterSettings, manifest: Manifest) -> FilterOptions |
     if text is None:
         return None
     parsed = parse_filter(text, "filter", extended=extended, policy=NO_LIMITS)  # the night keeps them
-    schemas = {kind: parse_schema_document(document) for kind, document in manifest.metadata.get("schemas", {}).items()}
+    schemas = parse_schemas(manifest.metadata.get("schemas", {}), "the solution version")
     check_recipe(parsed, RECIPES[manifest.metadata["recipe"]])
     check_filter(parsed, schemas, complete=bool(schemas))
     if parsed.uses("Interactions") and "event_types" not in manifest.metadata:

@@ -18,9 +18,10 @@ from hrnn.inference.allowed import Allowed
 from hrnn.inference.filters import FilterQuery, ItemFilter, UserFilter
 from jobs.platform.process.scratch import scratch_folder
 from jobs.platform.storage.folders import StepFolder
+from jobs.solutions.solution import parse_schemas
 from schemas import columns
 from schemas.dataset_rules import DatasetType
-from schemas.datasets import DatasetSchema, parse_schema_document
+from schemas.datasets import DatasetSchema
 from schemas.errors import DataError
 from schemas.filters import Filter, FilterValues, check_recipe
 from schemas.filters.tree import Text, all_conditions
@@ -32,13 +33,6 @@ MOST_ITEMS = 1_000  # as current items, each of which may have a mask of its own
 FEW_ITEMS = 25  # what a line gets by default
 
 _PAST = [columns.PAST_ITEM_ROWS, columns.PAST_EVENT_TYPES, columns.PAST_RANKS]
-
-
-def schemas_of(manifest: Manifest, where: str) -> dict[DatasetType, DatasetSchema]:
-    """The schemas of the datasets that a solution version was trained with."""
-    documents: dict[str, Any] = manifest.metadata.get("schemas") or {}
-    parsed = (parse_schema_document(document, f"{where}: {name} schema") for name, document in documents.items())
-    return {schema.dataset_type: schema for schema in parsed}
 
 
 def try_filter(
@@ -107,7 +101,7 @@ class _Solution:
 
     @property
     def schemas(self) -> dict[DatasetType, DatasetSchema]:
-        return schemas_of(self.manifest, self.folder.uri)
+        return parse_schemas(self.manifest.metadata.get("schemas") or {}, self.folder.uri)
 
     def catalogue(self) -> pa.Table:
         """The items with events, which are those that are recommended; of their columns those that the filter names."""

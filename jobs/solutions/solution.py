@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -81,8 +82,17 @@ class Solution:
     @property
     def dataset_schemas(self) -> dict[DatasetType, DatasetSchema]:
         """The schemas of the datasets that it was trained on."""
-        documents = json.loads(self.schemas)
-        return {cast(DatasetType, kind): parse_schema_document(document) for kind, document in documents.items()}
+        return parse_schemas(json.loads(self.schemas), self.uri)
+
+
+def parse_schemas(documents: Mapping[str, Any], uri: str) -> dict[DatasetType, DatasetSchema]:
+    """The schemas, by type, of the datasets that a solution version was made of.
+
+    Args:
+        documents: Its metadata's `schemas`.
+        uri: Its folder, for messages.
+    """
+    return {cast(DatasetType, kind): parse_schema_document(each, f"{uri}: {kind} schema") for kind, each in documents.items()}
 
 
 def newest_event(solution: Solution, catalogue: pa.Table) -> int:
