@@ -170,8 +170,10 @@ class Explainer:
 
     def _sparse_falls(self, sparse: SparseScores, item_rows: Rows) -> Doubles:
         """[items, versions - 1], by how much the first version's sparse scores, less their mean, lie above the others'."""
-        scores = np.stack([sparse.dense(version, len(self._features)) for version in range(len(sparse.offsets) - 1)])
-        above = scores[:, item_rows] - scores.sum(axis=1, keepdims=True, dtype=np.float64) / self._num_ranked
+        rows = Ragged(sparse.offsets, sparse.item_rows)
+        pairs = np.repeat(np.arange(len(rows)), len(item_rows)), np.tile(item_rows, len(rows))
+        scores, sums = _at_places(rows, sparse.scores, Pairs(rows, len(self._features)).find(*pairs))
+        above = scores.reshape(len(rows), -1) - sums[:, None] / self._num_ranked
         falls: Doubles = (above[0] - above[1:]).T
         return falls
 
@@ -208,10 +210,10 @@ class _Places:
         self.centred: Doubles = features[self.item_rows].astype(np.float64) - mean
         rows, num_items = Ragged(lists.sparse.offsets, lists.sparse.item_rows), np.int64(len(features))
         at = Pairs(rows, len(features)).find(self.owners, self.item_rows)
-        self.sparse = [
-            (np.where(at < 0, 0.0, np.append(each, 0.0)[at])[:, None], np.bincount(rows.row_ids(), each, len(rows)))
-            for each in (lists.sparse.scores, np.zeros(len(rows.values)) if lists.cooccurrence is None else lists.cooccurrence)
-        ]
+        self.sparse = []
+        for each in (lists.sparse.scores, np.zeros(len(rows.values)) if lists.cooccurrence is None else lists.cooccurrence):
+            scores, sums = _at_places(rows, each, at)
+            self.sparse.append((scores[:, None], sums))
         users, of_line = np.unique(lists.user_rows, return_inverse=True)
         events = sequences.event_positions(users)
         taken = np.unique(events.row_ids() * num_items + sequences.item_rows[events.values], return_counts=True)[0]
@@ -237,6 +239,12 @@ class _Places:
         alone = np.where(had & ~same.any(axis=1, keepdims=True), own, 0.0)
         past_items = np.append(np.broadcast_to(removed, same.shape), items, axis=1)
         return past_items, np.append(contributions, alone, axis=1)
+
+
+def _at_places(rows: Ragged[np.int64], scores: Floats | Doubles, at: Rows) -> tuple[Doubles, Doubles]:
+    """Sparse scores at positions [n], 0 where these are -1; and every row's sum [B]."""
+    sums = np.asarray(np.bincount(rows.row_ids(), scores, len(rows)), dtype=np.float64)
+    return np.where(at < 0, 0.0, np.append(scores, 0.0)[at]), sums
 
 
 def _parcels(sequences: Sequences, asked: Rows, most_items: int | None) -> list[Rows]:
