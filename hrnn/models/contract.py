@@ -320,7 +320,8 @@ class ModelEntry:
             models, and is written by `python -m hrnn.models.registry`.
         neural: The class of a neural model; None for one in closed form.
         phases: Of its training, from the settings.
-        fit: Of a model in closed form: (sequences to learn from, parsed hyperparameters) -> the fitted model; else None.
+        fit: Of a model in closed form: (sequences to learn from, parsed hyperparameters) -> the fitted model; else None. Unless
+            it is blended, its lists are made from the queries for the same session.
         blend: Whether the model's scores are blended with repeats, trends and co-occurrence (hrnn/blend/); one that has sparse
             scores of its own can't be.
         serve: Where a model in closed form is not served as it is measured: the model -> the one that lists for users are made

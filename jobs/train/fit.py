@@ -129,8 +129,7 @@ def _fit_in_closed_form(job: TrainingJob, sequences: Sequences, prepared: Prepar
         weights = fit_blend(job, closed_form(job, prepared.fit, event_weights), prepared, event_weights)
         return _blended(job, (known, everything), weights, prepared, sequences)
     model, tensors = (everything, {}) if entry.serve is None else entry.serve(everything)
-    cut = plausible_span(np.asarray(sequences.timestamps))[1] + 1
-    return FittedRecipe(PlainSnapshot(model, cut, job.gap_seconds), PlainSnapshot(known), tensors, [])
+    return FittedRecipe(PlainSnapshot(model), PlainSnapshot(known), tensors, [])
 
 
 def closed_form(job: TrainingJob, part: Sequences, event_weights: npt.NDArray[np.float32] | None) -> QueryModel:
