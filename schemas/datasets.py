@@ -11,7 +11,8 @@ What each dataset type asks for stands in schemas/dataset_rules.py.
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,7 +23,15 @@ from schemas.quotas import PUBLISHED, Quotas
 from schemas.schema_fields import SchemaField, check_marks, check_reserved, parse_field
 from schemas.schema_text import check_values, read_document, unwrapped
 
-__all__ = ["DatasetSchema", "SchemaField", "parse_schema", "parse_schema_document", "plain_name", "require_complete"]
+__all__ = [
+    "DatasetSchema",
+    "SchemaField",
+    "parse_schema",
+    "parse_schema_document",
+    "parse_schemas",
+    "plain_name",
+    "require_complete",
+]
 
 NAMESPACE = "com.amazonaws.personalize.schema"
 OPTIONAL_COLUMNS = (columns.EVENT_TYPE, columns.EVENT_VALUE)  # reserved, and yet counted with the event types
@@ -103,6 +112,16 @@ def parse_schema_document(
     _check_metadata(schema, where, warnings)
     _check_quotas(schema, where, quotas, strict, warnings)
     return schema.model_copy(update={"warnings": tuple(warnings)})
+
+
+def parse_schemas(documents: Mapping[str, Any], uri: str) -> dict[DatasetType, DatasetSchema]:
+    """The schemas, by type, of the datasets that a solution version was made of.
+
+    Args:
+        documents: Its metadata's `schemas`.
+        uri: Its folder, for messages.
+    """
+    return {cast(DatasetType, kind): parse_schema_document(each, f"{uri}: {kind} schema") for kind, each in documents.items()}
 
 
 def require_complete(schema: DatasetSchema, where: str = "schema") -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jobs.solutions.solution import parse_schemas
 from schemas.batch_jobs import FilterSettings, RecommendSettings
+from schemas.datasets import parse_schemas
 from schemas.errors import ConfigError
 from schemas.filters import NO_LIMITS, Filter, check_filter, parse_filter
 from schemas.filters.checks import check_recipe

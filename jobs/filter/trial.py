@@ -18,10 +18,9 @@ from hrnn.inference.allowed import Allowed
 from hrnn.inference.filters import FilterQuery, ItemFilter, UserFilter
 from jobs.platform.process.scratch import scratch_folder
 from jobs.platform.storage.folders import StepFolder
-from jobs.solutions.solution import parse_schemas
 from schemas import columns
 from schemas.dataset_rules import DatasetType
-from schemas.datasets import DatasetSchema
+from schemas.datasets import DatasetSchema, parse_schemas
 from schemas.errors import DataError
 from schemas.filters import Filter, FilterValues, check_recipe
 from schemas.filters.tree import Text, all_conditions

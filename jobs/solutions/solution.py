@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,7 +13,7 @@ from jobs.solutions.tensors import tensor_file
 from schemas import columns
 from schemas.batch import LineKind
 from schemas.dataset_rules import DatasetType
-from schemas.datasets import DatasetSchema, parse_schema_document
+from schemas.datasets import DatasetSchema, parse_schemas
 from schemas.manifest import FileEntry, Manifest
 from schemas.recipes import RECIPES
 
@@ -83,16 +81,6 @@ class Solution:
     def dataset_schemas(self) -> dict[DatasetType, DatasetSchema]:
         """The schemas of the datasets that it was trained on."""
         return parse_schemas(json.loads(self.schemas), self.uri)
-
-
-def parse_schemas(documents: Mapping[str, Any], uri: str) -> dict[DatasetType, DatasetSchema]:
-    """The schemas, by type, of the datasets that a solution version was made of.
-
-    Args:
-        documents: Its metadata's `schemas`.
-        uri: Its folder, for messages.
-    """
-    return {cast(DatasetType, kind): parse_schema_document(each, f"{uri}: {kind} schema") for kind, each in documents.items()}
 
 
 def newest_event(solution: Solution, catalogue: pa.Table) -> int:
