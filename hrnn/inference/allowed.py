@@ -33,7 +33,8 @@ class Allowed:
 
     def dense(self) -> npt.NDArray[np.bool_]:
         """One mask a user, for few users: bool [B, N]."""
-        allowed = self.masks[self.mask_of]
+        allowed = self.masks[self.mask_of]  # [B, N], a copy
+        # Removed items last: an item may stand in both lists, and is not allowed then.
         for lists, value in ((self.added, True), (self.removed, False)):
             allowed[lists.row_ids(), lists.values] = value
         return allowed

@@ -46,6 +46,7 @@ def new_items(created: Rows, newest_event: int, cut_off_days: float) -> Flags:
 def bonus(num_events: Rows, new: Flags, weight: float) -> npt.NDArray[np.float32]:
     """The bonus on each item's bias: float32 [N]."""
     counts = num_events.astype(np.float64)
+    # The mean weighted by events, not the plain one: a long tail of items with an event or two would pull that near zero.
     typical = (counts * counts).sum() / max(counts.sum(), 1.0)
     raised = np.maximum(0.0, np.log(max(typical, 1.0) / (counts + 1.0)))
     return np.where(new, weight * raised, 0.0).astype(np.float32)
@@ -90,10 +91,12 @@ class Noise:
             num_results: K.
         """
         listed = top.item_rows >= 0
-        rows = np.maximum(top.item_rows, 0)
+        rows = np.maximum(top.item_rows, 0)  # -1 would look up the last item; its noise is dropped by `listed`
+        # A hash in place of a generator: a user's noise does not depend on what other users share the call.
         mixed = mix64(user_hashes[:, None] ^ self.item_hashes[rows])
-        uniform = (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
+        uniform = (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53  # [B, depth], in [0, 1): float64 holds 53 bits
         noise = np.where(listed & self.new[rows], self.weight * NOISE * (2.0 * uniform - 1.0), 0.0)
+        # The softmax's sum over the whole catalogue changes only by the terms of items that got noise.
         shares = top.shares * np.exp(noise)
         shares /= 1.0 + (shares - top.shares).sum(axis=1, keepdims=True)
         scores = np.where(listed, top.scores.astype(np.float64) + noise, -np.inf)

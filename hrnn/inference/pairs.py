@@ -35,7 +35,7 @@ class Pairs:
         if not len(self._keys):
             return np.full(len(users), -1, dtype=np.int64)
         keys = users * self._num_items + item_rows
-        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)  # of a key beyond the last: any other
         return np.where(self._keys[places] == keys, self._order[places], -1)
 
 
@@ -72,8 +72,9 @@ class AllowedCells:
 
     def cover(self, block: int, cells: torch.Tensor, out: torch.Tensor) -> None:
         """Copy a block's cells [R, C] to `out`, with -inf where an item is not allowed; cells of listed users are undefined."""
-        hidden = torch.zeros(len(self._blocks), BLOCK_ITEMS).masked_fill_(~self._blocks[:, block], -torch.inf)
+        hidden = torch.zeros(len(self._blocks), BLOCK_ITEMS).masked_fill_(~self._blocks[:, block], -torch.inf)  # [masks, C]
         torch.add(cells, hidden if len(hidden) == 1 else hidden[self._row_of], out=out)
+        # Added cells are copied anew over their -inf; removed ones come last, and win.
         for pairs, places, in_block, is_added in zip(
             (self._added, self._removed), self._places, self._in_block, (True, False), strict=True
         ):
@@ -95,6 +96,7 @@ class AllowedCells:
             users = np.flatnonzero((mask_of == number) & self.listed)
             if len(users):
                 keys.append((users[:, None] * self._num_items + np.flatnonzero(self._allowed.masks[mask])).reshape(-1))
+        # Sorted, keys stand user by user; an added item that the mask allows anyhow must not be listed twice.
         users, item_rows = np.divmod(np.unique(np.concatenate(keys)), self._num_items)
         kept = self._removed.find(users, item_rows) < 0
         return users[kept], item_rows[kept]

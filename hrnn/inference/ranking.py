@@ -12,7 +12,7 @@ from hrnn.data.ragged import Ragged, row_ids
 from hrnn.data.sparse_scores import SparseScores
 from hrnn.inference.allowed import Allowed
 
-_PAIRS_AT_ONCE = 1 << 18
+_PAIRS_AT_ONCE = 1 << 18  # of which two float64 rows of D numbers each are held
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def listed_scores(
     for begin in range(0, len(users), _PAIRS_AT_ONCE):
         chunk = slice(begin, begin + _PAIRS_AT_ONCE)
         left, right = queries[users[chunk]].astype(np.float64), item_vectors[item_rows[chunk]].astype(np.float64)
+        # Row by row, in one order of additions; a matrix product's would depend on how many pairs are in the call.
         scores[chunk] += np.einsum("pd,pd->p", left, right)
     num_items = np.int64(len(item_bias))
     sparse_keys = row_ids(sparse.offsets) * num_items + sparse.item_rows
@@ -79,9 +80,11 @@ def rank(offsets: Rows, scores: Doubles, scored: npt.NDArray[np.bool_], kept: np
     lists, num_lists = row_ids(offsets), len(offsets) - 1
     counted = scored & kept
     values = np.where(counted, scores, -np.inf)
+    # The last key counts most: by list, kept items first, by falling score, then as given.
     order = np.lexsort((np.arange(len(lists)), -values, ~kept, lists))
     greatest = np.full(num_lists, -np.inf)
     np.maximum.at(greatest, lists, values)
+    # Only counted items: of a list without any, the greatest is -inf, and -inf less -inf no number.
     weights = np.zeros(len(lists))
     weights[counted] = np.exp(values[counted] - greatest[lists[counted]])
     totals = np.bincount(lists, weights, num_lists)
@@ -100,6 +103,7 @@ def allowed_in(allowed: Allowed, lists: Ragged[np.int64]) -> npt.NDArray[np.bool
     users, item_rows = lists.row_ids(), lists.values
     kept = allowed.masks[allowed.mask_of[users], item_rows]
     num_items = allowed.masks.shape[1]
+    # Removed items last: an item may stand in both lists, and is not allowed then.
     for exceptions, value in ((allowed.added, True), (allowed.removed, False)):
         pairs = exceptions.row_ids() * num_items + exceptions.values
         kept[np.isin(users * num_items + item_rows, pairs)] = value

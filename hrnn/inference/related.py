@@ -71,6 +71,7 @@ class NearestVectors:
     """
 
     def __init__(self, item_vectors: torch.Tensor, popular: Rows | None = None) -> None:
+        # Of length 1, products are cosines. A zero vector stays one (normalize divides by 1e-12 at least): its cosine is 0.
         self._directions = torch.nn.functional.normalize(item_vectors.detach(), dim=1)
         self._scorer = Scorer(self._directions, torch.zeros(len(item_vectors)))
         popular = np.arange(len(item_vectors)) if popular is None else popular
@@ -84,7 +85,8 @@ class NearestVectors:
         of_known = None if allowed is None else Allowed(allowed.masks, allowed.mask_of[known], none, none)
         queries = self._directions[torch.from_numpy(item_rows[known])]
         top = self._scorer.top(queries, SparseScores.none(len(known)), num_results + 1, of_known).item_rows
-        itself = top == item_rows[known, None]
+        # The item itself need not come first, nor be listed at all: of items with one vector, those of lower rows come before.
+        itself = top == item_rows[known, None]  # [known, K + 1]
         # Without itself, everything behind it moves up by one.
         shifted = np.pad(top, ((0, 0), (0, 1)), constant_values=-1)
         behind = np.cumsum(itself, axis=1) > 0

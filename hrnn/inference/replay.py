@@ -14,9 +14,9 @@ from hrnn.models.contract import Batch, Carry, Queries, SequenceModel
 from hrnn.training.batching.lanes import LaneBatches
 
 LONGEST = 1 << 14  # events; older ones leave no trace in a recurrent state, and each costs a step of one user alone
-_LANES = 512
-_STEPS = 64
-_LANES_OF_ALL = 256
+_LANES = 512  # users at once
+_STEPS = 64  # of a window: bounds memory, [_STEPS, _LANES, H] a tensor, however long histories are
+_LANES_OF_ALL = 256  # of `queries_before`
 
 
 class LaneModel(SequenceModel):
@@ -27,7 +27,8 @@ class LaneModel(SequenceModel):
 
         Args:
             same_session: [B, D], queries for the next event of the same session.
-            carry: After the last event.
+            carry: After the last event, but only as far as session starts change it: what every event changes has since read
+                the places behind the last one, which are dead, or the event that `same_session` is to predict.
             has_events: [B, 1], 0.0 for users without any.
         """
         return same_session
@@ -53,7 +54,7 @@ def replay(model: LaneModel, sequences: Sequences, user_rows: Rows) -> Queries:
     """
     lengths = sequences.history_lengths[user_rows]
     order = np.argsort(-lengths, kind="stable")
-    vectors = model.packed_items(model.item_table)[:, :-1]
+    vectors = model.packed_items(model.item_table)[:, :-1]  # [N, D], of all items once, for all groups
     same_session = vectors.new_zeros(len(user_rows), vectors.shape[1])
     final = {name: values.to(vectors) for name, values in model.initial_carry(len(user_rows)).items()}
     for begin in range(0, len(order), _LANES):
@@ -75,7 +76,7 @@ def _replay_group(
     """Queries and carry of up to _LANES users in falling order of length, one lane each; lanes are dropped as histories end."""
     histories = sequences.event_positions(user_rows)
     positions, lengths = histories.values, np.minimum(lengths, LONGEST)
-    firsts = histories.offsets[1:] - lengths
+    firsts = histories.offsets[1:] - lengths  # of the newest LONGEST events, among `positions`
     carry = {name: values.to(vectors) for name, values in model.initial_carry(len(user_rows)).items()}
     queries = vectors.new_zeros(len(user_rows), vectors.shape[1])
     for begin in range(0, int(lengths.max(initial=0)) + 1, _STEPS):
@@ -85,7 +86,8 @@ def _replay_group(
         events = (
             positions[np.where(alive, firsts[None, :lanes] + steps, 0)] if len(positions) else np.zeros_like(alive, np.int64)
         )
-        user_starts = (steps == 0) & alive
+        # The first event that is read starts user and session, even where LONGEST has cut a session in two.
+        user_starts = (steps == 0) & alive  # [_STEPS, lanes]
         batch = Batch(
             sequences=sequences,
             positions=events,
@@ -96,7 +98,7 @@ def _replay_group(
         )
         before, new_carry = _encoded(model, vectors, batch, {name: values[:lanes] for name, values in carry.items()})
         for name, values in new_carry.items():
-            carry[name][:lanes] = values
+            carry[name][:lanes] = values  # lanes fall in length: those that have ended are the last ones
         # A history that ends in this window has its final state before the dead step behind its last event.
         ended = np.flatnonzero(lengths[:lanes] < begin + _STEPS)
         at = torch.from_numpy(ended).to(vectors.device)
@@ -127,13 +129,14 @@ def queries_before(model: LaneModel, sequences: Sequences, positions: Rows, *, w
     for batch_number in range(batches.num_batches(0)):
         batch = batches.batch(0, batch_number)
         before, carry = _encoded(model, vectors, batch, carry)
-        step, lane = np.nonzero(batch.alive & (target_number[batch.positions] >= 0))
+        step, lane = np.nonzero(batch.alive & (target_number[batch.positions] >= 0))  # dead places have position 0
         if len(lane) == 0:
             continue
         numbers = target_number[batch.positions[step, lane]]
         targets, at_step, at_lane = (torch.from_numpy(indices) for indices in (numbers, step, lane))
         same_session[targets] = before[at_step, at_lane]
         if with_next_session:
+            # The carry has read the target too. It starts no session, so that what session starts change is as before it.
             of_lanes = {name: values[at_lane] for name, values in carry.items()}
             next_session[targets] = model.next_session(same_session[targets], of_lanes, torch.ones(len(lane), 1))
     return Queries(same_session, next_session)
@@ -141,6 +144,7 @@ def queries_before(model: LaneModel, sequences: Sequences, positions: Rows, *, w
 
 def _encoded(model: LaneModel, vectors: Tensor, batch: Batch, carry: Carry) -> tuple[Tensor, Carry]:
     """Queries before all places of a batch, [T, B, D], and the new carry."""
-    inputs = vectors[torch.from_numpy(batch.items).to(vectors.device)]
+    inputs = vectors[torch.from_numpy(batch.items).to(vectors.device)]  # [T, B, D]
+    # No targets named: the final state of a history is that before a dead place, which is never a target.
     queries, carry = model.encode(inputs, replace(batch, target_places=None, dropout_seed=None), carry)
     return queries.view(*batch.items.shape, -1), carry

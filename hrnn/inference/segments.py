@@ -25,7 +25,7 @@ from hrnn.data.sparse_scores import SparseScores
 from schemas.errors import IntegrityError
 
 BLOCK_ITEMS = 4096
-MOST_ROWS = 128  # R
+MOST_ROWS = 128  # R; a block's scores take 2 MiB
 
 
 def sets_of(sets: Sequence[npt.ArrayLike]) -> Ragged[np.int64]:
@@ -85,11 +85,13 @@ class Affinity:
         ends = np.searchsorted(sparse.item_rows[order], np.arange(1, len(self._blocks) + 1) * BLOCK_ITEMS)
         whole, parts = _LogSum((MOST_ROWS, 1)), _LogSum((MOST_ROWS, self._num_sets))
         for (vectors, bias), pieces, in_block in zip(self._blocks, self._pieces, np.split(order, ends)[:-1], strict=True):
-            cells = torch.addmm(bias, padded, vectors).numpy()
+            cells = torch.addmm(bias, padded, vectors).numpy()  # [R, items of the block]
             cells[users[in_block], sparse.item_rows[in_block] % BLOCK_ITEMS] += sparse.scores[in_block]
+            # Sets first: indexing copies their columns, while the sum over all items overwrites the block itself.
             for number, columns in pieces:
                 parts.add(slice(number, number + 1), cells[:, columns])
             whole.add(slice(0, 1), cells)
+        # A set of nearly all items may come out a hair above the whole, from sums in another order.
         with np.errstate(invalid="ignore"):  # what is not finite is found by the caller
             return np.minimum(parts.value() - whole.value(), 0.0)
 
@@ -108,9 +110,9 @@ class _LogSum:
         """Add exp(scores), float32 [R, any], to one sum of each row; may overwrite the scores."""
         greatest = np.maximum(self._greatest[:, at], scores.max(axis=1, keepdims=True))
         with np.errstate(invalid="ignore"):
-            scores -= greatest.astype(np.float32)
+            scores -= greatest.astype(np.float32)  # exact: the greatest of float32 numbers is one
             np.exp(scores, out=scores)
-            kept = self._total[:, at] * np.exp(self._greatest[:, at] - greatest)
+            kept = self._total[:, at] * np.exp(self._greatest[:, at] - greatest)  # at first, 0 · exp(-inf)
             self._total[:, at] = kept + scores.sum(axis=1, keepdims=True, dtype=np.float64)
         self._greatest[:, at] = greatest
 

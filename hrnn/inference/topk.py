@@ -95,14 +95,15 @@ class Scorer:
         coarse, exact = self._coarse, _ExactScores(self._vectors, self._bias, queries, sparse)
         # `quick` users can be scored coarsely; all others, whose numbers are huge or not finite, are scored exactly at the end.
         quick = coarse.within_reach(queries)
-        quick[exact.sparse.users[~(exact.sparse_scores < MOST_REACH / 2)]] = False
+        quick[exact.sparse.users[~(exact.sparse_scores < MOST_REACH / 2)]] = False  # not `>=`, which NaN would pass
         of_quick = quick[exact.sparse.users]
-        quick_queries = torch.where(torch.from_numpy(quick)[:, None], queries, 0.0)
+        quick_queries = torch.where(torch.from_numpy(quick)[:, None], queries, 0.0)  # not dropped: users keep their places
         cells = self._allowed_cells(allowed, top.item_rows.shape[1])
         mask = None if cells is None or cells.listed.all() else cells
         sparse_users, sparse_items = exact.sparse.users[of_quick], exact.sparse.item_rows[of_quick]
         coarse.scan(quick_queries, sparse_users, sparse_items, exact.sparse_scores[of_quick], mask)
         totals = coarse.totals[: len(quick)]
+        # A best item 128 powers of two above the base, which the pilot did not foresee, overflows the sum.
         quick &= np.isfinite(totals)
         # Candidates, and the softmax's largest terms, are rescored exactly.
         head = coarse.large(np.where(quick, totals, 1.0))
@@ -129,6 +130,7 @@ class Scorer:
         chosen, reached = self._coarse.candidates(len(quick), num_results)
         if allowed is not None:
             chosen[allowed.listed], reached[allowed.listed] = False, np.inf
+        # Scores too close together to prune leave too many groups: such a user is scored exactly, item by item.
         quick &= chosen.sum(1) <= 8 * num_results + 512
         chosen |= self._coarse.group_best[: len(quick)].numpy() >= head[:, None]
         chosen[~quick] = False
@@ -140,6 +142,8 @@ class Scorer:
         kept, (listed_users, listed_items) = near | large, allowed.lists()
         listed = quick[listed_users]
         users = np.concatenate([users[kept], listed_users[listed]])
+        # `put_best` needs pairs user by user. A listed pair's cell is -inf here: where it is a large term of the sum, the
+        # search in cells has found it as well, and it must not be added twice.
         order = np.argsort(users, kind="stable")
         return (
             users[order],
@@ -181,9 +185,10 @@ class _ExactScores:
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
             for start in range(0, len(users), _PAIRS_AT_ONCE):
                 chunk = slice(start, start + _PAIRS_AT_ONCE)
-                rows = torch.from_numpy(np.require(item_rows[chunk], requirements="W"))
+                rows = torch.from_numpy(np.require(item_rows[chunk], requirements="W"))  # of a mapped array Torch would warn
                 vectors = self._vectors.index_select(0, rows).numpy()
                 queries = self._queries.index_select(0, torch.from_numpy(users[chunk])).numpy()
+                # Row by row, in one order of additions; a matrix product's would depend on how many pairs are in the call.
                 np.einsum("nd,nd->n", vectors, queries, out=scores[chunk])
             return scores + self._bias[item_rows]
 

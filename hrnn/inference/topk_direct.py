@@ -54,19 +54,20 @@ class DirectScores:
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
             of_users[row_ids(sparse.offsets), sparse.item_rows] += sparse.scores
         # Shares are of the whole catalogue: the sum is made before the filter hides anything.
-        of_groups = self._greatest(scores)
-        greatest = of_groups.amax(1, keepdim=True)
+        of_groups = self._greatest(scores)  # [R, G]
+        greatest = of_groups.amax(1, keepdim=True)  # [R, 1]; NaN, if there is one
         if not np.isfinite(greatest[:count].numpy()).all():
             raise IntegrityError("a user's state is not made of finite numbers; train the model again.")
         sums = torch.sub(scores, greatest, out=self._powers).exp_().sum(1)
         if allowed is not None:
             self._hide(of_users, allowed)
             of_groups = self._greatest(scores)
+        # Of fewer groups than K, maxima bound nothing: then the K-th largest score itself is looked for.
         least = _largest(of_groups.numpy()[:count] if num_results <= of_groups.shape[1] else of_users, num_results)
         if allowed is not None:
             least = np.maximum(least, np.finfo(np.float32).min)  # -inf is no candidate where few items are left
         users, item_rows = np.divmod(np.flatnonzero(of_users >= least[:, None]), of_users.shape[1])
-        real = item_rows < self._num_items
+        real = item_rows < self._num_items  # not the columns that fill up the last group
         users, item_rows = users[real], item_rows[real]
         put_best(top, users, item_rows, of_users[users, item_rows])
         powers = np.exp(top.scores.astype(np.float64) - greatest[:count].numpy())
@@ -75,6 +76,7 @@ class DirectScores:
     def _hide(self, scores: Floats, allowed: Allowed) -> None:
         """Set -inf where an item is not allowed for a user."""
         added, removed = ((lists.row_ids(), lists.values) for lists in (allowed.added, allowed.removed))
+        # Masks hide by adding -inf, so scores of added items are put aside and back; removed ones come last, and win.
         of_added = scores[added]
         masks, mask_of = np.unique(allowed.mask_of, return_inverse=True)
         hidden = torch.zeros(len(masks), self._num_items).masked_fill_(torch.from_numpy(~allowed.masks[masks]), -torch.inf)

@@ -12,7 +12,7 @@ from hrnn.data.sequences import Sequences
 from hrnn.models.contract import Batch, Queries, SequenceModel
 from hrnn.training.batching.windows import window_batch
 
-_LANES = 1_024
+_LANES = 1_024  # users at once; bounds memory, [num_steps + 1, _LANES, D] a tensor
 
 
 @torch.no_grad()
@@ -34,7 +34,7 @@ def queries_of_windows(
     vectors = model.packed_items(model.item_table)[:, :-1]
     parts = [vectors.new_zeros(0, vectors.shape[1])]
     for batch in _batches(sequences, user_rows, num_steps, within_session):
-        inputs = vectors[torch.from_numpy(batch.items).to(vectors.device)]
+        inputs = vectors[torch.from_numpy(batch.items).to(vectors.device)]  # [num_steps + 1, lanes, D]
         parts.append(model.encode(inputs, batch, {})[0])
     queries: Tensor = torch.cat(parts).cpu()
     return Queries(queries, queries)

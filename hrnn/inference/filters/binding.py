@@ -105,6 +105,7 @@ def bind_lines(expression: Expression, kinds: Kinds, now: int, query: FilterQuer
     sets: dict[tuple[tuple[str, ...] | None, ...], int] = {}
     values: list[FilterValues] = []
     codes = np.empty(len(query.values), np.int64)
+    # Sets of values that differ only in placeholders of other expressions are one here.
     for number, line_values in enumerate(query.values):
         key = tuple(line_values.get(name) for name in expression.parameters)
         codes[number] = sets.setdefault(key, len(sets))
@@ -130,6 +131,7 @@ def bind_lines(expression: Expression, kinds: Kinds, now: int, query: FilterQuer
 
 def evaluate(node: Node, values: Iterator[_Values], leaf: Callable[[Condition, _Values], Flags]) -> Flags:
     """Mask of an expression tree from the masks of its conditions, whose values come in their order."""
+    # No short cut, even where the mask can't change any more: every condition must take its turn in `values`.
     if isinstance(node, Condition):
         return leaf(node, next(values))
     mask = evaluate(node.parts[0], values, leaf)
@@ -149,7 +151,7 @@ def groups(of: Rows, count: int) -> Iterator[Rows]:
 
 def _distinct_rows(columns: Sequence[Rows]) -> tuple[Rows, Rows]:
     """Distinct rows of parallel columns, and which of them each row is, int64 [B]."""
-    if len(columns) == 1:
+    if len(columns) == 1:  # the usual case: whole rows are sorted as records, which is slow
         distinct, of = np.unique(columns[0], return_inverse=True)
         return distinct[:, None], of
     distinct, of = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)

@@ -69,7 +69,7 @@ class TextColumn:
     def __init__(self, values: pa.ChunkedArray, multiple: bool) -> None:
         if not pa.types.is_dictionary(values.type):
             values = values.dictionary_encode()
-        encoded = values.unify_dictionaries().combine_chunks()
+        encoded = values.unify_dictionaries().combine_chunks()  # each chunk may have codes of its own
         if isinstance(encoded, pa.ChunkedArray):
             encoded = pa.concat_arrays(encoded.chunks) if encoded.num_chunks else pa.array([], values.type)
         self._codes = pc.fill_null(encoded.indices.cast(pa.int32()), -1).to_numpy()
@@ -79,6 +79,7 @@ class TextColumn:
             lists = pc.split_pattern(distinct, "|")
             categories = pc.utf8_trim_whitespace(lists.flatten())
             filled = pc.not_equal(categories, "")
+            # A distinct string has as many entries as categories; `_value_of`, which string each is of, keeps rising.
             self._categories = categories.filter(filled)
             self._value_of = pc.list_parent_indices(lists).filter(filled).to_numpy()
         self._has_category = np.zeros(len(distinct) + 1, np.bool_)  # the last one stands for null, whose code is -1
@@ -99,6 +100,7 @@ class TextColumn:
         """See Column."""
         codes = np.where(rows >= 0, self._codes[rows], -1) if len(self._codes) else np.full(len(rows), -1)
         distinct, of = np.unique(codes, return_inverse=True)
+        # Code -1, of null and of unknown rows, has an empty range: no values, which no condition is met by.
         starts, ends = np.searchsorted(self._value_of, distinct), np.searchsorted(self._value_of, distinct, side="right")
         return of, [tuple(self._categories[a:b].to_pylist()) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
 
@@ -117,6 +119,7 @@ class NumberColumn:
         self._valid: Flags | None = None
         if array.null_count:
             self._valid = array.is_valid().to_numpy(zero_copy_only=False)
+            # Nulls are filled before NumPy sees them: with nulls, whole numbers would come as float64, exact only up to 2^53.
             array = array.fill_null(False if pa.types.is_boolean(values.type) else 0)
         self._values: npt.NDArray[Any] = array.to_numpy(zero_copy_only=False)
         if self._values.dtype.kind == "f" and (unknown := np.isnan(self._values)).any():

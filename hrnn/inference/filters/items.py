@@ -118,6 +118,7 @@ class ItemFilter:
         bound = [self._tables.bound(expression, query, self._columns) for expression in self._expressions]
         applies = [self._tables.applies(expression, of, query) for expression, of in zip(self._expressions, bound, strict=True)]
         included = np.zeros(query.num_lines, np.bool_)
+        # Past events have no part in the keys: they differ from user to user, and change a few items of a mask each.
         keys: list[Rows] = []
         for expression, bindings, counts in zip(self._expressions, bound, applies, strict=True):
             if expression.source == "Items":
@@ -135,7 +136,7 @@ class ItemFilter:
         # What EXCLUDEs on Items remove stays out even where past events would add it: kept apart from what no INCLUDE names.
         barred = np.zeros((len(grouped.keys), self._num_items if self._adds else 0), np.bool_)
         for group, key in enumerate(grouped.keys.tolist()):
-            masks[group] = not key[-1]
+            masks[group] = not key[-1]  # without an INCLUDE, all items are the start
             places = iter(key)
             excluded = []
             for expression, bound in zip(self._expressions, grouped.bound, strict=True):
@@ -146,6 +147,7 @@ class ItemFilter:
                     masks[group] |= mask
                 else:
                     excluded.append(mask)
+            # After all INCLUDEs, in whatever order they are written: what one EXCLUDE names, no INCLUDE brings back.
             for mask in excluded:
                 masks[group] &= ~mask
                 if self._adds:
@@ -192,6 +194,7 @@ class ItemFilter:
 
 def past_matches(past: Past, expression: Expression, bound: Bound, event_types: Sequence[str]) -> Flags:
     """Groups of events that meet the conditions of an expression: bool [G]."""
+    # Transposed: all bindings of a condition are looked at in one pass over the events, each event by its line's binding.
     by_condition = [tuple(values) for values in zip(*bound.bindings, strict=True)]
 
     def leaf(condition: Condition, values: tuple[tuple[Value, ...], ...]) -> Flags:

@@ -73,9 +73,10 @@ class Past:
             listed[binding, :-1] = [name in texts for name in names]
             if ANY_EVENT in texts:
                 listed[binding] = True
-        bindings = of[self.owners]
+        bindings = of[self.owners]  # [G]; -1, of an event's type too, picks the last row or column above
         mask = self._any(listed[bindings[self.event_groups], self.event_types])
         if condition.operator in NEGATIONS:
+            # Negated of the whole set, not event by event: NOT IN is met where none of the types is listed.
             mask = self._any(self.event_types >= 0) & ~mask
         return mask & (bindings >= 0)
 

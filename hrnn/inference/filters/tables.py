@@ -59,6 +59,7 @@ class FilterTables:
             if table is not None:
                 self._schemas.setdefault(dataset, _schema_of(dataset, table))
             else:
+                # A schema without its table: a filter that names its fields is refused here, as if there were no schema.
                 self._schemas.pop(dataset, None)
         check_filter(parsed, self._schemas, complete=True)
         for ref in parsed.fields:
@@ -71,7 +72,7 @@ class FilterTables:
                     where=parsed.where,
                     remedy="Sessionize and train with the dataset that has it.",
                 )
-        self.now = int(time.time()) if now is None else now
+        self.now = int(time.time()) if now is None else now  # once, so that all lines are compared with one time
 
     def field(self, ref: FieldRef) -> SchemaField:
         """The schema's field of a reference."""
@@ -91,6 +92,7 @@ class FilterTables:
 
     def fault(self, values: FilterValues) -> str | None:
         """Why a line with these values can't be answered, in a sentence for its error line; None where it can."""
+        # A line's faults lie in its values alone: the current item's are no matter, and stand as empty.
         no_current: dict[FieldRef, tuple[Value, ...]] = {ref: () for ref in self.filter.fields if ref.source == "CurrentItem"}
         try:
             for expression in self.filter.expressions:
@@ -110,6 +112,7 @@ class FilterTables:
             return applies
         if query.attributes is None:
             return np.zeros_like(applies)
+        # A binding holds the values of IF last (`Binding`).
         first = len(bound.bindings[0]) - len(expression.only_if) if bound.bindings else 0
         for number, condition in enumerate(expression.only_if, first):
             column = self.column(condition.field, query.attributes)

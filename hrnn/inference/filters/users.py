@@ -69,7 +69,7 @@ class UserFilter:
                 any_included |= bound.of >= 0
             else:
                 excluded |= matches
-        return (included | ~any_included) & ~excluded
+        return (included | ~any_included) & ~excluded  # where no INCLUDE applies to a user, everybody is the start
 
     def _matches(self, expression: Expression, bound: Bound, query: FilterQuery) -> Flags:
         """Users who meet the conditions of an expression: bool [B]."""
@@ -78,7 +78,7 @@ class UserFilter:
             past = Past.of(query.past, self._newest, None)
             matches[past.owners] = past_matches(past, expression, bound, self._tables.event_types)
         elif query.attributes is not None:
-            columns: dict[str, Column] = {}
+            columns: dict[str, Column] = {}  # encoded once for all bindings
             for binding, lines in zip(bound.bindings, groups(bound.of, len(bound.bindings)), strict=True):
 
                 def leaf(condition: Condition, values: tuple[Value, ...], lines: Rows = lines) -> Flags:
