@@ -76,6 +76,7 @@ def correlation(sums: Doubles) -> float | None:
     if sums[0] < 2:
         return None
     x, y, xx, yy, xy = sums[1:] / sums[0]
+    # Differences of large numbers: rounding may push them below 0 and the quotient beyond 1.
     spread = (xx - x * x) * (yy - y * y)
     return float(np.clip((xy - x * y) / np.sqrt(spread), -1.0, 1.0)) if spread > 1e-24 else None
 
@@ -90,6 +91,7 @@ def gini(counts: Rows, num_items: int) -> float:
     total = int(counts.sum())
     if not total:
         return 0.0
+    # Items that are never listed have the first ranks and a count of 0: they add nothing to the sum.
     ranks = np.arange(num_items - len(counts) + 1, num_items + 1)
     return float((2 * ranks - num_items - 1) @ np.sort(counts)) / (num_items * total)
 

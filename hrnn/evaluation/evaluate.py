@@ -151,9 +151,9 @@ def evaluate(
     headline = "normalized_discounted_cumulative_gain_at_25"
     gain = {
         name: metrics.paired_difference(of_everybody["model"][headline][users], of_everybody[name][headline][users])
-        for name, users in list(measured_on.items())[1:]
+        for name, users in list(measured_on.items())[1:]  # the first is the model itself
     }
-    # Two bootstraps: the rows of each are of the same users.
+    # Two bootstraps, since rows must be of the same users: the first three are of everybody, baselines of the sample.
     intervals = bootstrap_intervals({name: of_measured[name] for name in list(lists)[:3]})
     intervals |= bootstrap_intervals({name: of_measured[name] for name in list(lists)[3:]})
     return Evaluation(
@@ -190,6 +190,7 @@ def model_lists(held_out: HeldOut, item_vectors: torch.Tensor, item_bias: torch.
 
 def _num_users_before(held_out: HeldOut, num_users: Rows) -> Rows:
     """Distinct users of each item, without those who only have it among events that nothing was learnt from."""
+    # Pairs of user and item. A user whose other events were learnt from still counts where the item is among them.
     history, truth = (items.row_ids() * len(num_users) + items.values for items in (held_out.histories, held_out.truth))
     unknown = np.setdiff1d(truth, history) if held_out.histories_learnt else np.union1d(truth, history)
     return num_users - np.bincount(unknown % max(1, len(num_users)), minlength=len(num_users))

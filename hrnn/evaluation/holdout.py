@@ -150,10 +150,11 @@ def hold_out(
     kept_at = Ragged.expand(starts, split.keep_counts)
     hidden_at = Ragged.expand(starts + split.keep_counts, split.truth_counts)
     histories, truth = (Ragged(at.offsets, sequences.item_rows[at.values].astype(np.int64)) for at in (kept_at, hidden_at))
-    begins_session = np.asarray(sequences.session_starts[starts + split.keep_counts])
+    begins_session = np.asarray(sequences.session_starts[starts + split.keep_counts])  # of the first hidden event
     known = sequences.truncate(split.user_rows, split.keep_counts)
     fit = known if fit is None else fit
     baselines = baseline_lists(known, split.user_rows, fit_on=fit, others=other_baselines or {}) if with_baselines else None
+    # By Personalize's split, nothing of a test user is learnt from (hrnn/data/splits.py); the whole split is of one kind.
     histories_learnt = not len(split) or bool(fit.history_lengths[split.user_rows].any())
     counts = None if event_weights is None else np.asarray(event_weights[hidden_at.values] > 0)
     return HeldOut(

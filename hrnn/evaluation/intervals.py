@@ -16,7 +16,7 @@ Intervals = dict[str, tuple[float, float]]
 
 RESAMPLES = 1_000
 SLICE_METRICS = ("normalized_discounted_cumulative_gain_at_25", "mean_reciprocal_rank_at_25", "recall_at_25")
-_AT_ONCE = 1 << 22
+_AT_ONCE = 1 << 22  # draws, 32 MiB a table of them
 
 
 def bootstrap_intervals(rows: Mapping[str, PerUser], *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Intervals]:
@@ -53,7 +53,7 @@ def length_terciles(lengths: Rows) -> dict[str, npt.NDArray[np.bool_]]:
     """Users by tercile of history length, bool [V] each; equal lengths stay together."""
     if len(lengths) == 0:
         return {}
-    low, high = np.quantile(lengths, [1 / 3, 2 / 3], method="lower")
+    low, high = np.quantile(lengths, [1 / 3, 2 / 3], method="lower")  # lengths that occur, so that names are whole numbers
     return {
         f"history of at most {low} events": lengths <= low,
         f"history of {low + 1} to {high} events": (lengths > low) & (lengths <= high),
@@ -66,7 +66,7 @@ def popularity_classes(num_events: Rows) -> dict[str, npt.NDArray[np.bool_]]:
     order = np.argsort(-num_events, kind="stable")
     before = np.cumsum(num_events[order]) - num_events[order]
     third = np.empty(len(order), dtype=np.int64)
-    third[order] = np.minimum(3 * before // max(1, int(num_events.sum())), 2)
+    third[order] = np.minimum(3 * before // max(1, int(num_events.sum())), 2)  # 3 for items without events, at the end
     return {f"{name} items": third == at for at, name in enumerate(("head", "middle", "tail"))}
 
 
@@ -112,7 +112,7 @@ def catalogue_metrics(lists: Rows, num_events: Rows) -> dict[str, float]:
     if total == 0:
         return {"coverage": 0.0, "gini": 0.0, "novelty": 0.0}
     rank = np.arange(1, size + 1)
-    share = (num_events + 0.5) / (num_events.sum() + 0.5 * size)
+    share = (num_events + 0.5) / (num_events.sum() + 0.5 * size)  # half an event more each: no share is 0, no log infinite
     return {
         "coverage": float(np.count_nonzero(times)) / size,
         "gini": float((2 * rank - size - 1) @ times) / (size * total),

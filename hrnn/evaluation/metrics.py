@@ -32,6 +32,7 @@ PerUser = dict[str, npt.NDArray[np.float64]]
 
 
 def _discounted_gain(hits: Flags, num_true: Rows) -> npt.NDArray[np.float64]:
+    # The best list has all true items in front, as many as it has places.
     best = np.cumsum(_GAIN)[np.minimum(np.maximum(num_true, 1), hits.shape[1]) - 1]
     return np.asarray(hits @ _GAIN[: hits.shape[1]] / best)
 

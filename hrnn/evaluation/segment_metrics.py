@@ -43,7 +43,7 @@ def segment_metrics(
     for start in range(0, len(held_out), _USERS_AT_ONCE):
         end = min(start + _USERS_AT_ONCE, len(held_out))
         affinities[start:end] = model.of(held_out.queries[start:end], held_out.sparse.part(start, end))
-    segment_size = max(1, len(held_out) // 100)
+    segment_size = max(1, len(held_out) // 100)  # K
     true_users = held_out.truth.row_ids()
     hits, recalls = list[float](), list[float]()
     for number in range(len(sets)):
@@ -51,7 +51,7 @@ def segment_metrics(
         in_set[sets.row(number)] = True
         relevant = np.zeros(len(held_out), dtype=np.bool_)
         relevant[true_users[in_set[held_out.truth.values]]] = True
-        if relevant.any():
+        if relevant.any():  # else recall is 0 of 0
             best = np.argsort(-affinities[:, number], kind="stable")[:segment_size]
             hits.append(float(relevant[best].sum()))
             recalls.append(hits[-1] / float(relevant.sum()))
@@ -64,6 +64,7 @@ def segment_metrics(
 def item_sets(held_out: HeldOut, seed: int = 0) -> Ragged[np.int64]:
     """Sets of one item each, of items that occur in the hidden events."""
     items = np.unique(held_out.truth.values)
+    # A stream of its own, apart from other draws with this seed (1 << 40: hrnn/data/splits.py; epochs are small numbers).
     random = np.random.Generator(np.random.Philox(key=[seed, 3 << 40]))
     return sets_of([[item] for item in np.sort(random.permutation(items)[:MOST_SETS])])
 

@@ -47,7 +47,7 @@ def _shared_sessions(sequences: Sequences, longest: int) -> tuple[Rows, npt.NDAr
     """Keys i * N + j, i and j distinct, how many sessions hold both, and how many hold each item, [N]."""
     num_items = sequences.num_items
     items, sessions = events_and_sessions(sequences)
-    distinct = np.unique(sessions * num_items + items)
+    distinct = np.unique(sessions * num_items + items)  # session by session, items rising
     distinct = distinct[np.bincount(distinct // num_items, minlength=1)[distinct // num_items] <= longest]
     session, item = distinct // num_items, distinct % num_items
     ends = np.cumsum(np.bincount(session))[session]

@@ -70,6 +70,7 @@ def baseline_lists(
     users = user_rows[sample]
     if len(users) == 0:
         return BaselineLists(sample, {name: np.zeros((0, 25), dtype=np.int64) for name in (*names, *others)})
+    # Each user's moment is that of their last event, as it is for the model: what others did later is unknown then.
     last = known.user_offsets[:-1][users] + known.history_lengths[users] - 1
     points = points_after(known, users, np.asarray(known.timestamps[last]))
     full = known if fit_on is None else fit_on
@@ -78,8 +79,9 @@ def baseline_lists(
     sizes = int(reduced.history_lengths.sum()), int(full.history_lengths.sum())
     lists, fitted_on = {}, {}
     for name, fit in {**{name: NIGHTLY[name] for name in names}, **others}.items():
-        is_cheap = name.startswith("popularity")
+        is_cheap = name.startswith("popularity")  # counting is all it takes: these are fitted on everything
         events, items = (full, items_of_full) if is_cheap else (reduced, items_of_reduced)
+        # Ranked are the items that the baseline could learn of, be it from a sample: an unknown one could only come by a tie.
         lists[name] = lists_of(fit(events).scores, points, items)
         if not is_cheap and sizes[0] < sizes[1]:
             fitted_on[name] = sizes

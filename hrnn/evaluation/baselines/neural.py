@@ -43,7 +43,7 @@ class NeuralBaseline:
             entry.neural.build(config, settings, DataSpec.of(sequences, sequences)),
             sequences,
             users,
-            replace(settings, patience=None),
+            replace(settings, patience=None),  # there is no held-out loss to stop early by
             phases=entry.phases(settings),
             event_weights=event_weights,
         )
@@ -52,6 +52,7 @@ class NeuralBaseline:
 
     def scores(self, points: PredictionPoints) -> npt.NDArray[np.float32]:
         """As Baseline's, from the events of each point's user so far."""
+        # Each point is a user of its own over the same arrays: begins need not rise, and `kept` alone says where it ends.
         offsets = np.append(points.user_begin, len(points.item_rows))
         histories = replace(self._sequences, user_offsets=offsets, kept=points.end - points.user_begin)
         queries, items = self._model.queries(histories, np.arange(len(points))).same_session, self._model.items()

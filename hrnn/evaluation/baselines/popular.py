@@ -84,6 +84,7 @@ class PersonalPopularity:
 
 def _below_one(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """Counts as fractions below one, to break ties of whole numbers."""
+    # Over the greatest count and one more: a fraction of 1 would tie with a whole event.
     fractions: npt.NDArray[np.float32] = (counts / (counts.max(initial=0) + 1)).astype(np.float32)
     return fractions
 
@@ -112,7 +113,7 @@ def personal_popularity(histories: Ragged[np.int64], num_users: Rows) -> Rows:
     num_lists = len(histories)
     of_events = histories.row_ids() * len(num_users) + histories.values
     pairs, inverse, counts = np.unique(of_events, return_inverse=True, return_counts=True)
-    newest = np.zeros(len(pairs), dtype=np.int64)
+    newest = np.zeros(len(pairs), dtype=np.int64)  # place of each pair's latest event; places rise with time within a user
     np.maximum.at(newest, inverse, np.arange(len(of_events)))
     of_user = pairs // max(1, len(num_users))
     order = np.lexsort((-newest, -counts, of_user))
@@ -125,7 +126,7 @@ def personal_popularity(histories: Ragged[np.int64], num_users: Rows) -> Rows:
     owners = np.concatenate([of_user[order], fill_users[fresh]])
     by_owner = np.argsort(owners, kind="stable")
     owners, candidates = owners[by_owner], candidates[by_owner]
-    place = np.arange(len(owners)) - np.searchsorted(owners, owners)
+    place = np.arange(len(owners)) - np.searchsorted(owners, owners)  # in the owner's list, from 0
     lists = np.full((num_lists, DEPTH), -1, dtype=np.int64)
     lists[owners[place < DEPTH], place[place < DEPTH]] = candidates[place < DEPTH]
     return lists

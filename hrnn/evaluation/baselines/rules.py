@@ -41,15 +41,16 @@ class SequentialRules:
         num_items = sequences.num_items
         items, sessions = events_and_sessions(sequences)
         if across_sessions:
-            sessions = np.repeat(np.arange(sequences.num_users), sequences.history_lengths)
+            sessions = np.repeat(np.arange(sequences.num_users), sequences.history_lengths)  # a user is one session
         keys, weights = np.zeros(0, dtype=np.int64), np.zeros(0)
         for distance in range(1, steps + 1):
             together = np.flatnonzero(sessions[distance:] == sessions[:-distance])
-            if len(together) == 0:
+            if len(together) == 0:  # of a greater distance there is none either: sessions are contiguous
                 break
             pairs = items[together] * num_items + items[together + distance]
             new_keys, counts = np.unique(pairs, return_counts=True)
             keys, weights = summed(np.concatenate([keys, new_keys]), np.concatenate([weights, counts / distance]))
+        # Shares, or the rules of a frequent item would drown those of a rarer one that was taken later.
         if events > 1:
             weights /= np.bincount(keys // num_items, weights, minlength=num_items)[keys // num_items]
         self._rules, self._events = ItemTable.of(keys, weights, num_items), events

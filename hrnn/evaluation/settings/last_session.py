@@ -133,7 +133,7 @@ def ranks_of(score: Callable[[Rows], Floats], target_items: Rows, num_items: int
         known: bool [N], items with events in training; the others are not ranked.
     """
     ranks = np.empty(len(target_items), dtype=np.int64)
-    step = max(1, _CELLS_AT_ONCE // max(1, num_items))
+    step = max(1, _CELLS_AT_ONCE // max(1, num_items))  # bounds memory: scores are [step, N]
     unknown = np.flatnonzero(~known)
     for begin in range(0, len(ranks), step):
         numbers = np.arange(begin, min(begin + step, len(ranks)))
@@ -150,6 +150,7 @@ def metrics_of(ranks: Rows) -> dict[str, float]:
     """Recall and mean reciprocal rank at 5, 10 and 20, and NDCG at 25."""
     values = {f"recall_at_{depth}": float((ranks <= depth).mean()) for depth in DEPTHS}
     values |= {f"mean_reciprocal_rank_at_{depth}": float(np.where(ranks <= depth, 1.0 / ranks, 0.0).mean()) for depth in DEPTHS}
+    # Of one true item the best gain is 1, so that nothing is divided.
     values["normalized_discounted_cumulative_gain_at_25"] = float(np.where(ranks <= 25, 1.0 / np.log2(1.0 + ranks), 0.0).mean())
     return values
 

@@ -77,7 +77,7 @@ def cut_at_horizon(
         most_users: Upper bound of the sample; those of it who have only new items in the horizon are no test users.
     """
     times = np.asarray(sequences.timestamps)
-    end = plausible_span(times)[1] if end is None else end
+    end = plausible_span(times)[1] if end is None else end  # one wrong clock would put the horizon where no events are
     cut = end - round(horizon_days * _DAY)
     user = row_ids(sequences.user_offsets)
     before = np.bincount(user[times <= cut], minlength=sequences.num_users)
@@ -88,6 +88,7 @@ def cut_at_horizon(
     both_sides = np.unique(user[after])
     sample = np.random.Generator(np.random.Philox(key=seed)).permutation(both_sides)[:most_users]
     targets = after & known[sequences.item_rows] & np.isin(user, sample)
+    # Truth is a set: an item that is taken daily counts once.
     pairs = np.unique(user[targets] * np.int64(sequences.num_items) + sequences.item_rows[targets])
     users, counts = np.unique(pairs // sequences.num_items, return_counts=True)
     return NextNight(cut, training, users, Ragged.from_lengths(counts, pairs % sequences.num_items), known)
@@ -102,7 +103,7 @@ def lists_of(score: Callable[[PredictionPoints], Floats], points: PredictionPoin
         known: bool [N].
     """
     lists = np.full((len(points), DEPTH), -1, dtype=np.int64)
-    step = max(1, _CELLS_AT_ONCE // max(1, len(known)))
+    step = max(1, _CELLS_AT_ONCE // max(1, len(known)))  # bounds memory: scores are [step, N]
     for begin in range(0, len(points), step):
         scores = score(points[begin : begin + step])
         scores[:, ~known] = -np.inf
