@@ -65,6 +65,7 @@ def save_checkpoint(store: CheckpointStore, identity: str, number: int, checkpoi
     data = save(tensors, metadata={"document": json.dumps(checkpoint.document)})
     name = f"checkpoint-{_digits(identity.encode())}-{number:012d}-{_digits(data)}.safetensors"
     store.write(name, data)
+    # Only now: a process that is killed in between leaves one checkpoint too many, never one too few.
     for old in checkpoint_names(store, identity)[_KEPT:]:
         store.delete(old)
     return name
@@ -103,6 +104,7 @@ def _read(store: CheckpointStore, name: str) -> Checkpoint | None:
     match = _NAME.match(name)
     if match is None or _digits(data) != match[3]:
         return None
+    # The file's header is read by hand, for safetensors gives no metadata of bytes: its length in 8 bytes, then JSON.
     header_size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + header_size])
     return Checkpoint(load(data), json.loads(header["__metadata__"]["document"]))

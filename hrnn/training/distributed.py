@@ -59,6 +59,8 @@ class Ranks:
         """
         if self.world_size == 1:
             return module
+        # There is no public way to leave a parameter out. Of this one rank 0's values are not sent either: every rank has the
+        # same, from the seed or the checkpoint.
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, [ignored])  # type: ignore[no-untyped-call]
         parallel = DistributedDataParallel(module)
         parallel.register_comm_hook(None, lambda _, bucket: _sum(bucket))

@@ -54,6 +54,7 @@ def bpr_max(positive: Tensor, negative: Tensor, allowed: Tensor, regularisation:
     """BPR-max: BPR against softmax-weighted negatives, with regularised scores of negatives."""
     share = torch.softmax(negative.masked_fill(~allowed, -torch.inf), dim=1)
     won = (share * torch.sigmoid(positive.unsqueeze(1) - negative)).sum(1)
+    # 1e-24 as in the authors' code: a positive far below all negatives has won nothing in single precision.
     return -torch.log(won + 1e-24) + regularisation * (share * negative * negative).sum(1)
 
 
@@ -66,7 +67,7 @@ def top1_max(positive: Tensor, negative: Tensor, allowed: Tensor) -> Tensor:
 def top1(positive: Tensor, negative: Tensor, allowed: Tensor) -> Tensor:
     """TOP1: smooth share of negatives that score above the positive, with regularised scores of negatives."""
     kept = allowed.to(negative.dtype)
-    return (kept * _top1_terms(positive, negative)).sum(1) / kept.sum(1).clamp(min=1.0)
+    return (kept * _top1_terms(positive, negative)).sum(1) / kept.sum(1).clamp(min=1.0)  # by the allowed ones, not by S
 
 
 def _top1_terms(positive: Tensor, negative: Tensor) -> Tensor:
@@ -116,7 +117,8 @@ def sampled_loss(
                 score_type or queries.dtype,
             )
         return total
-    allowed = torch.arange(len(negatives), device=hits.device) != hits.unsqueeze(1)
+    # The logQ correction is of a softmax's sum; the ranking losses compare scores as they are.
+    allowed = torch.arange(len(negatives), device=hits.device) != hits.unsqueeze(1)  # [R, S]
     positive = torch.linalg.vecdot(queries, positives[:, :-1]) + positives[:, -1]
     losses = LOSSES[name](positive, torch.addmm(negatives[:, -1], queries, negatives[:, :-1].t()), allowed)
     return losses.sum() if weights is None else losses @ weights

@@ -57,11 +57,12 @@ class NegativeSampler:
         generator = np.random.Generator(np.random.Philox(key=[self._seed, epoch], counter=[0, 0, 1, window]))
         # Inverse transform sampling; sorted draws make the bisection walk memory in one direction.
         uniform = np.sort(generator.random(self._num_samples))
+        # Rounding may leave the last running total a little below 1, and a draw above it.
         drawn = np.minimum(np.searchsorted(self._cumulative, uniform, side="right"), len(self._seen) - 1)
         in_batch = 0
         if targets is not None:
             in_batch = len(targets)
-            drawn = np.concatenate([drawn, np.searchsorted(self._seen, targets)])
+            drawn = np.concatenate([drawn, np.searchsorted(self._seen, targets)])  # all are found: targets are training events
         # An item that is drawn often stands once, with a weight: the product with queries has fewer columns.
         distinct, times = np.unique(drawn, return_counts=True)
         expected = self._num_samples * self._probability[distinct] + in_batch * self._share[distinct]

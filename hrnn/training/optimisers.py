@@ -52,12 +52,14 @@ class Adagrad:
     @torch.no_grad()
     def step_rows(self, rows: Tensor, grad: Tensor) -> None:
         """Update the given rows: `rows` int64 [M] without repeats, `grad` [M, W]."""
-        accumulated = self.accumulated.index_select(0, rows).addcmul_(grad, grad)
+        accumulated = self.accumulated.index_select(0, rows).addcmul_(grad, grad)  # [M, W], a copy
         self.accumulated.index_copy_(0, rows, accumulated)
+        # The copy is stored by now: what follows overwrites it, so that no more memory of its size is taken.
         change = accumulated.add_(EPSILON).rsqrt_().mul_(grad).mul_(-self.rate)
         if self.velocity is not None:
             change = self.velocity.index_select(0, rows).mul_(self.momentum).add_(change)
             self.velocity.index_copy_(0, rows, change)
+        # Added to, not written: rows occur once, so that the two come to the same, and this needs no copy of the parameter's.
         self.parameter.index_add_(0, rows, change)
 
     def state(self) -> dict[str, Tensor]:
@@ -107,6 +109,8 @@ class Adam:
         self.parameter.index_add_(0, rows, self._change(mean, square))
 
     def _change(self, mean: Tensor, square: Tensor) -> Tensor:
+        # Steps are counted for the table, not for each row, as in torch.optim.SparseAdam. A row that is first touched late gets
+        # hardly any correction: its first step is about three rates long, 0.1 / sqrt(0.001), in place of one.
         self.steps += 1
         steps = int(self.steps)
         of_mean, of_square = 1.0 - self.MEAN_DECAY**steps, 1.0 - self.SQUARE_DECAY**steps

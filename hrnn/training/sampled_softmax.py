@@ -46,13 +46,15 @@ class SampledCrossEntropy(torch.autograd.Function):
         right = torch.linalg.vecdot(queries, positives[:, :width]).add_(positives[:, width])
         bias = negatives[:, width] + log_weight
         highest = bias.max()
-        share = padded(torch.exp(bias - highest).unsqueeze(1))
-        vectors = padded(negatives[:, :width])
+        share = padded(torch.exp(bias - highest).unsqueeze(1))  # [S, 1]; 0 of padding, which so adds nothing to any sum
+        vectors = padded(negatives[:, :width])  # [S, H]
         exponents, shift = _exponentials(queries, vectors, hits, score_type)
         rough = exponents.to(coarse)
         sums = torch.mm(rough, torch.cat([vectors * share, share], dim=1).to(coarse)).to(queries.dtype)
         finer = exponents.dtype.itemsize > rough.dtype.itemsize  # than the product that sums them
         total = torch.mv(exponents, share.squeeze(1)) if finer else sums[:, width]
+        # Z is 0 where the row's own positive is the only negative, or all others are out of range below it: neither its log nor
+        # a division by it may become infinite.
         total = total.clamp(min=torch.finfo(total.dtype).tiny)
         excess = torch.log(total).add_(highest + shift).sub_(right)
         wrong = torch.sigmoid(excess)
@@ -60,10 +62,11 @@ class SampledCrossEntropy(torch.autograd.Function):
         if weights is not None:
             losses, wrong = losses * weights, wrong * weights
         wrong = wrong.unsqueeze(1)
-        pull = wrong / total.unsqueeze(1)
+        pull = wrong / total.unsqueeze(1)  # g / Z, [R, 1]
         grad_queries = torch.mul(sums[:, :width], pull).addcmul_(positives[:, :width], wrong, value=-1.0)
         pulled = torch.cat([queries * pull, pull], dim=1).to(coarse)
         grad_negatives = torch.mm(pulled.t(), rough).t().to(queries.dtype).mul_(share)
+        # Gradients of queries [R, H], positives [R, H + 1] and negatives [S, H + 1].
         ctx.save_for_backward(grad_queries, torch.cat([queries * -wrong, -wrong], dim=1), grad_negatives[: len(negatives)])
         return losses.sum()
 
@@ -83,6 +86,7 @@ def _exponentials(queries: Tensor, vectors: Tensor, hits: Tensor, score_type: to
         exponents, shift = scores.sub_(highest).exp_(), highest.squeeze(1).to(queries.dtype)
     else:
         exponents, shift = scores.exp_(), queries.new_zeros(len(queries))
+    # Rows without a hit look at the first cell, and leave it as it is.
     row, own = torch.arange(len(hits), device=hits.device), hits.clamp(min=0)
     exponents[row, own] = exponents[row, own].masked_fill_(hits >= 0, 0.0)
     return exponents, shift

@@ -67,6 +67,7 @@ def propose(
         return {parameter.name: defaults[parameter.name] for parameter in parameters}
     optuna = _optuna()
     distributions = {parameter.name: _distribution(parameter) for parameter in parameters}
+    # A sampler is made for each trial, and forgets its draws: with one seed for all, random trials would repeat one another.
     sampler = optuna.samplers.TPESampler(seed=seed * 1_000 + number, n_startup_trials=_RANDOM_TRIALS)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for trial in sorted(finished, key=lambda trial: trial.number):

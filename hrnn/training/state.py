@@ -60,7 +60,7 @@ class Cursor:
         point = CurvePoint(self.step, self.epoch, self.events, self.seconds, loss, learning_rate, heldout_loss)
         self.curve.append(asdict(point))
         self.epoch_loss, self.epoch_targets = 0.0, 0.0
-        if heldout_loss is None:
+        if heldout_loss is None:  # nothing to compare by: the phase runs to its end, and its last parameters are kept
             return False
         is_best = heldout_loss < self.best_validation
         if is_best:
@@ -93,7 +93,7 @@ class Best:
     def keep(self, parameters: Mapping[str, Tensor]) -> None:
         """Copy the given parameters, by name."""
         for name, value in parameters.items():
-            if name in self.tensors:
+            if name in self.tensors:  # into the same memory: two copies of an item table may be more than there is
                 self.tensors[name].copy_(value)
             else:
                 self.tensors[name] = value.detach().cpu().clone()

@@ -44,6 +44,7 @@ class TrainingStep(nn.Module):
         place, negative_place = np.searchsorted(rows, batch.items), np.searchsorted(rows, negatives.item_rows)
         places = (torch.from_numpy(indices.reshape(-1)).to(device) for indices in (place, negative_place))
         packed = self.model.packed_items(table)
+        # [T · B, D], [T · B, D + 1] and [S, D + 1]; an event is input to those after it, and the positive of its own place.
         vectors, positives, negative_items = _Gathered.apply(packed, *places)  # type: ignore[no-untyped-call]
         queries, carry = self.model.encode(vectors.view(*place.shape, -1), batch, carry)
         # An accidental hit: the sample holds the row's own positive, which must not be its negative.
@@ -88,6 +89,7 @@ def with_targets(batch: Batch, event_weights: npt.NDArray[np.float32] | None, *,
 class _Gathered(torch.autograd.Function):
     """Gather of a table [M, D + 1] as events' vectors [T · B, D], as positives [T · B, D + 1], as negatives [S, D + 1]."""
 
+    # One node, or autograd would fill a gradient as large as the table for either gather, and one more for the slice.
     @staticmethod
     def forward(ctx: Any, table: Tensor, place: Tensor, negative_place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         ctx.save_for_backward(place, negative_place)
@@ -98,6 +100,7 @@ class _Gathered(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, of_vectors: Tensor, of_positives: Tensor, of_negatives: Tensor) -> Any:
         place, negative_place = ctx.saved_tensors
+        # Negatives are distinct, so that they are copied; events repeat items, and are added up.
         grad = of_negatives.new_zeros(ctx.num_rows, of_negatives.shape[1]).index_copy_(0, negative_place, of_negatives)
         both = of_positives.clone()
         both[:, :-1] += of_vectors

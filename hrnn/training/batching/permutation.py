@@ -33,12 +33,14 @@ class Permutation:
     def __call__(self, numbers: Rows) -> Rows:
         """Images of numbers in [0, size): int64."""
         permuted = self._feistel(numbers.astype(np.uint64))
+        # Cycle walking: the network permutes up to four times as many numbers as there are; from one that is too large it goes
+        # on along its cycle, which comes back to a small one at the latest where it began.
         while len(outside := np.flatnonzero(permuted >= self._size)):
             permuted[outside] = self._feistel(permuted[outside])
         return permuted.astype(np.int64)
 
     def _feistel(self, numbers: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
         left, right = numbers >> self._half, numbers & self._mask
-        for key in self._round_keys:
+        for key in self._round_keys:  # each round can be undone, whatever mix64 gives: so the whole is a bijection
             left, right = right, left ^ (mix64(right ^ key) & self._mask)
         return (left << self._half) | right

@@ -59,6 +59,7 @@ class PrefixBatches:
     def batch(self, epoch: int, number: int) -> Batch:
         """This rank's part of a batch."""
         size = int(self._offsets[-1])
+        # Ranks take turns, so that a batch holds the same targets with any number of them.
         numbers = number * self.nominal_targets + self._rank + self._world_size * np.arange(self.num_lanes)
         is_used = (numbers < size) & (numbers < (number + 1) * self.nominal_targets)
         events = Permutation(size, self._seed, epoch)(np.where(is_used, numbers, 0))
@@ -91,14 +92,14 @@ def window_batch(
         within_session: Whether only events of the session of the event just before the target are read.
         has_target: Whether there is an event at the target's position; else it is one past the end.
     """
-    back = np.arange(num_steps, -1, -1)[:, None]
+    back = np.arange(num_steps, -1, -1)[:, None]  # padded at the beginning: the target's place is the last row of every lane
     positions = target[None, :] - back
     alive = (positions >= begin[None, :]) & is_used[None, :]
     alive[-1] &= has_target
     positions = np.where(alive, positions, 0)
     starts = sequences.session_starts[positions] & alive
     if within_session:
-        earlier_session = np.zeros_like(starts)  # whether a session starts between an event and the target
+        earlier_session = np.zeros_like(starts)  # whether a session starts between an event and the target, these two aside
         earlier_session[:-2] = np.logical_or.accumulate(starts[1:-1][::-1], axis=0)[::-1]
         alive &= ~earlier_session
         starts &= alive
@@ -142,6 +143,7 @@ class PaddedBatches:
         self.num_lanes = lanes_a_rank(num_lanes, world_size)
         self._begin, self._lengths = sequences.user_offsets[:-1][user_rows], sequences.history_lengths[user_rows]
         self._offsets = offsets_of(-(-self._lengths // num_steps))
+        # A batch's mean number of targets: one of short parts has fewer than one of long ones, and its step is as much smaller.
         self.nominal_targets = max(1, round(num_lanes * int(self._lengths.sum()) / max(1, int(self._offsets[-1]))))
 
     def num_batches(self, epoch: int) -> int:
@@ -162,7 +164,7 @@ class PaddedBatches:
         of_all_ranks = in_order[::-1][turn * self._all_lanes : (turn + 1) * self._all_lanes]
         own = of_all_ranks[self._rank :: self._world_size]
         is_used = np.arange(self.num_lanes) < len(own)
-        own = np.append(own, np.zeros(self.num_lanes - len(own), dtype=np.int64))
+        own = np.append(own, np.zeros(self.num_lanes - len(own), dtype=np.int64))  # any part: `is_used` makes the lane dead
         steps = int(lengths[of_all_ranks].max(initial=1))
         # One event more is read where there is one: the first target's predecessor.
         read_from = np.maximum(begin[own], end[own] - lengths[own] - 1)
