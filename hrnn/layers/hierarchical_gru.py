@@ -79,10 +79,10 @@ class _Recurrence(torch.autograd.Function):
     def forward(ctx: Any, inputs: Tensor, session: Tensor, user: Tensor, starts: Starts, *flat: Tensor | None) -> Any:
         weights = RecurrentWeights(*flat)  # type: ignore[arg-type]
         steps, lanes, width = inputs.shape[0], inputs.shape[1], session.shape[1]
-        states = inputs.new_empty(steps + 1, lanes, width)
+        states = inputs.new_empty(steps + 1, lanes, width)  # before each event, and after the last one
         gates, products = torch.empty_like(inputs), torch.empty_like(inputs)
         states[0] = session
-        entered_user, user = user, user.clone()
+        entered_user, user = user, user.clone()  # session starts change `user` in place
         extra = None if weights.user_to_session is None else user @ weights.user_to_session
         entering = inputs if extra is None else torch.empty_like(inputs)
         session_starts = SessionStarts(starts, weights, inputs)
@@ -104,7 +104,7 @@ class _Recurrence(torch.autograd.Function):
         ctx.kept = states, gates, products, session_starts, entered_user
         ctx.weights = weights
         final = states[steps].clone()
-        ctx.mark_non_differentiable(final, user)
+        ctx.mark_non_differentiable(final, user)  # carried to the next window: gradients stop at its edge (truncated BPTT)
         return states[:steps], final, user
 
     @staticmethod
@@ -117,7 +117,7 @@ class _Recurrence(torch.autograd.Function):
         gate_slopes(gates, before, products[..., 2 * width :], out=grad_inputs)
         of_input = grad_inputs.view(blocks)
         of_hidden = of_input.clone()
-        of_hidden[:, :, 2] *= gates[..., :width]
+        of_hidden[:, :, 2] *= gates[..., :width]  # the candidate's hidden side stands behind the reset gate
         stay = 1.0 - gates[..., width : 2 * width]
         grads = grad_states.new_zeros(steps + 1, lanes, width)  # of the states after each step; nothing flows in from later
         grad_products = torch.empty_like(of_hidden)
@@ -137,7 +137,7 @@ class _Recurrence(torch.autograd.Function):
         ):
             torch.mul(grad_blocks, slopes, out=to_blocks)
             torch.addcmul(from_output, grad, kept, out=earlier).addmm_(to_gates, back)
-            if grad_extra is not None:
+            if grad_extra is not None:  # summed over the steps of a session, for which the user state is one
                 grad_extra.addcmul_(grad_blocks, x_slopes)
             session_starts.leave(step, earlier, grad_user, grad_extra)
         of_input.mul_(grads[1:].unsqueeze(2))

@@ -59,6 +59,7 @@ class Starts:
         """Session starts from a window's flags [T, B], on the device of `like`."""
         steps, lanes = np.nonzero(session_starts)
         new = user_starts[steps, lanes]
+        # Step by step, known users first: their rows are then the head of each step's, a view and no gather.
         ordered, known = torch.from_numpy(lanes[np.lexsort((new, steps))]), torch.from_numpy(lanes[~new])
         known_counts = (session_starts & ~user_starts).sum(1).tolist()
         return cls(session_starts.sum(1).tolist(), known_counts, ordered.to(like.device), known.to(like.device))
@@ -73,7 +74,8 @@ class SessionStarts:
     def __init__(self, starts: Starts, weights: RecurrentWeights, like: Tensor) -> None:
         known, width = len(starts.known_lanes), weights.initial_bias.shape[0]
         self._starts, self._weights, self._width = starts, weights, width
-        # One product for both sides of the gates: [last session state | user state] -> r, z, input's n, hidden's n.
+        # One product for both sides of the gates: [last session state | user state] -> r, z, input's n, hidden's n. These two
+        # stay apart, with zeros in their other halves, since the reset gate multiplies the hidden side alone.
         joined = like.new_zeros(2 * width, 4 * width)
         joined[:width, : 3 * width] = weights.user_input
         joined[width:, : 2 * width] = weights.user_hidden[:, : 2 * width]
@@ -81,7 +83,7 @@ class SessionStarts:
         self._joined, self._joined_back, self._initial_back = joined, joined.t(), weights.initial_weight.t()
         self._bias = torch.cat([weights.user_bias, like.new_zeros(width)])
         self._entering, self._gates = like.new_empty(known, 2 * width), like.new_empty(known, 4 * width)
-        self._users = like.new_zeros(len(starts.lanes), width)
+        self._users = like.new_zeros(len(starts.lanes), width)  # new users' rows stay 0
         self._firsts = torch.empty_like(self._users)
         # All views are made beforehand: a slice costs as much as the kernel that works on it.
         self._all = list(zip(*map(self._views, (starts.lanes, self._users, self._firsts)), strict=True))
@@ -138,12 +140,13 @@ class SessionStarts:
         if grad_extra is not None and self._weights.user_to_session is not None:
             extras.copy_(grad_extra.index_select(0, at).flatten(1))
             of_user.addmm_(extras, self._weights.user_to_session.t())
-            grad_extra.index_fill_(0, at, 0.0)
+            grad_extra.index_fill_(0, at, 0.0)  # earlier steps belong to the user state before
         if self._starts.known_counts[step]:
             slopes, stay, blocks, gates, of_known, known_blocks, earlier, earlier_known = self._back_known[step]
             torch.mul(known_blocks, slopes, out=blocks)
             torch.mm(gates, self._joined_back, out=earlier)
             earlier_known.addcmul_(of_known, stay)
+        # Copied, not added: the states that the start replaced had no other way to what comes after.
         grad_state.index_copy_(0, at, earlier_state)
         grad_user.index_copy_(0, at, earlier_user)
 
@@ -180,6 +183,7 @@ class SessionStarts:
 def gate_slopes(gates: Tensor, state: Tensor, hidden_candidate: Tensor, *, out: Tensor) -> None:
     """d(new state)/d(input side of r, z, n), elementwise: [..., 3H] of gates [..., 3H] and the states before [..., H]."""
     (reset, update, candidate), (of_reset, of_update, of_candidate) = gates.chunk(3, dim=-1), out.chunk(3, dim=-1)
+    # In place, in this order: n's z (1 - n²);  z's (n - h) z (1 - z);  r's, from n's: z (1 - n²) (h · U_n) r (1 - r).
     torch.mul(candidate, candidate, out=of_candidate)
     torch.addcmul(update, update, of_candidate, value=-1.0, out=of_candidate)
     torch.sub(candidate, state, out=of_update).mul_(update)

@@ -52,10 +52,12 @@ class Block(nn.Module):
         """
         lanes, steps, width = values.shape
         entering = nn.functional.layer_norm(values, (width,), self.attention_scale, self.attention_shift) @ self.entering
+        # [B, heads, T, D / heads] each
         query, key, value = (part.view(lanes, steps, self._heads, -1).transpose(1, 2) for part in entering.chunk(3, dim=2))
         attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         attended = attended.transpose(1, 2).reshape(lanes, steps, width) @ self.leaving
         attended = attended if seed is None else dropped(attended, dropout, (*seed, 0))
+        # The gate reads what comes in, before normalisation; so does the second one.
         values = values + (torch.sigmoid(values @ self.attention_gate) * attended if self._gated else attended)
         fed = nn.functional.layer_norm(values, (width,), self.feed_scale, self.feed_shift) @ self.feed_in + self.feed_in_bias
         fed = nn.functional.gelu(fed) @ self.feed_out + self.feed_out_bias
