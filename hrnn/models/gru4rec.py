@@ -16,7 +16,7 @@ It is the recurrence of HRNN (hrnn/layers/hierarchical_gru.py) in which every se
 
 Source: Hidasi et al. 2016 and Hidasi & Karatzoglou 2018. Deviations: one layer; shared embeddings; sampled softmax by default;
 the reset gate acts after the recurrent product, as in cuDNN; gradients flow through `bptt` events, not one; sessions stand in
-lanes in an order drawn anew each epoch, not by their time.
+lanes in an order drawn anew each epoch, not by their time; dropout is of the states that predict, not of those carried on.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ class Gru4Rec(LaneModel):
         entering = affine(inputs.reshape(-1, width), self.input_weight, self.input_bias).view(steps, lanes, -1)
         starts = Starts.of(batch.session_starts, batch.session_starts, inputs)
         # Every session start is a new user's, so that the user GRU is never evaluated: zeros of the right shape will do.
+        # tanh(0 · square + start) is then the first state of every session.
         nobody, square = inputs.new_zeros(lanes, width), inputs.new_zeros(width, width)
         wide = inputs.new_zeros(width, 3 * width)
         weights = RecurrentWeights(self.hidden_weight, wide, wide, wide[0], square, self.start, None)
@@ -115,6 +116,7 @@ class Gru4Rec(LaneModel):
 
     def queries(self, histories: Sequences, user_rows: Rows) -> Queries:
         """As QueryModel's, from the last session of each history."""
+        # Earlier sessions leave no trace in the state: to read them would only cost time.
         return replay(self, last_sessions(histories, user_rows), np.arange(len(user_rows)))
 
 

@@ -12,8 +12,9 @@ Parameters (H hidden units, N items):
 
 The item table serves as input and as output ("shared" embedding): score(item) = p_t · vector + bias.
 
-Source: Quadrana et al. 2017. Deviations: shared embeddings in place of one-hot input, sampled softmax in place of TOP1, and
-those named in hrnn/layers/hierarchical_gru.py. Recipe: `aws-hrnn`.
+Source: Quadrana et al. 2017. Deviations: shared embeddings in place of one-hot input, sampled softmax in place of TOP1, dropout
+of the states that predict but not of those that are carried on, and what hrnn/layers/hierarchical_gru.py names.
+Recipe: `aws-hrnn`.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ class Hrnn(LaneModel):
         table = shared_item_table(item_counts, width, generator)
         parts = []
         for name, (rows, columns) in _dense_shapes(shape).items():
-            if name in _CONTEXT:
+            if name in _CONTEXT:  # at 0, training begins as without them
                 parts.append(torch.zeros(rows * columns))
                 continue
             drawn = gates(rows, width, generator, columns // width) if rows > 1 else torch.zeros(1, columns)
@@ -150,7 +151,7 @@ class Hrnn(LaneModel):
         gaps, types = (views.get(name) for name in _CONTEXT)
         if gaps is None or types is None:
             return gaps if types is None else types
-        return (gaps.unsqueeze(1) + types).flatten(0, 1)
+        return (gaps.unsqueeze(1) + types).flatten(0, 1)  # row gap code · event_types + type code: as EventContext counts
 
     def initial_carry(self, num_lanes: int) -> Carry:
         """The session state and the user state."""
@@ -163,7 +164,8 @@ class Hrnn(LaneModel):
         starts = Starts.of(batch.session_starts, batch.user_starts, inputs)
         codes = self.context.codes(batch.sequences, batch.positions, batch.user_starts)
         context = None if codes is None else torch.from_numpy(codes).to(inputs.device)
-        states, session, user = self.states(inputs, carry["session"], carry["user"], starts, context)
+        states, session, user = self.states(inputs, carry["session"], carry["user"], starts, context)  # states: [T, B, H]
+        # Behind the recurrence, so that the state that is carried on is whole; in the authors' code the dropped one goes on.
         states = states if seed is None else dropped(states, self.state_dropout, (*seed, 2))
         return batch.at_targets(states), {"session": session, "user": user}
 
@@ -197,6 +199,7 @@ class Hrnn(LaneModel):
 def _dense_shapes(shape: HrnnShape) -> dict[str, tuple[int, int]]:
     """Rows and columns of every parameter in `dense`, in its order."""
     width = shape.hidden_dimension
+    # Stored models are cut in this order: another one would read them wrong without a word.
     shapes = {
         "input_weight": (width, 3 * width),
         "input_bias": (1, 3 * width),

@@ -29,6 +29,7 @@ class PopularityCount:
     def fit(cls, sequences: Sequences) -> PopularityCount:
         """Count the distinct users of every item."""
         events = sequences.event_positions(np.arange(sequences.num_users))
+        # Each pair of user and item once, as one number.
         pairs = np.unique(events.row_ids() * np.int64(sequences.num_items) + sequences.item_rows[events.values])
         return cls(np.bincount(pairs % sequences.num_items, minlength=sequences.num_items))
 

@@ -57,7 +57,7 @@ class SasRec(SequenceModel):
     """See the module's text.
 
     Args:
-        num_items: N.
+        item_counts: int64 [N], events of each item in training; items without any get a zero vector.
         sizes: As of the property.
         generator: Of the initial values.
         input_dropout, state_dropout: Dropout rates of input vectors, and of blocks and queries.
@@ -107,6 +107,7 @@ class SasRec(SequenceModel):
     @classmethod
     def restored(cls, sizes: Mapping[str, Any], parameters: Mapping[str, Tensor]) -> Self:
         """As SequenceModel's."""
+        # Drawn for nothing, and overwritten: blocks make their parameters themselves.
         model = cls(np.ones(len(parameters["item_table"]), dtype=np.int64), sizes, torch.Generator())
         for name, values in model.named_parameters():
             values.copy_(parameters[name])
@@ -125,8 +126,9 @@ class SasRec(SequenceModel):
         # Inputs are shifted by one step: a place reads the event before it, or `start` where reading begins.
         has_input = np.zeros_like(batch.alive)
         has_input[1:] = batch.alive[:-1]
-        known = torch.from_numpy(has_input.T).to(inputs.device).unsqueeze(2)
-        before = torch.cat([inputs.new_zeros(1, lanes, width), inputs[:-1]]).transpose(0, 1) * math.sqrt(width)
+        known = torch.from_numpy(has_input.T).to(inputs.device).unsqueeze(2)  # [B, T, 1]
+        before = torch.cat([inputs.new_zeros(1, lanes, width), inputs[:-1]]).transpose(0, 1) * math.sqrt(width)  # [B, T, D]
+        # Positions count from the end, so that the newest event's is the same in windows of any length.
         values = torch.where(known, before, self.start) + self.places[len(self.places) - steps :]
         first = batch.alive & ~has_input
         first[-1] |= ~has_input[-1]  # of an empty history, the place behind it
@@ -134,7 +136,7 @@ class SasRec(SequenceModel):
         keys = torch.from_numpy((has_input | first).T).to(inputs.device)
         causal = torch.ones(steps, steps, dtype=torch.bool, device=inputs.device).tril()
         itself = torch.eye(steps, dtype=torch.bool, device=inputs.device)
-        mask = (causal & keys[:, None, :] | itself).unsqueeze(1)
+        mask = (causal & keys[:, None, :] | itself).unsqueeze(1)  # [B, 1, T, T], for all heads
         for number, block in enumerate(self.blocks):
             values = block(values, mask, self.state_dropout, None if seed is None else (*seed, 2, number))
         states = nn.functional.layer_norm(values, (width,), self.scale, self.shift).transpose(0, 1)

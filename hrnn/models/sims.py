@@ -38,7 +38,7 @@ MOST_NEIGHBOURS = 500  # of an item
 MOST_ITEMS = 1_000  # of a user, the newest
 _EVENTS_AT_ONCE = 1 << 24
 _PAIRS_AT_ONCE = 1 << 23
-_DENSE_CELLS = 1 << 24
+_DENSE_CELLS = 1 << 24  # of counts, 128 MiB; pairs of more cells are counted by sorting
 _LAST = -1e6  # score of the query's own item: it is not recommended
 
 
@@ -206,7 +206,7 @@ class _UserItemPairs:
             valid = (shared >= least) & (other != of_item + begin)
             of_item, other = of_item[valid], other[valid]
             scores = (shared[valid] * weights[other] * weights[of_item + begin]).astype(np.float32)
-            order = np.lexsort((other, -scores, of_item))
+            order = np.lexsort((other, -scores, of_item))  # item by item, best first, ties by item row
             of_item = of_item[order]
             order = order[np.arange(len(order)) - np.searchsorted(of_item, of_item) < MOST_NEIGHBOURS]
             kept_items.append(other[order].astype(np.int32))
@@ -227,7 +227,7 @@ class _UserItemPairs:
             users = owners[low:high]
             other = self.items.take(users).values
             keys = np.repeat(of_item[low:high] * num_items, per_user[users]) + other
-            if end - begin > 1 and cells > _DENSE_CELLS:
+            if end - begin > 1 and cells > _DENSE_CELLS:  # several items are one chunk, so that there are no others to add
                 distinct, shared = np.unique(keys, return_counts=True)
                 return distinct, shared
             of_block = np.bincount(keys, minlength=cells)

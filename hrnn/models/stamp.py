@@ -105,15 +105,16 @@ class Stamp(SequenceModel):
         inputs = inputs if seed is None else dropped(inputs, self.input_dropout, (*seed, 1))
         lane, before = _before(batch)
         read = torch.from_numpy(before).to(inputs).unsqueeze(2)  # [T, R, 1]
-        events = inputs[:, torch.from_numpy(lane).to(inputs.device)] * read
-        # The last true step of each target is the newest event before it.
+        events = inputs[:, torch.from_numpy(lane).to(inputs.device)] * read  # [T, R, H], 0 where not read
+        # The last true step of each target is the newest event before it. Where there is none it is the last row: zeros too.
         newest = torch.from_numpy(len(before) - 1 - before[::-1].argmax(axis=0)).to(inputs.device)
-        last = events[newest, torch.arange(len(lane), device=inputs.device)]
+        last = events[newest, torch.arange(len(lane), device=inputs.device)]  # [R, H]
         queries = torch.tanh(self._affine(last, "last"))
         if self.kind != "stmo":
             mean = events.sum(0) / read.sum(0).clamp(min=1.0)
             if self.kind == "stamp":
-                mean = mean + (self._attention(events, last, mean) * read * events).sum(0)
+                # No softmax, as in the paper: a place that is not read has a weight too, which its zeros undo.
+                mean = mean + (self._attention(events, last, mean) * events).sum(0)
             queries = queries * torch.tanh(self._affine(mean, "mean"))
         return queries if seed is None else dropped(queries, self.state_dropout, (*seed, 2)), carry
 

@@ -47,7 +47,7 @@ class TrendingNow:
         positions = sequences.event_positions(np.arange(sequences.num_users)).values
         times, items = np.asarray(sequences.timestamps[positions]), np.asarray(sequences.item_rows[positions])
         seconds = WINDOW_SECONDS[hyperparameters.trend_discovery_frequency]
-        end = plausible_span(times)[1] + 1
+        end = plausible_span(times)[1] + 1  # excluded: the last event lies within the newest window
         newest = _counts(items[(times >= end - seconds) & (times < end)], sequences.num_items)
         earlier = (times < end - seconds) & (times >= end - (1 + WINDOWS_BEFORE) * seconds)
         before = _counts(items[earlier], sequences.num_items)
