@@ -130,6 +130,7 @@ class ServingSnapshot:
         queries = self._blended.model.queries(histories, user_rows)
         cut = np.full(len(user_rows), self._cut)
         sparse = self._blended.sparse_scores(histories, user_rows, cut, next_session, queries, cut)
+        # An item's bias holds the unknown user's product with it: score = (query - unknown) · vector + unknown · vector.
         return UserStates(self._queries(queries, next_session) - self._unknown, sparse)
 
     def _queries(self, queries: Queries, next_session: Flags) -> Tensor:
@@ -213,6 +214,7 @@ def asks_next_session(sequences: Sequences, user_rows: Rows, cut: int, gap_secon
     lengths = sequences.history_lengths[user_rows]
     if not len(sequences.timestamps):
         return np.ones(len(user_rows), dtype=np.bool_)
+    # Of an empty history, any event that is stored: its answer does not depend on it.
     last = sequences.user_offsets[:-1][user_rows] + np.maximum(lengths - 1, 0)
     idle = cut - np.asarray(sequences.timestamps[np.minimum(last, len(sequences.timestamps) - 1)])
     return np.asarray((idle >= gap_seconds) | (lengths == 0))

@@ -63,9 +63,10 @@ def ablations(
         items, session = sequences.item_rows[events], np.cumsum(sequences.session_starts[events])
         tried = _tried(items, np.empty(0, dtype=np.int64) if also is None else also[user])[:most_items]
         removed.append(np.append(-1, tried))
-        left = items != removed[-1][:, None]
+        left = items != removed[-1][:, None]  # [versions, events]; the first version, less item -1, is whole
         version, event = np.nonzero(left)
         kept.append(events[event])
+        # One number a version and session: where it changes, a session begins, be it with a later event than before.
         session_starts.append(np.diff(version * (len(events) + 1) + session[event], prepend=-1) != 0)
         lengths.append(left.sum(axis=1))
     at = np.concatenate([*kept, np.empty(0, dtype=np.int64)])

@@ -138,10 +138,12 @@ class Explainer:
             latest = sequences.item_rows[sequences.event_positions(asked[[user]]).values[-EVENTS:]][::-1]
             for line in np.flatnonzero(of_line == user):
                 mine, weights = slice(*lists.items.offsets[line : line + 2]), self._weights[int(lists.next_session[line])]
+                # Queries of all versions, [versions, H]: of any item, and what is added to them for an item that was had.
                 of_all, of_own = (kind[0] * states[0] + kind[1] * states[1] for kind in (weights, weights[OWN_AGAIN_WEIGHTS]))
                 again[mine, : self._width] = places.had[mine] * of_own[0]
                 centred = places.centred[mine, : self._width]
-                falls, own_falls = (centred @ (kind[0] - kind[1:]).T for kind in (of_all, of_own))
+                falls, own_falls = (centred @ (kind[0] - kind[1:]).T for kind in (of_all, of_own))  # [items, versions - 1]
+                # Where sparse scores are computed anew they hold the further weights, and `own_falls` would count twice.
                 if sparse is not None:
                     found.append((mine, removed, falls + self._sparse_falls(sparse, places.item_rows[mine])))
                 else:
@@ -173,6 +175,7 @@ class Explainer:
         rows = Ragged(sparse.offsets, sparse.item_rows)
         pairs = np.repeat(np.arange(len(rows)), len(item_rows)), np.tile(item_rows, len(rows))
         scores, sums = _at_places(rows, sparse.scores, Pairs(rows, len(self._features)).find(*pairs))
+        # [versions, items]; most items have no sparse score, which in the mean counts as 0.
         above = scores.reshape(len(rows), -1) - sums[:, None] / self._num_ranked
         falls: Doubles = (above[0] - above[1:]).T
         return falls
@@ -181,12 +184,13 @@ class Explainer:
         """All of it together."""
         queries = np.asarray(lists.queries, dtype=np.float64)[places.owners]
         own, cooccurring = (each[:, 0] - (sums / self._num_ranked)[places.owners] for each, sums in places.sparse)
-        columns = slice(0, self._width), slice(self._width, self._width + 1), slice(self._width + 1, None)
+        columns = slice(0, self._width), slice(self._width, self._width + 1), slice(self._width + 1, None)  # vector|bias|trends
         of_all, of_own = (
             np.stack([np.einsum("nd,nd->n", each[:, some], places.centred[:, some]) for some in columns], axis=1)
             for each in (queries, again)
         )
         of_own[:, 0] += cooccurring
+        # What the first three paths take of the sparse score is taken from the own item's: all four add up to the total.
         paths = np.concatenate([of_all + of_own, (own - of_own.sum(axis=1))[:, None]], axis=1)
         width = max((falls.shape[1] for _, _, falls in found), default=0)
         past_items, contributions = np.full((len(own), width), -1, dtype=np.int64), np.zeros((len(own), width))
@@ -234,6 +238,7 @@ class _Places:
         """
         items, own, had = self.item_rows[mine, None], self.sparse[0][0][mine], self.had[mine]
         same, fading = items == removed, 1.0 / np.arange(1, len(latest) + 1)
+        # [items, removed]: the score of an item that was had goes with itself, of another with the latest events as they fade.
         parts = np.where(had, same, (latest == removed[:, None]) @ fading / fading.sum())
         contributions = falls + np.where(had & ~same, own_falls, 0.0) + parts * own
         alone = np.where(had & ~same.any(axis=1, keepdims=True), own, 0.0)
@@ -251,5 +256,6 @@ def _parcels(sequences: Sequences, asked: Rows, most_items: int | None) -> list[
     """Places of users with events, few enough at a time that their ablated histories fit into memory."""
     lengths = np.minimum(sequences.history_lengths[asked], LONGEST)
     users = np.flatnonzero(lengths)
+    # The whole history, and as many versions as items are taken away, none of them longer.
     events = np.cumsum((1 + np.minimum(lengths, most_items or LATEST_EVENTS))[users] * lengths[users])
     return [some for some in np.split(users, np.flatnonzero(np.diff(events // _MOST_EVENTS)) + 1) if len(some)]

@@ -78,6 +78,7 @@ def explained_list(
     as_of = int(sequences.timestamps[sequences.event_positions(user).values[-1]])
 
     def sparse_scores(histories: Sequences, user_rows: Rows, queries: Queries, fitted: BlendedModel = blended) -> SparseScores:
+        # An ablated history may end earlier; its user is asked at the same moment all the same, or ages would change too.
         moments, same_session = np.full(len(user_rows), as_of), np.zeros(len(user_rows), dtype=np.bool_)
         return fitted.sparse_scores(histories, user_rows, moments, same_session, queries)
 

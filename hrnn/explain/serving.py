@@ -71,6 +71,7 @@ class ServingExplainer:
         self._explainer, self._cut, self._gap = Explainer(model, weights, item_vectors, num_ranked), cut, gap_seconds
         unknown = weights[int(gap_seconds is not None)].astype(np.float64)
         start = model.queries(unknown_user(len(item_vectors)), np.zeros(1, dtype=np.int64)).next_session[0].double().numpy()
+        # Without events, the queries for the same and for the next session are one, so that their weights add up.
         self._unknown = np.concatenate([unknown[:2].sum() * start, unknown[BESIDE_WEIGHTS]])
 
     def shares(
