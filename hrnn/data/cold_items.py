@@ -29,7 +29,7 @@ def cold_items(
     """
     since = np.asarray(created, dtype=np.int64)
     is_relative = hyperparameters.cold_start_relative_from != "currentTime"
-    newest = int(since[since <= now].max(initial=0)) if is_relative else now
+    newest = int(since[since <= now].max(initial=0)) if is_relative else now  # one date in the future would age all others
     young = newest - since <= hyperparameters.cold_start_max_duration * _DAY
     rare: npt.NDArray[np.bool_] = np.asarray(num_events) <= hyperparameters.cold_start_max_interactions
     return rare & young

@@ -32,6 +32,7 @@ def event_weights(
     """
     largest = max(rule.weight for rule in rules.rules)
     weights = np.zeros(len(type_codes), dtype=np.float32)
+    # No event meets two of them: of several rules, each names a type of its own (schemas/event_rules.py).
     for rule in rules.rules:
         matches = np.ones(len(type_codes), dtype=np.bool_)
         if rule.event_type is not None:
@@ -51,6 +52,7 @@ def event_weights(
                     value=rule.threshold,
                     remedy="Add EVENT_VALUE to schema and data, or leave the threshold out.",
                 )
-            matches = matches & (values >= np.float32(rule.threshold))  # as it is stored: a value equal to it is kept
+            # Rounded as values are stored, so that one equal to it is kept; NaN, of an event without a value, is never above.
+            matches = matches & (values >= np.float32(rule.threshold))
         weights[matches] = rule.weight / largest
     return weights

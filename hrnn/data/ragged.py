@@ -61,6 +61,7 @@ class Ragged(Generic[T]):
         """Rows of a list column; null is an empty row."""
         lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
         lengths = pc.fill_null(lists.value_lengths(), 0).to_numpy(zero_copy_only=False)
+        # `flatten`, not `values`: it heeds the bounds of a slice, and leaves out what lies under nulls.
         return cls(offsets_of(lengths), lists.flatten().to_numpy(zero_copy_only=False))
 
     @staticmethod
@@ -130,7 +131,7 @@ class Ragged(Generic[T]):
         if not 0 <= start <= end <= len(self):
             raise IndexError(f"there are no rows {start} to {end}: {len(self)} rows")
         offsets = self.offsets[start : end + 1]
-        return Ragged(offsets - offsets[0], self.values[offsets[0] : offsets[-1]])
+        return Ragged(offsets - offsets[0], self.values[offsets[0] : offsets[-1]])  # offsets begin at 0 always
 
 
 def offsets_of(lengths: npt.ArrayLike) -> Rows:

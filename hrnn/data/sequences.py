@@ -76,7 +76,7 @@ class Sequences:
         Args:
             chosen: bool [E], which stored events are taken.
         """
-        before = offsets_of(chosen)
+        before = offsets_of(chosen)  # how many are taken before each stored event: the new place of every old bound
         session = np.cumsum(self.session_starts)[chosen]
         kept = None
         if self.kept is not None:
@@ -109,7 +109,7 @@ class Sequences:
         np.save(folder / "user_offsets.npy", self.user_offsets)
         for name in _STORED:
             np.save(folder / f"{name}.npy", getattr(self, name))
-        (folder / _READY).write_text(json.dumps({"num_items": self.num_items}))
+        (folder / _READY).write_text(json.dumps({"num_items": self.num_items}))  # last: `load` begins with it
 
     @classmethod
     def load(cls, folder: Path) -> Sequences:
@@ -121,8 +121,9 @@ class Sequences:
 
 def unknown_user(num_items: int) -> Sequences:
     """The sequences of one user without events, over N items."""
-    one, flag = np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.bool_)
-    return Sequences(np.asarray([0, 1]), one.astype(np.int32), one, flag, one.astype(np.int32), num_items, kept=one)
+    # One event is stored, of which `kept` leaves none: dead places read position 0, so that there must be one.
+    zero, flag = np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.bool_)
+    return Sequences(np.asarray([0, 1]), zero.astype(np.int32), zero, flag, zero.astype(np.int32), num_items, kept=zero)
 
 
 def cache_shards(shards: Iterable[tuple[Path, int, int, int]], num_items: int, folder: Path) -> None:
@@ -156,6 +157,7 @@ def cache_shards(shards: Iterable[tuple[Path, int, int, int]], num_items: int, f
         done += events
     for array in arrays.values():
         array.flush()
+    # Checked here, for all that looks items up by their rows: one below 0 would read another item's numbers without a word.
     if int(arrays["item_rows"].max()) >= num_items or int(arrays["item_rows"].min()) < 0:
         raise DataError(
             "an event names an item row outside the catalogue",

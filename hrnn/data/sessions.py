@@ -21,7 +21,7 @@ def session_begins(sequences: Sequences) -> Rows:
 def sessions_alone(sequences: Sequences) -> Sequences:
     """The same events with each session as a user of its own; positions stay, and truncated events stay truncated."""
     # A truncated history cuts its last sessions: those behind the cut are left with no events, so that positions stay.
-    begins = np.unique(session_begins(sequences))
+    begins = np.unique(session_begins(sequences))  # [sessions], of all stored events
     user = np.searchsorted(sequences.user_offsets, begins, side="right") - 1
     end = sequences.user_offsets[:-1] + sequences.history_lengths
     offsets = np.append(begins, len(sequences.item_rows))
@@ -41,4 +41,5 @@ def last_sessions(sequences: Sequences, user_rows: Rows) -> Sequences:
     before_end = np.searchsorted(starts, events.offsets[1:]) - 1  # the last start before each user's end
     last = starts[np.maximum(before_end, 0)] if len(starts) else np.zeros(len(user_rows), dtype=np.int64)
     skipped = np.where(lengths > 0, np.maximum(last - events.offsets[:-1], 0), 0)
+    # Begins need not rise, since users come in any order: `kept` alone tells the lengths, never a difference of offsets.
     return replace(sequences, user_offsets=np.append(begin + skipped, len(sequences.item_rows)), kept=lengths - skipped)

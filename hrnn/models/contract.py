@@ -216,7 +216,7 @@ class DataSpec:
     @classmethod
     def of(cls, sequences: Sequences, fit: Sequences) -> DataSpec:
         """Statistics of all sequences, and of the training events among them."""
-        return cls(fit.item_counts(), int(sequences.event_types.max(initial=0)) + 1)
+        return cls(fit.item_counts(), int(sequences.event_types.max(initial=0)) + 1)  # a type may occur in hidden events only
 
 
 class SequenceModel(nn.Module, ABC):
