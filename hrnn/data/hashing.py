@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+GOLDEN = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio
 _WORD = 8  # bytes taken at a time
 
 Hashes = NDArray[np.uint64]
@@ -60,7 +60,7 @@ def mix64(values: Hashes | np.uint64) -> Hashes:
     Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, with Stafford's variant 13.
     """
     with np.errstate(over="ignore"):  # arithmetic is meant modulo 2**64
-        mixed = np.asarray(values + _GOLDEN)
+        mixed = np.asarray(values + np.uint64(GOLDEN))
         mixed ^= mixed >> np.uint64(30)
         mixed *= np.uint64(0xBF58476D1CE4E5B9)
         mixed ^= mixed >> np.uint64(27)

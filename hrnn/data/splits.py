@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.arrays import Rows
+from hrnn.data.hashing import GOLDEN, mix64
 from hrnn.data.sequences import Sequences
 from schemas.errors import DataError
 from schemas.solutions import Split
@@ -98,11 +99,8 @@ def drawn_users(split: EvaluationSplit, *, seed: int = 0, most: int = MOST_TEST_
 
 
 def _mixed(values: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
-    """SplitMix64's finaliser (Steele, Lea, Flood 2014): spreads row numbers over 64 bits."""
-    mixed = values + np.uint64((seed * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) % (1 << 64))
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return mixed ^ (mixed >> np.uint64(31))
+    """Hashes of row numbers, under each seed others."""
+    return mix64(values + np.uint64(seed * GOLDEN % (1 << 64)))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from hrnn.data.arrays import Rows
 from hrnn.data.ragged import Ragged
 from hrnn.evaluation import metrics
+from hrnn.evaluation.agreement import gini
 from hrnn.evaluation.metrics import PerUser
 
 Intervals = dict[str, tuple[float, float]]
@@ -107,14 +108,12 @@ def catalogue_metrics(lists: Rows, num_events: Rows) -> dict[str, float]:
         alike. `novelty`: mean of -log2 of a listed item's share of the events.
     """
     listed = lists[lists >= 0]
-    times = np.sort(np.bincount(listed, minlength=len(num_events)))
-    total, size = int(times.sum()), len(times)
-    if total == 0:
+    size = len(num_events)
+    if not len(listed):
         return {"coverage": 0.0, "gini": 0.0, "novelty": 0.0}
-    rank = np.arange(1, size + 1)
     share = (num_events + 0.5) / (num_events.sum() + 0.5 * size)  # half an event more each: no share is 0, no log infinite
     return {
-        "coverage": float(np.count_nonzero(times)) / size,
-        "gini": float((2 * rank - size - 1) @ times) / (size * total),
+        "coverage": metrics.coverage(lists, size),
+        "gini": gini(np.unique(listed, return_counts=True)[1], size),
         "novelty": float(-np.log2(share[listed]).mean()),
     }

@@ -11,6 +11,7 @@ from hrnn.data.arrays import Doubles, Rows
 from hrnn.data.ragged import Ragged, row_ids
 from hrnn.data.sparse_scores import SparseScores
 from hrnn.inference.allowed import Allowed
+from hrnn.inference.pairs import Pairs
 
 _PAIRS_AT_ONCE = 1 << 18  # of which two float64 rows of D numbers each are held
 
@@ -56,13 +57,9 @@ def listed_scores(
         left, right = queries[users[chunk]].astype(np.float64), item_vectors[item_rows[chunk]].astype(np.float64)
         # Row by row, in one order of additions; a matrix product's would depend on how many pairs are in the call.
         scores[chunk] += np.einsum("pd,pd->p", left, right)
-    num_items = np.int64(len(item_bias))
-    sparse_keys = row_ids(sparse.offsets) * num_items + sparse.item_rows
-    if len(sparse_keys):
-        order = np.argsort(sparse_keys, kind="stable")
-        keys = users * num_items + item_rows
-        nearest = order[np.minimum(np.searchsorted(sparse_keys, keys, sorter=order), len(sparse_keys) - 1)]
-        scores += np.where(sparse_keys[nearest] == keys, sparse.scores[nearest], np.float32(0))
+    places = Pairs(Ragged(sparse.offsets, sparse.item_rows), len(item_bias)).find(users, item_rows)
+    known = places >= 0
+    scores[known] += sparse.scores[places[known]]
     return scores
 
 
