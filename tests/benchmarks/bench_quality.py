@@ -37,7 +37,7 @@ from hrnn.blend.weights import FEATURES, BlendWeights
 from hrnn.data.sequences import Sequences
 from hrnn.evaluation.baselines import NEXT_EVENT, NIGHTLY
 from hrnn.evaluation.settings.last_session import LastSession, condensed, hide_last_session, metrics_of, ranks_of
-from hrnn.evaluation.settings.next_period import NextNight, cut_at_horizon, lists_of
+from hrnn.evaluation.settings.next_period import NextPeriod, cut_at_horizon, lists_of
 from hrnn.training.settings import TrainingSettings
 
 NEIGHBOUR_SESSIONS = 4_000  # hidden sessions that session-kNN is asked for, where there are more than twice as many
@@ -190,7 +190,7 @@ def _session_peer(
     return baseline + asked, [metrics_of(ranks)], time.monotonic() - began
 
 
-def _night_rows(night: NextNight, data: WorkingSet, settings: ModelSettings, paths_off: bool) -> Iterator[tuple[str, Values]]:
+def _night_rows(night: NextPeriod, data: WorkingSet, settings: ModelSettings, paths_off: bool) -> Iterator[tuple[str, Values]]:
     seed, gap = settings.training.seed, data.gap_seconds
     trained = ours.train(night.training, settings, hold_out=True)
     print(f"seed {seed}: trained in {trained.seconds:.0f} s", file=sys.stderr, flush=True)

@@ -21,7 +21,7 @@ from hrnn.data.sessions import sessions_alone
 from hrnn.data.splits import Calibration, draw_calibration
 from hrnn.evaluation.baselines.prediction_points import PredictionPoints
 from hrnn.evaluation.settings.last_session import LastSession, metrics_of, ranks_of
-from hrnn.evaluation.settings.next_period import NextNight, best_of
+from hrnn.evaluation.settings.next_period import NextPeriod, best_of
 from hrnn.inference.replay import queries_before
 from hrnn.models.contract import DataSpec, Queries
 from hrnn.models.hrnn import Hrnn, Variant
@@ -169,7 +169,7 @@ def blended_metrics(fitted: BlendedModel, hidden: LastSession) -> dict[str, floa
     return metrics_of(ranks_of(score, targets, hidden.sequences.num_items, _known(hidden)))
 
 
-def night_metrics(fitted: BlendedModel, night: NextNight, gap_seconds: int | None) -> dict[str, float]:
+def night_metrics(fitted: BlendedModel, night: NextPeriod, gap_seconds: int | None) -> dict[str, float]:
     """The next-night protocol, by the model as it is served."""
     view = ServingSnapshot(fitted, night.cut + 1, gap_seconds)
     vectors, bias = view.items().vectors.t(), view.items().bias

@@ -26,7 +26,7 @@ _CELLS_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True)
-class NextNight:
+class NextPeriod:
     """Sequences cut at one time, with the ground truth of the period after it.
 
     Attributes:
@@ -66,7 +66,7 @@ class NextNight:
 
 def cut_at_horizon(
     sequences: Sequences, horizon_days: float, *, end: int | None = None, seed: int = 0, most_users: int = MOST_USERS
-) -> NextNight:
+) -> NextPeriod:
     """Cut sequences a horizon before their last event, or before a given end.
 
     Args:
@@ -91,7 +91,7 @@ def cut_at_horizon(
     # Truth is a set: an item that is taken daily counts once.
     pairs = np.unique(user[targets] * np.int64(sequences.num_items) + sequences.item_rows[targets])
     users, counts = np.unique(pairs // sequences.num_items, return_counts=True)
-    return NextNight(cut, training, users, Ragged.from_lengths(counts, pairs % sequences.num_items), known)
+    return NextPeriod(cut, training, users, Ragged.from_lengths(counts, pairs % sequences.num_items), known)
 
 
 def lists_of(score: Callable[[PredictionPoints], Floats], points: PredictionPoints, known: npt.NDArray[np.bool_]) -> Rows:
