@@ -65,7 +65,7 @@ class BlendedModel:
         users = row_ids(sparse.offsets)
         dense = self._dense_features(queries, users, sparse.item_rows, trend_times)
         # The first sparse feature is `own`: interactions with it are 0 for items that the user has not had.
-        features = np.concatenate([sparse.features, dense * sparse.features[:, :1]], axis=1)
+        features = np.concatenate([sparse.features, dense * sparse.features[:, :1]], axis=1)  # in the order of FEATURES
         places = slice(COUNTED_WEIGHTS.start, OWN_AGAIN_WEIGHTS.stop)
         scores = np.where(
             next_session[users],
@@ -152,6 +152,7 @@ class PerUserSnapshot:
         self.blended = blended
         trends, weights = blended.trends, blended.weights.same_session[TREND_WEIGHTS]
         self._num_times = trends.num_grid_times if weights.any() else 0
+        # Windows are summed by their weights beforehand, which are the same for all users: one column a time. Times rise.
         columns = [torch.from_numpy(trends.at(trends.time_of(index)) @ weights) for index in range(self._num_times)]
         vectors = torch.cat([*_packed(blended.model), *(column.unsqueeze(1) for column in columns)], dim=1)
         self._items = ItemMatrix(vectors, torch.zeros(len(vectors)))

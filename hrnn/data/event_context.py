@@ -50,6 +50,7 @@ class EventContext:
             gaps = np.asarray(sequences.timestamps[positions]) - np.asarray(sequences.timestamps[before])
             codes = np.where(user_starts, 0, gap_bucket(gaps))
         if self.event_types:
+            # Stored models have no row for a type that training did not know, nor for none, -1: they take a neighbour's.
             types = np.clip(np.asarray(sequences.event_types[positions]), 0, self.event_types - 1)
             codes = codes * self.event_types + types
         return codes
@@ -57,5 +58,6 @@ class EventContext:
 
 def gap_bucket(seconds: Rows) -> Rows:
     """The bucket of each gap, int64; gaps below zero count as zero."""
+    # frexp's exponent is the number of binary digits: 0 for 0, 1 for 1, 2 for 2 and 3.
     _, exponent = np.frexp(np.maximum(seconds, 0).astype(np.float64))
     return np.minimum(exponent.astype(np.int64) + 1, GAP_BUCKETS - 1)

@@ -96,6 +96,7 @@ class HeldOut:
         sparse = Ragged.from_arrow(table[columns.SPARSE_ITEM_ROWS])
         return cls(
             table[columns.USER_ROW].to_numpy(),
+            # A copy: Arrow's memory can't be written, which Torch warns of.
             torch.from_numpy(np.array(_values(table, columns.QUERY, np.float32)).reshape(len(table), dimension)),
             SparseScores(sparse.offsets, sparse.values, _values(table, columns.SPARSE_SCORES, np.float32)),
             Ragged.from_arrow(table[HISTORY_ITEM_ROWS]),

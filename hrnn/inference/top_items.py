@@ -46,7 +46,7 @@ def put_best(top: TopItems, users: Rows, item_rows: Rows, scores: Floats) -> Non
     keys = np.full((num_users, max(num_results, int(counts.max(initial=0)))), np.iinfo(np.int64).min)
     keys[users, np.arange(len(users)) - np.repeat(np.cumsum(counts) - counts, counts)] = _sortable(scores, item_rows)
     keys.sort(axis=1)
-    best = keys[:, : -num_results - 1 : -1]
+    best = keys[:, : -num_results - 1 : -1]  # [B, K], the last ones first
     best_scores = _score_of(best)
     listed = (np.arange(num_results) < counts[:, None]) & (best_scores > -np.inf)
     top.item_rows[listed] = (_LOW_BITS - (best & _LOW_BITS))[listed]

@@ -29,8 +29,11 @@ def shared_item_table(item_counts: Rows, width: int, generator: torch.Generator)
 
     Items without events have a zero vector.
     """
+    # The bound falls with N, as in GRU4Rec: vectors begin near zero, which Adagrad's first steps, as long as the rate, make up
+    # for. Drawn by a unit normal, as torch.nn.Embedding is, products would drown the biases.
     table = uniform(len(item_counts), width, generator, width + 1)
     counts = torch.from_numpy(item_counts).to(torch.float32)
+    # With no more than that, a softmax is popularity: half an event more, or a log of 0 would be infinite.
     table[:, width] = torch.log((counts + 0.5) / counts.sum().clamp(min=1.0))
-    table[counts == 0, :width] = 0.0
+    table[counts == 0, :width] = 0.0  # no event and no draw ever trains them: their noise would stay for good
     return table

@@ -113,7 +113,7 @@ class Sims:
         lengths = histories.history_lengths[user_rows]
         known = np.flatnonzero(lengths)
         last = histories.item_rows[(histories.user_offsets[:-1][user_rows] + lengths - 1)[known]].astype(np.int64)
-        num_neighbours = np.minimum(np.diff(self.neighbours.offsets)[last], DEPTH)
+        num_neighbours = np.minimum(np.diff(self.neighbours.offsets)[last], DEPTH)  # lists that are measured hold no more
         positions = Ragged.expand(self.neighbours.offsets[last], num_neighbours).values
         neighbours = self.neighbours.item_rows[positions].astype(np.int64)
         rank = Ragged.expand(np.zeros_like(num_neighbours), num_neighbours).values

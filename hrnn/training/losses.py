@@ -27,10 +27,11 @@ from torch import Tensor
 from hrnn.training.sampled_softmax import SampledCrossEntropy
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(scores of positives [R], of negatives [R, S], which of these are allowed, bool [R, S]) -> a loss a row [R]."""
 
 
 class Scored(NamedTuple):
-    """R queries with a positive item each, and S shared negatives: the arguments of `sampled_loss`, in its order."""
+    """R queries with a positive item each, and S shared negatives: the arguments of `sampled_loss`, in its order and shapes."""
 
     queries: Tensor
     positives: Tensor

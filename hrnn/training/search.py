@@ -71,6 +71,7 @@ def propose(
     sampler = optuna.samplers.TPESampler(seed=seed * 1_000 + number, n_startup_trials=_RANDOM_TRIALS)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for trial in sorted(finished, key=lambda trial: trial.number):
+        # A trial outside of the space teaches nothing: Optuna would not take it.
         if all(_within(parameter, trial.hyperparameters[parameter.name]) for parameter in parameters):
             frozen = optuna.trial.create_trial(params=trial.hyperparameters, distributions=distributions, value=trial.objective)
             study.add_trial(frozen)

@@ -311,7 +311,7 @@ class Trainer(Generic[Model]):
             Events done before.
 
         Raises:
-            StorageError: A rank can't read the checkpoint that rank 0 goes on from.
+            DataError: A rank can't read the checkpoint that rank 0 goes on from.
         """
         if not self._resumed:
             self._resumed = True

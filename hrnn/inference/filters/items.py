@@ -112,6 +112,7 @@ class ItemFilter:
         for first in range(0, len(grouped.keys), at_once):
             lines = np.flatnonzero((grouped.of >= first) & (grouped.of < first + at_once))
             part = query.take(lines)
+            # Grouped anew, so that masks are numbered from 0 in each part; conditions come from the cache.
             yield lines, self._allowed(part, self._grouped(part))
 
     def _grouped(self, query: FilterQuery) -> _Grouped:

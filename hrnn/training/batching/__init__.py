@@ -48,7 +48,8 @@ def _session_parallel(sequences: Sequences, user_rows: Rows, settings: TrainingS
 BATCHINGS: dict[str, BatchingFactory] = {
     "lanes": _factory(LaneBatches),
     "session_parallel": _session_parallel,
-    "prefixes": _factory(PrefixBatches, 8),  # 64 lanes: 512 targets
+    # By default 64 lanes, of which "lanes" has 32 targets each: a lane of one target is little work, and there may be more.
+    "prefixes": _factory(PrefixBatches, 8),  # 512 targets
     "padded": _factory(PaddedBatches, 2),
 }
 """By name: (training events, training users, settings, process group) -> this rank's batches."""
