@@ -47,6 +47,7 @@ NEXT_EVENT: dict[str, Fit] = {
 }
 """Baselines by name, for the next event of a session."""
 
+# Across sessions: after a night's break the next event mostly begins a session, which rules inside sessions know nothing of.
 NIGHTLY: dict[str, Fit] = {
     "popularity": Popularity,
     "popularity, last 3 days": partial(RecentPopularity, days=RECENT_DAYS),

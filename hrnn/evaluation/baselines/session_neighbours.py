@@ -5,8 +5,8 @@
     V-SKNN    similarity(s, n) = sum of weight(x) over shared items x / |s|
               score(i)         = sum of similarity · nearness(n) · (1 + rarity · idf(i)) over neighbours with i
 
-weight(x) = 1 / log10(|s| - position(x) + 1.7) falls with the distance from the session's end, nearness(n) is 1 - 0.1 times the
-distance of the latest shared item, idf(i) = log(sessions / sessions with i).
+weight(x) = 1 / log10(|s| - position(x) + 1.7) falls with the distance from the session's end, nearness(n) = max(0, 1 - 0.1 · d)
+with d the place of the latest shared item, 1 for the session's last event, idf(i) = log(sessions / sessions with i).
 
 Candidates are the `most_recent` newest sessions that share an item with the current one; of these the `neighbours` most similar
 count, ties newest first.
