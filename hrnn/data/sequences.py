@@ -96,6 +96,12 @@ class Sequences:
         """Positions of the events of B users, oldest first: [B] rows."""
         return Ragged.expand(self.user_offsets[:-1][user_rows], self.history_lengths[user_rows])
 
+    def last_items(self, user_rows: Rows) -> tuple[Rows, Rows]:
+        """Places in `user_rows` of the users who have events, rising, and the item rows of their last ones: int64 each."""
+        lengths = self.history_lengths[user_rows]
+        known = np.flatnonzero(lengths)
+        return known, self.item_rows[(self.user_offsets[:-1][user_rows] + lengths - 1)[known]].astype(np.int64)
+
     def item_counts(self) -> Rows:
         """Events of each item, without truncated ones: int64 [N]."""
         if self.kept is None:

@@ -31,20 +31,13 @@ class SimilarItems:
 
     def queries(self, histories: Sequences, user_rows: Rows) -> Queries:
         """The vector of each user's last item; zeros for a user without events."""
-        known, last = _last_items(histories, user_rows)
+        known, last = histories.last_items(user_rows)
         query = torch.zeros(len(user_rows), self._vectors.shape[1])
         query[torch.from_numpy(known)] = self._vectors[torch.from_numpy(last)]
         return Queries(query, query)
 
     def sparse_scores(self, histories: Sequences, user_rows: Rows) -> SparseScores | None:
         """A penalty on each user's last item, which puts it behind all others."""
-        known, last = _last_items(histories, user_rows)
+        known, last = histories.last_items(user_rows)
         offsets = offsets_of(np.bincount(known, minlength=len(user_rows)))
         return SparseScores(offsets, last, np.full(len(last), _BEHIND_ALL, dtype=np.float32))
-
-
-def _last_items(histories: Sequences, user_rows: Rows) -> tuple[Rows, Rows]:
-    """Places of the users who have events, and their last items."""
-    lengths = histories.history_lengths[user_rows]
-    known = np.flatnonzero(lengths)
-    return known, histories.item_rows[(histories.user_offsets[:-1][user_rows] + lengths - 1)[known]].astype(np.int64)

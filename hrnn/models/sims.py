@@ -110,9 +110,7 @@ class Sims:
 
     def sparse_scores(self, histories: Sequences, user_rows: Rows) -> SparseScores | None:
         """Ranks the best neighbours of each user's last item before all other items, and that item behind them."""
-        lengths = histories.history_lengths[user_rows]
-        known = np.flatnonzero(lengths)
-        last = histories.item_rows[(histories.user_offsets[:-1][user_rows] + lengths - 1)[known]].astype(np.int64)
+        known, last = histories.last_items(user_rows)
         num_neighbours = np.minimum(np.diff(self.neighbours.offsets)[last], DEPTH)  # lists that are measured hold no more
         positions = Ragged.expand(self.neighbours.offsets[last], num_neighbours).values
         neighbours = self.neighbours.item_rows[positions].astype(np.int64)
