@@ -42,7 +42,7 @@ def parse_item_attributes(text: str) -> Filter:
     for condition in conditions(first.where):
         if condition.field.source != "Items":
             raise _fault(f"{condition.field.source} can't be asked for", condition.field.span)
-        if condition.operator != "=":
+        if condition.operator.spelling != "=":
             raise _fault(f"{condition.operator} is not known here", condition.span, "Write =.")
         if not isinstance(condition.operands[0], Text | Number):
             raise _fault("the field is not compared with a text in quotes or a number", condition.span)

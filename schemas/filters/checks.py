@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import get_args
 
 from schemas import columns
-from schemas.dataset_rules import VALUE_KINDS, DatasetType
+from schemas.dataset_rules import VALUE_KINDS, DatasetType, ValueKind
 from schemas.datasets import DatasetSchema, SchemaField
 from schemas.errors import ConfigError
 from schemas.filters.fault import INVALID_SYMBOL, FilterError, Span
+from schemas.filters.operators import OPERATORS
 from schemas.filters.policy import PUBLISHED, FilterPolicy
 from schemas.filters.tokens import number_of
 from schemas.filters.tree import (
-    LISTS,
-    RANGES,
     Anything,
     Condition,
     Expression,
@@ -24,7 +22,6 @@ from schemas.filters.tree import (
     Moment,
     Number,
     Operand,
-    Operator,
     Parameter,
     Source,
     Subject,
@@ -190,7 +187,7 @@ def _check_sources(parsed: Filter, expression: Expression) -> None:
 
 def _check_condition(parsed: Filter, condition: Condition, historic: bool) -> None:
     """Check the operands of a condition."""
-    ref = condition.field
+    ref, operator = condition.field, condition.operator
     is_event_type = ref.source in _EVENTS and ref.name.upper() == columns.EVENT_TYPE
     if ref.source in _EVENTS and not is_event_type:
         raise _fault(
@@ -199,21 +196,22 @@ def _check_condition(parsed: Filter, condition: Condition, historic: bool) -> No
     for operand in condition.operands:
         if isinstance(operand, Anything) and not is_event_type:
             raise _fault(parsed, '"*" is for Interactions.EVENT_TYPE only', operand.span)
-        if isinstance(operand, Text) and condition.operator in RANGES and number_of(operand.value) is None:
+        if isinstance(operand, Truth | Moment) and operator.many:
+            *others, last = (each.spelling for each in OPERATORS.values() if not each.many)
+            raise _fault(parsed, f"this stands behind {', '.join(others)} or {last}, not in a list", operand.span)
+        if isinstance(operand, Truth) and operator.takes == ("number",):
+            raise _fault(parsed, "true and false have no order", operand.span, remedy="Use = or !=.")
+        if (kinds := _kinds_of(operand)) and not {*kinds} & {*operator.takes}:
             raise _fault(
                 parsed,
-                f"{condition.operator} compares numbers",
+                f"{operator} compares {operator.compared}",
                 operand.span,
-                allowed="a number",
-                remedy="Texts: use IN, NOT IN.",
+                allowed=" or ".join(_ONE[kind] for kind in operator.takes),
+                remedy="Texts: use IN, NOT IN." if kinds[0] == "text" else None,
             )
-        if isinstance(operand, Truth | Moment) and condition.operator in LISTS:
-            raise _fault(parsed, "this stands behind =, !=, <, <=, > or >=, not in a list", operand.span)
-        if isinstance(operand, Truth) and condition.operator in RANGES:
-            raise _fault(parsed, "true and false have no order", operand.span, remedy="Use = or !=.")
-        if isinstance(operand, Parameter) and historic and condition.operator not in (*LISTS, "="):
+        if isinstance(operand, Parameter) and historic and not operator.historic:
             raise _fault(parsed, "Placeholders can only be used with IN or EQ operator", operand.span, begins=INVALID_SYMBOL)
-        if is_event_type and (condition.operator in RANGES or not isinstance(operand, Text | Parameter | Anything)):
+        if is_event_type and ("text" not in operator.takes or not isinstance(operand, Text | Parameter | Anything)):
             raise _fault(
                 parsed,
                 "event types are texts without an order",
@@ -266,21 +264,21 @@ def _check_types(
     parsed: Filter, condition: Condition, field: SchemaField, others: Mapping[FieldRef, SchemaField | None]
 ) -> None:
     """Check that operands have the field's type."""
-    kind = VALUE_KINDS[field.type]
-    if kind != "number" and condition.operator in RANGES:
+    kind, operator = VALUE_KINDS[field.type], condition.operator
+    if kind not in operator.takes:
         raise _fault(
             parsed,
-            f"{field.name} is a {field.type}, and {condition.operator} compares numbers",
+            f"{field.name} is a {field.type}, and {operator} compares {operator.compared}",
             condition.span,
-            allowed=", ".join(name for name in get_args(Operator) if name not in RANGES),
+            allowed=", ".join(each.spelling for each in OPERATORS.values() if kind in each.takes),
         )
     for operand in condition.operands:
         other = others.get(operand) if isinstance(operand, FieldRef) else None
-        if (actual := _kind_of(operand, kind, other)) not in (kind, None):
+        if (kinds := _kinds_of(operand, other)) and kind not in kinds:
             remedy = f'Write "{operand.value}".' if isinstance(operand, Number) and kind == "text" else None
             raise _fault(
                 parsed,
-                f"{field.name} is a {field.type}, and this is a {actual}",
+                f"{field.name} is a {field.type}, and this is a {kinds[0]}",
                 operand.span,
                 allowed=_EXAMPLES[kind],
                 remedy=remedy,
@@ -288,19 +286,19 @@ def _check_types(
 
 
 _EXAMPLES = {"text": 'a text in quotes, as "comedy"', "number": "a number, as 12.5", "truth": "true, false"}
+_ONE = {"text": "a text", "number": "a number", "truth": "true or false"}
 
 
-def _kind_of(operand: Operand, expected: str, other: SchemaField | None) -> str | None:
-    """text, number or truth; None where only the input lines tell. A quoted number is also a number."""
+def _kinds_of(operand: Operand, other: SchemaField | None = None) -> tuple[ValueKind, ...]:
+    """What an operand may be taken for, the likeliest first; none where only input lines tell. Numbers may stand in quotes."""
     if isinstance(operand, Text):
-        if expected == "number" and number_of(operand.value) is not None:
-            return "number"
-        return "truth" if expected == "truth" and operand.value.lower() in ("true", "false") else "text"
+        is_number, is_truth = number_of(operand.value) is not None, operand.value.lower() in ("true", "false")
+        return ("text", *(("number",) if is_number else ()), *(("truth",) if is_truth else ()))
     if isinstance(operand, Number | Moment):
-        return "number"
+        return ("number",)
     if isinstance(operand, Truth):
-        return "truth"
-    return None if other is None else VALUE_KINDS[other.type]
+        return ("truth",)
+    return () if other is None else (VALUE_KINDS[other.type],)
 
 
 def _fault(

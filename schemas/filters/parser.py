@@ -4,8 +4,8 @@
     expression := ("INCLUDE" | "EXCLUDE") ("ItemID" | "UserID" | "ActionID") "WHERE" any ["IF" condition ("AND" condition)*]
     any        := all ("OR" all)*
     all        := condition ("AND" condition)*                   with extensions also "(" any ")" for a condition
-    condition  := field ["NOT"] "IN" ("(" operand ("," operand)* ")" | current)
-                | field ("=" | "!=" | "<" | "<=" | ">" | ">=") (operand | "(" operand ")")
+    condition  := field operator ("(" operand ("," operand)* ")" | current)      where the operator takes many values
+                | field operator (operand | "(" operand ")")                     where it takes one
     field      := dataset "." name
     operand    := text | number | "$" name | "*" | current       with extensions also "true", "false", "now()", "now() - 30d"
     current    := "CurrentItem" "." name
@@ -21,10 +21,10 @@ from typing import TypeVar, get_args
 
 from schemas.filters.checks import check_structure
 from schemas.filters.fault import FilterError, Span
+from schemas.filters.operators import OPERATORS, Operator
 from schemas.filters.policy import PUBLISHED, FilterPolicy
 from schemas.filters.tokens import Kind, Token, tokens_of
 from schemas.filters.tree import (
-    LISTS,
     AllOf,
     AnyOf,
     Anything,
@@ -36,7 +36,6 @@ from schemas.filters.tree import (
     Node,
     Number,
     Operand,
-    Operator,
     Parameter,
     Source,
     Subject,
@@ -48,13 +47,12 @@ from schemas.filters.tree import (
 _Known = TypeVar("_Known", bound=str)
 
 _MOST_NESTED = 32
-_KEYWORDS = ("INCLUDE", "EXCLUDE", "ItemID", "UserID", "ActionID", "WHERE", "AND", "OR", "IF", "IN", "NOT")
+_KEYWORDS = ("INCLUDE", "EXCLUDE", "ItemID", "UserID", "ActionID", "WHERE", "AND", "OR", "IF")
 _SOURCES: dict[str, Source] = {name.casefold(): name for name in get_args(Source)} | {
     "actioninteractions": "Action_Interactions"
 }
 _VERBS: dict[str, Verb] = {name.casefold(): name for name in get_args(Verb)}
 _SUBJECTS: dict[str, Subject] = {name.casefold(): name for name in get_args(Subject)}
-_COMPARISONS: dict[str, Operator] = {name: name for name in get_args(Operator) if name not in LISTS}
 _INSTEAD = {
     "==": "Write =.",
     "<>": "Write !=.",
@@ -65,7 +63,6 @@ _INSTEAD = {
     "between": "Write two comparisons joined by AND.",
     "is": "An empty cell meets no condition; there is no IS NULL.",
 }
-_OPERATORS = ", ".join(get_args(Operator))
 
 
 def parse_filter(
@@ -174,12 +171,12 @@ class _Parser:
         start = self._token
         field = self._field("a condition begins with a field", "a dataset's name, a point and a field, as Items.GENRE")
         operator = self._operator(field)
-        operands = self._list() if operator in LISTS else (self._compared(),)
+        operands = self._list(operator) if operator.many else (self._compared(),)
         return Condition(field, operator, operands, self._since(start))
 
     def _field(self, problem: str, allowed: str) -> FieldRef:
         start = self._token
-        if start.kind != "word" or start.text.upper() in ("WHERE", "AND", "OR", "IF", "IN", "NOT"):
+        if start.kind != "word" or start.text.upper() in ("WHERE", "AND", "OR", "IF", *_operator_words()):
             raise self._fault(problem, allowed=allowed)
         self._next += 1
         if not self._take_symbol("."):
@@ -199,29 +196,33 @@ class _Parser:
         return FieldRef(source, name.text, self._since(start))
 
     def _operator(self, field: FieldRef) -> Operator:
-        token = self._token
-        if token.kind == "symbol" and token.text in _COMPARISONS:
-            self._next += 1
-            return _COMPARISONS[token.text]
-        if self._take_word("IN"):
-            return "IN"
-        if self._take_word("NOT"):
-            if self._take_word("IN"):
-                return "NOT IN"
-            raise self._fault("after NOT the word IN is missing", allowed="NOT IN")
-        raise self._fault(
-            f"after {field.source}.{field.name} an operator is missing",
-            allowed=_OPERATORS,
-            remedy=_INSTEAD.get(token.text.casefold()),
-        )
+        """The operator that begins here: the longest, where one begins as another."""
+        first, taken, fitting = self._next, 0, list(OPERATORS.values())
+        while longer := [each for each in fitting if each.words[taken : taken + 1] == (self._token.text.casefold(),)]:
+            self._next, taken, fitting = self._next + 1, taken + 1, longer
+        if not taken:
+            raise self._fault(
+                f"after {field.source}.{field.name} an operator is missing",
+                allowed=", ".join(OPERATORS),
+                remedy=_INSTEAD.get(self._token.text.casefold()),
+            )
+        operator = next((each for each in fitting if len(each.words) == taken), None)
+        if operator is None:
+            said, missing = " ".join(fitting[0].spelling.split()[:taken]), (each.spelling.split()[taken] for each in fitting)
+            allowed = ", ".join(each.spelling for each in fitting)
+            raise self._fault(f"after {said} the word {' or '.join(missing)} is missing", allowed=allowed)
+        if operator.extension and not self._extended:
+            self._next = first
+            raise self._extension(f"{operator} is an extension")
+        return operator
 
-    def _list(self) -> tuple[Operand, ...]:
-        """What stands behind IN."""
+    def _list(self, operator: Operator) -> tuple[Operand, ...]:
+        """What stands behind an operator that takes many values."""
         opening = self._token
         if self._is_word("CurrentItem"):
             return (self._operand(),)
         if not self._take_symbol("("):
-            raise self._fault("after IN a list in parentheses is missing", allowed='("a", "b") or ($NAME)')
+            raise self._fault(f"after {operator} a list in parentheses is missing", allowed='("a", "b") or ($NAME)')
         if self._is_symbol(")"):
             raise self._fault("the list is empty", allowed="at least one value")
         operands = [self._operand()]
@@ -334,7 +335,7 @@ class _Parser:
             return self._fault("IF stands once, at the end of its expression", remedy="Join its conditions by AND.")
         if self._token.text == ")":
             return self._fault("no parenthesis is open here", remedy="Leave it out.")
-        remedy = _INSTEAD.get(self._token.text.casefold()) or _meant(self._token.text, _KEYWORDS)
+        remedy = _INSTEAD.get(self._token.text.casefold()) or _meant(self._token.text, (*_KEYWORDS, *_operator_words()))
         return self._fault(
             "the expression goes on in a way that has no meaning", allowed="AND, OR, IF, | or its end", remedy=remedy
         )
@@ -352,6 +353,10 @@ class _Parser:
         return FilterError(
             f"{problem} ({met})", text=self._text, span=token.span, where=self._where, allowed=allowed, remedy=remedy
         )
+
+
+def _operator_words() -> list[str]:
+    return [word for spelling in OPERATORS for word in spelling.split() if word.isalpha()]
 
 
 def _short(text: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from schemas.filters.fault import INVALID_SYMBOL, FilterError, Span
+from schemas.filters.operators import OPERATORS
 
 Kind = Literal["word", "text", "number", "duration", "parameter", "symbol", "end"]
 
@@ -19,7 +20,9 @@ _DURATION = re.compile(r"([0-9]+)([smhdw])(?!\w)", re.IGNORECASE | re.ASCII)
 _NUMBER = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _PARAMETER = re.compile(r"\$(\w*)")
 _NAME = re.compile(rf"[A-Za-z0-9_]{{1,{MOST_NAME_CHARACTERS}}}")
-_SYMBOLS = ("<=", ">=", "!=", "==", "<>", "&&", "||", "<", ">", "=", "(", ")", ",", ".", "|", "-", "*")
+_SIGNS = (spelling for spelling in OPERATORS if not _WORD.match(spelling))
+# Some have no meaning but a better spelling, which the parser names. Of two that begin alike the longer is read.
+_SYMBOLS = sorted({*_SIGNS, "==", "<>", "&&", "||", "(", ")", ",", ".", "|", "-", "*"}, key=len, reverse=True)
 _CURLY = "“”„‟«»‘’‚‛"
 
 

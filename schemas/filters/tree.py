@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from schemas.filters.fault import Span
+from schemas.filters.operators import Operator
 
 Verb = Literal["INCLUDE", "EXCLUDE"]
 Subject = Literal["ItemID", "UserID", "ActionID"]
 Source = Literal["Items", "Users", "Interactions", "Actions", "Action_Interactions", "CurrentUser", "CurrentItem"]
-Operator = Literal["IN", "NOT IN", "=", "!=", "<", "<=", ">", ">="]
-
-RANGES: tuple[Operator, ...] = ("<", "<=", ">", ">=")
-LISTS: tuple[Operator, ...] = ("IN", "NOT IN")
-NEGATIONS: tuple[Operator, ...] = ("NOT IN", "!=")
 
 
 @dataclass(frozen=True)
@@ -90,7 +86,7 @@ Operand = Text | Number | Truth | Moment | Parameter | Anything | FieldRef
 
 @dataclass(frozen=True)
 class Condition:
-    """A field, an operator, and what the field is compared with: one operand, or for IN and NOT IN at least one."""
+    """A field, an operator, and what the field is compared with: at least one operand."""
 
     field: FieldRef
     operator: Operator

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from schemas.filters.tree import (
-    LISTS,
-    NEGATIONS,
     AllOf,
     Anything,
     Condition,
@@ -23,7 +21,6 @@ from schemas.filters.tree import (
 )
 
 _THINGS = {"ItemID": "items", "UserID": "users", "ActionID": "actions"}
-_RANGES = {"<": "less than", "<=": "at most", ">": "more than", ">=": "at least"}
 _UNITS = ((604_800, "week"), (86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -68,26 +65,22 @@ def _node(node: Node, subject: str, inner: bool = False) -> str:
 
 def _event(condition: Condition, subject: str) -> str:
     """A condition on event types."""
-    kinds = _operands(condition)
-    is_any = any(isinstance(operand, Anything) for operand in condition.operands)
-    kind = "any event" if is_any else f"an event of type {kinds}"
-    no_kind = "no event at all" if is_any else f"events, but none of type {kinds}"
-    if condition.operator in NEGATIONS:
-        return f"that had {no_kind}" if subject == "UserID" else f"with which the user had {no_kind}"
-    return f"that had {kind}" if subject == "UserID" else f"with which the user had {kind}"
+    kinds = f"{condition.operator.event_phrase} {_operands(condition)}"
+    had = f"an event {kinds}"
+    if condition.operator.negated:
+        had = f"events, but none {kinds}"
+    if any(isinstance(operand, Anything) for operand in condition.operands):
+        had = "no event at all" if condition.operator.negated else "any event"
+    return f"that had {had}" if subject == "UserID" else f"with which the user had {had}"
 
 
 def _field(condition: Condition) -> str:
     """`GENRE is "a" or "b"`."""
-    name, values = condition.field.name, _operands(condition)
-    if condition.operator in _RANGES:
-        return f"{name} is {_RANGES[condition.operator]} {values}"
-    return f"{name} is known and not {values}" if condition.operator in NEGATIONS else f"{name} is {values}"
+    return f"{condition.field.name} {condition.operator.phrase} {_operands(condition)}"
 
 
 def _operands(condition: Condition) -> str:
-    many = condition.operator in LISTS
-    return _joined([_operand(operand, many) for operand in condition.operands], "or")
+    return _joined([_operand(operand, condition.operator.many) for operand in condition.operands], "or")
 
 
 def _operand(operand: Operand, many: bool) -> str:

@@ -9,14 +9,14 @@ from typing import Final, TypeVar
 import numpy as np
 
 from hrnn.data.arrays import Flags, Rows
-from hrnn.inference.filters.columns import Column, Value
+from hrnn.inference.filters.columns import Column
+from hrnn.inference.filters.operations import Value
 from hrnn.inference.filters.query import FilterQuery
 from schemas.dataset_rules import ValueKind
 from schemas.errors import DataError
 from schemas.filters import FilterValues
 from schemas.filters.tokens import number_of
 from schemas.filters.tree import (
-    LISTS,
     AllOf,
     Anything,
     Condition,
@@ -161,7 +161,7 @@ def _distinct_rows(columns: Sequence[Rows]) -> tuple[Rows, Rows]:
 def _parameter(condition: Condition, operand: Parameter, kind: ValueKind, texts: tuple[str, ...]) -> tuple[Value, ...]:
     """The values of a placeholder, of the kind that its field holds."""
     where = f"filterValues.{operand.name}"
-    if len(texts) != 1 and condition.operator not in LISTS:
+    if len(texts) != 1 and not condition.operator.many:
         raise DataError(f"{condition.operator} compares with one value", where=where, value=list(texts), allowed="one value")
     return tuple(_typed(text, kind, where, condition.field.name) for text in texts)
 

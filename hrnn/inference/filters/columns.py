@@ -5,8 +5,6 @@ A null meets no condition, not even NOT IN and !=; so does a cell without a cate
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from operator import ge, gt, le, lt
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,13 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hrnn.data.arrays import Flags, Rows
+from hrnn.inference.filters.operations import Value, marked
 from schemas.dataset_rules import ValueKind
-from schemas.filters.tree import NEGATIONS, Operator
-
-Value = str | int | float | bool
+from schemas.filters.operators import Operator
 
 _NO_VALUES: tuple[Value, ...] = ()
-_ORDERS: dict[Operator, Callable[[Any, Any], Any]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
 
 
 class Column(Protocol):
@@ -31,8 +27,8 @@ class Column(Protocol):
         """Mask of the rows that meet a condition: bool [n], or [len(rows)] where rows are given.
 
         Args:
-            operator: Of the comparison.
-            values: Of the column's kind; for a comparison of order one. Where there is none, no row meets it.
+            operator: Of the condition.
+            values: Of the column's kind. Where there is none, no row meets it.
         """
         ...
 
@@ -87,11 +83,10 @@ class TextColumn:
 
     def match(self, operator: Operator, values: tuple[Value, ...], rows: Rows | None = None) -> Flags:
         """See Column."""
-        listed = pa.array([value for value in values if isinstance(value, str)], pa.string())
         distinct_mask = np.zeros(len(self._has_category), np.bool_)
         if values:
-            distinct_mask[self._value_of[pc.is_in(self._categories, listed).to_numpy(zero_copy_only=False)]] = True
-            if operator in NEGATIONS:
+            distinct_mask[self._value_of[marked(operator, self._categories, values)]] = True
+            if operator.negated:
                 distinct_mask = self._has_category & ~distinct_mask
         mask: Flags = distinct_mask[self._codes if rows is None else self._codes[rows]]
         return mask
@@ -130,7 +125,9 @@ class NumberColumn:
         cells = self._values if rows is None else self._values[rows]
         if not values:
             return np.zeros(len(cells), np.bool_)
-        mask = _compared(cells, operator, self._as_stored(values))
+        mask = marked(operator, cells, self._as_stored(values))
+        if operator.negated:
+            mask = ~mask
         if self._valid is not None:
             mask &= self._valid if rows is None else self._valid[rows]
         return mask
@@ -154,13 +151,3 @@ class NumberColumn:
         with np.errstate(over="ignore"):
             stored: list[Value] = np.array([float(value) for value in values]).astype(self._values.dtype).tolist()
         return stored
-
-
-def _compared(cells: npt.NDArray[Any], operator: Operator, values: list[Value]) -> Flags:
-    """Mask bool [n]: NumPy compares whole numbers exactly, even with those that don't fit the column's type."""
-    if operator in _ORDERS:
-        return np.asarray(_ORDERS[operator](cells, values[0]))
-    mask = np.zeros(len(cells), np.bool_)
-    for value in values:
-        mask |= cells == value
-    return ~mask if operator in NEGATIONS else mask

@@ -13,7 +13,8 @@ from hrnn.data.ragged import Ragged
 from hrnn.inference.allowed import Allowed
 from hrnn.inference.filters.binding import Binding, Bound, evaluate
 from hrnn.inference.filters.cache import MaskCache
-from hrnn.inference.filters.columns import Column, Value
+from hrnn.inference.filters.columns import Column
+from hrnn.inference.filters.operations import Value
 from hrnn.inference.filters.past import Past
 from hrnn.inference.filters.query import FilterQuery
 from hrnn.inference.filters.tables import FilterTables

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from hrnn.data.arrays import Flags, Rows
 from hrnn.data.past_events import PastEvents
 from hrnn.data.ragged import Ragged, row_ids
 from hrnn.inference.filters.binding import ANY_EVENT
-from hrnn.inference.filters.columns import Value
-from schemas.filters.tree import NEGATIONS, Condition
+from hrnn.inference.filters.operations import Value, marked
+from schemas.filters.tree import Condition
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,16 @@ class Past:
             of: int64 [B], each line's binding; -1 where it has none, and nothing is met.
             event_types: The name of each code.
         """
-        names = [name.casefold() for name in event_types]
+        names = pa.array([name.casefold() for name in event_types], pa.string())
         listed = np.zeros((len(values) + 1, len(names) + 1), np.bool_)  # the last row: no binding; the last column: no type
         for binding, type_names in enumerate(values):
-            texts = {str(value).casefold() for value in type_names}
-            listed[binding, :-1] = [name in texts for name in names]
+            texts = [str(value).casefold() for value in type_names]
+            listed[binding, :-1] = marked(condition.operator, names, texts)
             if ANY_EVENT in texts:
                 listed[binding] = True
         bindings = of[self.owners]  # [G]; -1, of an event's type too, picks the last row or column above
         mask = self._any(listed[bindings[self.event_groups], self.event_types])
-        if condition.operator in NEGATIONS:
+        if condition.operator.negated:
             # Negated of the whole set, not event by event: NOT IN is met where none of the types is listed.
             mask = self._any(self.event_types >= 0) & ~mask
         return mask & (bindings >= 0)

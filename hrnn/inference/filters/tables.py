@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from hrnn.data.arrays import Flags
 from hrnn.inference.filters.binding import Bound, bind, bind_lines, groups
-from hrnn.inference.filters.columns import Column, Value, column_of
+from hrnn.inference.filters.columns import Column, column_of
+from hrnn.inference.filters.operations import Value
 from hrnn.inference.filters.query import FilterQuery
 from schemas import columns
 from schemas.dataset_rules import VALUE_KINDS, DatasetType, FieldType, ValueKind

@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from hrnn.data.arrays import Flags, Rows
 from hrnn.inference.filters.binding import Bound, evaluate, groups
-from hrnn.inference.filters.columns import Column, Value
+from hrnn.inference.filters.columns import Column
 from hrnn.inference.filters.items import past_matches
+from hrnn.inference.filters.operations import Value
 from hrnn.inference.filters.past import Past
 from hrnn.inference.filters.query import FilterQuery
 from hrnn.inference.filters.tables import FilterTables

@@ -3,10 +3,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,11 +17,12 @@ from hrnn.inference.allowed import Allowed
 from hrnn.inference.filters import FilterQuery, ItemFilter, UserFilter
 from hrnn.inference.filters.cache import MaskCache
 from hrnn.inference.filters.columns import column_of
+from hrnn.inference.filters.operations import OPERATIONS
 from schemas.datasets import DatasetSchema, parse_schema_document
 from schemas.errors import DataError
-from schemas.filters import Filter, FilterError, FilterPolicy, parse_filter
+from schemas.filters import Filter, FilterError, FilterPolicy, check_filter, in_words, parse_filter
+from schemas.filters.operators import OPERATORS, Operator
 from schemas.filters.tree import (
-    RANGES,
     AllOf,
     Anything,
     Condition,
@@ -28,7 +30,6 @@ from schemas.filters.tree import (
     Moment,
     Node,
     Number,
-    Operator,
     Parameter,
     Text,
     Truth,
@@ -153,7 +154,7 @@ def meant(condition: Condition, kind: str, values: Values, current: dict[str, An
 def holds(condition: Condition, cell: list[Any], wanted: list[Any]) -> bool:
     if not cell or not wanted:
         return False
-    match condition.operator:
+    match condition.operator.spelling:
         case "IN" | "=":
             return any(value in wanted for value in cell)
         case "NOT IN" | "!=":
@@ -170,8 +171,12 @@ def holds(condition: Condition, cell: list[Any], wanted: list[Any]) -> bool:
 
 
 NUMBERS, TEXTS = (0, 1, 2, None), ("a", "ab", "b|a", "b", None)
-COMPARED = [(operator, NUMBERS) for operator in get_args(Operator)]
-COMPARED += [(operator, TEXTS) for operator in get_args(Operator) if operator not in RANGES]
+COMPARED = [
+    pytest.param(operator, cells, id=f"{operator} {kind}")
+    for operator in OPERATORS.values()
+    for kind, cells in (("number", NUMBERS), ("text", TEXTS))
+    if kind in operator.takes
+]
 
 
 @pytest.mark.parametrize(("operator", "cells"), COMPARED)
@@ -181,6 +186,41 @@ def test_every_operator_finds_the_rows_of_a_plain_loop(operator: Operator, cells
     [condition] = conditions(parsed.expressions[0].where)
     found = column_of(pa.chunked_array([pa.array(cells)]), multiple=True).match(operator, tuple(wanted))
     assert found.tolist() == [holds(condition, cell_values(cell, cells is TEXTS), wanted) for cell in cells]
+
+
+def test_an_operator_is_an_entry_and_a_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        OPERATORS,
+        "BEGINS WITH",
+        Operator(
+            spelling="BEGINS WITH",
+            phrase="begins with",
+            event_phrase="whose type begins with",
+            takes=("text",),
+            extension=True,
+        ),
+    )
+    monkeypatch.setitem(OPERATIONS, "BEGINS WITH", lambda cells, values: pc.starts_with(cells, values[0]))
+    refusals = {
+        'BRAND begins with "a"': "BEGINS WITH is an extension, which Personalize does not know",
+        'BRAND BEGINS "a"': "after BEGINS the word WITH is missing .* Allowed: BEGINS WITH.",
+        "BRAND BEGINS WITH 3": "BEGINS WITH compares texts. Allowed: a text.",
+        'YEAR BEGINS WITH "3"': "YEAR is a int, and BEGINS WITH compares texts. Allowed: IN, NOT IN, =, !=, <, <=, >, >=.",
+    }
+    for where, says in refusals.items():
+        with pytest.raises(FilterError, match=says):
+            check_filter(parse_filter(f"INCLUDE ItemID WHERE Items.{where}", extended=" BEGINS" in where), SCHEMAS)
+
+    catalogue = pa.table({"BRAND": ["a", "ba", "ab", None]})
+    past = World([], [], [[(1, 0), (3, 1)]]).past()  # a click on the second item, a stream of the last
+    for where, words, rows in (
+        ('Items.BRAND BEGINS WITH "a"', 'whose BRAND begins with "a"', [0, 2]),
+        ('Interactions.EVENT_TYPE BEGINS WITH "CL"', 'with which the user had an event whose type begins with "CL"', [1]),
+    ):
+        parsed = parse_filter(f"INCLUDE ItemID WHERE {where}", extended=True)
+        assert in_words(parsed) == f"Recommends only items {words}."
+        allowed = ItemFilter(parsed, catalogue, event_types=EVENT_TYPES).allowed(FilterQuery(1, past=past))
+        assert sorted([*np.flatnonzero(allowed.masks[0]), *allowed.added.values]) == rows
 
 
 KINDS = {"PRICE": "number", "YEAR": "number", "AGE": "number", "CREATION_TIMESTAMP": "number", "SOLD": "truth", "VIP": "truth"}
@@ -194,7 +234,7 @@ def met(node: Node, row: dict[str, Any], types: list[str], values: Values, curre
     wanted = meant(node, KINDS.get(name, "text"), values, current)
     if node.field.source == "Interactions":
         if "*" in wanted:
-            return bool(types) and node.operator in ("IN", "=")
+            return bool(types) and node.operator.spelling in ("IN", "=")
         return holds(node, [name for name in types if name], [value.lower() for value in wanted])
     return holds(node, cell_values(row[name], name in ("GENRE", "LIKES")), wanted)
 
