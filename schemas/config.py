@@ -30,7 +30,7 @@ from schemas.data_settings import Sessions, Validation
 from schemas.documents import NoDocument, read_json, read_toml, values_of
 from schemas.errors import ConfigError
 from schemas.filters import Filter, check_recipe, parse_filter
-from schemas.recipes import check_explained, parse_hyperparameters, recipe_for
+from schemas.recipes import check_explained, check_explores, parse_hyperparameters, recipe_for
 from schemas.settings import Fraction, Section
 from schemas.solutions import Solution
 from schemas.uris import Uri, canonical, lies_in
@@ -233,14 +233,12 @@ def _check_batch(config: NightlyConfig, job: BatchInference | BatchSegment, wher
             value=job.solution,
             allowed=f"a solution of {'another' if segments else 'a USER_SEGMENTATION'} recipe",
         )
-    if isinstance(job, BatchInference) and job.exploration is not None and recipe.name != "aws-user-personalization":
-        raise ConfigError(
-            f"{recipe.name} explores nothing", where=f"{where}.exploration", allowed="a solution of aws-user-personalization"
-        )
     if isinstance(job, BatchInference):
         check_mode(job.mode, f"{where}.mode")
-    if isinstance(job, BatchInference) and job.explain:
-        check_explained(recipe, f"{where}.explain")
+        if job.exploration is not None:
+            check_explores(recipe, f"{where}.exploration")
+        if job.explain:
+            check_explained(recipe, f"{where}.explain")
     if job.filter is not None:
         check_recipe(config.filter_of(job, f"{where}.filter"), recipe)
 

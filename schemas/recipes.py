@@ -147,6 +147,17 @@ def check_explained(recipe: Recipe, where: str) -> None:
         )
 
 
+def check_explores(recipe: Recipe, where: str) -> None:
+    """Check that a recipe explores.
+
+    Raises:
+        ConfigError: It doesn't.
+    """
+    if not recipe.explores:
+        exploring = ", ".join(known.name for known in RECIPES.values() if known.explores)
+        raise ConfigError(f"{recipe.name} does not explore", where=where, allowed=f"a solution of {exploring}")
+
+
 def _check_percentiles(parsed: Hyperparameters, name: str, noun: str, where: str) -> None:
     lowest, highest = (getattr(parsed, f"{end}_{name}", None) for end in ("min", "max"))
     if lowest is not None and highest is not None and lowest > highest:
@@ -171,6 +182,8 @@ class Recipe:
         hyperparameters: The model that holds and reads its hyperparameters.
         line_kind: What its batch input lines hold.
         has_scores: Its batch lines hold `scores`.
+        auto_ml: Personalize's AutoML chooses among recipes that have this.
+        reads_interactions: Its filters may look at interactions.
         runs_on: Recipe whose model serves this one until its own is there; empty where it has its own.
         refusal: Why it can't be trained here; empty where it can.
     """
@@ -183,6 +196,8 @@ class Recipe:
     hyperparameters: type[Hyperparameters] = Hyperparameters
     line_kind: LineKind = "user"
     has_scores: bool = True
+    auto_ml: bool = False
+    reads_interactions: bool = True
     runs_on: str = ""
     refusal: str = ""
 
@@ -190,6 +205,11 @@ class Recipe:
     def available(self) -> bool:
         """Whether it can be trained here."""
         return not self.refusal
+
+    @property
+    def explores(self) -> bool:
+        """Whether its lists may mix new items in."""
+        return "exploration_weight" in self.hyperparameters.model_fields
 
     @property
     def without_effect(self) -> tuple[str, ...]:
@@ -217,6 +237,7 @@ _ALL = (
         summary="What a user is likely to take next: a hierarchical recurrent network over their sessions.",
         feature_transformation="JSON-percentile-filtering",
         hyperparameters=HrnnHyperparameters,
+        auto_ml=True,
     ),
     Recipe(
         name="aws-hrnn-metadata",
@@ -224,6 +245,7 @@ _ALL = (
         summary="aws-hrnn that also looks at metadata of events, items and users.",
         feature_transformation="featurize_metadata",
         hyperparameters=HrnnHyperparameters,
+        auto_ml=True,
         runs_on="aws-hrnn",
     ),
     Recipe(
@@ -232,6 +254,7 @@ _ALL = (
         summary="aws-hrnn-metadata that also recommends items with few events.",
         feature_transformation="featurize_coldstart",
         hyperparameters=ColdstartHyperparameters,
+        auto_ml=True,
         runs_on="aws-hrnn",
     ),
     Recipe(
@@ -323,6 +346,7 @@ _ALL = (
         feature_transformation="item-attribute-affinity",
         hyperparameters=SegmentHyperparameters,
         line_kind="attribute_users",
+        reads_interactions=False,
         runs_on="aws-hrnn",
         has_scores=False,
     ),

@@ -15,9 +15,7 @@ from schemas.filters.checks import check_recipe
 from schemas.filters.tree import Moment, all_conditions
 from schemas.manifest import Manifest
 from schemas.numbers import number_of
-from schemas.recipes import RECIPES, Recipe, check_explained
-
-EXPLORING = "aws-user-personalization"  # the one recipe that explores
+from schemas.recipes import RECIPES, Recipe, check_explained, check_explores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,9 +135,9 @@ def _exploration(config: Mapping[str, Any] | None, manifest: Manifest, recipe: R
     """The exploration of a job: its itemExplorationConfig, else the solution's hyperparameters."""
     where = "item_exploration_config"
     names = {"explorationWeight": "exploration_weight", "explorationItemAgeCutOff": "exploration_item_age_cut_off"}
-    if recipe.name != EXPLORING:
-        if config:
-            raise ConfigError(f"{recipe.name} does not explore", where=where, allowed=f"nothing; {EXPLORING} explores")
+    if config:
+        check_explores(recipe, where)
+    if not recipe.explores:
         return None
     trained = manifest.metadata.get("hyperparameters", {})
     defaults = recipe.hyperparameters()

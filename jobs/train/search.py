@@ -38,7 +38,6 @@ from schemas.solutions import Hpo
 from schemas.tuning import tuned_parameters
 
 _MOST_EXAMPLES = 4_000
-_AUTO_ML = ("aws-hrnn", "aws-hrnn-metadata", "aws-hrnn-coldstart")  # Personalize's AutoML chooses among its HRNN recipes only
 
 
 @dataclass(frozen=True)
@@ -75,11 +74,11 @@ class Search:
 
 
 def offered_recipes() -> tuple[str, ...]:
-    """Recipes that AutoML chooses from: the HRNN ones, without those that would train the same model as another."""
+    """Recipes that AutoML chooses from, without those that would train the same model as another."""
     distinct: dict[tuple[Any, ...], str] = {}
-    for name in _AUTO_ML:
-        defaults = hrnn_hyperparameters(RECIPES[name].hyperparameters())
-        distinct.setdefault((RECIPES[name].runs_on or name, *defaults.values()), name)
+    for recipe in (recipe for recipe in RECIPES.values() if recipe.auto_ml):
+        defaults = hrnn_hyperparameters(recipe.hyperparameters())
+        distinct.setdefault((recipe.runs_on or recipe.name, *defaults.values()), recipe.name)
     return tuple(distinct.values())
 
 

@@ -140,7 +140,7 @@ def check_recipe(parsed: Filter, recipe: Recipe) -> None:
             raise _fault(parsed, f"{shown} is for related items; {recipe.name} has no current item", ref.span)
         if ref.source in ("CurrentUser", "Interactions") and related:
             raise _fault(parsed, f"{shown} is about a user, and the lines of {recipe.name} name none", ref.span)
-        if ref.source == "Interactions" and recipe.name == "aws-item-attribute-affinity":
+        if ref.source == "Interactions" and not recipe.reads_interactions:
             raise _fault(parsed, f"{recipe.name} does not filter by interactions", ref.span, allowed="Users")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from commands import heavy_modules
 from hostile_surroundings import misleading_folder
 
 from jobs.cli import JOBS
+from schemas.recipes import RECIPES
 from schemas.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +29,22 @@ def test_imports_point_downwards() -> None:
         check=False,
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_nothing_is_decided_by_the_name_of_a_recipe() -> None:
+    named = {
+        (str(path.relative_to(ROOT)), node.value)
+        for layer in ("schemas", "hrnn", "jobs", "infra")
+        for path in (ROOT / layer).rglob("*.py")
+        if path.name != "recipes.py" and path.parent.name != "models"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in RECIPES
+    }
+    defaults = {
+        ("schemas/solutions.py", "aws-hrnn"),
+        ("jobs/train/fit.py", "hrnn-gru4rec"),
+    }  # where none is named; the trained baseline
+    assert named == defaults
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -134,7 +134,11 @@ WRONG = [
     ),
     ("num_results = 10", "filter = ''", ["batch_inference.users.filter", "this text is empty"]),
     ("num_results = 10", "exploration = { weight = 2 }", ["batch_inference.users.exploration.weight", "0 to 1"]),
-    ("num_results = 10", "exploration = {}", ["batch_inference.users.exploration", "aws-hrnn explores nothing"]),
+    (
+        "num_results = 10",
+        "exploration = {}",
+        ["batch_inference.users.exploration", "aws-hrnn does not explore. Allowed: a solution of aws-user-personalization."],
+    ),
     ("num_results = 10", "explain = 1", ["batch_inference.users.explain", "got 1"]),
     ("[batch_inference.users]", "[batch_segment.users]", ["batch_segment.users.solution", "aws-hrnn answers batch_inference"]),
     ("batch/out/", "batch/users.json", ["batch_inference.users.output", "same place"]),
