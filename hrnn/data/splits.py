@@ -196,9 +196,12 @@ def prepare(sequences: Sequences, seed: int, *, holdout: Holdout = "sample", spl
     Args:
         sequences: All of them.
         seed: Of the calibration users.
-        holdout, split: Those of `hide`.
+        holdout: Whose newest events are hidden: `sample`, those of a tenth of the users; `everyone`, as segments of users need.
+            Then test users are a sample of everyone, and everyone's older events are learnt from, since there is nobody else.
+        split: `personalize`: nothing of a test user is learnt from, as in Personalize; `all_users`: their older events are. So
+            are they where nobody else has two events.
     """
-    tested, kept, fit_and_calibration = hide(sequences, holdout=holdout, split=split)
+    tested, kept, fit_and_calibration = _hide(sequences, holdout, split)
     calibration = draw_calibration(fit_and_calibration, seed)
     return Prepared(
         tested,
@@ -209,18 +212,8 @@ def prepare(sequences: Sequences, seed: int, *, holdout: Holdout = "sample", spl
     )
 
 
-def hide(
-    sequences: Sequences, *, holdout: Holdout = "sample", split: Split = "personalize"
-) -> tuple[EvaluationSplit, Sequences, Sequences]:
-    """Holdout split: the test users, all events but their ground truth, and those of them that may be learnt from.
-
-    Args:
-        sequences: All of them.
-        holdout: Whose newest events are hidden: `sample`, those of a tenth of the users; `everyone`, as segments of users need.
-            Then test users are a sample of everyone, and everyone's older events are learnt from, since there is nobody else.
-        split: `personalize`: nothing of a test user is learnt from, as in Personalize; `all_users`: their older events are. So
-            are they where nobody else has two events.
-    """
+def _hide(sequences: Sequences, holdout: Holdout, split: Split) -> tuple[EvaluationSplit, Sequences, Sequences]:
+    """Holdout split: the test users, all events but their ground truth, and those of them that may be learnt from."""
     lengths = sequences.history_lengths
     if holdout == "everyone":
         everyone = segment_split(lengths)

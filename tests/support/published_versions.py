@@ -23,7 +23,7 @@ from schemas.manifest import InputRef
 WIDTH = 6
 
 
-def publish_untrained(uri: str, sequences: Sequences, scratch: Path, metrics: dict[str, Any], num_features: int = 0) -> str:
+def publish_untrained(uri: str, sequences: Sequences, scratch: Path, metrics: dict[str, Any]) -> str:
     """Write a version with random parameters and a curve of three epochs, the second of which is the best.
 
     Args:
@@ -31,13 +31,11 @@ def publish_untrained(uri: str, sequences: Sequences, scratch: Path, metrics: di
         sequences: What it is of.
         scratch: A local folder.
         metrics: metrics.json.
-        num_features: Of the paths; 0: this release's.
     """
     folder = StepFolder(uri)
     model = Hrnn.initial(HrnnShape(num_items=sequences.num_items, hidden_dimension=WIDTH), sequences.item_counts(), seed=0)
-    weights = torch.from_numpy(np.random.default_rng(0).normal(size=num_features or len(FEATURES)).astype(np.float32))
-    if not num_features:
-        weights[FEATURES.index("own")] = 5.0  # so that past events matter
+    weights = torch.from_numpy(np.random.default_rng(0).normal(size=len(FEATURES)).astype(np.float32))
+    weights[FEATURES.index("own")] = 5.0  # so that past events matter
     local = scratch / "file"
     tensors = {
         "item_table": model.item_table.data,

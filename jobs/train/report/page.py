@@ -31,8 +31,7 @@ _LEARNT = {
     "segments": "Of every user the newest fifth of the events is hidden, and is the truth. The model learnt from all others.",
 }
 _SERVED = "What is served knows all events of all users: as what they are asked for with, and in every count."
-NO_HISTORIES = "The histories were not at hand when this page was written."
-NO_PATHS = "This recipe has no paths to tell apart: whoever has no history of use to it gets the most popular items."
+_NO_PATHS = "This recipe has no paths to tell apart: whoever has no history of use to it gets the most popular items."
 _NO_USERS = "No user has 5 to 1,000 known events."
 
 
@@ -78,13 +77,12 @@ class Explained:
     whole_history: bool
 
 
-def solution_page(inputs: ReportInputs, explained: Explained | None, why_no_users: str) -> dict[str, Any]:
+def solution_page(inputs: ReportInputs, explained: Explained | None) -> dict[str, Any]:
     """What templates/solution.html.j2 shows.
 
     Args:
         inputs: Of the solution version.
-        explained: Users; None: there are none to show.
-        why_no_users: Said in their place.
+        explained: Users; None: the recipe has no paths to tell apart.
     """
     plots, curves_note = curves(inputs.curve, inputs.best_epoch)
     counts = dict(inputs.counts)
@@ -104,7 +102,7 @@ def solution_page(inputs: ReportInputs, explained: Explained | None, why_no_user
         "curves_note": curves_note,
         "paths": PATH_MEANINGS,
         "users": explained.users if explained else (),
-        "users_note": why_no_users if explained is None else _NOTE if explained.users else _NO_USERS,
+        "users_note": _NO_PATHS if explained is None else _NOTE if explained.users else _NO_USERS,
         "session_word": "day" if explained is not None and explained.whole_history else "session",
         "settings": {
             heading: {name: _setting(values[name]) for name in values} for heading, values in groups.items() if values

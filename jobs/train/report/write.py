@@ -1,35 +1,24 @@
-"""report.html and explanations.json of a solution version.
-
-`train` calls `training_report` before it publishes; `solution_report` does the same for a version that is published already.
-"""
+"""report.html and explanations.json of a solution version."""
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hrnn.blend.item_statistics import ItemStatistics
 from hrnn.blend.snapshots import BlendedModel, PerUserSnapshot
-from hrnn.blend.weights import BlendWeights
 from hrnn.data.arrays import Rows
 from hrnn.data.sequences import Sequences
-from hrnn.data.splits import Prepared, hide
+from hrnn.data.splits import Prepared
 from hrnn.explain.evaluation import ExplainedList, choose_users, explained_list
-from hrnn.models.registry import restored
-from jobs.platform.process.scratch import scratch_folder
-from jobs.platform.storage import join, store_for
 from jobs.platform.storage.folders import StepFolder
 from jobs.reports.solution import solution_html
-from jobs.solutions.staging import Staged, stage
-from jobs.solutions.tensors import read_tensors, tensor_file
+from jobs.solutions.staging import Staged
 from jobs.train.fit import FittedRecipe
-from jobs.train.report.page import NO_HISTORIES, NO_PATHS, Explained, ReportInputs, solution_page
+from jobs.train.report.page import Explained, ReportInputs, solution_page
 from jobs.train.report.people import PATH_MEANINGS, Named, explained_user, user_document
 from schemas.columns import ITEM_ID, USER_ID
 from schemas.manifest import FileEntry
@@ -58,64 +47,7 @@ def training_report(
     explained = None
     if isinstance(fitted.evaluation, PerUserSnapshot):
         explained = explain_users(fitted.evaluation.blended, sequences, prepared.kept, prepared.split.user_rows, staged)
-    return [folder.put_page(name, data) for name, data in _files(inputs, explained, NO_PATHS).items()]
-
-
-def solution_report(solution_uri: str, sequences_uri: str | None = None, output_uri: str | None = None) -> list[str]:
-    """Write report.html and explanations.json of a published solution version.
-
-    Args:
-        solution_uri: Its folder.
-        sequences_uri: Folder of the sequences that it was trained on; None: no users are shown.
-        output_uri: Folder for the files; None: beside the solution version's own.
-
-    Returns:
-        URIs of the files.
-
-    Raises:
-        StorageError: There is no such solution version, or there are no such sequences.
-        IntegrityError: A file is not the one that was written.
-        DataError: The version is of a release whose paths had other features.
-    """
-    folder = StepFolder(solution_uri)
-    manifest = folder.require("solution_version")
-    facts, outcome = manifest.metadata, manifest.metadata.get("training_outcome", {})
-    inputs = ReportInputs(
-        name=folder.uri.rsplit("/", 1)[-1],
-        recipe=facts["recipe"],
-        hyperparameters=facts.get("hyperparameters", {}),
-        config=manifest.config,
-        counts=manifest.counts,
-        metrics=json.loads(folder.read(manifest.file(facts["metrics"]))) if "metrics" in facts else {},
-        curve=pq.read_table(io.BytesIO(folder.read(manifest.file(facts["training"])))).to_pylist()
-        if "training" in facts
-        else [],
-        best_epoch=outcome.get("best_epoch"),
-        search=facts.get("search"),
-    )
-    explained = None
-    with scratch_folder("report") as path:
-        scratch = Path(path)
-        parameters = read_tensors(folder.fetch(tensor_file(manifest, "parameters"), scratch), "parameters")
-        weights = BlendWeights.of_tensors(parameters)
-        if sequences_uri is not None and weights is not None:
-            source = StepFolder(sequences_uri)
-            staged = stage(source, source.require("sequences"), scratch)
-            sequences = Sequences.load(staged.arrays)
-            settings = manifest.config.get("settings", {})
-            split, kept, fit_and_calibration = hide(
-                sequences,
-                holdout="everyone" if settings.get("segments", False) else "sample",
-                split=settings.get("split", "all_users"),
-            )
-            model = restored(facts["recipe"], outcome.get("shape", {}), parameters)
-            blended = BlendedModel(model, weights, ItemStatistics.of(fit_and_calibration))
-            explained = explain_users(blended, sequences, kept, split.user_rows, staged)
-    files = _files(inputs, explained, NO_PATHS if sequences_uri is not None else NO_HISTORIES)
-    target = folder.uri if output_uri is None else output_uri
-    for name, data in files.items():
-        store_for(target).write(join(target, name), data)
-    return [join(target, name) for name in files]
+    return [folder.put_page(name, data) for name, data in _files(inputs, explained).items()]
 
 
 def explain_users(
@@ -163,8 +95,8 @@ def _named(found: Sequence[ExplainedList], whole: Sequences, staged: Staged) -> 
     return Named(user_ids, dict(zip(rows.tolist(), item_ids, strict=True)), titles)
 
 
-def _files(inputs: ReportInputs, explained: Explained | None, why_no_users: str) -> dict[str, bytes]:
-    files = {"report.html": solution_html(solution_page(inputs, explained, why_no_users)).encode()}
+def _files(inputs: ReportInputs, explained: Explained | None) -> dict[str, bytes]:
+    files = {"report.html": solution_html(solution_page(inputs, explained)).encode()}
     if explained is not None:
         files["explanations.json"] = (json.dumps(explained.document, ensure_ascii=False, indent=1) + "\n").encode()
     return files

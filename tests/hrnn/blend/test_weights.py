@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from small_sequences import circular_histories, random_histories, sequences_of
 
@@ -11,6 +12,7 @@ from hrnn.data.sequences import Sequences
 from hrnn.data.splits import draw_calibration, prepare, users_between
 from hrnn.inference.replay import replay
 from hrnn.models.hrnn import Hrnn, HrnnShape
+from schemas.errors import DataError
 
 RANDOM = sequences_of(random_histories(200, 30))
 
@@ -148,6 +150,12 @@ def test_without_examples_the_weights_are_those_of_the_plain_sequence_model() ->
         "next_session": 1.0,
         "bias": 1.0,
     }
+
+
+def test_weights_of_another_release_are_refused() -> None:
+    stored = BlendWeights.plain().to_tensors()
+    with pytest.raises(DataError, match="Train it again"):
+        BlendWeights.of_tensors({name: weights[:3] for name, weights in stored.items()})
 
 
 def test_percentiles_leave_out_users_with_short_and_long_histories() -> None:

@@ -24,7 +24,6 @@ from jobs.recommend.user_data import load_states
 from jobs.segment.users import Shard, load_model
 from jobs.solutions.solution import Solution
 from jobs.solutions.tensors import Purpose, read_tensors, tensor_file
-from jobs.train.report.write import solution_report
 from schemas.errors import IntegrityError
 from schemas.manifest import Manifest
 
@@ -116,13 +115,6 @@ def test_related_items_that_were_cut_short_are_refused(tmp_path: Path, monkeypat
     monkeypatch.setattr("jobs.recommend.loaded_solution.read_tensors", cut_short)
     with pytest.raises(IntegrityError, match="offsets of some rows"):
         open_solution(Solution.of(*published(uri)), Options(num_results=5))
-
-
-def test_a_page_is_made_from_nothing_but_what_was_learnt(tmp_path: Path) -> None:
-    sequences = publish_sequences(SEQUENCES, str(tmp_path / "sequences"), tmp_path)
-    uri = publish_untrained(str(tmp_path / "version"), SEQUENCES, tmp_path, {})
-    keep_only(uri, "parameters")
-    assert [path.rsplit("/", 1)[-1] for path in solution_report(uri, sequences)] == ["report.html", "explanations.json"]
 
 
 def test_the_one_file_of_an_older_release_is_read_for_every_purpose(neighbours: str, tmp_path: Path) -> None:

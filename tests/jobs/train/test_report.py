@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 from night_double import NDCG, measured
 from published_versions import publish_untrained, tensors_of
 from small_sequences import publish_sequences, random_histories, sequences_of
-from tiny_solution import publish_solution
 
 from hrnn.blend.item_statistics import ItemStatistics
 from hrnn.blend.snapshots import BlendedModel, PerUserSnapshot, PlainSnapshot
@@ -22,14 +20,13 @@ from hrnn.data.splits import evaluation_split, prepare
 from hrnn.explain.engine import PATHS
 from hrnn.models.popularity import PopularityCount
 from hrnn.models.registry import restored
-from jobs.platform.storage import store_for
 from jobs.platform.storage.folders import StepFolder
 from jobs.solutions.staging import stage
 from jobs.train.fit import FittedRecipe
 from jobs.train.report.page import ReportInputs, solution_page
 from jobs.train.report.tables import curves, metric_name, search_table, tables, verdict
-from jobs.train.report.write import solution_report, training_report
-from schemas.errors import DataError, StorageError
+from jobs.train.report.write import training_report
+from schemas.manifest import FileEntry
 
 SEQUENCES = sequences_of(random_histories(200, 30))
 TITLE = '<b>Tea & "Sympathy"</b>'
@@ -69,15 +66,40 @@ def with_titles(uri: str) -> None:
     folder.publish("sequences", "b" * 64, {}, [], files, metadata=facts)
 
 
+def written(tmp_path: Path, sequences_uri: str, *, explained: bool = True) -> tuple[StepFolder, list[FileEntry]]:
+    """What training writes beside an untrained version; with `explained` a model that is blended, else a list for everybody."""
+    source = StepFolder(sequences_uri)
+    staged = stage(source, source.require("sequences"), tmp_path)
+    version = StepFolder(publish_untrained(str(tmp_path / "version"), SEQUENCES, tmp_path, measured()))
+    manifest = version.require("solution_version")
+    facts, parameters, prepared = manifest.metadata, tensors_of(version.uri, tmp_path), prepare(SEQUENCES, 0)
+    weights = BlendWeights.of_tensors(parameters)
+    assert weights is not None
+    model = restored("aws-hrnn", facts["training_outcome"]["shape"], parameters)
+    blended = BlendedModel(model, weights, ItemStatistics.of(prepared.fit_and_calibration))
+    plain = PlainSnapshot(PopularityCount.fit(SEQUENCES))
+    inputs = ReportInputs(
+        name="version",
+        recipe=facts["recipe"],
+        hyperparameters=facts["hyperparameters"],
+        config=manifest.config,
+        counts=manifest.counts,
+        metrics=measured(),
+        curve=pq.read_table(tmp_path / "version" / facts["training"]).to_pylist(),
+        best_epoch=2,
+    )
+    fitted = FittedRecipe(plain, PerUserSnapshot(blended) if explained else plain, parameters, [])
+    return version, training_report(version, inputs, fitted, SEQUENCES, prepared, staged)
+
+
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
     """Page and explanations of an untrained version."""
     tmp_path = tmp_path_factory.mktemp("report")
     sequences = publish_sequences(SEQUENCES, str(tmp_path / "sequences"), tmp_path)
     with_titles(sequences)
-    version = publish_untrained(str(tmp_path / "version"), SEQUENCES, tmp_path, measured())
-    page, explanations = solution_report(version, sequences)
-    return Path(page).read_text(), json.loads(Path(explanations).read_text())
+    version, (page, explanations) = written(tmp_path, sequences)
+    return version.read(page).decode(), json.loads(version.read(explanations))
 
 
 def test_the_page_loads_nothing_and_runs_nothing(reported: tuple[str, dict[str, Any]]) -> None:
@@ -110,7 +132,7 @@ def test_each_split_has_its_sentence(settings: dict[str, Any], said: str) -> Non
         name="v", recipe="r", hyperparameters={}, config={"settings": settings}, counts={}, metrics=measured(), curve=[],
         best_epoch=None,
     )  # fmt: skip
-    page = solution_page(inputs, None, "")
+    page = solution_page(inputs, None)
     assert said in page["learnt"]
     assert bool(page["learnt"]) == bool(said)
 
@@ -162,19 +184,8 @@ def test_settings_are_listed_for_people(reported: tuple[str, dict[str, Any]]) ->
 
 def test_the_same_version_gives_the_same_bytes(tmp_path: Path) -> None:
     sequences = publish_sequences(SEQUENCES, str(tmp_path / "sequences"), tmp_path)
-    version = publish_untrained(str(tmp_path / "version"), SEQUENCES, tmp_path, measured())
-    first, second = (solution_report(version, sequences, str(tmp_path / name)) for name in ("first", "second"))
-    for left, right in zip(first, second, strict=True):
-        assert Path(left).read_bytes() == Path(right).read_bytes()
-
-
-def test_a_version_without_paths_has_a_page_that_says_so(tmp_path: Path, s3: str) -> None:
-    solution = publish_solution(f"{s3}/version")
-    [page] = solution_report(solution.uri)
-    texts = Page(store_for(page).read(page).decode()).texts
-    assert page == f"{s3}/version/report.html"
-    assert "Not measured." in texts
-    assert "The histories were not at hand when this page was written." in texts
+    (_, first), (_, second) = (written(tmp_path, sequences) for _ in range(2))
+    assert [(entry.shown, entry.sha256) for entry in first] == [(entry.shown, entry.sha256) for entry in second]
 
 
 def test_histories_that_are_one_session_are_shown_by_day(tmp_path: Path) -> None:
@@ -182,38 +193,21 @@ def test_histories_that_are_one_session_are_shown_by_day(tmp_path: Path) -> None
     folder = StepFolder(sequences)
     manifest = folder.require("sequences")
     folder.publish("sequences", "b" * 64, {}, [], manifest.files, metadata=manifest.metadata | {"gap_seconds": None})
-    version = publish_untrained(str(tmp_path / "version"), SEQUENCES, tmp_path, measured())
-    assert "Latest days, newest first" in Path(solution_report(version, sequences)[0]).read_text()
+    version, (page, _) = written(tmp_path, sequences)
+    assert "Latest days, newest first" in version.read(page).decode()
 
 
 def test_training_puts_the_files_under_its_own_names(tmp_path: Path) -> None:
-    source = StepFolder(publish_sequences(SEQUENCES, str(tmp_path / "sequences"), tmp_path))
-    staged = stage(source, source.require("sequences"), tmp_path)
-    version = StepFolder(publish_untrained(str(tmp_path / "version"), SEQUENCES, tmp_path, measured()))
-    facts = version.require("solution_version").metadata
-    view = PlainSnapshot(PopularityCount.fit(SEQUENCES))
-    parameters = tensors_of(version.uri, tmp_path)
-    prepared, weights = prepare(SEQUENCES, 0), BlendWeights.of_tensors(parameters)
-    assert weights is not None
-    evaluation = PerUserSnapshot(
-        BlendedModel(
-            restored("aws-hrnn", facts["training_outcome"]["shape"], parameters),
-            weights,
-            ItemStatistics.of(prepared.fit_and_calibration),
-        )
-    )
-    fitted = FittedRecipe(view, evaluation, parameters, [], facts["training_outcome"])
-    inputs = ReportInputs(
-        name="v", recipe="r", hyperparameters={}, config={}, counts={}, metrics=measured(), curve=[], best_epoch=None
-    )
-    entries = training_report(version, inputs, fitted, SEQUENCES, prepared, staged)
+    sequences = publish_sequences(SEQUENCES, str(tmp_path / "sequences"), tmp_path)
+    version, entries = written(tmp_path, sequences)
     assert [entry.path for entry in entries] == [version.attempt_path("report.html"), version.attempt_path("explanations.json")]
     assert [entry.shown for entry in entries] == ["report.html", "explanations.json"]
-    later = json.loads(Path(solution_report(version.uri, source.uri)[1]).read_text())
-    assert json.loads((tmp_path / "version" / entries[1].path).read_text()) == later
-    plain = replace(fitted, evaluation=view, parameters={})
-    [page] = training_report(version, inputs, plain, SEQUENCES, prepared, staged)
-    assert "no paths to tell apart" in (tmp_path / "version" / page.path).read_text()
+
+
+def test_a_recipe_without_paths_has_a_page_that_says_so(tmp_path: Path) -> None:
+    sequences = publish_sequences(SEQUENCES, str(tmp_path / "sequences"), tmp_path)
+    version, [page] = written(tmp_path, sequences, explained=False)
+    assert "no paths to tell apart" in version.read(page).decode()
 
 
 def test_a_search_shows_its_trainings() -> None:
@@ -229,15 +223,6 @@ def test_a_search_shows_its_trainings() -> None:
         ["4", "0.1235", "3", "0.2000"],
     ]
     assert [row.own for row in found.rows] == [False, True]
-
-
-def test_other_releases_versions_are_refused(tmp_path: Path) -> None:
-    sequences = publish_sequences(SEQUENCES, str(tmp_path / "sequences"), tmp_path)
-    version = publish_untrained(str(tmp_path / "version"), SEQUENCES, tmp_path, measured(), num_features=3)
-    with pytest.raises(DataError, match="Train it again"):
-        solution_report(version, sequences)
-    with pytest.raises(StorageError):
-        solution_report(sequences)
 
 
 @pytest.mark.parametrize(
