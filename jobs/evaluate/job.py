@@ -139,7 +139,7 @@ def table_lines(document: dict[str, Any]) -> list[str]:
 
 def _slice_lines(document: dict[str, Any], width: int) -> list[str]:
     """NDCG@25 of the model and of the best baseline in each slice."""
-    lines = ["NDCG@25 by slice".ljust(width) + f"{'users':>11}{'model':>11}{'best peer':>11}"]
+    lines = ["NDCG@25 by slice".ljust(width) + f"{'users':>11}{'model':>11}{'baseline':>11}  (the best)"]
     for name, rows in document["slices"].items():
         baseline = max((row for row in rows if row != MODEL), key=lambda row: float(rows[row][HEADLINE]))
         users, ours, theirs = rows[MODEL]["users"], rows[MODEL][HEADLINE], rows[baseline][HEADLINE]

@@ -1,4 +1,4 @@
-"""Quality of aws-hrnn beside plain recommenders, on real data, under the session-aware and the next-night protocol.
+"""Quality of aws-hrnn beside the baselines, on real data, under the session-aware and the next-night protocol.
 
     python tests/benchmarks/bench_quality.py --seeds 0 1 2
     python tests/benchmarks/bench_quality.py --sets online_retail --protocols session --validate --epochs 10 --item-rate 0.2
@@ -117,7 +117,7 @@ def session_aware(name: str, data: WorkingSet, sequences: Sequences, options: ar
     )
     table = Table(SESSION_COLUMNS)
     for baseline in NEXT_EVENT if options.baselines else {}:
-        table.add(*_session_peer(baseline, hidden, known, data))
+        table.add(*_session_baseline(baseline, hidden, known, data))
     settings = _settings(options, TUNED.get(name, {}))
     runs: dict[str, list[Values]] = {}
     began = time.monotonic()
@@ -172,7 +172,7 @@ def next_night(name: str, data: WorkingSet, sequences: Sequences, options: argpa
         table.add(f"**{row}**", found, (time.monotonic() - began) / len(options.seeds))
 
 
-def _session_peer(
+def _session_baseline(
     baseline: str, hidden: LastSession, known: np.ndarray[Any, np.dtype[np.bool_]], data: WorkingSet
 ) -> tuple[str, list[Values], float]:
     began = time.monotonic()
@@ -231,7 +231,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--data", type=Path, help="folder of the unpacked data; default: a new one, removed in the end")
     parser.add_argument("--validate", action="store_true", help="ask a session or a horizon earlier")
-    parser.add_argument("--no-peers", dest="peers", action="store_false", help="only our model")
+    parser.add_argument("--no-baselines", dest="baselines", action="store_false", help="only our model")
     parser.add_argument("--gru", action="store_true", help="session-aware: a GRU without users, too")
     parser.add_argument("--paths-off", action="store_true", help="next night: each path switched off, too")
     parser.add_argument("--curve", action="store_true", help="session-aware: figures after each epoch, to stderr")
