@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from schemas.uris import scheme_of
+
 
 def below(path: str) -> str:
     """A path that stays below its folder, unchanged; for pydantic.
@@ -22,10 +24,10 @@ def plain_folder(uri: str) -> str:
     Raises:
         ValueError: It has a part that leads elsewhere than it says, or is no normalised URI.
     """
-    is_s3 = uri.startswith("s3://")
-    parts = uri.removeprefix("s3://" if is_s3 else "/").removesuffix("/").split("/")
-    if not (is_s3 or uri.startswith("/")) or not parts[0] or "\0" in uri:
+    scheme = scheme_of(uri)
+    parts = uri.removeprefix(f"{scheme}://" if scheme else "/").removesuffix("/").split("/")
+    if not (scheme or uri.startswith("/")) or not parts[0] or "\0" in uri:
         raise ValueError("the place is neither s3://… nor an absolute path")
-    if {".", ".."} & set(parts) or ("" in parts and not is_s3):  # keys of S3 may hold empty parts
+    if {".", ".."} & set(parts) or ("" in parts and not scheme):  # keys of objects may hold empty parts
         raise ValueError("the place is no plain folder")
     return uri

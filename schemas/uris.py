@@ -14,7 +14,7 @@ from schemas.errors import StorageError
 
 ALLOWED = "s3://bucket/path, file:///path or a plain path"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(/*)(.*)", re.DOTALL)
-_S3 = frozenset({"s3", "s3a", "s3n"})  # they name the same objects
+OBJECT_STORES = {"s3": "s3", "s3a": "s3", "s3n": "s3"}  # schemes as people write them -> one of those that name the same
 
 
 def parse_uri(uri: str) -> str:
@@ -27,8 +27,8 @@ def parse_uri(uri: str) -> str:
         raise StorageError("the path is empty or holds a NUL byte", value=uri)
     match = _SCHEME.fullmatch(uri)
     scheme, slashes, rest = (match[1].lower(), match[2], match[3]) if match else ("", "", uri)
-    if scheme in _S3:
-        return _object(uri, slashes, rest)
+    if scheme in OBJECT_STORES:
+        return _object(uri, OBJECT_STORES[scheme], slashes, rest)
     if scheme == "file":
         return check_name(_local(uri, slashes, rest))
     if slashes or "://" in uri:
@@ -42,15 +42,22 @@ def parse_uri(uri: str) -> str:
     return check_name("/" + uri.lstrip("/") if uri.startswith("//") else uri)
 
 
-def _object(uri: str, slashes: str, rest: str) -> str:
+def scheme_of(uri: str) -> str:
+    """The object store of a URI that `parse_uri` gave; empty for a local path."""
+    scheme, found, _ = uri.partition("://")
+    return scheme if found and scheme in OBJECT_STORES else ""
+
+
+def _object(uri: str, scheme: str, slashes: str, rest: str) -> str:
     """`s3://bucket/key`; the key is taken as it stands."""
     if slashes == "//" and {".", ".."} & set(rest.split("/")):
-        raise StorageError("a part of an S3 URI is . or ..", value=uri, remedy="Write the key without them.")
+        raise StorageError(f"a part of an {scheme.upper()} URI is . or ..", value=uri, remedy="Write the key without them.")
     if slashes == "//" and rest:
-        return f"s3://{rest}"
+        return f"{scheme}://{rest}"
     if slashes.startswith("//") or not rest:
-        raise StorageError("the bucket name is missing", value=uri, allowed="s3://bucket/path")
-    raise StorageError("an S3 URI has two slashes before its bucket", value=uri, remedy=f"Did you mean s3://{rest}?")
+        raise StorageError("the bucket name is missing", value=uri, allowed=f"{scheme}://bucket/path")
+    problem = f"an {scheme.upper()} URI has two slashes before its bucket"
+    raise StorageError(problem, value=uri, remedy=f"Did you mean {scheme}://{rest}?")
 
 
 def _local(uri: str, slashes: str, rest: str) -> str:
@@ -85,7 +92,7 @@ def canonical(uri: str) -> str:
         StorageError: It names no place.
     """
     path = parse_uri(uri)
-    return path.rstrip("/") if path.startswith("s3://") else os.path.realpath(os.path.expanduser(path))
+    return path.rstrip("/") if scheme_of(path) else os.path.realpath(os.path.expanduser(path))
 
 
 def lies_in(uri: str, folder: str) -> bool:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.platform.storage import Store, StoredFile, folders_read, input_below, is_s3, list_input, normalise, store_for
+from jobs.platform.storage import Store, StoredFile, folders_read, input_below, is_object, list_input, normalise, store_for
 from schemas.batch import MOST_LINE_BYTES
 from schemas.errors import ConfigError, DataError, StorageError
 from schemas.uris import canonical, lies_in
@@ -65,7 +65,7 @@ def input_files(uri: str) -> list[StoredFile]:
         DataError: Two files have the same name, so their answers would too.
     """
     uri = normalise(uri)
-    if not is_s3(uri):
+    if not is_object(uri):
         files = list_input(uri)
     else:
         file = None if uri.endswith("/") else store_for(uri).stat(uri)
@@ -95,7 +95,9 @@ def check_places(files: Sequence[StoredFile], input_uri: str, output: str) -> No
     """
     source, target = normalise(input_uri), canonical(output)
     is_one_file = any(file.uri == source for file in files)
-    is_below = f"{target}/".startswith(source) if is_s3(source) else any(lies_in(target, each) for each in folders_read(source))
+    is_below = f"{target}/".startswith(source)
+    if not is_object(source):
+        is_below = any(lies_in(target, each) for each in folders_read(source))
     is_beside = any(canonical(file.uri).rpartition("/")[0] == target for file in files)
     if is_beside or (is_below and not is_one_file):
         raise ConfigError(

@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 
 from jobs.batch.output_record import RECORD_FOLDER
 from jobs.platform.process.scratch import sweep
-from jobs.platform.storage import StoredFile, is_s3, join, normalise, store_for
+from jobs.platform.storage import StoredFile, is_object, join, normalise, store_for
 from jobs.platform.storage.folders import ATTEMPT_NAME, StepFolder
 from jobs.workspace.generations import read_summary, summary_uris
 from jobs.workspace.steps import STEP, all_old, at_work, files_of_steps
@@ -225,7 +225,7 @@ def _output(output: str, before: datetime) -> Iterator[Garbage]:
 def _uploads(folder: str, ours: re.Pattern[str], before: datetime) -> Iterator[Garbage]:
     """Unfinished uploads in our places below a folder; local temporary files bear our name wherever they are."""
     for file in store_for(folder).uploads(folder + "/", before):
-        if not is_s3(folder) or ours.match(file.uri.removeprefix(folder + "/")):
+        if not is_object(folder) or ours.match(file.uri.removeprefix(folder + "/")):
             yield Garbage("upload", folder, (file,))
 
 

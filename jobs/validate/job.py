@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from jobs.platform.spark.session import spark_session
-from jobs.platform.storage import StoredFile, folders_read, is_s3, list_input, normalise, read_given, read_text
+from jobs.platform.storage import StoredFile, folders_read, is_object, list_input, normalise, read_given, read_text
 from jobs.platform.storage.folders import StepFolder
 from jobs.validate.imports import base_of, references_of
 from jobs.validate.inputs import open_inputs
@@ -128,7 +128,7 @@ def _keep_apart(stored: list[StoredFile], data_uri: str, output_uri: str) -> Non
     Raises:
         ConfigError: One lies within the other.
     """
-    read = [data_uri] if is_s3(data_uri) else folders_read(data_uri)
+    read = [data_uri] if is_object(data_uri) else folders_read(data_uri)
     if any(lies_in(file.uri, output_uri) for file in stored) or any(lies_in(output_uri, each) for each in read):
         raise ConfigError(
             "data and output lie within each other",

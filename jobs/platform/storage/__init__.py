@@ -8,20 +8,22 @@ settle a lost response by reading back the writer's token.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from jobs.platform.storage.local import LocalStore, local_errors
 from jobs.platform.storage.store import Staged, Store, StoredFile
 from schemas.errors import StorageError
-from schemas.uris import canonical, parse_uri
+from schemas.uris import canonical, parse_uri, scheme_of
 
 __all__ = [
+    "STORES",
     "Staged",
     "Store",
     "StoredFile",
     "folders_read",
     "input_below",
-    "is_s3",
+    "is_object",
     "join",
     "list_input",
     "normalise",
@@ -33,9 +35,19 @@ __all__ = [
 MOST_TEXT_BYTES = 16 << 20  # of a config or a schema
 
 
-def is_s3(uri: str) -> bool:
-    """True for a normalised `s3://…`."""
-    return uri.startswith("s3://")
+def _s3() -> Store:
+    from jobs.platform.storage.s3 import S3Store  # boto3 loads slowly, and local files do without
+
+    return S3Store()
+
+
+STORES: dict[str, Callable[[], Store]] = {"": LocalStore, "s3": _s3}
+"""Stores by the schemes of schemas/uris.py; local paths have none."""
+
+
+def is_object(uri: str) -> bool:
+    """Whether a normalised URI names an object, or a prefix of some, and no local path."""
+    return bool(scheme_of(uri))
 
 
 def normalise(uri: str) -> str:
@@ -45,7 +57,7 @@ def normalise(uri: str) -> str:
         StorageError: It names no place, or one of a kind that is not known.
     """
     path = parse_uri(uri)
-    if is_s3(path):
+    if is_object(path):
         return path
     with local_errors(path):
         absolute = str(Path(os.path.expanduser(path)).absolute())
@@ -61,11 +73,7 @@ def join(folder: str, *parts: str) -> str:
 
 def store_for(uri: str) -> Store:
     """The store of a normalised URI."""
-    if not is_s3(uri):
-        return LocalStore()
-    from jobs.platform.storage.s3 import S3Store  # boto3 loads slowly, and local files do without
-
-    return S3Store()
+    return STORES[scheme_of(uri)]()
 
 
 def list_input(uri: str) -> list[StoredFile]:

@@ -17,7 +17,7 @@ from wrong_clock import set_clock
 from jobs.cli import main
 from jobs.gc import job
 from jobs.gc.job import gc
-from jobs.platform.storage import is_s3, join, store_for
+from jobs.platform.storage import is_object, join, store_for
 from jobs.platform.storage.folders import StepFolder
 from jobs.platform.storage.records import write_record
 from jobs.platform.storage.s3 import client
@@ -63,7 +63,7 @@ def record(job: str, folder: str) -> dict[str, Any]:
 
 def begin_upload(uri: str) -> None:
     """An upload that nobody will ever complete."""
-    if is_s3(uri):
+    if is_object(uri):
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         upload = client().create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
         client().upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"12345")
@@ -110,7 +110,7 @@ def test_only_old_leftovers_go(place: str, littered: tuple[set[str], set[str]], 
     ours = uploads(place)
     assert len(ours) == 2
     foreign = set[str]()
-    if is_s3(place):
+    if is_object(place):
         for path in ("out/large.bin", "ws/large.bin"):
             begin_upload(join(place, path))
             foreign.add(path)

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from staged_files import concatenate
 
-from jobs.platform.storage import Store, assembly, join, list_input, normalise, read_text, store_for
+from jobs.platform.storage import STORES, Store, assembly, join, list_input, normalise, read_text, store_for
 from jobs.platform.storage.store import StoredFile
 from schemas.errors import CommitLost, StorageError
+from schemas.uris import OBJECT_STORES
 
 
 @pytest.fixture(params=["local", "moto", "seaweedfs"])
@@ -25,6 +26,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def store(place: str) -> Store:
     return store_for(place)
+
+
+def test_every_scheme_has_a_store() -> None:
+    assert set(STORES) == {"", *OBJECT_STORES.values()}
 
 
 def test_a_written_file_reads_back(store: Store, place: str) -> None:
