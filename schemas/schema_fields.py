@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.dataset_rules import DatasetRules, DatasetType, FieldType
+from schemas.dataset_rules import VALUE_KINDS, DatasetRules, DatasetType, FieldType, ValueKind
 from schemas.errors import SchemaError
 
 LONGEST_NAME = 150  # characters of a field's name
@@ -31,9 +31,14 @@ class SchemaField(BaseModel):
     item_name: bool = Field(default=False, description="values are the items' titles (Items only)")
 
     @property
+    def kind(self) -> ValueKind:
+        """What its values are compared with."""
+        return VALUE_KINDS[self.type]
+
+    @property
     def is_feature(self) -> bool:
-        """Whether models may learn from it: every field but a string that is neither categorical nor textual nor a title."""
-        return self.type != "string" or self.categorical or self.textual or self.item_name
+        """Whether models may learn from it: every field but a text that is neither categorical nor textual nor a title."""
+        return self.kind != "text" or self.categorical or self.textual or self.item_name
 
 
 def parse_field(entry: Any, where: str, warnings: list[str]) -> SchemaField:

@@ -28,7 +28,7 @@ def csv_blocks(local: Path, schema: DatasetSchema) -> Iterator[bytes]:
         local: Typed Parquet that `hrnn validate` wrote.
         schema: Of the dataset.
     """
-    texts = [field.name for field in schema.fields if field.type == "string"]
+    texts = [field.name for field in schema.fields if field.kind == "text"]
     with pq.ParquetFile(local, read_dictionary=texts, memory_map=True) as file:
         for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(schema.names), use_threads=False):
             yield _lines([_cells(batch.column(name)) for name in schema.names])

@@ -120,7 +120,7 @@ def title_column(items: DatasetSchema | None) -> str | None:
         return None
     fields = items.metadata
     marked = [field.name for field in fields if field.item_name] or [field.name for field in fields if field.textual]
-    named = [field.name for field in fields if field.type == "string" and field.name.upper() in _TITLE_NAMES]
+    named = [field.name for field in fields if field.kind == "text" and field.name.upper() in _TITLE_NAMES]
     return next(iter([*marked, *named]), None)
 
 

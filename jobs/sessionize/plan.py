@@ -63,7 +63,7 @@ class EventColumns:
                 remedy="Rename the column in the schema and in the CSV header, then validate again.",
             )
         value = schema.field(EVENT_VALUE)
-        numeric = [*([value] if value else []), *(field for field in schema.metadata if field.type != "string")]
+        numeric = [*([value] if value else []), *(field for field in schema.metadata if field.kind != "text")]
         return cls(
             event_type=EVENT_TYPE in schema.names,
             categorical=tuple(field.name for field in schema.metadata if field.categorical),

@@ -16,7 +16,6 @@ from hrnn.evaluation.holdout import HeldOut
 from hrnn.evaluation.segment_metrics import attribute_sets, attributes_without_use, item_sets, segment_metrics
 from schemas import columns
 from schemas.batch import LineKind
-from schemas.dataset_rules import VALUE_KINDS
 from schemas.datasets import parse_schema_document
 from schemas.errors import DataError
 
@@ -59,7 +58,7 @@ def attribute_columns(catalogue: pa.Schema, metadata: Mapping[str, Any]) -> list
         names = [field.name for field in catalogue if pa.types.is_string(field.type) and field.name != columns.ITEM_ID]
     else:
         fields = parse_schema_document(document).metadata
-        usable = [field.name for field in fields if not field.textual and VALUE_KINDS[field.type] != "truth"]
+        usable = [field.name for field in fields if not field.textual and field.kind != "truth"]
         names = [name for name in usable if name in catalogue.names]
     if not names:
         raise DataError(

@@ -81,7 +81,7 @@ def parse_column(cells: Any, field: SchemaField) -> Column:
         Values of ARROW_TYPES[field.type] (for strings a DictionaryArray<int32, string> of distinct values), null where the
         cell is empty; where it is wrong, nothing that may be used; and every wrong cell.
     """
-    if field.type == "string":
+    if field.kind == "text":
         return _parse_strings(cells, field)
     cells = pc.fill_null(cells, b"")
     texts, invalid = _decoded(cells)

@@ -118,7 +118,7 @@ def _of_field(kinds: Any, field: SchemaField) -> Iterator[Any]:
     yield _none(kinds, f"{name} of another type", f"no part stores it as anything but {STORED[field.type].words}", name)
     if not field.nullable:
         yield _none(kinds, f"missing {name}", "no value is missing", name)
-    if field.type == "string":
+    if field.kind == "text":
         longest = longest_string(field) or LONGEST_TEXT
         yield _least(kinds, f"shortest {name}", 1, "the shortest value has at least 1 character", name)
         yield _most(kinds, f"longest {name}", longest, f"the longest value has at most {longest:,} characters", name)

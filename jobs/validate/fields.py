@@ -43,6 +43,6 @@ def string_kind(field: SchemaField) -> StringKind:
 
 def longest_string(field: SchemaField) -> int | None:
     """Characters that a value of this field may have; None where there is no limit, or a longer one is cut."""
-    if field.type != "string" or field.textual:
+    if field.kind != "text" or field.textual:
         return None
     return LONGEST_ID if field.name in _IDS else LONGEST_VALUE

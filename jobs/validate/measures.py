@@ -52,7 +52,7 @@ def measure_parts(spark: SparkSession, folder: StepFolder, parts: Sequence[FileE
 
 def measure_part(part: FileEntry, folder_uri: str, schema: DatasetSchema) -> Measures:
     """The measures of one part, as `measure_parts` names them; runs on a worker."""
-    strings = [field.name for field in schema.fields if field.type == "string"]
+    strings = [field.name for field in schema.fields if field.kind == "text"]
     with scratch_folder("measures") as scratch:
         path = StepFolder(folder_uri).fetch(part, Path(scratch))
         present = [name for name in strings if name in pq.read_schema(path).names]
@@ -87,7 +87,7 @@ def _layout(stored: Any, schema: DatasetSchema) -> Iterator[tuple[str, int | Non
 
 def _own_measures(field: SchemaField) -> tuple[str, ...]:
     """Names of what is measured of fields of this type only."""
-    if field.type == "string":
+    if field.kind == "text":
         return f"shortest {field.name}", f"longest {field.name}"
     if is_time(field):
         return f"earliest {field.name}", f"latest {field.name}"
@@ -102,7 +102,7 @@ def _measure(batch: pa.RecordBatch, field: SchemaField) -> Measures:
     column = batch.column(field.name)
     measures: Measures = {missing: column.null_count}
     names = _own_measures(field)
-    if field.type == "string" and pa.types.is_dictionary(column.type):
+    if field.kind == "text" and pa.types.is_dictionary(column.type):
         lengths = pc.min_max(pc.utf8_length(column.dictionary).take(column.indices))  # it may hold values that no row has
         measures |= zip(names, lengths.as_py().values(), strict=True)
     elif is_time(field) and pa.types.is_integer(column.type):

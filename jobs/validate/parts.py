@@ -256,7 +256,7 @@ def _send_reference(plan: ImportPlan, reference: ReferencePart) -> Iterator[tupl
 
 def _typed_rows(local: Path, schema: DatasetSchema) -> Iterator[pa.Table]:
     """The rows of a part file, a row group at a time, strings as dictionaries."""
-    strings = [entry.name for entry in schema.fields if entry.type == "string"]
+    strings = [entry.name for entry in schema.fields if entry.kind == "text"]
     with pq.ParquetFile(local, read_dictionary=strings, memory_map=True) as file:
         for number in range(file.num_row_groups):
             yield file.read_row_group(number, use_threads=False).unify_dictionaries().combine_chunks()

@@ -89,7 +89,7 @@ def typed_schema(schema: DatasetSchema) -> Any:
 
 
 def _typed(entry: SchemaField) -> Any:
-    return pa.dictionary(pa.int32(), pa.string()) if entry.type == "string" else ARROW_TYPES[entry.type]
+    return pa.dictionary(pa.int32(), pa.string()) if entry.kind == "text" else ARROW_TYPES[entry.type]
 
 
 def check_block(block: RecordBlock, file: InputFile, schema: DatasetSchema) -> CheckedBlock:
@@ -133,7 +133,7 @@ def check_block(block: RecordBlock, file: InputFile, schema: DatasetSchema) -> C
 def _read_types(schema: DatasetSchema) -> dict[str, Any]:
     """The column types of the CSV parser: strings dictionary-encoded, all others as bytes."""
     distinct = pa.dictionary(pa.int32(), pa.binary())
-    return {entry.name: distinct if entry.type == "string" else pa.binary() for entry in schema.fields}
+    return {entry.name: distinct if entry.kind == "text" else pa.binary() for entry in schema.fields}
 
 
 @dataclass(frozen=True)

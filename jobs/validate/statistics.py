@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from jobs.validate.cells import is_time
 from jobs.validate.strings import null_words, spaced_texts
 from schemas import columns
-from schemas.dataset_rules import DATASET_RULES, VALUE_KINDS
+from schemas.dataset_rules import DATASET_RULES
 from schemas.datasets import DatasetSchema, SchemaField
 
 Kind = Literal["id", "time", "category", "list", "text", "number"]
@@ -40,7 +40,7 @@ def kind_of(entry: SchemaField, schema: DatasetSchema) -> Kind:
         return "list"
     if entry.textual or entry.item_name:
         return "text"
-    return "number" if VALUE_KINDS[entry.type] == "number" else "category"
+    return "number" if entry.kind == "number" else "category"
 
 
 @dataclass
@@ -202,7 +202,7 @@ def bin_edges(number: int) -> tuple[float, float]:
 def _column(values: Any, kind: Kind, entry: SchemaField) -> ColumnStatistics:
     statistics = ColumnStatistics(kind, missing=values.null_count)
     if kind == "category":
-        counts = _categories(values) if entry.type == "string" else _booleans(values)
+        counts = _categories(values) if entry.kind == "text" else _booleans(values)
         statistics.values, statistics.complete = _split(counts) if entry.categorical else counts, len(counts) <= _PRUNED_ABOVE
         if not statistics.complete:
             statistics.values = Counter(dict(_by_rows(statistics.values)[:MOST_VALUES]))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 from schemas import columns
-from schemas.dataset_rules import VALUE_KINDS, DatasetType, ValueKind
+from schemas.dataset_rules import DatasetType, ValueKind
 from schemas.datasets import DatasetSchema, SchemaField
 from schemas.errors import ConfigError
 from schemas.filters.fault import INVALID_SYMBOL, FilterError, Span
@@ -245,10 +245,10 @@ def _schema_field(
         raise _fault(
             parsed, f"{field.name} is textual, which can't be filtered by", ref.span, remedy="Use a categorical field."
         )
-    if field.type == "boolean" and not parsed.extended:
+    if field.kind == "truth" and not parsed.extended:
         raise _fault(
             parsed,
-            f"{field.name} is a boolean, which Personalize does not filter by",
+            f"{field.name} is a {field.type}, which Personalize does not filter by",
             ref.span,
             remedy="Allow extensions (--extended, or [filtering] extended = true), or keep it as a string.",
         )
@@ -264,7 +264,7 @@ def _check_types(
     parsed: Filter, condition: Condition, field: SchemaField, others: Mapping[FieldRef, SchemaField | None]
 ) -> None:
     """Check that operands have the field's type."""
-    kind, operator = VALUE_KINDS[field.type], condition.operator
+    kind, operator = field.kind, condition.operator
     if kind not in operator.takes:
         raise _fault(
             parsed,
@@ -298,7 +298,7 @@ def _kinds_of(operand: Operand, other: SchemaField | None = None) -> tuple[Value
         return ("number",)
     if isinstance(operand, Truth):
         return ("truth",)
-    return () if other is None else (VALUE_KINDS[other.type],)
+    return () if other is None else (other.kind,)
 
 
 def _fault(

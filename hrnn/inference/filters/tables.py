@@ -14,7 +14,7 @@ from hrnn.inference.filters.columns import Column, column_of
 from hrnn.inference.filters.operations import Value
 from hrnn.inference.filters.query import FilterQuery
 from schemas import columns
-from schemas.dataset_rules import VALUE_KINDS, DatasetType, FieldType, ValueKind
+from schemas.dataset_rules import DatasetType, FieldType, ValueKind
 from schemas.datasets import DatasetSchema, SchemaField
 from schemas.errors import DataError
 from schemas.filters import Filter, FilterError, FilterValues, check_filter
@@ -84,7 +84,7 @@ class FilterTables:
 
     def kind(self, ref: FieldRef) -> ValueKind:
         """Kind of values that a field is compared with."""
-        return VALUE_KINDS[self.field(ref).type]
+        return self.field(ref).kind
 
     def column(self, ref: FieldRef, table: pa.Table) -> Column:
         """A field's column, encoded."""
