@@ -156,11 +156,11 @@ def next_night(name: str, data: WorkingSet, sequences: Sequences, options: argpa
         f"{night.training.num_events:,} training events"
     )
     table = Table(NIGHT_COLUMNS)
-    moments = night.moments()
+    points = night.points()
     for baseline in NIGHTLY if options.baselines else {}:
         began = time.monotonic()
         fitted = NIGHTLY[baseline](night.training)
-        table.add(baseline, [night.measure(lists_of(fitted.scores, moments, night.known))], time.monotonic() - began)
+        table.add(baseline, [night.measure(lists_of(fitted.scores, points, night.known))], time.monotonic() - began)
     settings = _settings(options, {})
     runs: dict[str, list[Values]] = {}
     began = time.monotonic()
