@@ -8,6 +8,8 @@ their velocity included; duplicate rows must have been summed first (`coalesce`)
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -25,23 +27,46 @@ def coalesce(rows: Tensor, grads: Tensor) -> tuple[Tensor, Tensor]:
     return distinct, grads.new_zeros(len(distinct), grads.shape[1]).index_add_(0, place, grads)
 
 
-class Adagrad:
-    """Adagrad of one tensor, dense or by rows.
+class Optimiser(ABC):
+    """An optimiser of one tensor, dense or by rows.
 
     Args:
         parameter: Changed in place.
         rate: Learning rate; may be set anew between steps.
-        momentum: 0 keeps no velocity.
+        momentum: Share of its last change that a parameter makes again; 0 for none.
     """
 
     def __init__(self, parameter: Tensor, rate: float, momentum: float = 0.0) -> None:
         self.parameter, self.rate, self.momentum = parameter, rate, momentum
+
+    @abstractmethod
+    def step(self, grad: Tensor) -> None:
+        """Update the whole parameter."""
+
+    @abstractmethod
+    def step_rows(self, rows: Tensor, grad: Tensor) -> None:
+        """Update the given rows: `rows` int64 [M] without repeats, `grad` [M, W]."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """Its tensors, for a checkpoint."""
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        for name, values in self.state().items():
+            values.copy_(state[name])
+
+
+class Adagrad(Optimiser):
+    """Adagrad; momentum 0 keeps no velocity."""
+
+    def __init__(self, parameter: Tensor, rate: float, momentum: float = 0.0) -> None:
+        super().__init__(parameter, rate, momentum)
         self.accumulated = torch.zeros_like(parameter)
         self.velocity = torch.zeros_like(parameter) if momentum else None
 
     @torch.no_grad()
     def step(self, grad: Tensor) -> None:
-        """Update the whole parameter."""
         self.accumulated.addcmul_(grad, grad)
         change = grad * torch.rsqrt(self.accumulated + EPSILON)
         if self.velocity is None:
@@ -51,7 +76,6 @@ class Adagrad:
 
     @torch.no_grad()
     def step_rows(self, rows: Tensor, grad: Tensor) -> None:
-        """Update the given rows: `rows` int64 [M] without repeats, `grad` [M, W]."""
         accumulated = self.accumulated.index_select(0, rows).addcmul_(grad, grad)  # [M, W], a copy
         self.accumulated.index_copy_(0, rows, accumulated)
         # The copy is stored by now: what follows overwrites it, so that no more memory of its size is taken.
@@ -63,45 +87,31 @@ class Adagrad:
         self.parameter.index_add_(0, rows, change)
 
     def state(self) -> dict[str, Tensor]:
-        """Optimiser state, for a checkpoint."""
         return {"accumulated": self.accumulated} | ({} if self.velocity is None else {"velocity": self.velocity})
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state` returned."""
-        self.accumulated.copy_(state["accumulated"])
-        if self.velocity is not None:
-            self.velocity.copy_(state["velocity"])
 
+class Adam(Optimiser):
+    """Adam, by rows lazily: moments of a row that a step doesn't touch stay as they are.
 
-class Adam:
-    """Adam of one tensor, dense or by rows (lazily).
-
-    Moments of a row that a step doesn't touch stay as they are. Source: Kingma & Ba 2015.
-
-    Args:
-        parameter: Changed in place.
-        rate: Learning rate; may be set anew between steps.
-        momentum: Must be 0: the decay of the first moment is MEAN_DECAY.
+    Momentum must be 0: the decay of the first moment is MEAN_DECAY. Source: Kingma & Ba 2015.
     """
 
     MEAN_DECAY, SQUARE_DECAY, EPSILON = 0.9, 0.999, 1e-8
 
     def __init__(self, parameter: Tensor, rate: float, momentum: float = 0.0) -> None:
         assert momentum == 0.0
-        self.parameter, self.rate = parameter, rate
+        super().__init__(parameter, rate)
         self.mean, self.square = torch.zeros_like(parameter), torch.zeros_like(parameter)
         self.steps = torch.zeros(1, dtype=torch.int64)
 
     @torch.no_grad()
     def step(self, grad: Tensor) -> None:
-        """Update the whole parameter."""
         self.mean.lerp_(grad, 1.0 - self.MEAN_DECAY)
         self.square.mul_(self.SQUARE_DECAY).addcmul_(grad, grad, value=1.0 - self.SQUARE_DECAY)
         self.parameter.add_(self._change(self.mean, self.square))
 
     @torch.no_grad()
     def step_rows(self, rows: Tensor, grad: Tensor) -> None:
-        """Update the given rows: `rows` int64 [M] without repeats, `grad` [M, W]."""
         mean = self.mean.index_select(0, rows).lerp_(grad, 1.0 - self.MEAN_DECAY)
         square = self.square.index_select(0, rows).mul_(self.SQUARE_DECAY).addcmul_(grad, grad, value=1.0 - self.SQUARE_DECAY)
         self.mean.index_copy_(0, rows, mean)
@@ -117,15 +127,8 @@ class Adam:
         return mean / (square / of_square).sqrt_().add_(self.EPSILON) * (-self.rate / of_mean)
 
     def state(self) -> dict[str, Tensor]:
-        """Optimiser state, for a checkpoint."""
         return {"mean": self.mean, "square": self.square, "steps": self.steps}
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state` returned."""
-        for name, values in self.state().items():
-            values.copy_(state[name])
 
-
-Optimiser = Adagrad | Adam
 OPTIMISERS: dict[str, type[Optimiser]] = {"adagrad": Adagrad, "adam": Adam}
 """Optimisers by name: (parameter, rate, momentum) -> the optimiser of that parameter."""

@@ -18,7 +18,7 @@ from hrnn.training.settings import TrainingSettings
 BatchingFactory = Callable[[Sequences, Rows, TrainingSettings, Ranks], Batching]
 
 
-def _factory(kind: type[LaneBatches | PrefixBatches | PaddedBatches], lanes: int = 1) -> BatchingFactory:
+def _factory(kind: Callable[..., Batching], lanes: int = 1) -> BatchingFactory:
     """Factory of a batching class, with so many of its lanes for each lane of the settings."""
 
     def create(sequences: Sequences, user_rows: Rows, settings: TrainingSettings, ranks: Ranks) -> Batching:

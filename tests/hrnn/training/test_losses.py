@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 
 from hrnn.training.losses import LOSSES, bpr_max, cross_entropy, sampled_loss, top1, top1_max
+from schemas.solutions import LossName
 
 POSITIVE = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
 NEGATIVE = torch.tensor(
@@ -42,6 +44,10 @@ CLOSED_FORMS: dict[str, Callable[[float, list[float]], float]] = {
         + sum(p * n * n for p, n in zip(softmax(negatives), negatives, strict=True))
     ),
 }
+
+
+def test_every_loss_can_be_asked_for() -> None:
+    assert set(LOSSES) == set(get_args(LossName))
 
 
 @pytest.mark.parametrize("name", LOSSES)
