@@ -5,21 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from jobs.nightly.terminal import terminal_table
-from jobs.reports.metric_names import HEADLINE, MODEL, SURE, metric_text
+from jobs.reports.metric_names import HEADLINE, MODEL, SURE, metric_name, metric_text
 from jobs.reports.parts import MetricRow, Verdict
 from schemas.recipes import RECIPES
 
 POPULARITY, PERSONAL = "popularity", "personal popularity"
-_SHOWN_METRICS = {
-    HEADLINE: "NDCG@25",
-    "normalized_discounted_cumulative_gain_at_10": "NDCG@10",
-    "normalized_discounted_cumulative_gain_at_5": "NDCG@5",
-    "mean_reciprocal_rank_at_25": "mean reciprocal rank@25",
-    "precision_at_25": "precision@25",
-    "precision_at_10": "precision@10",
-    "precision_at_5": "precision@5",
-    "coverage": "coverage",
-}
+_SHOWN_METRICS = (
+    *(f"normalized_discounted_cumulative_gain_at_{depth}" for depth in (25, 10, 5)),
+    "mean_reciprocal_rank_at_25",
+    *(f"precision_at_{depth}" for depth in (25, 10, 5)),
+    "coverage",
+)
 _NOUNS = {  # count of a job's summary -> what it counts; the first that are there are shown
     "validate": {"rows_accepted": "rows accepted", "rows_rejected": "rejected", "rows_duplicate": "duplicates"},
     "sessionize": {"events": "events", "users": "users", "items": "items", "sessions": "sessions"},
@@ -63,10 +59,10 @@ def metric_table(solutions: dict[str, dict[str, Any]]) -> tuple[tuple[str, ...],
     others = [name for name in _baselines(first) if name not in (POPULARITY, PERSONAL)]
     columns |= {f"{name} " if name in columns else name: first[name] for name in (POPULARITY, PERSONAL, *others[:1])}
     rows = []
-    for key, name in _SHOWN_METRICS.items():
+    for key in _SHOWN_METRICS:
         values = tuple(column[key] for column in columns.values())
         best = max((value for value in values if value is not None), default=None)
-        rows.append(MetricRow(name=name, values=values, best=-1 if best is None else values.index(best)))
+        rows.append(MetricRow(name=metric_name(key), values=values, best=-1 if best is None else values.index(best)))
     return tuple(columns), tuple(rows)
 
 
