@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hrnn.training.batching import BATCHINGS
 from jobs.cli import JOBS
 from schemas.recipes import RECIPES
 
@@ -49,3 +50,8 @@ def test_every_recipe_stands_in_its_table() -> None:
     table = (ROOT / "docs/recipes.md").read_text().partition("| recipe |")[2].partition("\n\n")[0]
     named = re.findall(r"`([\w-]+)`", table)
     assert {name for name, recipe in RECIPES.items() if recipe.available} - set(named) == set()
+
+
+def test_every_batching_stands_in_its_table() -> None:
+    table = (ROOT / "docs/adding-a-model.md").read_text().partition("| `batching` |")[2].partition("\n\n")[0]
+    assert re.findall(r"^ +\| `(\w+)`", table, re.MULTILINE) == list(BATCHINGS)
