@@ -225,7 +225,7 @@ def build_config(document: dict[str, Any], where: str) -> NightlyConfig:
 def _check_batch(config: NightlyConfig, job: BatchInference | BatchSegment, where: str) -> None:
     """Raise ConfigError where a batch job does not fit its solution's recipe, or its filter is wrong."""
     recipe = recipe_for(config.solutions[job.solution].recipe)
-    segments = recipe.recipe_type == "USER_SEGMENTATION"
+    segments = recipe.makes_segments
     if segments != isinstance(job, BatchSegment):
         raise ConfigError(
             f"{recipe.name} answers {'batch_segment' if segments else 'batch_inference'}",

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import create_model
 
-from schemas.batch import EXPLAINED, LineKind
+from schemas.batch import EXPLAINED, SEGMENTS, LineKind
 from schemas.errors import ConfigError
 from schemas.hyperparameters import Hyperparameters, Parameter, field_of, parameter
 
@@ -207,6 +207,11 @@ class Recipe:
         return not self.refusal
 
     @property
+    def makes_segments(self) -> bool:
+        """Whether its lines are answered with users."""
+        return self.line_kind in SEGMENTS
+
+    @property
     def explores(self) -> bool:
         """Whether its lists may mix new items in."""
         return "exploration_weight" in self.hyperparameters.model_fields
@@ -217,7 +222,8 @@ class Recipe:
         if not self.runs_on:
             return ()
         names = (parameter.name for parameter in self.hyperparameters.parameters() if parameter.place != "inference")
-        return tuple(name for name in names if _HRNN_NAMES.get(name, name) not in HrnnHyperparameters.model_fields)
+        known = RECIPES[self.runs_on].hyperparameters.model_fields
+        return tuple(name for name in names if _HRNN_NAMES.get(name, name) not in known)
 
     @property
     def arn(self) -> str:

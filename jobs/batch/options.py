@@ -87,7 +87,7 @@ def read_options(manifest: Manifest, settings: RecommendSettings) -> Options:
         FilterError: The filter is wrong.
     """
     recipe = RECIPES[manifest.metadata["recipe"]]
-    if recipe.recipe_type == "USER_SEGMENTATION":
+    if recipe.makes_segments:
         raise ConfigError(
             "this solution version makes segments of users", where="solution", value=recipe.name, remedy="Run `hrnn segment`."
         )

@@ -80,7 +80,7 @@ def segment_sentences(solutions: dict[str, dict[str, Any]]) -> tuple[str, ...]:
 
 
 def _makes_segments(solution: dict[str, Any]) -> bool:
-    return RECIPES[solution["recipe"]].recipe_type == "USER_SEGMENTATION"
+    return RECIPES[solution["recipe"]].makes_segments
 
 
 def _of_lists(solutions: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

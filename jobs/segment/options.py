@@ -26,8 +26,8 @@ def segment_options(manifest: Manifest, settings: SegmentSettings) -> tuple[dict
 
 def _check(manifest: Manifest) -> None:
     recipe = RECIPES[manifest.metadata["recipe"]]
-    if recipe.recipe_type != "USER_SEGMENTATION":
-        offered = ", ".join(name for name, known in RECIPES.items() if known.recipe_type == "USER_SEGMENTATION")
+    if not recipe.makes_segments:
+        offered = ", ".join(name for name, known in RECIPES.items() if known.makes_segments)
         raise ConfigError(
             "this solution version makes no segments of users",
             where="solution",

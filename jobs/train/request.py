@@ -101,7 +101,7 @@ def read_request(asked: TrainSettings) -> Request:
         time_limit_seconds=asked.time_limit_seconds,
         within_session_only=asked.within_session_only,
         split=asked.split,
-        holdout="everyone" if recipe.recipe_type == "USER_SEGMENTATION" else "sample",
+        holdout="everyone" if recipe.makes_segments else "sample",
     )
     request = Request(
         asked=asked,
