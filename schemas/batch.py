@@ -124,19 +124,6 @@ def parse_line(line: bytes, kind: LineKind = "user") -> Request | BadLine:
         return BadLine(input_json, str(fault))
 
 
-def result_line(request: Request, items: Sequence[str], scores: Sequence[int] | None) -> bytes:
-    """The output line of a good input line, with its line break.
-
-    Args:
-        request: The input line.
-        items: Recommended item ids, best first.
-        scores: Theirs, in ten-millionths; None for recipes that write none.
-    """
-    scored = "" if scores is None else f',"scores":[{",".join(map(score_text, scores))}]'
-    output = f'{{"recommendedItems":{compact_json(list(items))}{scored}}}'
-    return f'{{"input":{request.given},"output":{output},"error":null}}\n'.encode()
-
-
 def segment_line(request: Request, user_ids: Sequence[str]) -> bytes:
     """The output line of a good input line of a segment, with its line break.
 

@@ -172,19 +172,6 @@ class NightlyConfig(Section):
         return self
 
 
-def parse_config(text: str, where: str) -> NightlyConfig:
-    """The config that a TOML or JSON text states.
-
-    Args:
-        text: The whole file.
-        where: Its name, for messages.
-
-    Raises:
-        ConfigError: It is neither TOML nor JSON, or a key or value is wrong.
-    """
-    return build_config(parse_document(text, where), where)
-
-
 def parse_document(text: str, where: str) -> dict[str, Any]:
     """The tables of a TOML or JSON text, not yet checked.
 

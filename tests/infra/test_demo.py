@@ -10,12 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from config_texts import parse_config
 from night_double import sample_page
 
 from infra.demo.job import CONFIG_URI, _environment, _put, _users, _what_next, _write_environment
 from infra.demo.purchases import demo_files
 from jobs.platform.storage.s3_client import client
-from schemas.config import parse_config
 from schemas.datasets import parse_schema
 from schemas.errors import MachineError
 

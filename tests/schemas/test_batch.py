@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_lines import result_line
 
 from schemas.batch import (
     MOST_LINE_BYTES,
@@ -15,7 +16,6 @@ from schemas.batch import (
     Request,
     error_line,
     parse_line,
-    result_line,
     score_text,
     segment_line,
 )

@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+from config_texts import parse_config
 from pydantic import ValidationError
 
-from schemas.config import NightlyConfig, json_schema, parse_config
+from schemas.config import NightlyConfig, json_schema
 from schemas.errors import ConfigError
 
 SHOP = """

@@ -3,9 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from config_texts import parse_config
 
 from schemas.batch_jobs import RecommendSettings, SegmentSettings
-from schemas.config import parse_config
 from schemas.data_settings import ValidateSettings
 from schemas.errors import ConfigError
 from schemas.settings import Settings

@@ -8,12 +8,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_lines import result_line
 
 from hrnn.data.ragged import Ragged
 from jobs.recommend.answers import Answers
 from jobs.recommend.lines import LineWriter, read_requests
 from jobs.recommend.request_batch import RequestBatch
-from schemas.batch import BadLine, LineKind, Request, error_line, parse_line, result_line
+from schemas.batch import BadLine, LineKind, Request, error_line, parse_line
 
 UNUSUAL = [
     b"",
