@@ -20,9 +20,9 @@ _DURATION = re.compile(r"([0-9]+)([smhdw])(?!\w)", re.IGNORECASE | re.ASCII)
 _NUMBER = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _PARAMETER = re.compile(r"\$(\w*)")
 _NAME = re.compile(rf"[A-Za-z0-9_]{{1,{MOST_NAME_CHARACTERS}}}")
-_SIGNS = (spelling for spelling in OPERATORS if not _WORD.match(spelling))
-# Some have no meaning but a better spelling, which the parser names. Of two that begin alike the longer is read.
-_SYMBOLS = sorted({*_SIGNS, "==", "<>", "&&", "||", "(", ")", ",", ".", "|", "-", "*"}, key=len, reverse=True)
+_PUNCTUATION = ("==", "<>", "&&", "||", "(", ")", ",", ".", "|", "-", "*")  # of four the parser says what to write instead
+_SIGNS = tuple(spelling for spelling in OPERATORS if not _WORD.match(spelling))
+_SYMBOLS = sorted((*_SIGNS, *_PUNCTUATION), key=len, reverse=True)  # of two that begin alike the longer is read
 _CURLY = "“”„‟«»‘’‚‛"
 
 
