@@ -7,7 +7,7 @@ import json
 import pkgutil
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import cache
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 import hrnn.models
 from hrnn.models.contract import ModelEntry, SequenceModel
 from schemas.errors import ConfigError
-from schemas.recipes import RECIPES
+from schemas.recipes import RECIPES, Recipe
 
 
 @cache
@@ -58,16 +58,14 @@ def restored(recipe: str, sizes: Mapping[str, Any], parameters: Mapping[str, Ten
 def document() -> dict[str, Any]:
     """`schemas/models.json`: recipes that models describe themselves, as `schemas.recipes` reads them."""
     described = {recipe.name: recipe for entry in registry().values() for recipe in entry.described}
-    return {
-        name: {
-            "recipe_type": recipe.recipe_type,
-            "summary": recipe.summary,
-            "line_kind": recipe.line_kind,
-            "has_scores": recipe.has_scores,
-            "hyperparameters": [asdict(parameter) for parameter in recipe.hyperparameters.parameters()],
-        }
-        for name, recipe in sorted(described.items())
-    }
+    return {name: _described(recipe) for name, recipe in sorted(described.items())}
+
+
+def _described(recipe: Recipe) -> dict[str, Any]:
+    """What an entry says, but for its name and what is as in any other."""
+    said = {field.name: getattr(recipe, field.name) for field in fields(recipe) if getattr(recipe, field.name) != field.default}
+    del said["name"]
+    return said | {"hyperparameters": [asdict(parameter) for parameter in recipe.hyperparameters.parameters()]}
 
 
 if __name__ == "__main__":

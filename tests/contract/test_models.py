@@ -30,7 +30,7 @@ from hrnn.training.settings import TrainingSettings
 from hrnn.training.step import TrainingStep, with_targets
 from hrnn.training.trainer import Stopped, Trainer
 from jobs.train.checkpoints import WorkspaceCheckpoints
-from schemas.recipes import RECIPES
+from schemas.recipes import RECIPES, _own_recipe
 
 NEURAL = sorted(name for name, entry in registry().items() if entry.neural is not None)
 CLOSED_FORM = sorted(name for name, entry in registry().items() if entry.fit is not None)
@@ -312,3 +312,12 @@ def test_it_is_trained_and_asked_on_a_gpu_as_on_the_cpu(recipe: str) -> None:
     for (name, values), (_, others) in zip(there.named_parameters(), here.named_parameters(), strict=True):
         torch.testing.assert_close(values, others, atol=1e-9, rtol=0, msg=name)
     assert_close(on_gpu, here.queries(SEQUENCES, USERS))
+
+
+def test_all_that_a_model_says_of_its_recipe_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    [said] = model_for("hrnn-gru4rec").described
+    odd = replace(said, name="odd", line_kind="item", has_scores=False, auto_ml=True, reads_interactions=False, refusal="odd")
+    entry = replace(model_for("hrnn-gru4rec"), recipes=("odd",), described=(odd,))
+    monkeypatch.setattr("hrnn.models.registry.registry", lambda: {"odd": entry})
+    stored = _own_recipe("odd", document()["odd"])
+    assert replace(stored, hyperparameters=odd.hyperparameters) == odd
