@@ -11,9 +11,26 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 from pydantic.fields import FieldInfo
 
+from jobs.platform.spark.master import check_master
 from schemas.documents import read_json
 from schemas.errors import ConfigError
 from schemas.settings import Option, Section, Settings
+
+
+def _spark_master(typed: str) -> str:
+    check_master(typed, "--master")
+    return typed
+
+
+SparkMaster = Annotated[
+    str | None,
+    typer.Option(
+        help="Spark master, such as local[4], spark://host:7077 or yarn.",
+        show_default="spark-submit's, else this machine",
+        metavar="URL",
+        parser=_spark_master,
+    ),
+]
 
 _TYPES: dict[str, type] = {"integer": int, "number": float, "boolean": bool, "string": str}  # of JSON Schema
 _TYPED_AS_JSON = {"object": dict, "array": list}

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.options import SparkMaster
+
 
 def run(
     folder: Annotated[Path, typer.Option(help="Local folder for S3's data, the input, the lists and the page.")] = Path("demo"),
     keep_serving: Annotated[bool, typer.Option("--keep-serving", help="Serve S3 on until Ctrl-C, to look around.")] = False,
-    master: Annotated[str | None, typer.Option(help="Spark master URL.", show_default="this machine")] = None,
+    master: SparkMaster = None,
 ) -> dict[str, Any]:
     """Run a night on household purchases, on this machine, and show what came out.
 

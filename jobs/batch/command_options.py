@@ -8,4 +8,3 @@ import typer
 
 SolutionFolder = Annotated[str, typer.Option(help="Folder that `hrnn train` wrote: s3://…, file://… or a path.")]
 AnswersFolder = Annotated[str, typer.Option(help="Folder for <input file name>.out and _CHECK; not the input's.")]
-SparkMaster = Annotated[str | None, typer.Option(help="Spark master, such as spark://host:7077, yarn or local[4].")]

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.options import SparkMaster
+
 
 def run(
     dataset: Annotated[str, typer.Option(help="Folder that `hrnn validate` wrote: s3://…, file://… or a path.")],
@@ -13,7 +15,7 @@ def run(
     ingestion_mode: Annotated[
         str, typer.Option(help="BULK: imported rows. PUT: rows put one by one, of which there are none here. ALL: both.")
     ] = "BULK",
-    master: Annotated[str | None, typer.Option(help="Spark master URL; default: as configured, else this machine.")] = None,
+    master: SparkMaster = None,
 ) -> dict[str, Any]:
     """Write a validated dataset as CSV files with the schema's fields as header; importing them gives the same rows.
 

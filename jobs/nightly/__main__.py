@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.options import with_settings
+from jobs.options import SparkMaster, with_settings
 from jobs.train.options import LaunchSettings
 
 
@@ -18,7 +18,7 @@ def run(
         str, typer.Option(help="TOML file, or JSON of AWS's Maintaining Personalized Experiences.", metavar="URI")
     ],
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would run, and why.")] = False,
-    master: Annotated[str | None, typer.Option(help="Spark master URL.", show_default="spark-submit's, else local[*]")] = None,
+    master: SparkMaster = None,
     workspace: Annotated[
         str | None, typer.Option(help="For AWS's JSON: folder for all that is written.", metavar="URI")
     ] = None,

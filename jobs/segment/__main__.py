@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.batch.command_options import AnswersFolder, SolutionFolder, SparkMaster
-from jobs.options import with_settings
+from jobs.batch.command_options import AnswersFolder, SolutionFolder
+from jobs.options import SparkMaster, with_settings
 from schemas.batch_jobs import SegmentSettings
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.options import with_settings
+from jobs.options import SparkMaster, with_settings
 from schemas.data_settings import SessionizeSettings
 
 
@@ -26,9 +26,7 @@ def run(
         typer.Option(help="Folder of the validated Users dataset: attributes of users, for filters.", metavar="URI"),
     ] = None,
     settings: SessionizeSettings,
-    master: Annotated[
-        str | None, typer.Option(help="Spark master URL; by default what spark-submit sets, else this machine.")
-    ] = None,
+    master: SparkMaster = None,
 ) -> dict[str, Any]:
     """Cut validated interactions into sessions; write sequences and the catalogue."""
     from jobs.sessionize.job import sessionize

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.options import with_settings
+from jobs.options import SparkMaster, with_settings
 from schemas.data_settings import ValidateSettings
 
 
@@ -30,7 +30,7 @@ def run(
         str | None, typer.Option(help="JSON file of your own Great Expectations, run on the accepted rows.", metavar="URI")
     ] = None,
     settings: ValidateSettings,
-    master: Annotated[str | None, typer.Option(help="Spark master URL; default: as configured, else this machine.")] = None,
+    master: SparkMaster = None,
 ) -> dict[str, Any]:
     """Check CSV files against their schema; write typed Parquet, rejected rows and a report.
 

@@ -193,6 +193,18 @@ def test_a_place_that_is_none_is_named_by_its_option(
             "--hpo-parallel-jobs, --hpo-ranges: this says how --hpo is done",
         ),
         *(
+            ([*command, "--master", "foo"], "--master: this is no Spark master (got 'foo'). Allowed: local, local[N]")
+            for command in (
+                ["validate", "--schema", "a", "--data", "b", "--output", "c"],
+                ["sessionize", "--interactions", "a", "--output", "b"],
+                ["recommend", "--solution", "s", "--input", "i", "--output", "o"],
+                ["segment", "--solution", "s", "--input", "i", "--output", "o"],
+                ["export", "--dataset", "a", "--output", "b"],
+                ["nightly", "--config", "a"],
+                ["demo"],
+            )
+        ),
+        *(
             (
                 ["recommend", "--solution", "s", "--input", "i", "--output", "o", "--max-error-fraction", value],
                 f"--max-error-fraction: must be between 0 and 1 (got '{value}').",
@@ -246,8 +258,8 @@ def test_a_log_level_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, end_
 
 def test_help_says_what_is_done_where_an_option_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
-        main(["demo", "--help"])
-    assert "[default: (this machine)]" in capsys.readouterr().out
+        main(["recipes", "--help"])
+    assert "[default: (text on a terminal, else json)]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("option", ["--version", "-V"])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.platform.process.scratch import at_end_of_run, run_folder, space_error
 from jobs.platform.spark.java import java_home
+from jobs.platform.spark.master import check_master
 from jobs.platform.spark.surroundings import NOBODY, java_surroundings, own_spark_home, user_without_name
 from schemas.errors import HrnnError, MachineError
 
@@ -43,13 +44,16 @@ def spark_session(master: str | None = None) -> SparkSession:
         master: Spark master URL; None takes what spark-submit or spark-defaults.conf set, else `local[*]`.
 
     Raises:
+        ConfigError: The master is none.
         MachineError: There is no Java for it, or the master can't be reached.
         StorageError: There is no place for temporary files.
     """
     from pyspark.sql import SparkSession
 
     builder = SparkSession.Builder().appName("hrnn")
-    if master is None and not _configured():
+    if master is not None:
+        check_master(master)
+    elif not _configured():
         master = "local[*]"
     local = master is not None and master.startswith("local")
     settings = _SETTINGS | (_local_settings() if local else {}) | ({} if master is None else {"spark.master": master})
@@ -158,9 +162,19 @@ def _submitted() -> bool:
 
 
 def _configured() -> bool:
-    """Whether spark-submit, MASTER or spark-defaults.conf says where Spark runs."""
-    if _submitted() or os.environ.get("MASTER"):
+    """Whether spark-submit, MASTER or spark-defaults.conf says where Spark runs.
+
+    Raises:
+        ConfigError: What they say is no master.
+    """
+    if _submitted():
+        return True
+    if master := os.environ.get("MASTER"):
+        check_master(master, "MASTER")
         return True
     home = own_spark_home() or ""
     defaults = Path(os.environ.get("SPARK_CONF_DIR") or Path(home, "conf"), "spark-defaults.conf")
-    return defaults.is_file() and re.search(r"(?m)^\s*spark\.master[\s=]", defaults.read_text()) is not None
+    said = re.search(r"(?m)^\s*spark\.master(?:\s*[=:]\s*|\s+)(.*?)\s*$", defaults.read_text()) if defaults.is_file() else None
+    if said is not None:
+        check_master(said[1], str(defaults))
+    return said is not None

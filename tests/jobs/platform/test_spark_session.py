@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.platform.spark.session import _configured
+from jobs.platform.spark.session import _configured, spark_session
+from schemas.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
 
@@ -47,6 +48,54 @@ def test_defaults_of_another_spark_do_not_count(tmp_path: Path, monkeypatch: pyt
 def test_the_environment_may_name_the_master(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASTER", "yarn")
     assert _configured()
+
+
+@pytest.mark.parametrize(
+    "master",
+    [
+        *("local", "local[1]", "local[16]", "local[*]", "local[4,3]", "local[*, 2]", "local-cluster[2,1,1024]", "yarn"),
+        *("spark://host:7077", "spark://a.b:7077,10.0.0.1:7078", "spark://[::1]:7077", "k8s://https://host:6443", "k8s://h:1"),
+    ],
+)
+def test_a_master_that_spark_knows_is_taken(monkeypatch: pytest.MonkeyPatch, master: str) -> None:
+    monkeypatch.setenv("MASTER", master)
+    assert _configured()
+
+
+NO_MASTERS = [
+    "foo",
+    "",
+    "LOCAL",
+    "local[]",
+    "local[0]",
+    "local[x]",
+    "local[2",
+    "local[2,0]",
+    "spark://host",
+    "spark://",
+    "yarn-cluster",
+]
+
+
+@pytest.mark.parametrize(
+    "master", [*NO_MASTERS, "k8s://", "mesos://host:5050", "local\n", "spark://host:7077,", "spark://h:7077/x"]
+)
+def test_a_master_that_spark_does_not_know_is_refused_before_java_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, master: str
+) -> None:
+    said = r"this is no Spark master \(got .*\)\. Allowed: local, local\[N\], .*yarn"
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))  # it is not even looked at
+    with pytest.raises(ConfigError, match=f"^master: {said}"):
+        spark_session(master)
+    if master.strip():
+        monkeypatch.setenv("MASTER", master)
+        with pytest.raises(ConfigError, match=f"^MASTER: {said}"):
+            spark_session()
+        monkeypatch.delenv("MASTER")
+        (tmp_path / "spark-defaults.conf").write_text(f"spark.master {master.strip()}[\n")
+        monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+        with pytest.raises(ConfigError, match=f"spark-defaults.conf: {said}"):
+            spark_session()
 
 
 @pytest.mark.slow
