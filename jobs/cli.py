@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             needed = all_jobs or name == job
             command = _printing(importlib.import_module(_module(name)).run) if needed else _stub
             app.command(name, short_help=help_line)(command)
-        _run(app, arguments)
+        _run(app, arguments, job)
 
     run_to_end(job, work)
 
@@ -84,7 +84,7 @@ def _is_logged(record: logging.LogRecord) -> bool:
     return "HRNN_DEBUG" in os.environ or "/py4j/" not in record.pathname
 
 
-def _run(app: typer.Typer, arguments: list[str]) -> None:
+def _run(app: typer.Typer, arguments: list[str], job: str | None) -> None:
     """Let typer parse the arguments and run the command; without any it shows the help, which is no success.
 
     Raises:
@@ -96,7 +96,7 @@ def _run(app: typer.Typer, arguments: list[str]) -> None:
     try:
         status = app(arguments or ["--help"], prog_name="hrnn", standalone_mode=False)
     except typer.TyperException as error:
-        raise usage_error(error) from None
+        raise usage_error(error, job) from None
     except SystemExit as ended:
         if isinstance(ended.__context__, BrokenPipeError):
             sys.stdout, sys.stderr = streams
@@ -139,7 +139,7 @@ def _printing(run: Callable[..., Summary | None]) -> Callable[..., None]:
     def command(*args: Any, **kwargs: Any) -> None:
         try:
             summary = run(*args, **kwargs)
-        except StorageError as error:
+        except (ConfigError, StorageError) as error:
             raise of_option(error, run, kwargs) from None
         finally:
             if not any(kwargs.get(name) for name in _READ_ONLY):

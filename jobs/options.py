@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -41,12 +42,18 @@ def with_settings(run: Callable[..., Any]) -> Callable[..., Any]:
     hints = get_type_hints(run, include_extras=True)
     models = {name: kind for name, kind in hints.items() if isinstance(kind, type) and issubclass(kind, Settings)}
 
-    @functools.wraps(run)
-    def command(**given: Any) -> Any:
-        read = {name: model.read(_values(model, given)) for name, model in models.items()}
-        return run(**given, **read)
+    options = {key: option for model in models.values() for key, option in _options(model)}
 
-    parameters: list[inspect.Parameter] = []
+    @functools.wraps(run)
+    def command(context: typer.Context, **given: Any) -> Any:
+        typed = {name for name in given if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
+        try:
+            read = {name: model.read(_values(model, given, typed)) for name, model in models.items()}
+            return run(**given, **read)
+        except ConfigError as error:
+            raise _named_as_typed(error, options) from None
+
+    parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     for name, parameter in inspect.signature(run).parameters.items():
         made = _parameters(models[name]) if name in models else [parameter.replace(annotation=hints[name])]
         parameters += (each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in made)
@@ -55,16 +62,30 @@ def with_settings(run: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _options(model: type[Section], key_prefix: str = "", prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Key path of each field, and its option as it is typed."""
+    for key, field in model.model_fields.items():
+        name = prefix + (Option.of(field).name or key)
+        yield key_prefix + key, _as_typed(name)
+        if section := _section(field):
+            yield from _options(section, f"{key_prefix}{key}.", f"{name}_")
+
+
+def _named_as_typed(error: ConfigError, options: dict[str, str]) -> ConfigError:
+    """The error of a setting, with the setting's option in place of its key; another error as it is."""
+    where = error.where or ""
+    key = max((key for key in options if re.match(rf"{re.escape(key)}(?![^.[])", where)), key=len, default=None)
+    return error if key is None else error.at(options[key] + where.removeprefix(key))
+
+
 def _parameters(model: type[Section], prefix: str = "") -> Iterator[inspect.Parameter]:
     """The options of a model's fields."""
     for key, field in model.model_fields.items():
         option, name = Option.of(field), prefix + (Option.of(field).name or key)
         kind, default, bounds = _typed(field, option, model.rule_of(key))
         flags = [_as_typed(name)] if option.flag else []
-        told, shown = option.help or field.description, option.left_out
-        if prefix and default is not None:  # what is not typed can be told from what is
-            kind, default, shown = kind | None, None, str(default)
-        typed = typer.Option(*flags, help=told, metavar=option.metavar, show_default=shown, **bounds)
+        told = option.help or field.description
+        typed = typer.Option(*flags, help=told, metavar=option.metavar, show_default=option.left_out, **bounds)
         yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, typed])
         if section := _section(field):
             yield from _parameters(section, f"{name}_")
@@ -84,19 +105,19 @@ def _typed(field: FieldInfo, option: Option, rule: dict[str, Any]) -> tuple[Any,
     return kind | None if default is None else kind, default, bounds
 
 
-def _values(model: type[Section], given: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Field -> value of what was typed, which is taken out of `given`."""
+def _values(model: type[Section], given: dict[str, Any], typed: set[str], prefix: str = "") -> dict[str, Any]:
+    """Field -> value of what was typed; the model's options are taken out of `given`."""
     values = {}
     for key, field in model.model_fields.items():
         option, name = Option.of(field), prefix + (Option.of(field).name or key)
         value = given.pop(name)
         if section := _section(field):
-            inside = _values(section, given, f"{name}_")
+            inside = _values(section, given, typed, f"{name}_")
             if inside and not value:
-                typed = [_as_typed(f"{name}_{Option.of(section.model_fields[each]).name or each}") for each in inside]
-                raise ConfigError(f"this says how {_as_typed(name)} is done, which is not asked for", where=", ".join(typed))
-            value = inside if value else None
-        if value is None:
+                unused = [_as_typed(f"{name}_{Option.of(section.model_fields[each]).name or each}") for each in inside]
+                raise ConfigError(f"this says how {_as_typed(name)} is done, which is not asked for", where=", ".join(unused))
+            value = inside
+        if name not in typed:
             continue  # the field's default
         if option.read is not None:
             value = option.read(value, _as_typed(name))

@@ -10,7 +10,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 from pydantic import ValidationError
 
-from schemas.errors import ConfigError, StorageError, UsageError, printable
+from schemas.config_errors import problem_of
+from schemas.errors import ConfigError, StorageError, UsageError, UserError, printable
 
 _COMPLETING = "_HRNN_COMPLETE"
 _WIDTH = re.compile("[1-9][0-9]{1,3}")  # columns of a readable terminal
@@ -46,17 +47,23 @@ def completing() -> bool:
     return bool(request)
 
 
-def usage_error(error: typer.TyperException) -> UsageError:
-    """typer's error of a command line, with the value, which typer leaves out, and the allowed range."""
+def usage_error(error: typer.TyperException, job: str | None) -> UsageError:
+    """typer's error of a command line, with the value, which typer leaves out, and the allowed range.
+
+    Args:
+        error: What typer raised.
+        job: The command that was typed; None: none, or none that is known.
+    """
     context, param, fault = (getattr(error, name, None) for name in ("ctx", "param", "__cause__"))
-    remedy = f"See {context.command_path if context else 'hrnn'} --help."
+    command = f"hrnn {job}" if job else "hrnn"  # typer does not always know
+    remedy = f"See {context.command_path if context else command} --help."
     if param is None or not isinstance(fault, ValidationError):
-        message, _, suggestion = error.format_message().partition(" Did you mean ")
+        message, _, suggestion = error.format_message().replace("\n\t", " ").partition(" Did you mean ")
         return UsageError(_problem(message), remedy=f"Did you mean {suggestion} {remedy}" if suggestion else remedy)
     first = fault.errors(include_url=False)[0]
     least, most = getattr(param, "min", None), getattr(param, "max", None)  # an option has both, or the first alone
     return UsageError(
-        _problem(first["msg"].removeprefix("Value error, ")),
+        _problem(problem_of(first)),
         where="/".join(param.opts) if param.param_type_name == "option" else param.metavar or param.name,
         value=first["input"],
         allowed=None if least is None else f"{_shown(least)} or more" if most is None else f"{_shown(least)} to {_shown(most)}",
@@ -72,19 +79,18 @@ def _problem(message: str) -> str:
     return printable(message[:1].lower() + message[1:]).rstrip(".")
 
 
-def of_option(error: StorageError, run: Callable[..., Any], arguments: Mapping[str, Any]) -> StorageError:
-    """The error of a place, with the option that names the place; unchanged where it says where it is, or no option does.
+def of_option(error: StorageError | ConfigError, run: Callable[..., Any], arguments: Mapping[str, Any]) -> UserError:
+    """The error of a place or a parameter, with the option that names it; unchanged where no option does.
 
     Args:
         error: What the command raised.
         run: The command.
         arguments: Its arguments, by name.
     """
-    if error.where is not None or error.value is None:
-        return error
-    names = [name for name, value in arguments.items() if error.value in (value if isinstance(value, list) else [value])]
-    where = ", ".join(_as_typed(run, name) for name in names) or None
-    return StorageError(error.problem, where=where, value=error.value, allowed=error.allowed, remedy=error.remedy)
+    names = [error.where] if error.where is not None and error.where in arguments else []
+    if error.where is None and error.value is not None:
+        names = [name for name, value in arguments.items() if error.value in (value if isinstance(value, list) else [value])]
+    return error.at(", ".join(_as_typed(run, name) for name in names)) if names else error
 
 
 def _as_typed(run: Callable[..., Any], name: str) -> str:

@@ -10,7 +10,7 @@ from schemas.config_errors import NAME_RULE
 from schemas.documents import read_json
 from schemas.errors import ConfigError
 from schemas.filters import PUBLISHED, FilterPolicy
-from schemas.settings import Fraction, Option, Section, Settings, fraction_option, setting
+from schemas.settings import IS_NUMBER, Fraction, Option, Section, Settings, fraction_option, setting
 from schemas.uris import Uri
 
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}$")]
@@ -81,8 +81,10 @@ class FilterSettings(Settings):
     filter_expression: str | None = setting(
         None, 'Such as: EXCLUDE ItemID WHERE Interactions.EVENT_TYPE IN ("buy").', Option(name="filter")
     )
-    extended_filters: bool = setting(False, "Allow now() - 30d, booleans and parentheses in the filter.")
-    filter_events: Annotated[int, Field(ge=1, le=1000)] = setting(
+    extended_filters: Annotated[bool, Field(strict=True)] = setting(
+        False, "Allow now() - 30d, booleans and parentheses in the filter."
+    )
+    filter_events: Annotated[int, Field(strict=True, ge=1, le=1000)] = setting(
         PUBLISHED.past_events, "A user's newest events of each type that the filter looks at."
     )
 
@@ -102,7 +104,7 @@ class SegmentSettings(FilterSettings, AnswerSettings):
     filter_expression: str | None = setting(
         None, 'Such as: EXCLUDE UserID WHERE Users.COUNTRY IN ("Japan").', Option(name="filter")
     )
-    most_lines: Annotated[int, Field(ge=1)] | None = setting(
+    most_lines: Annotated[int, Field(strict=True, ge=1)] | None = setting(
         None, "Lines of all files; default: Personalize's, 500 of items, 10 of attributes.", Option(name="max_lines")
     )
 
@@ -110,10 +112,8 @@ class SegmentSettings(FilterSettings, AnswerSettings):
 class Exploration(Section):
     """Personalize's itemExplorationConfig, for aws-user-personalization."""
 
-    weight: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.3, description="0 to 1: explorationWeight; 0: relevance alone, 1: most exploration"
-    )
-    item_age_cut_off: Annotated[float, Field(gt=0)] = Field(
+    weight: Fraction = Field(default=0.3, description="0 to 1: explorationWeight; 0: relevance alone, 1: most exploration")
+    item_age_cut_off: Annotated[float, Field(gt=0), IS_NUMBER] = Field(
         default=30.0, description="days above 0: explorationItemAgeCutOff; only items younger than this are explored"
     )
 

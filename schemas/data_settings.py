@@ -18,17 +18,17 @@ LongCategories = Literal["fail", "reject"]
 _UNTRUE = "Events whose time cannot be true (after the import, far after all others, 0 or 1 for a null)"
 
 
-def _read_gap(text: str, _: str) -> int | str:
+def _read_gap(text: str, option: str) -> int | str:
     number = number_of(text)
     if text != "none" and (number is None or not number.is_integer()):
-        raise ConfigError("this is no number of seconds", where="gap_seconds", value=text, allowed="1 or more, or none")
+        raise ConfigError("this is no number of seconds", where=option, value=text, allowed="1 or more, or none")
     return text if number is None else int(number)
 
 
 class Validation(Settings):
     """What Personalize allows and advises, and how strictly it is taken."""
 
-    strict: bool = setting(
+    strict: Annotated[bool, Field(strict=True)] = setting(
         False,
         "stop the night where Personalize would refuse the data",
         Option("Fail where Personalize would: its quotas and minimums are errors, not findings.", flag=True),
@@ -57,8 +57,6 @@ class Validation(Settings):
 class ValidateSettings(Validation):
     """All that `hrnn validate` can be told, besides places."""
 
-    named_as_typed = True
-
     import_mode: Annotated[ImportMode, BeforeValidator(lambda mode: str(mode).upper())] = setting(
         "FULL",
         "FULL replaces what the output folder holds, INCREMENTAL adds to it; the first must be FULL.",
@@ -69,10 +67,10 @@ class ValidateSettings(Validation):
         "Share of rejected rows, 0 to 1, above which the import fails once its report is written.",
         fraction_option("Share of rejected rows, 0 to 1, above which the import fails once its report is written."),
     )
-    gap_seconds: Annotated[int, Field(ge=1)] = setting(
+    gap_seconds: Annotated[int, Field(strict=True, ge=1)] = setting(
         1800,
         "Idle seconds that end a session in the report's figures.",
-        Option(refused="this gap is too short", allowed="1 or more seconds"),
+        Option(refused="this gap is too short"),
     )
 
 
@@ -85,7 +83,6 @@ class Sessions(Settings):
         Option(
             "A session ends after more idle seconds than this; none: a user's history is one session.",
             refused="this gap is too short",
-            allowed="1 or more seconds, or none",
             read=_read_gap,
         ),
     )
@@ -96,7 +93,6 @@ class Sessions(Settings):
         Option(
             "Order of a user's events at one time: file keeps the input's, hash shuffles it, auto: as validate advises.",
             refused="this order is not known",
-            allowed='"auto", "file", "hash"',
         ),
     )
     event_types: tuple[str, ...] | None = setting(
@@ -119,8 +115,8 @@ class Sessions(Settings):
 class SessionizeSettings(Sessions):
     """All that `hrnn sessionize` can be told, besides places."""
 
-    num_shards: Annotated[int, Field(ge=1, le=10_000)] | None = setting(
+    num_shards: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = setting(
         None,
         "Shards that users are dealt to; by default as many as the events ask for.",
-        Option(name="shards", refused="this number of shards is out of range", allowed="1 to 10000"),
+        Option(name="shards", refused="this number of shards is out of range"),
     )

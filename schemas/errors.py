@@ -17,7 +17,7 @@ A message says what is wrong, which value, what is allowed and what to do.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 
 def printable(text: str, most: int = 1000) -> str:
@@ -80,6 +80,14 @@ class UserError(HrnnError):
         self.value = None if value is UserError._MISSING else value
         self.allowed = allowed
         self.remedy = remedy
+
+    def at(self, where: str) -> Self:
+        """The same error, told of another key path, file or option."""
+        message = str(self).removeprefix(f"{printable(self.where)}: " if self.where else "")
+        moved = type(self).__new__(type(self))
+        moved.__dict__.update(self.__dict__, where=where)
+        Exception.__init__(moved, f"{printable(where)}: {message}")
+        return moved
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Restored in another process with the same message and attributes."""

@@ -45,7 +45,7 @@ def event_rules(
     event_type: str | None,
     event_value_threshold: str | float | None,
     events_config: Sequence[Mapping[str, Any]] | None,
-    where: str = "training",
+    where: str = "",
 ) -> EventRules | None:
     """The rules of a solution's three settings; None where all events count alike.
 
@@ -53,19 +53,20 @@ def event_rules(
         event_type: `eventType`: only events of this type are targets.
         event_value_threshold: `eventValueThreshold`: only events of this value and more; a string, as Personalize has it.
         events_config: `eventParametersList`: names in snake case or as Personalize writes them.
-        where: Key path of the settings, for messages.
+        where: Key path of the table that holds the settings, for messages; empty where none does.
 
     Raises:
         ConfigError: A value is wrong, or the settings contradict one another.
     """
+    where = f"{where}." if where else ""
     if events_config is None:
         if event_type == "":
-            raise _no_type(where)
+            raise _no_type(f"{where}event_type")
         threshold = (
-            None if event_value_threshold is None else _threshold(event_value_threshold, f"{where}.event_value_threshold")
+            None if event_value_threshold is None else _threshold(event_value_threshold, f"{where}event_value_threshold")
         )
         return None if event_type is None and threshold is None else EventRules((EventRule(event_type, threshold, 1.0),))
-    where = f"{where}.events_config"
+    where = f"{where}events_config"
     if event_type is not None or event_value_threshold is not None:
         raise ConfigError(
             "event_type and event_value_threshold say what events_config says too",
@@ -97,7 +98,7 @@ def _rule(entry: Any, where: str) -> EventRule:
             raise ConfigError("this key is not known", where=where, value=key, allowed=", ".join(_KEYS))
     event_type = read.get("event_type")
     if not isinstance(event_type, str) or not event_type:
-        raise _no_type(where)
+        raise _no_type(f"{where}.event_type")
     written = read.get("event_value_threshold")
     threshold = None if written is None else _threshold(written, f"{where}.event_value_threshold")
     weight = number_of(read.get("weight", 1.0))
@@ -109,7 +110,7 @@ def _rule(entry: Any, where: str) -> EventRule:
 
 
 def _no_type(where: str) -> ConfigError:
-    return ConfigError("an event type is missing", where=f"{where}.event_type", allowed="an EVENT_TYPE of the interactions")
+    return ConfigError("an event type is missing", where=where, allowed="an EVENT_TYPE of the interactions")
 
 
 def _threshold(value: Any, where: str) -> float:

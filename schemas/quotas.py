@@ -18,9 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.dataset_rules import DatasetType
 from schemas.errors import ConfigError
+from schemas.numbers import number_of
 
-Count = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(strict=True, ge=0)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 
 GIGABYTE: Final = 10**9
 
@@ -102,7 +103,7 @@ class Quotas(BaseModel):
                 raise ConfigError("this quota is given twice", where=where, value=name)
             changed[name] = value
         try:
-            return Quotas.model_validate({**self.model_dump(), **changed})
+            return Quotas.model_validate(self.model_dump() | {name: _number(value) for name, value in changed.items()})
         except ValidationError as error:
             name = str(error.errors()[0]["loc"][0])
             field = Quotas.model_fields[name]
@@ -110,6 +111,15 @@ class Quotas(BaseModel):
             raise ConfigError(
                 f"this is no value of the quota {name} ({field.description})", where=where, value=changed[name], allowed=kind
             ) from None
+
+
+def _number(text: str) -> int | float | str:
+    """A number as it is typed; the text where it is none."""
+    try:
+        return int(text)
+    except ValueError:
+        number = number_of(text)
+        return text if number is None else number
 
 
 PUBLISHED: Final = Quotas()

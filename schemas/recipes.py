@@ -29,6 +29,9 @@ RecipeType = Literal[
 RECIPE_ARN = "arn:aws:personalize:::recipe/"
 ALGORITHM_ARN = "arn:aws:personalize:::algorithm/"
 
+# Settings of a training's steps, which a recipe in closed form has none of.
+_OF_TRAINING = frozenset({"variant", "loss", "epochs", "patience", "time_limit_seconds", "within_session_only", "gru_baseline"})
+
 _HiddenDimension = Annotated[int, parameter("algorithm", "hidden units of the model", lowest=32, highest=256, tunable=True)]
 _Percentile = Annotated[
     float, parameter("feature", "users whose history is shorter (min) or longer (max) are not learnt from", lowest=0, highest=1)
@@ -185,6 +188,7 @@ class Recipe:
         auto_ml: Personalize's AutoML chooses among recipes that have this.
         reads_interactions: Its filters may look at interactions.
         runs_on: Recipe whose model serves this one until its own is there; empty where it has its own.
+        closed_form: It is fitted in closed form: nothing of it is trained, so that there are no epochs, losses or networks.
         refusal: Why it can't be trained here; empty where it can.
     """
 
@@ -199,6 +203,7 @@ class Recipe:
     auto_ml: bool = False
     reads_interactions: bool = True
     runs_on: str = ""
+    closed_form: bool = False
     refusal: str = ""
 
     @property
@@ -224,6 +229,16 @@ class Recipe:
         names = (parameter.name for parameter in self.hyperparameters.parameters() if parameter.place != "inference")
         known = RECIPES[self.runs_on].hyperparameters.model_fields
         return tuple(name for name in names if _HRNN_NAMES.get(name, name) not in known)
+
+    def means_nothing(self, setting: str) -> str:
+        """Why a setting of the fitting has no effect; empty where it has one."""
+        if self.closed_form and setting in _OF_TRAINING:
+            return f"{self.name} is fitted in closed form, without training"
+        if setting == "variant" and "aws-hrnn" not in (self.name, self.runs_on):
+            return f"{self.name} is no HRNN"
+        if setting == "gru_baseline" and self.makes_segments:
+            return f"{self.name} is measured beside no trained baseline"
+        return ""
 
     @property
     def arn(self) -> str:
@@ -283,6 +298,7 @@ _ALL = (
         summary="The items that most users have taken, the same list for everybody.",
         feature_transformation="sims",
         has_scores=False,
+        closed_form=True,
     ),
     Recipe(
         name="aws-trending-now",
@@ -291,6 +307,7 @@ _ALL = (
         algorithm="aws-trending-now-custom",
         hyperparameters=TrendingHyperparameters,
         has_scores=False,
+        closed_form=True,
     ),
     Recipe(
         name="aws-personalized-ranking",
@@ -317,6 +334,7 @@ _ALL = (
         hyperparameters=SimsHyperparameters,
         line_kind="item",
         has_scores=False,
+        closed_form=True,
     ),
     Recipe(
         name="aws-similar-items",

@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from schemas.config_errors import key_path
+from schemas.config_errors import FieldRule, problem_of
 from schemas.errors import ConfigError
 from schemas.numbers import number_of
 from schemas.quotas import PUBLISHED
@@ -35,6 +35,14 @@ def _fraction(value: Any) -> float:
     return number
 
 
+def _number(value: Any) -> Any:
+    number = number_of(value)
+    if number is None:
+        raise PydanticCustomError("number", "a number is needed")
+    return number if isinstance(value, str) else value  # in its range or not, it is told as it was given
+
+
+IS_NUMBER = BeforeValidator(_number)  # of a float: or text of one, as Personalize has them; neither nan nor true
 Fraction = Annotated[float, Field(ge=0, le=1), BeforeValidator(_fraction)]  # neither nan nor true is one
 
 
@@ -81,7 +89,6 @@ class Option:
         flag: There is no `--no-…`.
         refused: What is wrong with a value that is not allowed, as the job says it; None: the command line has the field's
             range and says it.
-        allowed: What is, in words; None: as the field's type says.
         typed: Type of what is typed, where `read` reads it.
         read: What is typed, and the option as it is typed -> the field's value; None: as the field's type says.
     """
@@ -92,7 +99,6 @@ class Option:
     left_out: str | bool = True
     flag: bool = False
     refused: str | None = None
-    allowed: str | None = None
     typed: Any = str
     read: Callable[[Any, str], Any] | None = None
 
@@ -129,8 +135,6 @@ def quotas_option(told: str) -> Option:
 class Settings(Section):
     """All that a job can be told, besides places and what it runs on."""
 
-    named_as_typed: ClassVar[bool] = False  # errors say `--future`, not `future`
-
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:
         """The settings of values by name.
@@ -158,17 +162,7 @@ class Settings(Section):
         if not fault["loc"]:
             key = fault["ctx"]
             return ConfigError(fault["msg"], where=cls.__name__, value=key["key"], allowed=key["allowed"])
-        (name, *inside), _ = key_path(cls, fault["loc"])
-        option = Option.of(cls.model_fields[name])
-        where = f"--{name.replace('_', '-')}" if cls.named_as_typed else option.name or name
-        allowed = option.allowed or (None if fault["type"] == "fraction" else _allowed(cls.rule_of(name)))
-        problem = option.refused or fault["msg"]
-        return ConfigError(problem, where=".".join([where, *inside]), value=fault["input"], allowed=allowed)
-
-
-def _allowed(rule: dict[str, Any]) -> str | None:
-    """The values or the range of a field, in words."""
-    if "enum" in rule:
-        return ", ".join(rule["enum"])
-    least, most = rule.get("minimum"), rule.get("maximum")
-    return None if least is None else f"{least:,} or more" if most is None else f"{least:,} to {most:,}"
+        field = FieldRule.at(cls, fault["loc"])
+        option = Option.of(cls.model_fields[str(fault["loc"][0])])
+        allowed = None if fault["type"] == "fraction" else field.allowed()
+        return ConfigError(option.refused or problem_of(fault), where=field.path, value=fault["input"], allowed=allowed)

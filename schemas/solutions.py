@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from schemas.errors import ConfigError
 from schemas.event_rules import EventRules, event_rules
+from schemas.numbers import number_of
 from schemas.quotas import PUBLISHED, Quotas
-from schemas.recipes import RECIPE_ARN, recipe_for
-from schemas.settings import Option, Section, Settings, quotas_option, setting
+from schemas.recipes import RECIPE_ARN, Recipe, recipe_for
+from schemas.settings import IS_NUMBER, Fraction, Option, Section, Settings, quotas_option, setting
 from schemas.tuning import MOST_JOBS, MOST_PARALLEL_JOBS, MOST_SEED, tuned_parameters
 
 AUTO_ML_RECIPE = "aws-hrnn"  # whose name a solution carries until one is chosen; also what is trained where none is named
 LossName = Literal["cross_entropy", "bpr_max", "top1_max", "top1"]
 Split = Literal["personalize", "all_users"]
+
+
+def _threshold(value: Any) -> Any:
+    if number_of(value) is None:
+        raise PydanticCustomError("threshold", "this is no threshold")
+    return value
+
+
+Threshold = Annotated[str | float, BeforeValidator(_threshold)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 
 
@@ -26,8 +37,8 @@ class EventParameters(Section):
     event_type: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=256)] = Field(
         description="an EVENT_TYPE of the interactions"
     )
-    event_value_threshold: str | float | None = Field(default=None, description="only events of this EVENT_VALUE and more")
-    weight: Annotated[float, Field(ge=0, le=1)] = Field(
+    event_value_threshold: Threshold | None = Field(default=None, description="only events of this EVENT_VALUE and more")
+    weight: Fraction = Field(
         default=1.0, description="0 to 1; only the ratios of weights matter; 0: read, but never to be predicted"
     )
 
@@ -80,7 +91,7 @@ class FittingSettings(Settings):
     seed: Annotated[int, Field(strict=True, ge=0, le=MOST_SEED)] = setting(
         0, "whole number of 0 or more, in 63 bits; of everything random", Option("Of everything random.")
     )
-    time_limit_seconds: Annotated[float, Field(ge=0.0)] | None = setting(
+    time_limit_seconds: Annotated[float, Field(ge=0), IS_NUMBER] | None = setting(
         None, "Seconds after which the training loop ends.", Option(name="time_limit")
     )
     split: Split = setting(
@@ -93,12 +104,12 @@ class FittingSettings(Settings):
         ),
     )
     event_type: str | None = setting(None, "Only events of this type are to be predicted.")
-    event_value_threshold: str | float | None = setting(
+    event_value_threshold: Threshold | None = setting(
         None,
         "Personalize's eventValueThreshold: only events of this EVENT_VALUE and more; a string or number",
         Option("Only events of this EVENT_VALUE and more are."),
     )
-    events_config: Sequence[Any] | None = setting(
+    events_config: tuple[Any, ...] | None = setting(
         None, 'JSON: [{"event_type": "buy", "event_value_threshold": "1", "weight": 0.6}, …].'
     )
     gru_baseline: Annotated[bool, Field(strict=True)] = setting(
@@ -107,11 +118,26 @@ class FittingSettings(Settings):
         Option("Train a GRU without users, too, for the table of baselines."),
     )
 
+    def check_effects(self, recipe: Recipe, where: str = "") -> None:
+        """Check that each setting that was given, its default too, means something to a recipe.
+
+        Args:
+            recipe: What is fitted.
+            where: Key path of the settings, for messages; empty where they lie in no table.
+
+        Raises:
+            ConfigError: One has no effect.
+        """
+        for name in type(self).model_fields:
+            if name in self.model_fields_set and (reason := recipe.means_nothing(name)):
+                key = f"{where}.{name}" if where else name
+                raise ConfigError(f"this has no effect: {reason}", where=key, value=getattr(self, name), remedy="Leave it out.")
+
 
 class Training(FittingSettings):
     """What Personalize does not let one choose: how a model is fitted. For recipes that are trained step by step."""
 
-    time_limit_seconds: Annotated[float, Field(gt=0)] | None = Field(
+    time_limit_seconds: Annotated[float, Field(gt=0), IS_NUMBER] | None = Field(
         default=None, description="seconds after which fitting ends, above 0; absent: none"
     )
     event_type: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=256)] | None = Field(
@@ -160,8 +186,12 @@ class RecipeSettings(Settings):
 class TrainSettings(FittingSettings, RecipeSettings):
     """All that `hrnn train` can be told, besides places and ranks."""
 
-    within_session_only: bool = setting(False, "The papers' mode: sessions' first events are no targets.")
-    strict: bool = setting(False, "Fail where there is less than Personalize trains on.", Option(flag=True))
+    within_session_only: Annotated[bool, Field(strict=True)] = setting(
+        False, "The papers' mode: sessions' first events are no targets."
+    )
+    strict: Annotated[bool, Field(strict=True)] = setting(
+        False, "Fail where there is less than Personalize trains on.", Option(flag=True)
+    )
     quotas: Quotas = setting(PUBLISHED, "name = value", quotas_option("How much that is: interactions=500."))
 
     @classmethod
@@ -206,7 +236,8 @@ class Solution(RecipeSettings):
 
     def settings(self, **of_the_night: Any) -> TrainSettings:
         """What `hrnn train` is told, with what holds for every training of a night."""
-        return TrainSettings(**self.model_dump(exclude={"training"}), **self.training.model_dump(), **of_the_night)
+        told = self.model_dump(exclude={"training"}, exclude_unset=True) | self.training.model_dump(exclude_unset=True)
+        return TrainSettings(**told, **of_the_night)
 
     def check(self, where: str) -> None:
         """Check that the settings fit together.
@@ -223,3 +254,4 @@ class Solution(RecipeSettings):
         if self.hpo is not None:
             tuned_parameters(recipe_for(self.recipe), self.hpo.ranges, f"{where}.hpo")
         self.check_auto_ml(f"{where}.auto_ml")
+        training.check_effects(recipe_for(self.recipe), f"{where}.training")

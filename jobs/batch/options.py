@@ -106,10 +106,14 @@ def read_filter(settings: FilterSettings, manifest: Manifest) -> FilterOptions |
 
     Raises:
         FilterError: It is wrong.
-        ConfigError: The solution version is too old for it.
+        ConfigError: The solution version is too old for it; or there is none, and how it is read is given.
     """
     text, extended = settings.filter_expression, settings.extended_filters
     if text is None:
+        for name in ("extended_filters", "filter_events"):
+            if name in settings.model_fields_set:
+                problem = "this says how a filter is read, and there is none"
+                raise ConfigError(problem, where=name, value=getattr(settings, name), remedy="Leave it out, or give a filter.")
         return None
     parsed = parse_filter(text, "filter", extended=extended, policy=NO_LIMITS)  # the night keeps them
     schemas = parse_schemas(manifest.metadata.get("schemas", {}), "the solution version")

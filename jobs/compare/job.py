@@ -49,7 +49,7 @@ def compare(*, old_uri: str, new_uri: str, output_uri: str | None = None) -> dic
     files = [(name, file) for side in matched for name, file in side.items()]
     folder = None if output_uri is None else StepFolder(output_uri)
     if folder and any(lies_in(file.uri, folder.uri) for file in [*old.values(), *new.values()]):
-        raise ConfigError("the output holds the files to compare", where="--output", value=folder.uri, allowed="a folder apart")
+        raise ConfigError("the output holds the files to compare", where="output", value=folder.uri, allowed="a folder apart")
     versions = [f"{name} {file.size} {file.version}" for name, file in files]
     identity = fingerprint("compare", {"version": _VERSION, "alone": alone}, versions)
     done = folder.manifest() if folder else None

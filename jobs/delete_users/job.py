@@ -57,12 +57,12 @@ def delete_users(
     began = time.monotonic()
     if workspace_uri is None and not dataset_uris and not batch_output_uris:
         raise ConfigError(
-            "nothing to look through is named", where="--workspace", allowed="--workspace, --dataset or --batch-output"
+            "nothing to look through is named", where="workspace", allowed="--workspace, --dataset or --batch-output"
         )
     users = read_users(users_uri)
     if output_uri is None:
         if workspace_uri is None:
-            raise ConfigError("where the report goes is not named", where="--output", remedy="Name a folder, or a --workspace.")
+            raise ConfigError("where the report goes is not named", where="output", remedy="Name a folder, or a --workspace.")
         output_uri = join(normalise(workspace_uri), "deletions", users.identity[:12])
     places = find_places(workspace_uri, dataset_uris, batch_output_uris)
     _refuse_while_at_work(places, older_than)

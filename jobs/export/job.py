@@ -58,7 +58,7 @@ def export(*, dataset_uri: str, output_uri: str, ingestion_mode: str = "BULK", m
     source, folder = StepFolder(dataset_uri), StepFolder(output_uri)
     if lies_in(folder.uri, source.uri) or lies_in(source.uri, folder.uri):
         raise ConfigError(
-            "dataset and output lie within each other", where="--output", value=folder.uri, allowed="a folder apart"
+            "dataset and output lie within each other", where="output", value=folder.uri, allowed="a folder apart"
         )
     dataset = source.require("dataset")
     bulk = mode != "PUT"
@@ -93,7 +93,7 @@ def _check_mode(mode: str) -> IngestionMode:
             return known  # type: ignore[no-any-return]
     raise ConfigError(
         "this ingestion mode is not known",
-        where="--ingestion-mode",
+        where="ingestion_mode",
         value=mode,
         allowed=", ".join(get_args(IngestionMode)),
     )

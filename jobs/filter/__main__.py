@@ -36,12 +36,18 @@ def run(
     ] = False,
     most_fields: Annotated[int, typer.Option(min=1, help="Most distinct fields of a filter.")] = PUBLISHED.fields,
     past_events: Annotated[
-        int, typer.Option(min=1, max=1000, help="--solution: a user's newest events of each type that count.")
-    ] = PUBLISHED.past_events,
+        int | None,
+        typer.Option(
+            min=1,
+            max=1000,
+            help="--solution: a user's newest events of each type that count.",
+            show_default=str(PUBLISHED.past_events),
+        ),
+    ] = None,
     solution: Annotated[
         str | None, typer.Option(help="Folder that `hrnn train` wrote: how many items would survive, for a sample of users.")
     ] = None,
-    values: Annotated[str, typer.Option(help=r'--solution: JSON as in filterValues: {"GENRES": "\"horror\""}.')] = "{}",
+    values: Annotated[str | None, typer.Option(help=r'--solution: JSON as in filterValues: {"GENRES": "\"horror\""}.')] = None,
 ) -> dict[str, Any]:
     """Say what a filter expression means, or point at what is wrong in it.
 
@@ -55,15 +61,19 @@ def run(
     if (expression is None) is not stdin:
         raise typer.BadParameter("give one expression, or --stdin")
     expressions = [line.strip() for line in sys.stdin if line.strip()] if expression is None else [expression]
+    for name, given in (("past_events", past_events), ("values", values)):
+        if given is not None and solution is None:
+            problem = "this says how a filter is tried on a solution version, and none is given"
+            raise ConfigError(problem, where=name, value=given, remedy="Leave it out, or name a solution.")
     schemas = [parse_schema(*read_given(uri)) for uri in schema or []]
     summary = check(
         expressions,
         schemas={each.dataset_type: each for each in schemas},
         extended=extended,
         historic=historic,
-        policy=FilterPolicy(fields=most_fields, past_events=past_events),
+        policy=FilterPolicy(fields=most_fields, past_events=past_events or PUBLISHED.past_events),
         solution_uri=solution,
-        values=_values(values),
+        values=_values(values or "{}"),
     )
     if summary["refused"]:
         print_result(summary)

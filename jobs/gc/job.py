@@ -79,12 +79,12 @@ def gc(
     if older_than < LEAST_AGE:
         raise ConfigError(
             "this age is too short: files of runs that are still at work would go",
-            where="--older-than",
+            where="older_than",
             value=str(older_than),
             allowed="1h or more, and longer than any run",
         )
     if keep_nights is not None and keep_nights < 1:
-        raise ConfigError("at least one night must be kept", where="--keep-nights", value=keep_nights, allowed="1 or more")
+        raise ConfigError("at least one night must be kept", where="keep_nights", value=keep_nights, allowed="1 or more")
     workspace = normalise(workspace_uri).rstrip("/")
 
     def before_in(place: str) -> datetime:

@@ -52,7 +52,7 @@ def run(
     from jobs.nightly.wording import night_lines
     from jobs.train.launch import Launch
 
-    runtime = Runtime(master=master, launch=Launch(**launch.model_dump()))
+    runtime = Runtime(master=master, launch=Launch(**launch.model_dump(exclude_unset=True)))
     if launch.node_rank > 0:
         return follow(config=loaded, runtime=runtime)
     summary = nightly(config=loaded, runtime=runtime)

@@ -22,7 +22,7 @@ def run(
     from jobs.train.job import train
     from jobs.train.launch import Launch
 
-    chosen = Launch(**launch.model_dump())
+    chosen = Launch(**launch.model_dump(exclude_unset=True))
     return train(sequences_uri=sequences, output_uri=output, settings=settings, launch=chosen)
 
 

@@ -22,6 +22,7 @@ from jobs.train.spec import NO_SPACE, WorkerSpec
 from schemas.errors import ConfigError, MachineError
 
 MEETING_SECONDS = 600  # in which all nodes must have come to the place where they meet
+_MEETING = ("rdzv_endpoint", "rdzv_backend", "rdzv_id")  # torchrun's options that one node does without
 MOST_PORT = 65_535
 _PLACE = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[\w.-]+):([0-9]{1,5})")
 _OF_OTHERS = re.compile(r"(?:PET|MASTER|TORCHELASTIC)_|(?:LOCAL_|GROUP_|ROLE_)?(?:RANK|WORLD_SIZE)$|ROLE_NAME$")
@@ -31,26 +32,30 @@ class Launch(LaunchSettings):
     """Where ranks run, seen to be possible on this machine.
 
     Raises:
-        ConfigError: There are several nodes and no place to meet, or what is given is none; this node is not one of them; or
-            there are more ranks than GPUs.
+        ConfigError: There are several nodes and no place to meet, or what is given is none; there is one node, and a place is
+            given; this node is not one of them; or there are more ranks than GPUs.
     """
 
     def model_post_init(self, _: object) -> None:
         """See that there is a place to meet, and a GPU for each rank."""
         if self.nnodes > 1 and not self.rdzv_endpoint:
-            raise ConfigError("several nodes need a place to meet", where="--rdzv-endpoint", allowed="host:port")
+            raise ConfigError("several nodes need a place to meet", where="rdzv_endpoint", allowed="host:port")
+        unused = [name for name in _MEETING if name in self.model_fields_set] if self.nnodes == 1 else []
+        if unused:
+            problem = "this says how several nodes meet, and there is one"
+            raise ConfigError(problem, where=unused[0], value=getattr(self, unused[0]), remedy="Leave it out, or say nnodes.")
         place = _PLACE.fullmatch(self.rdzv_endpoint or "here:1")
         if place is None or not 1 <= int(place[1]) <= MOST_PORT:
             allowed = f"host:port, a port from 1 to {MOST_PORT}"
-            raise ConfigError("this is no place to meet", where="--rdzv-endpoint", value=self.rdzv_endpoint, allowed=allowed)
+            raise ConfigError("this is no place to meet", where="rdzv_endpoint", value=self.rdzv_endpoint, allowed=allowed)
         if self.node_rank >= self.nnodes:
             allowed = "0" if self.nnodes == 1 else f"0 to {self.nnodes - 1}, for {self.nnodes} nodes"
-            raise ConfigError("there is no such node", where="--node-rank", value=self.node_rank, allowed=allowed)
+            raise ConfigError("there is no such node", where="node_rank", value=self.node_rank, allowed=allowed)
         gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if 0 < gpus < (self.nproc_per_node or 1):
             raise ConfigError(
                 "more ranks than GPUs",
-                where="--nproc-per-node",
+                where="nproc_per_node",
                 value=self.nproc_per_node,
                 allowed=f"at most {gpus}, the GPUs of this node",
                 remedy="Each rank needs a GPU of its own; with CUDA_VISIBLE_DEVICES= ranks run on this node's CPUs.",

@@ -92,6 +92,7 @@ def read_request(asked: TrainSettings) -> Request:
     recipe = recipe_for(asked.recipe)
     parsed = parse_hyperparameters(asked.recipe, asked.hyperparameters)
     asked.check_auto_ml("auto_ml")
+    asked.check_effects(recipe)
     settings = TrainingSettings(
         num_steps=getattr(parsed, "bptt", TrainingSettings.num_steps),
         epochs=asked.epochs or TrainingSettings.epochs,

@@ -129,7 +129,7 @@ def references_of(schema: DatasetSchema, folder_uris: dict[str, str | None]) -> 
         dataset_type, column = _REFERENCE_KEYS[name]
         if rules.target is None or column not in schema.names:
             raise ConfigError(
-                f"{schema.dataset_type} are not compared with {name}", where=f"--{name}", value=uri, remedy="Leave it out."
+                f"{schema.dataset_type} are not compared with {name}", where=name, value=uri, remedy="Leave it out."
             )
         folder = StepFolder(uri)
         manifest = folder.require("dataset")

@@ -132,7 +132,7 @@ def _keep_apart(stored: list[StoredFile], data_uri: str, output_uri: str) -> Non
     if any(lies_in(file.uri, output_uri) for file in stored) or any(lies_in(output_uri, each) for each in read):
         raise ConfigError(
             "data and output lie within each other",
-            where="--output",
+            where="output",
             value=output_uri,
             remedy="Name a folder apart from the data.",
         )

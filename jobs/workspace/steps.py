@@ -46,5 +46,5 @@ def parse_age(text: str) -> timedelta:
     age = None if match is None else timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
     if age is None or age > _LONGEST:
         allowed = "a number and m, h, d or w, such as 7d; 100 years at most"
-        raise ConfigError("this is no age", where="--older-than", value=text, allowed=allowed)
+        raise ConfigError("this is no age", where="older_than", value=text, allowed=allowed)
     return age

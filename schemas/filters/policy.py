@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(strict=True, ge=1)]
 
 
 class FilterPolicy(BaseModel):
@@ -21,7 +21,7 @@ class FilterPolicy(BaseModel):
     fields: Count = Field(default=5, description="most distinct fields of a filter")
     group_fields: Count = Field(default=10, description="most distinct fields of all filters of a dataset group")
     group_filters: Count = Field(default=10, description="most filters of a dataset group")
-    past_events: Annotated[int, Field(ge=1, le=1000)] = Field(
+    past_events: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
         default=100, description="1 to 1000: a user's newest events of each event type that a filter looks at"
     )
 

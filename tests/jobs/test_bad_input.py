@@ -75,8 +75,10 @@ BEFORE_SPARK = [
     Case("impossible bucket", _validate("s3://no_/raw/"), r"s3://no_/raw/?.*(bucket|object)"),
     Case("fraction out of range", _validate("@/good.csv") + " --max-rejected-fraction 7", r"fraction.*7"),
     Case("step missing", "sessionize --interactions @/empty-folder --output @/made/sequences", r"no finished step lies here"),
-    Case("gap of nonsense", "sessionize --interactions @/x --output @/made/s --gap-seconds soon", r"gap_seconds.*'soon'.*none"),
-    Case("gap below 1", "sessionize --interactions @/x --output @/made/s --gap-seconds -5", r"gap_seconds.*-5"),
+    Case(
+        "gap of nonsense", "sessionize --interactions @/x --output @/made/s --gap-seconds soon", r"--gap-seconds.*'soon'.*none"
+    ),
+    Case("gap below 1", "sessionize --interactions @/x --output @/made/s --gap-seconds -5", r"--gap-seconds.*-5"),
     Case("wrong recipe", _TRAIN + " --recipe aws-hrn", r"aws-hrn.*aws-hrnn"),
     Case(
         "unknown hyperparameter", _TRAIN + ' --hyperparameters {"hiden_dimension":"64"}', r"hiden_dimension.*hidden_dimension"
@@ -102,11 +104,11 @@ BEFORE_SPARK = [
     Case("unknown command", "trian", r"no such command 'trian'.*Did you mean 'train'", 2),
     Case("unknown option", "train --sequenzes @/x", r"no such option.*--sequenzes", 2),
     Case("missing option", "train --recipe aws-hrnn", r"missing option.*--sequences", 2),
-    Case("option of a wrong type", _TRAIN + " --epochs many", r"--epochs.*valid integer", 2),
+    Case("option of a wrong type", _TRAIN + " --epochs many", r"--epochs: a whole number is needed", 2),
     Case(
         "option out of range",
         _RECOMMEND + " --input @/batch.json --num-results 0",
-        r"--num-results.*greater than or equal to 1",
+        r"--num-results: the number is too small .*Allowed: 1 or more",
         2,
     ),
 ]

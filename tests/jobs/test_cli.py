@@ -116,17 +116,21 @@ PLACES = ["--sequences", "a", "--output", "b"]
         ),
         (
             ["train", *PLACES, "--epochs", "x"],
-            "unable to parse string as an integer (got 'x'). Allowed: 1 or more. See hrnn train",
+            "--epochs: a whole number is needed (got 'x'). Allowed: 1 or more. See hrnn train",
         ),
         (
             ["train", *PLACES, "--hpo-jobs", "99"],
-            "--hpo-jobs: input should be less than or equal to 40 (got '99'). Allowed: 1 to 40.",
+            "--hpo-jobs: the number is too large (got '99'). Allowed: 1 to 40.",
         ),
         (["train", *PLACES, "--seed", str(2**63)], f"(got '{2**63}'). Allowed: 0 to {2**63 - 1}. See hrnn train"),
         (["train", *PLACES, "--nproc-per-node", "1000000"], "(got '1000000'). Allowed: 1 to 1024. See hrnn train"),
         (["train", *PLACES, "--time-limit", "a\nb"], r"(got 'a\nb')"),
         (["train", "--output", "b"], "missing option '--sequences'. See hrnn train --help."),
         (["train", *PLACES, "more\nwords"], r"unexpected extra argument(s) (more\x0awords). See hrnn train --help."),
+        (["train", *PLACES, "--hpo=true"], "option '--hpo' does not take a value. See hrnn train --help."),
+        (["gc", "--workspace"], "option '--workspace' requires an argument. See hrnn gc --help."),
+        (["recipes", "--output"], "option '--output' requires an argument. See hrnn recipes --help."),
+        (["filter"], "missing argument 'action'. Choose from: check. See hrnn filter --help."),
         (["filter", "check"], "give one expression, or --stdin. See hrnn"),
     ],
 )
@@ -181,16 +185,54 @@ def test_a_place_that_is_none_is_named_by_its_option(
     [
         (
             ["train", *PLACES, "--events-config", "[1]"],
-            "training.events_config[0]: this is no rule of events (got 1). Allowed: ",
+            "--events-config[0]: this is no rule of events (got 1). Allowed: ",
         ),
-        (["train", *PLACES, "--event-value-threshold", "x"], "training.event_value_threshold: this is no threshold (got 'x')"),
-        (["train", *PLACES, "--rdzv-endpoint", "nohost:x"], "--rdzv-endpoint: this is no place to meet (got 'nohost:x')"),
+        (["train", *PLACES, "--event-value-threshold", "x"], "--event-value-threshold: this is no threshold (got 'x')"),
+        (
+            ["train", *PLACES, "--nnodes", "2", "--rdzv-endpoint", "nohost:x"],
+            "--rdzv-endpoint: this is no place to meet (got 'nohost:x')",
+        ),
         (["train", *PLACES, "--node-rank", "5"], "--node-rank: there is no such node (got 5)"),
-        (["train", *PLACES, "--auto-ml", "--recipe", "aws-sims"], "auto_ml: AutoML chooses the recipe itself (got 'aws-sims')"),
+        (
+            ["train", *PLACES, "--auto-ml", "--recipe", "aws-sims"],
+            "--auto-ml: AutoML chooses the recipe itself (got 'aws-sims')",
+        ),
         (["train", *PLACES, "--hpo-jobs", "8"], "--hpo-jobs: this says how --hpo is done, which is not asked for."),
         (
             ["train", *PLACES, "--hpo-ranges", "{}", "--hpo-parallel-jobs", "2"],
             "--hpo-parallel-jobs, --hpo-ranges: this says how --hpo is done",
+        ),
+        (
+            ["train", *PLACES, "--variant", "one"],
+            "--variant: there is no such variant of HRNN (got 'one'). Allowed: init, all.",
+        ),
+        (["train", *PLACES, "--recipe", "x"], "--recipe: there is no such recipe (got 'x')"),
+        (
+            ["train", *PLACES, "--hyperparameters", '{"bptt": 99}'],
+            "--hyperparameters.bptt: the number is out of range (got 99)",
+        ),
+        (
+            ["train", *PLACES, "--hpo", "--hpo-ranges", '{"bptt": [9, 2]}'],
+            "--hpo-ranges.bptt: this is no range (got [9.0, 2.0]). Allowed: [least, most].",
+        ),
+        (["train", *PLACES, "--hpo", "--hpo-ranges", '{"bptt": 9}'], "--hpo-ranges.bptt: a list is needed (got 9)."),
+        (["train", *PLACES, "--recipe", "aws-sims", "--hpo", "--epochs", "3"], "--epochs: this has no effect: aws-sims is"),
+        (["train", *PLACES, "--recipe", "aws-sims", "--variant", "init"], "--variant: this has no effect: aws-sims is"),
+        (["train", *PLACES, "--rdzv-backend", "c10d"], "--rdzv-backend: this says how several nodes meet, and there is one"),
+        (["filter", "check", "x", "--values", "{}"], "--values: this says how a filter is tried on a solution version"),
+        (
+            ["filter", "check", "x", "--past-events", "5"],
+            "--past-events: this says how a filter is tried on a solution version",
+        ),
+        (["gc", "--workspace", "w", "--older-than", "x"], "--older-than: this is no age (got 'x')"),
+        (["delete-users", "--users", "u"], "--workspace: nothing to look through is named"),
+        (
+            ["validate", "--schema", "a", "--data", "b", "--output", "c", "--import-mode", "ALL"],
+            "--import-mode: this import mode is not known (got 'ALL'). Allowed: FULL, INCREMENTAL.",
+        ),
+        (
+            ["sessionize", "--interactions", "a", "--output", "b", "--shards", "0"],
+            "--shards: this number of shards is out of range (got 0). Allowed: a whole number from 1 to 10,000.",
         ),
         *(
             ([*command, "--master", "foo"], "--master: this is no Spark master (got 'foo'). Allowed: local, local[N]")

@@ -54,7 +54,7 @@ def running(folders: list[Path]) -> None:
         *(
             (
                 {"nnodes": 2, "rdzv_endpoint": place},
-                r"--rdzv-endpoint: this is no place to meet \(got .*host:port, a port from 1",
+                r"rdzv_endpoint: this is no place to meet \(got .*host:port, a port from 1",
             )
             for place in (
                 "nohost:x",
@@ -69,8 +69,8 @@ def running(folders: list[Path]) -> None:
                 "host:1\n",
             )
         ),
-        ({"rdzv_endpoint": "nohost:x"}, "this is no place to meet"),
-        ({"node_rank": 5}, r"--node-rank: there is no such node \(got 5\)\. Allowed: 0\."),
+        ({"nnodes": 2, "rdzv_endpoint": "nohost:x"}, "this is no place to meet"),
+        ({"node_rank": 5}, r"node_rank: there is no such node \(got 5\)\. Allowed: 0\."),
         ({"nnodes": 2, "node_rank": 2, "rdzv_endpoint": "host:1"}, r"no such node \(got 2\)\. Allowed: 0 to 1, for 2 nodes"),
     ],
 )
