@@ -39,10 +39,14 @@ def agreement(old: Ragged[np.uint64], new: Ragged[np.uint64], depth: int, persis
     """Compare line m of one side with line m of the other, for all M lines.
 
     Args:
-        old: Ranked lists of one side, best first: hashes of what is listed, none twice in a list.
+        old: Ranked lists of one side, best first: hashes of what is listed, none twice in a list: an entry has one rank. Of a
+            list that repeats entries, give the first place of each.
         new: Those of the other; M lines too. The result does not depend on which is which.
         depth: D, the greatest depth that `overlap_at` is made for, at least 1.
         persistence: p of rank-biased overlap, between 0 and 1.
+
+    Raises:
+        ValueError: An entry stands twice in a list.
     """
     lines, at_old, at_new = _common(old, new)
     old_ranks, new_ranks = at_old - old.offsets[lines] + 1, at_new - new.offsets[lines] + 1
@@ -97,9 +101,15 @@ def gini(counts: Rows, num_items: int) -> float:
 
 
 def _common(old: Ragged[np.uint64], new: Ragged[np.uint64]) -> tuple[Rows, Rows, Rows]:
-    """Entries that both lists of a line hold: the line, and where they lie in the values of either side."""
+    """Entries that both lists of a line hold: the line, and where they lie in the values of either side.
+
+    Raises:
+        ValueError: An entry stands twice in a list.
+    """
     old_lines, new_lines = old.row_ids(), new.row_ids()
     old_keys, new_keys = (mix64(side.values ^ mix64(side.row_ids().astype(np.uint64))) for side in (old, new))
+    if any(len(np.unique(keys)) < len(keys) for keys in (old_keys, new_keys)):
+        raise ValueError("an entry stands twice in a list")
     _, at_old, at_new = np.intersect1d(old_keys, new_keys, assume_unique=True, return_indices=True)
     true = (old_lines[at_old] == new_lines[at_new]) & (old.values[at_old] == new.values[at_new])  # no collision of keys
     return old_lines[at_old[true]], at_old[true], at_new[true]

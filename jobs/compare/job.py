@@ -26,6 +26,8 @@ Files = dict[str, StoredFile]  # by the name by which a file is matched with one
 def compare(*, old_uri: str, new_uri: str, output_uri: str | None = None) -> dict[str, Any]:
     """Match the lines of two batch outputs by their input and compare their lists.
 
+    A list that repeats an entry is compared as if only its first place were there: [a, b] and [a, a, a] share one entry of two.
+    Gzipped files are unpacked while they are read.
     Of several lines with one input the first of one side meets the first of the other. Memory is bounded by the parts that the
     lines are written to, but for about 8 bytes a line and 24 bytes a distinct id.
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from hrnn.data.hashing import hash64
 from jobs.platform.storage import StoredFile, store_for
+from jobs.platform.storage.gzipped import FOREIGN, MAGIC, unpack
 from schemas.errors import DataError
 
 LINES: Any = pa.schema(
@@ -34,10 +35,15 @@ SEED = 11  # of the hashes of inputs
 
 _LISTS = {"recommendedItems": "items", "usersList": "users", "recommendedUsers": "users"}
 _ID_NAMES = ("userId", "itemId")
+_INPUTS = frozenset(
+    {*_ID_NAMES, "itemAttributes"}
+)  # what an input names, of which the guide's segments have one beside the output
 _SCORE_TYPES = (float, int, type(None))
 _BLOCK_BYTES = 8 << 20
 _PART_BYTES = 128 << 20  # of both sides' text that are compared at a time: about 600 MB of memory
 _MOST_PARTS = 256
+_HEAD_BYTES = max(map(len, (MAGIC, *FOREIGN)))
+_PACKED_TIMES = 10  # so much smaller gzip makes such text, about
 _REMEDY = "Name a file that a batch inference or segment job wrote; its name ends in .out."
 
 
@@ -72,6 +78,8 @@ def read_answer(line: bytes, where: str) -> Answer:
         _refuse("the line is no answer: it has no output", line, where)
     output, error = document.pop("output"), document.pop("error", None)
     request = document.get("input", document)  # the guide's segments have the input's members beside the output
+    if request is document and not _INPUTS & request.keys():
+        _refuse("the line is no answer: it has no input", line, where)
     if type(request) is dict:  # ids are often written without quotes
         request = {key: str(value) if key in _ID_NAMES and type(value) is int else value for key, value in request.items()}
     if error is not None or output is None:
@@ -99,7 +107,8 @@ def _refuse(problem: str, line: bytes, where: str) -> NoReturn:
 
 def num_parts(files: Sequence[StoredFile]) -> int:
     """How many parts suit the files of both sides."""
-    return min(_MOST_PARTS, 1 + sum(file.size for file in files) // _PART_BYTES)
+    size = sum(file.size * (_PACKED_TIMES if _is_gzipped(file) else 1) for file in files)
+    return min(_MOST_PARTS, 1 + size // _PART_BYTES)
 
 
 def write_parts(files: Mapping[str, StoredFile], parts: int, folder: Path) -> list[Path]:
@@ -149,9 +158,26 @@ def _tables(name: str, file: StoredFile, numbers: Iterator[int]) -> Iterator[pa.
 
 def _line_blocks(file: StoredFile) -> Iterator[list[bytes]]:
     """All lines of a file without their line feeds, a few megabytes at a time."""
-    store, rest = store_for(file.uri), b""
-    for start in range(0, file.size, _BLOCK_BYTES):
-        data = store.read(file.uri, start, min(start + _BLOCK_BYTES, file.size), file.version)
+    rest = b""
+    for data in unpack(_blocks(file), file.uri) if _is_gzipped(file) else _blocks(file):
         *lines, rest = (rest + data).split(b"\n")
         yield lines
     yield [rest]
+
+
+def _blocks(file: StoredFile) -> Iterator[bytes]:
+    for start in range(0, file.size, _BLOCK_BYTES):
+        yield store_for(file.uri).read(file.uri, start, min(start + _BLOCK_BYTES, file.size), file.version)
+
+
+def _is_gzipped(file: StoredFile) -> bool:
+    """Whether a file is gzip data.
+
+    Raises:
+        DataError: It is of another format than text.
+    """
+    head = store_for(file.uri).read(file.uri, 0, min(_HEAD_BYTES, file.size), file.version)
+    for magic, what in FOREIGN.items():
+        if head.startswith(magic):
+            raise DataError(f"this is {what}, not JSON lines in UTF-8", where=file.uri, remedy=_REMEDY)
+    return head.startswith(MAGIC)

@@ -84,3 +84,9 @@ def test_gini_counts_items_that_are_never_listed() -> None:
     assert gini(np.array([7]), 4) == pytest.approx(0.75)
     assert gini(np.array([7]), 4) > gini(np.array([4, 3]), 4) > gini(np.array([2, 2, 2, 1]), 4) > 0
     assert gini(np.empty(0, np.int64), 4) == 0
+
+
+@pytest.mark.parametrize(("old", "new"), [("ab", "aaa"), ("aaa", "ab"), ("abca", "abc")])
+def test_a_list_that_repeats_an_entry_has_no_ranks(old: str, new: str) -> None:
+    with pytest.raises(ValueError, match="an entry stands twice in a list"):
+        agreement(lists("ab", old), lists("ba", new), 5)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from jobs.compare import reading
 from jobs.compare.job import compare
+from jobs.platform.storage import list_input
 from jobs.platform.storage.folders import StepFolder
 from schemas.errors import ConfigError, DataError, StorageError
 
@@ -152,7 +154,7 @@ def test_parts_and_blocks_change_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     once = compare(old_uri=old, new_uri=new)
     monkeypatch.setattr(reading, "_PART_BYTES", 20_000)
     monkeypatch.setattr(reading, "_BLOCK_BYTES", 777)
-    assert reading.num_parts([reading.StoredFile(old, 200_000, "")]) > 5
+    assert reading.num_parts(list_input(old)) > 5
     parts = compare(old_uri=old, new_uri=new)
     for found in (once, parts):
         del found["seconds"]
@@ -190,6 +192,9 @@ def test_s3_and_a_file_beside_a_folder_of_one(s3: str, tmp_path: Path) -> None:
     ("line", "says"),
     [
         ('{"userId":"1"}', "the line is no answer: it has no output"),
+        ('{"output":{"recommendedItems":["a"]},"error":null}', "the line is no answer: it has no input"),
+        ('{"output":null,"error":"no such user"}', "the line is no answer: it has no input"),
+        ('{"users":"1","output":{"usersList":["a"]}}', "the line is no answer: it has no input"),
         ("{", "the line is not JSON"),
         ("[1]", "the line is no answer"),
         (
@@ -243,6 +248,33 @@ def test_an_id_that_stands_twice_in_a_list_counts_once(tmp_path: Path) -> None:
     old = put(tmp_path / "a.out", answer("1", ["a", "a", "b"], [0.5, 0.4, 0.1]))
     new = put(tmp_path / "b.out", answer("1", ["a", "b"], [0.5, 0.1]))
     assert compare(old_uri=old, new_uri=new)["identical_lists"] == 1.0
+
+
+def test_places_after_the_first_of_an_id_are_left_out(tmp_path: Path) -> None:
+    old = put(tmp_path / "a.out", answer("1", ["a", "b"]))
+    new = put(tmp_path / "b.out", answer("1", ["a", "a", "a"]))
+    found = compare(old_uri=old, new_uri=new)
+    assert (found["longest_list"], found["overlap"]) == (2, {"2": 0.5})
+    assert compare(old_uri=new, new_uri=old)["overlap"] == found["overlap"]
+
+
+def test_a_gzipped_file_is_read_as_the_plain_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.compare.reading._BLOCK_BYTES", 100)
+    plain = put(tmp_path / "a.out", *(answer(str(user), ["a", "b", str(user % 7)]) for user in range(50)))
+    packed = tmp_path / "b.out"
+    packed.write_bytes(gzip.compress(Path(plain).read_bytes()))
+    found = compare(old_uri=plain, new_uri=str(packed))
+    assert (found["lines"]["compared"], found["identical_lists"]) == (50, 1.0)
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"b\.out: the gzip data ends too early"):
+        compare(old_uri=plain, new_uri=str(packed))
+
+
+def test_another_format_is_named(tmp_path: Path) -> None:
+    plain = put(tmp_path / "a.out", answer("1", ["a"]))
+    (tmp_path / "b.out").write_bytes(b"PAR1" + bytes(100))
+    with pytest.raises(DataError, match=r"b\.out: this is a Parquet file, not JSON lines in UTF-8\. Name a file that a batch"):
+        compare(old_uri=plain, new_uri=str(tmp_path / "b.out"))
 
 
 def test_the_command_prints_one_line_of_json(tmp_path: Path) -> None:
