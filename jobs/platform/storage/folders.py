@@ -232,7 +232,7 @@ class StepFolder:
                 self._take_back(manifest, former)
                 self._drop(manifest, former)
                 raise
-        self._sweep(manifest, present)
+        self._sweep(manifest, present, others)
         if any(entry.shown for entry in manifest.files):
             self.show()
         return manifest
@@ -275,14 +275,17 @@ class StepFolder:
         named = {file.path for file in kept}
         self._store.delete(self.uri_of(entry.path) for entry in manifest.files if entry.path not in named)
 
-    def _sweep(self, manifest: Manifest, present: list[StoredFile]) -> None:
-        """Remove what of `present` the manifest does not name, and unfinished uploads; what fails is left to the next run."""
+    def _sweep(self, manifest: Manifest, present: list[StoredFile], spared: tuple[str, ...]) -> None:
+        """Remove what of `present` the manifest does not name, and unfinished uploads; what fails is left to the next run.
+
+        Uploads below `spared` may be of others that are at work: no file of theirs tells, so only their age can (`hrnn gc`).
+        """
         named = {self.uri_of(file.path) for file in manifest.files}
         try:
             self._store.delete(file.uri for file in present if file.uri not in named)
             # By the clock that dates uploads too; this machine's may be ahead of it, and others' uploads would go.
             written = [file.modified for file in present if f"-{self.token}." in file.name and file.modified is not None]
-            self._store.abort_uploads(self.uri + "/", min(written, default=self._began))
+            self._store.abort_uploads(self.uri + "/", min(written, default=self._began), spared)
         except StorageError as error:
             _LOG.warning("leftovers of earlier runs could not be removed: %s", error)
 

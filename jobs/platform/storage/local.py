@@ -170,8 +170,8 @@ class LocalStore:
         left = [file for file in files if file is not None and file.modified is not None and file.modified < before]
         return [dataclasses.replace(file, version=file.name) for file in left]
 
-    def abort_uploads(self, uri: str, before: datetime) -> int:
-        left = self.uploads(uri, before)
+    def abort_uploads(self, uri: str, before: datetime, spared: tuple[str, ...] = ()) -> int:
+        left = [file for file in self.uploads(uri, before) if not file.uri.startswith(spared)]
         self.delete(file.uri for file in left)
         return len(left)
 

@@ -166,13 +166,13 @@ class S3Store:
                 for each in begun
             ]
 
-    def abort_uploads(self, uri: str, before: datetime) -> int:
-        bucket, prefix = _split(uri)
+    def abort_uploads(self, uri: str, before: datetime, spared: tuple[str, ...] = ()) -> int:
+        left = [each for each in self.uploads(uri, before, sized=False) if not each.uri.startswith(spared)]
         with s3_errors(uri):
-            begun = [upload for upload in _uploads(bucket, prefix) if upload["Initiated"] < before]
-            for upload in begun:
-                self._abort({"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]})
-        return len(begun)
+            for each in left:
+                bucket, key = _split(each.uri)
+                self._abort({"Bucket": bucket, "Key": key, "UploadId": each.version})
+        return len(left)
 
     def _abort(self, target: dict[str, Any]) -> None:
         """Drop an upload; where that fails, it costs space until the next night, and must not hide why it was dropped."""

@@ -130,5 +130,5 @@ class Store(Protocol):
         Their size is 0 unless `sized`.
         """
 
-    def abort_uploads(self, uri: str, before: datetime) -> int:
-        """Drop unfinished uploads below `uri` that began before a moment; returns how many."""
+    def abort_uploads(self, uri: str, before: datetime, spared: tuple[str, ...] = ()) -> int:
+        """Drop unfinished uploads below `uri` that began before a moment, but for those below `spared`; returns how many."""

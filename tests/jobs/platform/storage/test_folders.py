@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from unfinished_uploads import begin_upload
 
 from jobs.platform.storage import join, store_for
 from jobs.platform.storage.folders import StepFolder, StepInput, sha256_of
@@ -182,6 +184,17 @@ def test_tidying_that_fails_does_not_fail_what_is_published(
     _finish(folder, b"rows", "f1")
     assert StepFolder(place).require("dataset").fingerprint == "f1"
     assert "leftovers of earlier runs could not be removed" in caplog.text
+
+
+def test_uploads_below_spared_folders_stay_with_those_who_began_them(place: str) -> None:
+    for key in ("data/killed", "trials/other/checkpoint"):
+        begin_upload(place, key)
+    folder = StepFolder(place)
+    written = [folder.put(folder.attempt_path("data/part.parquet"), b"rows")]
+    folder.publish("dataset", "f" * 64, {}, [], written, spared=("checkpoints", "trials"))
+    left = store_for(place).uploads(place + "/", datetime.now(UTC))
+    assert [Path(file.uri).parent.name for file in left] == ["other"]
+    assert store_for(place).abort_uploads(place + "/", datetime.now(UTC)) == 1
 
 
 def _read(place: str) -> tuple[StepFolder, StepInput]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from staged_files import concatenate
+from unfinished_uploads import begin_upload
 
 from jobs.platform.storage import STORES, Store, assembly, join, list_input, normalise, read_text, store_for
 from jobs.platform.storage.store import StoredFile
@@ -287,29 +288,13 @@ def test_deleting_twice_is_no_error(store: Store, place: str) -> None:
 
 @pytest.mark.parametrize("place", ["local", "seaweedfs"], indirect=True)  # the mock's uploads all began in 2010
 def test_uploads_of_a_killed_run_are_dropped_and_younger_ones_kept(store: Store, place: str, tmp_path: Path) -> None:
-    _begin_upload(place, "folder/whole")
+    begin_upload(place, "folder/whole")
     now = datetime.now(UTC)
     assert store.abort_uploads(join(place, "folder") + "/", now - timedelta(hours=1)) == 0
     assert store.abort_uploads(join(place, "elsewhere") + "/", now + timedelta(hours=1)) == 0
     assert store.abort_uploads(join(place, "folder") + "/", now + timedelta(hours=1)) == 1
     assert store.abort_uploads(join(place, "folder") + "/", now + timedelta(hours=1)) == 0
     assert store.list(place + "/") == []
-
-
-def _begin_upload(place: str, key: str) -> None:
-    """Leave what a killed writer leaves."""
-    if place.startswith("s3://"):
-        from jobs.platform.storage.s3_client import client
-
-        bucket, _, key = join(place, key).removeprefix("s3://").partition("/")
-        upload = client().create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
-        client().upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"half a file")
-    else:
-        from jobs.platform.storage.local import _temporary
-
-        temporary = _temporary(join(place, key))
-        temporary.parent.mkdir(parents=True)
-        temporary.write_bytes(b"half a file")
 
 
 def test_input_is_a_file_or_a_folder(store: Store, place: str) -> None:
