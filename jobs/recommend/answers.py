@@ -62,9 +62,15 @@ class Answers:
         reasons = None if self.reasons is None else self.reasons[entries]
         return Answers(offsets - offsets[0], self.entries[entries], self.scores[entries], reasons)
 
-    def as_popular(self) -> Answers:
-        """The same answers, each entry with the reason that popular items have."""
-        return replace(self, reasons=np.tile(POPULAR, (len(self.entries), 1)))
+    def as_popular(self, rows: Rows) -> Answers:
+        """The same answers, each entry with the reason that popular items have; popularity has no part in one without a score.
+
+        Args:
+            rows: int64, one an entry: its row of the catalogue, -1 where it has no score.
+        """
+        reasons = np.tile(POPULAR, (len(self.entries), 1))
+        reasons[rows < 0, 0] = 0
+        return replace(self, reasons=reasons)
 
     def num_empty(self) -> int:
         """How many lines have no entry."""

@@ -124,7 +124,7 @@ class Explainer:
             batch: What the lines ask for.
             answers: To them.
         """
-        answers = answers.as_popular()
+        answers = answers.as_popular(self._loaded.places(batch, answers)[0])
         lines = np.flatnonzero(places >= 0)
         if not len(lines) or answers.reasons is None:
             return answers

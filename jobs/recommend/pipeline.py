@@ -240,7 +240,7 @@ class _SplitAnswers:
         self._batch = solution.batch(self._requests)
         self._widths, self._known = solution.widths(self._batch), 0
         answers = Answers.none(self._widths) if work.options.filter is not None else solution.answers(self._batch)
-        self._answers = answers if work.sources is None else answers.as_popular()
+        self._answers = answers if work.sources is None else answers.as_popular(solution.places(self._batch, answers)[0])
 
     def put(self, body: pa.Buffer) -> None:
         """Fill in the answers of a shard."""

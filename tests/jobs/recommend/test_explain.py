@@ -143,7 +143,7 @@ def test_lists_to_be_ranked_are_explained_as_their_histories_say(
     lines = [{"userId": USER_IDS[user], "itemList": [f"item {row}" for row in rows]} for user, rows in asked]
     odd = [
         {"userId": USER_IDS[0], "itemList": [f"item {NUM_ITEMS - 1}", "what", "item 1", "item 1"]},
-        {"userId": "nobody", "itemList": ["item 2", "item 1"]},
+        {"userId": "nobody", "itemList": ["item 2", f"item {NUM_ITEMS - 1}", "what", "item 1"]},
     ]
     version = versions["aws-personalized-ranking"]
     told = [json.loads(line) for line in answered(version, tmp_path, lines + odd, explain=True).splitlines()]
@@ -166,7 +166,9 @@ def test_lists_to_be_ranked_are_explained_as_their_histories_say(
     assert of_odd["recommendedItems"][2:] == [f"item {NUM_ITEMS - 1}", "what"]  # nobody has taken them
     assert of_odd["explanations"][0] == of_odd["explanations"][1]
     assert of_odd["explanations"][2:] == [{"popularityShare": 0.0, "explored": False, "because": []}] * 2
-    assert of_nobody["explanations"] == [{"popularityShare": 1.0, "explored": False, "because": []}] * 2
+    assert of_nobody["recommendedItems"][2:] == [f"item {NUM_ITEMS - 1}", "what"]
+    assert of_nobody["explanations"][:2] == [{"popularityShare": 1.0, "explored": False, "because": []}] * 2
+    assert of_nobody["explanations"][2:] == of_odd["explanations"][2:]  # whoever is asked for: nothing speaks for them
 
 
 def unsealed(version: Path) -> dict[str, Any]:
