@@ -27,7 +27,7 @@ from pydantic_core import PydanticCustomError
 from schemas.batch_jobs import BatchInference, BatchSegment, Filtering, Name, check_mode
 from schemas.config_errors import NAME_RULE, config_error
 from schemas.data_settings import Sessions, Validation
-from schemas.documents import NoDocument, read_json, read_toml, values_of
+from schemas.documents import NoDocument, is_json, read_json, read_toml, values_of
 from schemas.errors import ConfigError
 from schemas.filters import Filter, check_recipe, parse_filter
 from schemas.recipes import check_explained, check_explores, parse_hyperparameters, recipe_for
@@ -63,12 +63,14 @@ class Dataset(Section):
     @classmethod
     def _json_is_read(cls, data: Any) -> Any:
         """A schema given as JSON text, as CreateSchema takes it, is parsed; anything else is a path."""
-        if not isinstance(data, str) or not data.lstrip().startswith("{"):
-            return data
-        try:
-            return read_json(data)
-        except ValueError as error:
-            raise PydanticCustomError("no_json", "this schema is not JSON ({reason})", {"reason": str(error)}) from None
+        if isinstance(data, str) and is_json(data):
+            try:
+                data = read_json(data)
+            except ValueError as error:
+                raise PydanticCustomError("no_json", "this schema is not JSON ({reason})", {"reason": str(error)}) from None
+        if isinstance(data, list):
+            raise PydanticCustomError("no_schema", "a schema is a JSON object")
+        return data
 
 
 class Datasets(Section):

@@ -10,7 +10,7 @@ from schemas.errors import ConfigError
 from schemas.numbers import number_of
 from schemas.quotas import Quotas
 from schemas.settings import Fraction, Option, Settings, fraction_option, quotas_option, setting
-from schemas.solutions import Count
+from schemas.solutions import Count, EventType
 
 ImportMode = Literal["FULL", "INCREMENTAL"]
 Future = Literal["reject", "keep"]
@@ -95,7 +95,7 @@ class Sessions(Settings):
             refused="this order is not known",
         ),
     )
-    event_types: tuple[str, ...] | None = setting(
+    event_types: tuple[EventType, ...] | None = setting(
         None,
         "the EVENT_TYPE values that count; absent: all of them",
         Option(

@@ -22,6 +22,11 @@ class NoDocument(ValueError):
     """A text that the parser accepts and this platform refuses; the message is the reason, without a full stop."""
 
 
+def is_json(text: str) -> bool:
+    """Whether a text that may also be a path is meant as a JSON document: it begins as an object or a list does."""
+    return text.lstrip().startswith(("{", "["))
+
+
 def read_json(text: str) -> Any:
     """The value of a JSON text.
 

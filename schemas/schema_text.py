@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from schemas.documents import NoDocument, read_json, values_of
+from schemas.documents import NoDocument, is_json, read_json, values_of
 from schemas.errors import SchemaError
 
 LONGEST_SCHEMA = 20_000  # characters; CreateSchema's limit
@@ -37,7 +37,7 @@ def unwrapped(document: Any, where: str) -> Any:
         SchemaError: A text is longer than CreateSchema takes, or is not JSON.
     """
     while True:
-        if isinstance(document, str) and document.lstrip().startswith("{"):
+        if isinstance(document, str) and is_json(document):
             document = read_document(document, where)
         elif isinstance(document, dict) and "schema" in document and "fields" not in document:
             document = document["schema"]

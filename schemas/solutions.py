@@ -28,15 +28,14 @@ def _threshold(value: Any) -> Any:
 
 
 Threshold = Annotated[str | float, BeforeValidator(_threshold)]
+EventType = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=256)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 
 
 class EventParameters(Section):
     """One type of events, and how much it counts."""
 
-    event_type: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=256)] = Field(
-        description="an EVENT_TYPE of the interactions"
-    )
+    event_type: EventType = Field(description="an EVENT_TYPE of the interactions")
     event_value_threshold: Threshold | None = Field(default=None, description="only events of this EVENT_VALUE and more")
     weight: Fraction = Field(
         default=1.0, description="0 to 1; only the ratios of weights matter; 0: read, but never to be predicted"
@@ -119,7 +118,7 @@ class FittingSettings(Settings):
     )
 
     def check_effects(self, recipe: Recipe, where: str = "") -> None:
-        """Check that each setting that was given, its default too, means something to a recipe.
+        """Check that each setting that was given, its default too, means something to a recipe; false and 0 ask for nothing.
 
         Args:
             recipe: What is fitted.
@@ -129,7 +128,7 @@ class FittingSettings(Settings):
             ConfigError: One has no effect.
         """
         for name in type(self).model_fields:
-            if name in self.model_fields_set and (reason := recipe.means_nothing(name)):
+            if name in self.model_fields_set and getattr(self, name) and (reason := recipe.means_nothing(name)):
                 key = f"{where}.{name}" if where else name
                 raise ConfigError(f"this has no effect: {reason}", where=key, value=getattr(self, name), remedy="Leave it out.")
 
@@ -140,7 +139,7 @@ class Training(FittingSettings):
     time_limit_seconds: Annotated[float, Field(gt=0), IS_NUMBER] | None = Field(
         default=None, description="seconds after which fitting ends, above 0; absent: none"
     )
-    event_type: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=256)] | None = Field(
+    event_type: EventType | None = Field(
         default=None, description="Personalize's eventType: only these events are to be predicted; absent: all"
     )
     events_config: tuple[EventParameters, ...] | None = Field(

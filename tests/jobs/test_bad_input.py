@@ -79,6 +79,18 @@ BEFORE_SPARK = [
         "gap of nonsense", "sessionize --interactions @/x --output @/made/s --gap-seconds soon", r"--gap-seconds.*'soon'.*none"
     ),
     Case("gap below 1", "sessionize --interactions @/x --output @/made/s --gap-seconds -5", r"--gap-seconds.*-5"),
+    Case(
+        "event type without a name",
+        "sessionize --interactions @/x --output @/made/s --event-type view --event-type=",
+        r"--event-type\[1\]: this text is empty \(got ''\)\. Allowed: a text of 1 to 256 characters",
+    ),
+    Case("schema that is a list", _validate("@/good.csv", "[]"), r"the JSON given: a schema is a JSON object \(got \[\]\)"),
+    Case("schema cut off", _validate("@/good.csv", "[{"), r"the JSON given: the schema is not JSON"),
+    Case(
+        "config with a schema that is a list",
+        _nightly("schema-list.toml"),
+        r"datasets\.interactions\.schema: a schema is a JSON",
+    ),
     Case("wrong recipe", _TRAIN + " --recipe aws-hrn", r"aws-hrn.*aws-hrnn"),
     Case(
         "unknown hyperparameter", _TRAIN + ' --hyperparameters {"hiden_dimension":"64"}', r"hiden_dimension.*hidden_dimension"
@@ -192,6 +204,7 @@ def _write_configs(folder: Path) -> None:
         assert old in good
         (folder / "configs" / name).write_text(good.replace(old, new))
 
+    config("schema-list.toml", f'schema = "{folder}/shop/schemas/interactions.json"', 'schema = " [] "')
     config("syntax.toml", 'name = "shop"', 'name = "shop')
     config("unknown-key.toml", "workspace =", "workspase =")
     config("missing-key.toml", "workspace =", "# workspace =")

@@ -100,7 +100,7 @@ def test_a_boolean_is_no_number(model: type[BaseModel], name: str, value: bool) 
         model.model_validate({model.model_fields[name].alias or name: value})
 
 
-STEPS = {"variant": "init", "loss": "top1", "epochs": 3, "patience": 0, "time_limit_seconds": 9, "gru_baseline": True}
+STEPS = {"variant": "init", "loss": "top1", "epochs": 3, "patience": 1, "time_limit_seconds": 9, "gru_baseline": True}
 
 
 @pytest.mark.parametrize("name", [*STEPS, "within_session_only"])
@@ -114,7 +114,7 @@ def test_a_setting_of_steps_is_refused_where_a_recipe_has_none(recipe: str, name
 @pytest.mark.parametrize("recipe", [name for name, recipe in RECIPES.items() if recipe.available])
 def test_what_is_not_given_is_never_refused(recipe: str) -> None:
     FittingSettings().check_effects(RECIPES[recipe])
-    FittingSettings(seed=3, split="all_users", event_type="buy").check_effects(RECIPES[recipe])
+    FittingSettings(seed=3, split="all_users", event_type="buy", gru_baseline=False).check_effects(RECIPES[recipe])
 
 
 @pytest.mark.parametrize(

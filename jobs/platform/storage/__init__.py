@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jobs.platform.storage.local import LocalStore, local_errors
 from jobs.platform.storage.store import Staged, Store, StoredFile
+from schemas.documents import is_json
 from schemas.errors import StorageError
 from schemas.uris import canonical, parse_uri, scheme_of
 
@@ -134,9 +135,9 @@ def read_text(uri: str) -> str:
 
 
 def read_given(text: str) -> tuple[str, str]:
-    """An argument that is a JSON object, or the URI of its file: the JSON, and its name for messages.
+    """An argument that is a JSON document, or the URI of its file: the JSON, and its name for messages.
 
     Raises:
         StorageError: It is a URI, and the file is missing, unreadable or not UTF-8.
     """
-    return (text, "the JSON given") if text.lstrip().startswith("{") else (read_text(text), normalise(text))
+    return (text, "the JSON given") if is_json(text) else (read_text(text), normalise(text))

@@ -245,7 +245,7 @@ def test_numbers_are_asked_for_as_numbers_and_as_texts(tmp_path: Path) -> None:
 
 
 def test_what_can_not_be_done_is_refused(of_items: SegmentSolution, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"num_results.*Allowed: 1 to 5,000,000"):
+    with pytest.raises(ConfigError, match=r"num_results.*Allowed: a whole number from 1 to 5,000,000"):
         answered(of_items, tmp_path, [], num_results=0)
     with pytest.raises(FilterError, match="UserID"):
         answered(of_items, tmp_path, [], filter_expression='EXCLUDE ItemID WHERE Items.GENRES IN ("x")')

@@ -443,4 +443,4 @@ def test_the_command_line_refuses_a_gap_that_is_no_number(capsys: pytest.Capture
     with pytest.raises(SystemExit) as stopped:
         main(["sessionize", "--interactions", "in", "--output", "out", "--gap-seconds", "30m"])
     assert stopped.value.code == 1
-    assert "gap_seconds: this is no number of seconds (got '30m'). Allowed: 1 or more, or none." in capsys.readouterr().err
+    assert "--gap-seconds: this is no number of seconds (got '30m'). Allowed: 1 or more, or none." in capsys.readouterr().err
