@@ -74,7 +74,7 @@ def _options(model: type[Section], key_prefix: str = "", prefix: str = "") -> It
 def _named_as_typed(error: ConfigError, options: dict[str, str]) -> ConfigError:
     """The error of a setting, with the setting's option in place of its key; another error as it is."""
     where = error.where or ""
-    key = max((key for key in options if re.match(rf"{re.escape(key)}(?![^.[])", where)), key=len, default=None)
+    key = max((key for key in options if re.match(rf"{re.escape(key)}(?![^.[,])", where)), key=len, default=None)
     return error if key is None else error.at(options[key] + where.removeprefix(key))
 
 

@@ -83,10 +83,11 @@ class UserError(HrnnError):
 
     def at(self, where: str) -> Self:
         """The same error, told of another key path, file or option."""
-        message = str(self).removeprefix(f"{printable(self.where)}: " if self.where else "")
+        shown = printable(where)
+        message = str(self).replace(printable(self.where), shown, 1) if self.where else f"{shown}: {self}"
         moved = type(self).__new__(type(self))
         moved.__dict__.update(self.__dict__, where=where)
-        Exception.__init__(moved, f"{printable(where)}: {message}")
+        Exception.__init__(moved, message)
         return moved
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -29,6 +29,7 @@ RecipeType = Literal[
 RECIPE_ARN = "arn:aws:personalize:::recipe/"
 ALGORITHM_ARN = "arn:aws:personalize:::algorithm/"
 
+_HRNN = "aws-hrnn"
 # Settings of a training's steps, which a recipe in closed form has none of.
 _OF_TRAINING = frozenset({"variant", "loss", "epochs", "patience", "time_limit_seconds", "within_session_only", "gru_baseline"})
 
@@ -234,7 +235,7 @@ class Recipe:
         """Why a setting of the fitting has no effect; empty where it has one."""
         if self.closed_form and setting in _OF_TRAINING:
             return f"{self.name} is fitted in closed form, without training"
-        if setting == "variant" and "aws-hrnn" not in (self.name, self.runs_on):
+        if setting == "variant" and (self.runs_on or self.name) != _HRNN:
             return f"{self.name} is no HRNN"
         if setting == "gru_baseline" and self.makes_segments:
             return f"{self.name} is measured beside no trained baseline"

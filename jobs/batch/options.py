@@ -111,11 +111,11 @@ def read_filter(settings: FilterSettings, manifest: Manifest) -> FilterOptions |
     text, extended = settings.filter_expression, settings.extended_filters
     if text is None:
         for name in ("extended_filters", "filter_events"):
-            if name in settings.model_fields_set:
+            if name in settings.model_fields_set and (value := getattr(settings, name)):
                 problem = "this says how a filter is read, and there is none"
-                raise ConfigError(problem, where=name, value=getattr(settings, name), remedy="Leave it out, or give a filter.")
+                raise ConfigError(problem, where=name, value=value, remedy="Leave it out, or give a filter.")
         return None
-    parsed = parse_filter(text, "filter", extended=extended, policy=NO_LIMITS)  # the night keeps them
+    parsed = parse_filter(text, "filter_expression", extended=extended, policy=NO_LIMITS)  # the night keeps them
     schemas = parse_schemas(manifest.metadata.get("schemas", {}), "the solution version")
     check_recipe(parsed, RECIPES[manifest.metadata["recipe"]])
     check_filter(parsed, schemas, complete=bool(schemas))

@@ -52,6 +52,7 @@ def validate(
         its page) and what every job returns.
 
     Raises:
+        ConfigError: A setting or a place does not go with the dataset.
         SchemaError: The schema breaks a rule.
         DataError: A file cannot be read as CSV, a column is missing, no row or too few rows are right, or an expectation fails.
         StorageError: Something cannot be read or written.
@@ -61,6 +62,9 @@ def validate(
     text, name = read_given(schema_uri)
     schema = parse_schema(text, name, settings.quotas, settings.strict)
     require_complete(schema, name)
+    if schema.rules.target is None and "gap_seconds" in settings.model_fields_set:
+        problem = f"this has no effect: {schema.dataset_type} have no events, and so no sessions"
+        raise ConfigError(problem, where="gap_seconds", value=settings.gap_seconds, remedy="Leave it out.")
     data_uri, output_uri = normalise(data_uri), normalise(output_uri).rstrip("/")
     stored = list_input(data_uri)
     _keep_apart(stored, data_uri, output_uri)

@@ -271,6 +271,11 @@ def test_what_models_say_of_their_recipes_is_stored_for_who_cannot_import_them()
             assert RECIPES[recipe.name].hyperparameters.parameters() == recipe.hyperparameters.parameters()
 
 
+@pytest.mark.parametrize("recipe", [name for name, recipe in RECIPES.items() if recipe.available])
+def test_a_recipe_says_whether_it_is_fitted_in_closed_form(recipe: str) -> None:
+    assert RECIPES[recipe].closed_form == (model_for(recipe).fit is not None)
+
+
 @pytest.mark.parametrize("recipe", NEURAL)
 @pytest.mark.parametrize("world_size", [1, 3])
 def test_an_epoch_is_about_every_event_once(recipe: str, world_size: int) -> None:

@@ -60,6 +60,18 @@ def test_automl_needs_no_recipe() -> None:
         ('recipe = "aws-hrnn"\n[solutions.for-you.training]\nevent_value_threshold = "much"', "no threshold"),
         ('recipe = "aws-hrnn"\n[solutions.for-you.training]\nevents_config = [{ event_type = "a", weight = 2 }]', "weight"),
         ('recipe = "aws-hrnn"\n[solutions.for-you.training]\nevents_config = []', "no such number of types"),
+        (
+            'recipe = "aws-hrnn"\n[solutions.for-you.training]\nevent_value_threshold = true',
+            r"this is no threshold \(got True\)",
+        ),
+        (
+            'recipe = "aws-sims"\n[solutions.for-you.training]\nepochs = 3',
+            r"shop\.toml: solutions\.for-you\.training\.epochs: this has no effect: aws-sims is fitted in closed form",
+        ),
+        (
+            'recipe = "hrnn-stamp"\n[solutions.for-you.training]\nvariant = "all"',
+            r"solutions\.for-you\.training\.variant: this has no effect: hrnn-stamp is no HRNN",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_its_path(text: str, message: str) -> None:

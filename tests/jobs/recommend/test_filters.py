@@ -13,6 +13,7 @@ from called_jobs import recommend
 from tiny_solution import TinySolution, publish_solution
 
 from jobs.batch import inputs
+from jobs.cli import main
 from jobs.platform.storage.folders import StepFolder
 from jobs.recommend import pipeline
 from schemas.errors import ConfigError
@@ -160,6 +161,8 @@ def test_related_items_are_filtered_by_the_current_item(tmp_path: Path, run: Run
         ({"filter_expression": "INCLUDE ItemID WHERE Items.PRICE > CurrentItem.PRICE"}, "CurrentItem"),
         ({"filter_expression": "INCLUDE ItemID WHERE Items.CREATION_TIMESTAMP > now() - 30d"}, "now"),
         ({"filter_expression": COMEDIES, "filter_events": 0}, "filter_events"),
+        ({"filter_events": 5}, r"^filter_events: this says how a filter is read, and there is none \(got 5\)"),
+        ({"extended_filters": True}, r"^extended_filters: this says how a filter is read, and there is none"),
         ({"item_exploration_config": {"explorationWeight": "0.3"}}, "does not explore"),
     ],
 )
@@ -170,6 +173,24 @@ def test_a_bad_filter_is_refused_before_anything_starts(
     (tmp_path / "in.json").write_text('{"userId": "1"}\n')
     with pytest.raises(ConfigError, match=message):
         recommend(solution_uri=solution.uri, input_uri=str(tmp_path / "in.json"), output_uri=str(tmp_path / "out"), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--filter", "INCLUDE ItemID"], "Could not create filter. Invalid Expression: --filter, character "),
+        (["--filter-events", "5"], "--filter-events: this says how a filter is read, and there is none (got 5)."),
+        (["--item-exploration-config", '{"weight": 1}'], "--item-exploration-config: aws-hrnn does not explore"),
+    ],
+)
+def test_the_command_names_what_was_typed(
+    solution: TinySolution, tmp_path: Path, options: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.json").write_text('{"userId": "1"}\n')
+    places = ["--solution", solution.uri, "--input", str(tmp_path / "in.json"), "--output", str(tmp_path / "out")]
+    with pytest.raises(SystemExit, match="1"):
+        main(["recommend", *places, *options])
+    assert capsys.readouterr().err.startswith(f"hrnn: {says}")
 
 
 def test_a_solution_version_of_an_older_release_is_to_be_trained_again(tmp_path: Path) -> None:

@@ -70,6 +70,10 @@ def running(folders: list[Path]) -> None:
             )
         ),
         ({"nnodes": 2, "rdzv_endpoint": "nohost:x"}, "this is no place to meet"),
+        *(
+            ({name: value}, rf"^{name}: this says how several nodes meet, and there is one \(got '{value}'\)\. Leave it out")
+            for name, value in {"rdzv_endpoint": "host:1", "rdzv_backend": "c10d", "rdzv_id": "night"}.items()
+        ),
         ({"node_rank": 5}, r"node_rank: there is no such node \(got 5\)\. Allowed: 0\."),
         ({"nnodes": 2, "node_rank": 2, "rdzv_endpoint": "host:1"}, r"no such node \(got 2\)\. Allowed: 0 to 1, for 2 nodes"),
     ],
