@@ -26,9 +26,9 @@ def load_config(
     """
     document = parse_document(read_text(uri), uri)
     if not is_automation_config(document):
-        for option, value in (("--workspace", workspace), ("--data", data), ("--batch", batch)):
+        for name, value in (("workspace", workspace), ("data", data), ("batch", batch)):
             if value is not None:
-                raise ConfigError("this option is for AWS's JSON only; this config names its places", where=option, value=value)
+                raise ConfigError("this option is for AWS's JSON only; this config names its places", where=name, value=value)
         return build_config(document, uri), []
     if workspace is None:
         raise ConfigError("this config names no workspace", where=uri, remedy="Say where results go with --workspace URI.")

@@ -118,6 +118,9 @@ BEFORE_SPARK = [
         "config of a missing schema", _nightly("no-schema.toml"), r"nothing/schemas/interactions\.json: there is no such file"
     ),
     Case("config not UTF-8", _nightly("latin.toml"), r"latin\.toml.*UTF-8"),
+    Case(
+        "option of another shape of config", _nightly("good.toml") + " --data @/raw", r"^--data: this option is for AWS's JSON"
+    ),
     Case("unknown command", "trian", r"no such command 'trian'.*Did you mean 'train'", 2),
     Case("unknown option", "train --sequenzes @/x", r"no such option.*--sequenzes", 2),
     Case("missing option", "train --recipe aws-hrnn", r"missing option.*--sequences", 2),
@@ -219,6 +222,7 @@ def _write_configs(folder: Path) -> None:
     config("gap.toml", "[solutions.for-you]", "[sessions]\ngap_seconds = -3\n\n[solutions.for-you]")
     config("solution.toml", 'solution = "for-you"', 'solution = "for-yuo"')
     config("no-schema.toml", f"{folder}/shop/schemas/interactions", f"{folder}/nothing/schemas/interactions")
+    (folder / "configs/good.toml").write_text(good)
     (folder / "configs/syntax.json").write_text('{"dataset_group": }')
     (folder / "configs/latin.toml").write_bytes("# Grüße\n".encode("latin-1") + good.encode())
 

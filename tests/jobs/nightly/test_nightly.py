@@ -400,5 +400,5 @@ def test_awss_config_needs_a_workspace(tmp_path: Path) -> None:
 
 
 def test_options_for_awss_config_are_refused_with_another(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--data: this option is for AWS's JSON only"):
+    with pytest.raises(ConfigError, match=r"^data: this option is for AWS's JSON only"):
         load_config(write_shop(tmp_path), data="/somewhere")

@@ -270,14 +270,14 @@ def test_what_a_worker_finds_is_one_message_here_too(spark: SparkSession, tmp_pa
         (DATA, SCHEMA, {"data_uri": "ftp://host/1.csv"}, StorageError, "this kind of place is not known"),
         (DATA, SCHEMA, {"output_uri": "{folder}/in/out"}, ConfigError, "data and output lie within each other"),
         (DATA, SCHEMA, {"output_uri": "{folder}"}, ConfigError, "data and output lie within each other"),
-        (DATA, SCHEMA, {"future": "maybe"}, ConfigError, "--future: this is not known (got 'maybe'). Allowed: reject, keep"),
-        (DATA, SCHEMA, {"long_categories": "cut"}, ConfigError, "--long-categories: this is not known (got 'cut')"),
+        (DATA, SCHEMA, {"future": "maybe"}, ConfigError, "future: this is not known (got 'maybe'). Allowed: reject, keep"),
+        (DATA, SCHEMA, {"long_categories": "cut"}, ConfigError, "long_categories: this is not known (got 'cut')"),
         (
             DATA,
             SCHEMA,
             {"max_rejected_fraction": 1.5},
             ConfigError,
-            "--max-rejected-fraction: must be between 0 and 1 (got 1.5)",
+            "max_rejected_fraction: must be between 0 and 1 (got 1.5)",
         ),
     ],
 )
@@ -395,7 +395,7 @@ def test_events_of_unknown_items_and_users_are_told(spark: SparkSession, tmp_pat
     }  # fmt: skip
     with pytest.raises(DataError, match=r"the folder holds another dataset \(got 'Users'\). Allowed: Items"):
         validate(**arguments, items_uri=people["output_uri"])
-    with pytest.raises(ConfigError, match=r"--users: Items are not compared with users"):
+    with pytest.raises(ConfigError, match=r"^users: Items are not compared with users"):
         validate(**described, users_uri=people["output_uri"])
 
 
