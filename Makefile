@@ -20,6 +20,7 @@ doctor: setup  ## what this machine has and lacks
 	@$(BIN)/hrnn doctor
 
 test: setup  ## every test, a cluster of processes included
+	@$(TESTS_PYTHON) tests/support/java_archive.py
 	@$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## ruff, mypy, layers

@@ -27,7 +27,7 @@ from hrnn.training.settings import TrainingSettings
 from hrnn.training.trainer import Trainer
 from jobs.train.checkpoints import WorkspaceCheckpoints
 
-SEQUENCES = sequences_of(random_histories(300, 60))
+SEQUENCES = sequences_of(random_histories(120, 60))
 SETTINGS = TrainingSettings(
     num_lanes=8, num_steps=4, epochs=6, patience=2, exact_below=0, num_negatives=32, momentum=0.2, checkpoint_seconds=0.0
 )

@@ -420,8 +420,9 @@ def test_another_file_than_the_locks_is_not_installed(world: Path, tmp_path: Pat
 
 
 def test_no_network_is_one_line_without_a_password(
-    world: Path, bare: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: Path, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")  # between which it would wait
     bare.write_text(f"[global]\nindex-url = {NOBODY}\ntimeout = 2\n")
     if "0" * 64 not in (world / "locks" / "installer.lock").read_text():
         bare.write_text(bare.read_text() + f"find-links = {tmp_path / 'only-uv'}\n")

@@ -35,7 +35,7 @@ users = {{ schema = "{data}/users.schema.json", data = "{data}/users.csv" }}
 
 [solutions.for-you]
 recipe = "aws-hrnn"
-training = {{ epochs = 1 }}
+training = {{ epochs = 1, gru_baseline = false }}
 
 [solutions.also-bought]
 recipe = "aws-sims"
@@ -43,7 +43,7 @@ recipe = "aws-sims"
 [solutions.fans]
 recipe = "aws-item-affinity"
 hyperparameters = {{ hidden_dimension = "32" }}
-training = {{ epochs = 1 }}
+training = {{ epochs = 1, gru_baseline = false }}
 
 [batch_inference.cheap-and-new]
 solution = "for-you"

@@ -119,6 +119,7 @@ def test_the_job_finds_the_same_in_hundreds_of_files_at_once(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schema: DatasetSchema
 ) -> None:
     monkeypatch.setattr(jobs.validate.running, "SPLIT_BYTES", 20_000)
+    monkeypatch.setattr(jobs.validate.running, "OPEN_BYTES", 4_000)  # a task reads up to five small files
     case = many_files(schema)
     case.write(tmp_path / "in")
     (tmp_path / "schema.json").write_text(json.dumps(schema.document))
