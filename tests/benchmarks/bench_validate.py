@@ -206,7 +206,8 @@ def run_hrnn(suite: bool, data: Path, output: Path, cores: int) -> Run:
     told = validate(schema_uri=str(schema), data_uri=str(data), output_uri=str(output), settings=settings, suite=suite)
     seconds = time.monotonic() - started
     folder = StepFolder(str(output))
-    found = json.loads(folder.read(folder.require("dataset").file("statistics.json")))
+    manifest = folder.require("dataset")
+    found = json.loads(folder.read(manifest.file(manifest.metadata["statistics"])))
     spark.stop()
     counts = {"accepted": told["rows_accepted"], "rejected": told["rows_rejected"], "duplicates": told["rows_duplicate"]}
     return _result(began, started, seconds, counts, found)
