@@ -54,7 +54,7 @@ def compare(*, old_uri: str, new_uri: str, output_uri: str | None = None) -> dic
         raise ConfigError("the output holds the files to compare", where="output", value=folder.uri, allowed="a folder apart")
     versions = [f"{name} {file.size} {file.version}" for name, file in files]
     identity = fingerprint("compare", {"version": _VERSION, "alone": alone}, versions)
-    done = folder.manifest() if folder else None
+    done = folder.published("comparison") if folder else None
     if folder and done and done.fingerprint == identity and folder.is_whole(done):
         folder.show()
         document: dict[str, Any] = json.loads(folder.read(done.file("compare.json")))

@@ -64,6 +64,8 @@ def delete_users(
         if workspace_uri is None:
             raise ConfigError("where the report goes is not named", where="output", remedy="Name a folder, or a --workspace.")
         output_uri = join(normalise(workspace_uri), "deletions", users.identity[:12])
+    folder = StepFolder(output_uri)
+    folder.published("deletion")  # refused before anything is deleted
     places = find_places(workspace_uri, dataset_uris, batch_output_uris)
     _refuse_while_at_work(places, older_than)
     inputs = _inputs(places, users)  # before sequences go, and with them what they name
@@ -87,7 +89,6 @@ def delete_users(
         PlaceScan(uri, "unfinished step", leftovers=[file.uri for file in files]) for uri, files in again.unfinished.items()
     ]
     document = _document(users, [*before, *outputs], after, pages, places, inputs)
-    folder = StepFolder(output_uri)
     earlier = _earlier_report(folder, document)
     skipped = earlier is not None and earlier["inputs"] == inputs
     document = document if earlier is None else earlier | {"inputs": inputs}
@@ -199,15 +200,9 @@ def _state(before: PlaceScan, after: PlaceScan) -> str:
 
 def _earlier_report(folder: StepFolder, document: dict[str, Any]) -> dict[str, Any] | None:
     """The report of an earlier run of the same deletion, where this run found nothing to do; None otherwise."""
-    manifest = folder.manifest()
+    manifest = folder.published("deletion")
     idle = all(place["state"] in {"clean", "rewritten before"} for place in document["places"])
-    if (
-        manifest is None
-        or manifest.kind != "deletion"
-        or not idle
-        or document["pages_removed"]
-        or document["unfinished_removed"]
-    ):
+    if manifest is None or not idle or document["pages_removed"] or document["unfinished_removed"]:
         return None
     earlier: dict[str, Any] = json.loads(folder.read(manifest.file("deletion.json")))
     return earlier if earlier["status"] == "COMPLETED" else None

@@ -53,7 +53,7 @@ def evaluate(*, solution_uri: str, sequences_uri: str | None = None, output_uri:
     solution = source.require("solution_version")
     identity = fingerprint("evaluate", {"version": MEASURING_VERSION}, [solution.fingerprint])
     folder = None if output_uri is None else StepFolder(output_uri)
-    done = folder.manifest() if folder else None
+    done = folder.published("evaluation") if folder else None
     if folder and done and done.fingerprint == identity and folder.is_whole(done) and sequences_uri is None:
         return _summary(done.metadata["metrics"], began, output=folder.uri, skipped=True)
     with (folder or source).made_of(source.reference(solution)), scratch_folder("evaluate") as scratch_path:

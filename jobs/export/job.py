@@ -64,7 +64,7 @@ def export(*, dataset_uri: str, output_uri: str, ingestion_mode: str = "BULK", m
     bulk = mode != "PUT"
     config = {"version": _VERSION, "bulk": bulk}
     identity = fingerprint("export", config, [dataset.fingerprint])
-    manifest = folder.manifest()
+    manifest = folder.published("export")
     skipped = manifest is not None and manifest.fingerprint == identity and folder.is_whole(manifest)
     if manifest is None or not skipped:
         schema = parse_schema_document(dataset.metadata["schema"], f"{source.uri}/manifest.json")

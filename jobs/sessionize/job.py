@@ -17,7 +17,6 @@ from schemas.data_settings import SessionizeSettings
 from schemas.datasets import parse_schema_document
 from schemas.errors import ConfigError, DataError
 from schemas.manifest import Manifest, fingerprint
-from schemas.uris import canonical
 
 Source = tuple[StepFolder, Manifest]
 
@@ -45,7 +44,7 @@ def sessionize(
         The job's summary: counts of events, users, items and sessions, and warnings.
 
     Raises:
-        ConfigError: Event types are asked of data that have none, or the output is an input.
+        ConfigError: Event types are asked of data that have none.
         DataError: No event is left, or a dataset is of another type or empty.
         StorageError: An input is missing or the output cannot be written.
         IntegrityError: An input differs from its manifest.
@@ -68,9 +67,7 @@ def sessionize(
     }
     identity = fingerprint("sessionize", config, [manifest.fingerprint for _, manifest in sources])
     folder = StepFolder(output_uri)
-    if canonical(folder.uri) in {canonical(source.uri) for source, _ in sources}:
-        raise ConfigError("the output would replace an input", where="output", value=folder.uri, remedy="Name another folder.")
-    published = folder.manifest()
+    published = folder.published("sequences")
     skipped = published is not None and published.fingerprint == identity and folder.is_whole(published)
     if published is None or not skipped:
         plan = _plan(*sources[0], folder.uri, config)

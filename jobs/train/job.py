@@ -71,7 +71,7 @@ def train(
     sequences_manifest = source.require("sequences")
     job = request.job(sequences_manifest, folder.uri)
     search_plan = request.search(folder.uri, job.identity)
-    existing = folder.manifest()
+    existing = folder.published("solution_version")
     if existing is not None and existing.fingerprint == job.identity and folder.is_whole(existing):
         if "counted" in existing.metadata:
             check_minimums(

@@ -16,7 +16,7 @@ from schemas.data_settings import ValidateSettings
 from schemas.datasets import parse_schema, require_complete
 from schemas.errors import ConfigError
 from schemas.manifest import Manifest, fingerprint
-from schemas.uris import lies_in
+from schemas.uris import canonical, lies_in
 
 
 def validate(
@@ -77,8 +77,11 @@ def validate(
         **settings.model_dump(),
     }
     folder = StepFolder(output_uri)
+    if canonical(folder.uri) in map(canonical, references.uris.values()):
+        problem = "the output would replace a dataset that the events are compared with"
+        raise ConfigError(problem, where="output", value=folder.uri, remedy="Name another folder.")
     identity = fingerprint("validate", config, [*references.versions, *(f"{file.size} {file.version}" for file in stored)])
-    manifest = folder.manifest()
+    manifest = folder.published("dataset")
     skipped = manifest is not None and _last_import(manifest) == identity and folder.is_whole(manifest)
     if skipped:
         folder.show()
@@ -109,7 +112,7 @@ def validate(
 
 
 def _last_import(manifest: Manifest) -> str | None:
-    """Identity of the import that a dataset's manifest speaks of; None where it is another kind of folder."""
+    """Identity of the newest import that a dataset's manifest speaks of; None where it speaks of none."""
     imports = manifest.metadata.get("imports")
     return imports[-1]["identity"] if imports else None
 

@@ -16,6 +16,7 @@ import pytest
 from small_shop import INTERACTIONS, night_config, write_shop
 
 from jobs.cli import main
+from jobs.platform.storage.folders import StepFolder
 
 ROOT = Path(__file__).parents[2]
 HEADER = "USER_ID,ITEM_ID,TIMESTAMP,EVENT_TYPE"
@@ -39,8 +40,8 @@ class Case:
     status: int = 1
 
 
-def _validate(data: str, schema: str = "@/schema.json") -> str:
-    return f"validate --schema {schema} --data {data} --output @/made/typed"
+def _validate(data: str, schema: str = "@/schema.json", output: str = "@/made/typed") -> str:
+    return f"validate --schema {schema} --data {data} --output {output}"
 
 
 def _nightly(config: str) -> str:
@@ -153,6 +154,24 @@ WITH_SPARK = [
     Case("damaged file", "train --sequences @/damaged/sequences --output @/made/s", r"bytes differ from its manifest"),
     Case("no batch input", _RECOMMEND + " --input @/nothing.json", r"nothing\.json"),
     Case("output is the input", "recommend --solution @/good/solution --output @/batch --input @/batch", r"where the input is"),
+    Case(
+        "metrics over sequences",
+        "evaluate --solution @/good/solution --sequences @/good/sequences --output @/good/sequences",
+        r"good/sequences: another step's result lies here.*sequences.*Allowed: evaluation, or nothing",
+    ),
+    Case("metrics over a solution", "evaluate --solution @/good/solution --output @/good/solution", r"another step's result"),
+    Case(
+        "a solution over sequences",
+        "train --sequences @/good/sequences --output @/good/sequences",
+        r"another step's result lies here.*sequences.*Allowed: solution_version",
+    ),
+    Case("a dataset over a solution", _validate("@/good.csv", output="@/good/solution"), r"another step's result lies here"),
+    Case("an export over sequences", "export --dataset @/good/items --output @/good/sequences", r"another step's result"),
+    Case(
+        "a dataset over what describes it",
+        _validate("@/good.csv", output="@/good/items") + " --items @/good/items",
+        r"--output: the output would replace a dataset that the events are compared with",
+    ),
     Case("no solution", "recommend --solution @/empty-folder --output @/made/o --input @/batch", r"no finished step lies here"),
 ]
 
@@ -297,6 +316,12 @@ def test_what_is_wrong_is_said_after_looking_at_the_data(
         assert not (disk / "typed/manifest.json").exists()
     else:
         attempt(case, finished)
+    for name in ("interactions", "items", "sequences", "solution"):
+        folder = StepFolder(str(finished / "good" / name))
+        manifest = folder.manifest()
+        assert manifest is not None
+        assert folder.is_whole(manifest)
+        assert manifest.kind == {"sequences": "sequences", "solution": "solution_version"}.get(name, "dataset")
 
 
 @pytest.mark.slow

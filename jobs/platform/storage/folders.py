@@ -95,6 +95,20 @@ class StepFolder:
             raise StorageError("the folder holds something else", where=self.uri, value=manifest.kind, allowed=kind)
         return manifest
 
+    def published(self, kind: Kind) -> Manifest | None:
+        """What a step of this kind has published here before, or None.
+
+        Raises:
+            StorageError: What another kind of step published lies here; this one would replace it.
+        """
+        manifest = self.manifest()
+        if manifest is not None and manifest.kind != kind:
+            problem = "another step's result lies here, which this one would replace"
+            raise StorageError(
+                problem, where=self.uri, value=manifest.kind, allowed=f"{kind}, or nothing", remedy="Name another folder."
+            )
+        return manifest
+
     def is_whole(self, manifest: Manifest) -> bool:
         """Whether every file that the manifest names is there, in its size: else there is something left to do."""
         return next(self._missing(manifest, self._store.list(self.uri + "/")), None) is None

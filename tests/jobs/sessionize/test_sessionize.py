@@ -417,7 +417,9 @@ def test_items_that_are_none_are_refused(tmp_path: Path) -> None:
 
 def test_an_input_is_never_replaced(tmp_path: Path) -> None:
     publish_interactions(f"{tmp_path}/in", [("a", "b", 1)])
-    with pytest.raises(ConfigError, match="output: the output would replace an input"):
+    with pytest.raises(
+        StorageError, match=r"/in: another step's result lies here, .* \(got 'dataset'\)\. Allowed: sequences, or"
+    ):
         sessionize(interactions_uri=f"{tmp_path}/in", output_uri=f"{tmp_path}/in/")
     assert StepFolder(f"{tmp_path}/in").require("dataset")
 

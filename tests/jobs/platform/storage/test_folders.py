@@ -62,6 +62,14 @@ def test_another_kind_is_refused(place: str) -> None:
         StepFolder(place).require("sequences")
 
 
+def test_a_step_finds_its_own_result_and_refuses_to_replace_another_s(place: str) -> None:
+    assert StepFolder(place).published("dataset") is None
+    _publish(place)
+    assert StepFolder(place).published("dataset") == StepFolder(place).require("dataset")
+    with pytest.raises(StorageError, match=r"another step's result lies here, .* \(got 'dataset'\)\. Allowed: evaluation, or"):
+        StepFolder(place).published("evaluation")
+
+
 def test_large_files_are_put_by_path(place: str, tmp_path: Path) -> None:
     (tmp_path / "local.bin").write_bytes(b"x" * 100_000)
     folder = StepFolder(place)
