@@ -6,8 +6,8 @@ import re
 
 from schemas.errors import ConfigError
 
-_COUNT = "[1-9][0-9]{0,5}"
-_PORT = "[1-9][0-9]{0,4}"
+_COUNT = "0*[1-9][0-9]{0,5}"
+_PORT = "0*(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"  # 1 to 65535
 _HOST = r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])"
 # Source: org.apache.spark.SparkMasterRegex; SparkSubmit for Kubernetes. Spark takes local[0] and fails at it.
 _FORMS = {
@@ -18,7 +18,7 @@ _FORMS = {
     "local-cluster[N,C,M]": rf"local-cluster\[\s*{_COUNT}\s*,\s*{_COUNT}\s*,\s*{_COUNT}\s*\]",
     "spark://HOST:PORT[,HOST:PORT…]": rf"spark://{_HOST}:{_PORT}(?:,{_HOST}:{_PORT})*",
     "yarn": "yarn",
-    "k8s://https://HOST:PORT": rf"k8s://(?:https?://)?{_HOST}(?::{_PORT})?(?:/\S*)?",
+    "k8s://https://HOST:PORT": rf"k8s://(?:https?://)?(?:[^\s/@]+@)?{_HOST}(?::{_PORT})?(?:/\S*)?",
 }
 _MASTER = re.compile("|".join(_FORMS.values()))
 

@@ -35,6 +35,10 @@ _SETTINGS = {
     "spark.executorEnv.PYTHONSAFEPATH": "1",  # a task takes no module from the folder that it stands in
 }
 _END_SECONDS = 10.0  # in which Java ends by itself
+_FRAME = re.compile(r"\s*(?:at \S+\(.*\)|\.\.\. \d+ (?:more|common frames omitted))\s*")  # of a stack of Java's
+# A line of Java's Properties, which goes on behind a backslash; a comment does not.
+_SETTING = re.compile(r"[ \t\f]*(?:[#!][^\r\n]*|((?:\\(?:\r\n|[\s\S])|[^\\\r\n])*+)\\?)(?:\r\n|[\r\n]|\Z)")
+_MASTER = re.compile(r"spark\.master(?:[ \t\f]*[=:][ \t\f]*|[ \t\f]+|\Z)(.*)", re.DOTALL)
 
 
 def spark_session(master: str | None = None) -> SparkSession:
@@ -66,12 +70,18 @@ def spark_session(master: str | None = None) -> SparkSession:
     except HrnnError:
         raise
     except Exception as error:
-        reason = str(error).strip().splitlines()[-1][:300].rstrip(".") if str(error).strip() else type(error).__name__
         raise space_error(error, str(run_folder())) or MachineError(
-            f"Spark did not start: {reason}", remedy="Check --master, and Java and this host's name with `hrnn doctor`."
+            f"Spark did not start: {_reason(error)}", remedy="Check --master, and Java and this host's name with `hrnn doctor`."
         ) from None
     spark.sparkContext.setLogLevel("ERROR")
     return spark
+
+
+def _reason(error: Exception) -> str:
+    """The last line of an error that is no frame of Java's stack: the cause of all above it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not _FRAME.fullmatch(line)]
+    last = lines[-1].removeprefix("Caused by: ").removeprefix(": ") if lines else type(error).__name__
+    return last[:300].rstrip(".")
 
 
 def _local_settings() -> dict[str, str]:
@@ -162,19 +172,31 @@ def _submitted() -> bool:
 
 
 def _configured() -> bool:
-    """Whether spark-submit, MASTER or spark-defaults.conf says where Spark runs.
+    """Whether spark-submit, spark-defaults.conf or MASTER says where Spark runs.
 
     Raises:
-        ConfigError: What they say is no master.
+        ConfigError: What counts of them is no master.
     """
     if _submitted():
         return True
-    if master := os.environ.get("MASTER"):
-        check_master(master, "MASTER")
-        return True
-    home = own_spark_home() or ""
+    # Spark takes the file before the variable. Source: org.apache.spark.deploy.SparkSubmitArguments.
+    for where, master in (_of_defaults(), ("MASTER", os.environ.get("MASTER") or None)):
+        if master is not None:
+            check_master(master, where)
+            return True
+    return False
+
+
+def _of_defaults() -> tuple[str, str | None]:
+    """The path of spark-defaults.conf, and the master that it names."""
+    import pyspark
+
+    home = own_spark_home() or Path(pyspark.__file__).parent
     defaults = Path(os.environ.get("SPARK_CONF_DIR") or Path(home, "conf"), "spark-defaults.conf")
-    said = re.search(r"(?m)^\s*spark\.master(?:\s*[=:]\s*|\s+)(.*?)\s*$", defaults.read_text()) if defaults.is_file() else None
-    if said is not None:
-        check_master(said[1], str(defaults))
-    return said is not None
+    # As Spark reads it. Source: org.apache.spark.util.Utils.getPropertiesFromFile.
+    text = defaults.read_bytes().decode("utf-8", "replace") if defaults.is_file() else ""
+    master = None
+    for line in _SETTING.findall(text):
+        if said := _MASTER.fullmatch(re.sub(r"\\(?:\r\n|[\r\n])[ \t\f]*", "", line)):
+            master = re.sub(r"\\(.)", r"\1", said[1]).strip()  # the last one counts
+    return str(defaults), master

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.platform.spark.session import _configured, spark_session
+from jobs.platform.spark.session import _configured, _reason, spark_session
 from schemas.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -24,12 +24,22 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("defaults", "configured"),
-    [("spark.master yarn\n", True), ("# spark.master yarn\n", False), ("spark.executor.memory=4g\nspark.master=yarn", True)],
+    [
+        ("spark.master yarn\n", True),
+        ("# spark.master yarn\n", False),
+        ("spark.executor.memory=4g\nspark.master=yarn", True),
+        ("spark.master nonsense\nspark.master: yarn\n", True),
+        ("spark.master \\\r\n  yarn\r\n", True),
+        ("# a comment goes on nowhere \\\nspark.master k8s\\://h\\:1", True),
+        ("spark.app.name spark\\\nspark.master nonsense\n", False),
+        ("spark.masters nonsense\n", False),
+        ("# Käse\nspark.master yarn\n", True),
+    ],
 )
 def test_spark_defaults_may_name_the_master(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, defaults: str, configured: bool
 ) -> None:
-    (tmp_path / "spark-defaults.conf").write_text(defaults)
+    (tmp_path / "spark-defaults.conf").write_bytes(defaults.encode("latin-1"))
     assert not _configured()
     monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
     assert _configured() is configured
@@ -45,6 +55,48 @@ def test_defaults_of_another_spark_do_not_count(tmp_path: Path, monkeypatch: pyt
     assert _configured()
 
 
+def test_a_setting_without_a_value_does_not_take_the_next_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "spark-defaults.conf").write_text("spark.master\nspark.ui.enabled false\n")
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"spark-defaults\.conf: this is no Spark master \(got ''\)"):
+        _configured()
+
+
+def test_settings_in_the_working_folder_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/spark-defaults.conf").write_text("spark.master nonsense\n")
+    monkeypatch.chdir(tmp_path)
+    assert not _configured()
+
+
+def test_of_the_file_and_the_environment_the_file_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASTER", "nonsense")
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+    (tmp_path / "spark-defaults.conf").write_text("spark.master yarn\n")
+    assert _configured()
+    monkeypatch.setenv("MASTER", "yarn")
+    (tmp_path / "spark-defaults.conf").write_text("spark.master nonsense\n")
+    with pytest.raises(ConfigError, match=r"spark-defaults\.conf: .*nonsense"):
+        _configured()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "An error occurred while calling X.\n: org.apache.spark.SparkException: no\n\tat a.B.c(B.java:1)\n"
+            "Caused by: java.net.BindException: in use.\n\tat java.base/java.lang.Thread.run(Unknown Source)\n\t... 12 more\n",
+            "java.net.BindException: in use",
+        ),
+        ("An error occurred\n: java.io.IOException: no\n\tat a.B.c(B.java:1)\n", "java.io.IOException: no"),
+        ("at last (it fails)", "at last (it fails)"),
+        ("", "ValueError"),
+    ],
+)
+def test_the_reason_of_a_failed_start_is_no_frame_of_javas_stack(text: str, reason: str) -> None:
+    assert _reason(ValueError(text)) == reason
+
+
 def test_the_environment_may_name_the_master(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASTER", "yarn")
     assert _configured()
@@ -53,8 +105,19 @@ def test_the_environment_may_name_the_master(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     "master",
     [
-        *("local", "local[1]", "local[16]", "local[*]", "local[4,3]", "local[*, 2]", "local-cluster[2,1,1024]", "yarn"),
+        *(
+            "local",
+            "local[1]",
+            "local[16]",
+            "local[*]",
+            "local[4,3]",
+            "local[*, 2]",
+            "local[02]",
+            "local-cluster[2,1,1024]",
+            "yarn",
+        ),
         *("spark://host:7077", "spark://a.b:7077,10.0.0.1:7078", "spark://[::1]:7077", "k8s://https://host:6443", "k8s://h:1"),
+        *("k8s://https://user:pw@host:1", "spark://h:65535"),
     ],
 )
 def test_a_master_that_spark_knows_is_taken(monkeypatch: pytest.MonkeyPatch, master: str) -> None:
@@ -78,7 +141,17 @@ NO_MASTERS = [
 
 
 @pytest.mark.parametrize(
-    "master", [*NO_MASTERS, "k8s://", "mesos://host:5050", "local\n", "spark://host:7077,", "spark://h:7077/x"]
+    "master",
+    [
+        *NO_MASTERS,
+        "k8s://",
+        "mesos://host:5050",
+        "local\n",
+        "spark://host:7077,",
+        "spark://h:7077/x",
+        "spark://a:99999",
+        "k8s://h:65536",
+    ],
 )
 def test_a_master_that_spark_does_not_know_is_refused_before_java_starts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, master: str
