@@ -27,7 +27,7 @@ def read_document(text: str, where: str) -> Any:
     try:
         return read_json(text.removeprefix("\ufeff"))
     except ValueError as error:
-        raise SchemaError(f"the schema is not JSON ({error})", where=where, remedy=_REMEDY) from None
+        raise SchemaError(f"the schema is not JSON ({error})", where=where, value=text, remedy=_REMEDY) from None
 
 
 def unwrapped(document: Any, where: str) -> Any:

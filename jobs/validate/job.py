@@ -59,7 +59,7 @@ def validate(
     """
     ValidateSettings.require(settings)
     began = time.monotonic()
-    text, name = read_given(schema_uri)
+    text, name = read_given(schema_uri, "--schema")
     schema = parse_schema(text, name, settings.quotas, settings.strict)
     require_complete(schema, name)
     if schema.rules.target is None and "gap_seconds" in settings.model_fields_set:

@@ -85,13 +85,13 @@ BEFORE_SPARK = [
         "sessionize --interactions @/x --output @/made/s --event-type view --event-type=",
         r"--event-type\[1\]: this text is empty \(got ''\)\. Allowed: a text of 1 to 256 characters",
     ),
-    Case("schema that is a list", _validate("@/good.csv", "[]"), r"the JSON given: a schema is a JSON object \(got \[\]\)"),
+    Case("schema that is a list", _validate("@/good.csv", "[]"), r"--schema: a schema is a JSON object \(got \[\]\)"),
     Case(
         "sessions of items",
         _validate("@/nothing.csv", "@/shop/schemas/items.json") + " --gap-seconds 60",
         r"--gap-seconds: this has no effect: Items have no events, and so no sessions \(got 60\)\. Leave it out",
     ),
-    Case("schema cut off", _validate("@/good.csv", "[{"), r"the JSON given: the schema is not JSON"),
+    Case("schema cut off", _validate("@/good.csv", "[{"), r"--schema: the schema is not JSON .*\(got '\[\{'\)"),
     Case(
         "config with a schema that is a list",
         _nightly("schema-list.toml"),

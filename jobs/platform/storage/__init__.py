@@ -134,10 +134,14 @@ def read_text(uri: str) -> str:
         raise StorageError(f"the file is not UTF-8 text (byte {error.start})", where=uri) from None
 
 
-def read_given(text: str) -> tuple[str, str]:
+def read_given(text: str, option: str) -> tuple[str, str]:
     """An argument that is a JSON document, or the URI of its file: the JSON, and its name for messages.
+
+    Args:
+        text: The argument.
+        option: The option that it was given to, which is the name of a document.
 
     Raises:
         StorageError: It is a URI, and the file is missing, unreadable or not UTF-8.
     """
-    return (text, "the JSON given") if is_json(text) else (read_text(text), normalise(text))
+    return (text, option) if is_json(text) else (read_text(text), normalise(text))
