@@ -65,7 +65,7 @@ def run(
         if given is not None and solution is None:
             problem = "this says how a filter is tried on a solution version, and none is given"
             raise ConfigError(problem, where=name, value=given, remedy="Leave it out, or name a solution.")
-    schemas = [parse_schema(*read_given(uri)) for uri in schema or []]
+    schemas = [parse_schema(*read_given(uri, "--schema")) for uri in schema or []]
     summary = check(
         expressions,
         schemas={each.dataset_type: each for each in schemas},

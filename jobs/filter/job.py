@@ -9,6 +9,7 @@ from typing import Any
 from jobs.cli import Summary
 from schemas.dataset_rules import DatasetType
 from schemas.datasets import DatasetSchema
+from schemas.errors import DataError
 from schemas.filters import (
     PUBLISHED,
     Filter,
@@ -43,11 +44,10 @@ def check(
 
     Returns:
         The summary: `filters`, one dict an expression in their order: `accepted`, `words`, `parameters` …, or `error` and
-        `character`; `checked` and `refused` count them.
+        `character` (None where a trial could not be made); `checked` and `refused` count them.
 
     Raises:
         StorageError: There is no solution version.
-        DataError: A value for the trial is missing or does not fit.
     """
     results = []
     for expression in expressions:
@@ -63,6 +63,9 @@ def check(
                 result["unchecked"] = []  # the solution version knows all its datasets
         except FilterError as error:
             result = {"expression": expression, "accepted": False, "error": error.sentence, "character": error.span.start + 1}
+            print(f"hrnn: {error}", file=sys.stderr)
+        except DataError as error:  # of this expression alone: another may need no value, or nothing of the users' past
+            result = {"expression": expression, "accepted": False, "error": str(error), "character": None}
             print(f"hrnn: {error}", file=sys.stderr)
         else:
             _describe(result)

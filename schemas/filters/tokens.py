@@ -12,6 +12,7 @@ from schemas.filters.operators import OPERATORS
 
 Kind = Literal["word", "text", "number", "duration", "parameter", "symbol", "end"]
 
+LARGEST_NUMBER = "up to 1.7e308"
 MOST_NAME_CHARACTERS = 50  # of a placeholder
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -93,7 +94,7 @@ def _token(text: str, at: int, where: str) -> Token:
         span = Span(at, match.end())
         number = number_of(match[0])
         if number is None:
-            raise FilterError("this number is too large", text=text, span=span, where=where, allowed="up to 1.7e308")
+            raise FilterError("this number is too large", text=text, span=span, where=where, allowed=LARGEST_NUMBER)
         return Token("number", match[0], number, span)
     if match := _WORD.match(text, at):
         return Token("word", match[0], match[0], Span(at, match.end()))
@@ -122,10 +123,15 @@ def quoted(text: str, at: int) -> tuple[str | None, int]:
     return None, len(text)
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is written as a number, of any size, a sign before it allowed."""
+    return _NUMBER.fullmatch(text.strip().removeprefix("-")) is not None
+
+
 def number_of(text: str) -> int | float | None:
     """The number that a text states, a sign before it allowed; None where it states none that is finite."""
     text = text.strip()
-    if not _NUMBER.fullmatch(text.removeprefix("-")) or not math.isfinite(float(text)):
+    if not is_number(text) or not math.isfinite(float(text)):
         return None
     return int(text) if text.removeprefix("-").isdigit() else float(text)
 

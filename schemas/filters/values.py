@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from schemas.errors import DataError
-from schemas.filters.tokens import number_of, quoted
+from schemas.filters.tokens import LARGEST_NUMBER, is_number, number_of, quoted
 
 FilterValues = Mapping[str, tuple[str, ...]]
 
@@ -51,6 +51,8 @@ def _value(text: str, at: int, where: str) -> tuple[str, int]:
     end = text.find(",", at)
     bare = text[at : end if end >= 0 else len(text)]
     if number_of(bare) is None:
+        if is_number(bare):
+            raise DataError(f"the number of character {at + 1} is too large", where=where, value=text, allowed=LARGEST_NUMBER)
         problem = (
             f"the value of character {at + 1} has no quotes" if bare.strip() else f"a value is missing at character {at + 1}"
         )

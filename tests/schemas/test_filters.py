@@ -458,6 +458,7 @@ def test_filter_values(text: str, values: tuple[str, ...]) -> None:
         ('"a', "is not closed"),
         ('"a" "b"', "a comma is missing (character 5)"),
         ("nan", "has no quotes"),
+        ("3, -1e400", "the number of character 4 is too large"),
     ],
 )
 def test_malformed_filter_values_become_one_sentence(text: str, says: str) -> None:
