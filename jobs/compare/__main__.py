@@ -10,7 +10,7 @@ import typer
 
 def run(
     old: Annotated[
-        str, typer.Argument(help="A .out file, or a folder of them: s3://…, file://… or a path.", metavar="OLD.out")
+        str, typer.Argument(help="A .out or .out.gz file, or a folder of them: s3://…, file://… or a path.", metavar="OLD.out")
     ],
     new: Annotated[str, typer.Argument(help="The other side; files of folders are matched by name.", metavar="NEW.out")],
     output: Annotated[

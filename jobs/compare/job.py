@@ -32,7 +32,7 @@ def compare(*, old_uri: str, new_uri: str, output_uri: str | None = None) -> dic
     lines are written to, but for about 8 bytes a line and 24 bytes a distinct id.
 
     Args:
-        old_uri: A file, or a folder of `.out` files.
+        old_uri: A file, or a folder of `.out` or `.out.gz` files.
         new_uri: The other side; folders are matched by the names of their files.
         output_uri: Folder for `compare.json` and `report.html`. None: nothing is written.
 
@@ -73,14 +73,16 @@ def compare(*, old_uri: str, new_uri: str, output_uri: str | None = None) -> dic
 
 
 def _files_of(uri: str) -> Files:
-    """The `.out` files that a URI means; the name of a file itself is empty."""
+    """The `.out` files, gzipped or not, that a URI means; the name of a file itself is empty."""
     files = list_input(uri)
     if len(files) == 1 and files[0].uri == uri:
         return {"": files[0]}
     folder = uri.rstrip("/") + "/"
-    outputs = {file.uri.removeprefix(folder): file for file in files if file.name.endswith(".out")}
+    outputs = {file.uri.removeprefix(folder): file for file in files if file.name.endswith((".out", ".out.gz"))}
     if not outputs:
-        raise DataError("no file there ends in .out", where=uri, remedy="Name the folder that a batch job wrote, or a file.")
+        raise DataError(
+            "no file there ends in .out or .out.gz", where=uri, remedy="Name the folder that a batch job wrote, or a file."
+        )
     return outputs
 
 

@@ -258,6 +258,13 @@ def test_places_after_the_first_of_an_id_are_left_out(tmp_path: Path) -> None:
     assert compare(old_uri=new, new_uri=old)["overlap"] == found["overlap"]
 
 
+def test_gzipped_files_of_a_folder_are_taken(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        put(tmp_path / name / "a.out", answer("1", ["a"]))
+        (tmp_path / name / "b.out.gz").write_bytes(gzip.compress(answer("2", ["a"]).encode()))
+    assert compare(old_uri=str(tmp_path / "old"), new_uri=str(tmp_path / "new"))["lines"]["compared"] == 2
+
+
 def test_a_gzipped_file_is_read_as_the_plain_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.compare.reading._BLOCK_BYTES", 100)
     plain = put(tmp_path / "a.out", *(answer(str(user), ["a", "b", str(user % 7)]) for user in range(50)))
