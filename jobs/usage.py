@@ -61,14 +61,21 @@ def usage_error(error: typer.TyperException, job: str | None) -> UsageError:
         message, _, suggestion = error.format_message().replace("\n\t", " ").partition(" Did you mean ")
         return UsageError(_problem(message), remedy=f"Did you mean {suggestion} {remedy}" if suggestion else remedy)
     first = fault.errors(include_url=False)[0]
+    choices = param.type_descriptor.choices
     least, most = getattr(param, "min", None), getattr(param, "max", None)  # an option has both, or the first alone
     return UsageError(
-        _problem(problem_of(first)),
+        _problem(problem_of(first if choices is None else {**first, "type": "enum"})),
         where="/".join(param.opts) if param.param_type_name == "option" else param.metavar or param.name,
         value=first["input"],
-        allowed=None if least is None else f"{_shown(least)} or more" if most is None else f"{_shown(least)} to {_shown(most)}",
+        allowed=", ".join(map(str, choices)) if choices is not None else _range(least, most),
         remedy=remedy,
     )
+
+
+def _range(least: float | None, most: float | None) -> str | None:
+    if least is None:
+        return None
+    return f"{_shown(least)} or more" if most is None else f"{_shown(least)} to {_shown(most)}"
 
 
 def _shown(bound: float) -> str:

@@ -112,7 +112,11 @@ PLACES = ["--sequences", "a", "--output", "b"]
         (["recipes", "--nonsense"], "no such option: --nonsense. See hrnn recipes --help."),
         (
             ["recipes", "--output", "yaml"],
-            "--output: 'yaml' is not one of 'text', 'json' (got 'yaml'). See hrnn recipes --help.",
+            "--output: this is not one of the values (got 'yaml'). Allowed: text, json. See hrnn recipes --help.",
+        ),
+        (
+            ["filter", "nope", "x"],
+            "action: this is not one of the values (got 'nope'). Allowed: check. See hrnn filter --help.",
         ),
         (
             ["train", *PLACES, "--epochs", "x"],
