@@ -34,4 +34,5 @@ def check_master(master: str, where: str = "master") -> None:
         ConfigError: Spark knows no such master.
     """
     if not _MASTER.fullmatch(master):
-        raise ConfigError("this is no Spark master", where=where, value=master, allowed=", ".join(_FORMS))
+        shown = re.sub(r"//[^/@]*@", "//…@", master)  # there may be a password
+        raise ConfigError("this is no Spark master", where=where, value=shown, allowed=", ".join(_FORMS))
