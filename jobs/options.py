@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from jobs.platform.spark.master import check_master
 from schemas.documents import read_json
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, StorageError, UserError
 from schemas.settings import Option, Section, Settings
 
 
@@ -50,7 +50,7 @@ def with_settings(run: Callable[..., Any]) -> Callable[..., Any]:
         try:
             read = {name: model.read(_values(model, given, typed)) for name, model in models.items()}
             return run(**given, **read)
-        except ConfigError as error:
+        except UserError as error:
             raise _named_as_typed(error, options) from None
 
     parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
@@ -71,9 +71,11 @@ def _options(model: type[Section], key_prefix: str = "", prefix: str = "") -> It
             yield from _options(section, f"{key_prefix}{key}.", f"{name}_")
 
 
-def _named_as_typed(error: ConfigError, options: dict[str, str]) -> ConfigError:
+def _named_as_typed(error: UserError, options: dict[str, str]) -> UserError:
     """The error of a setting, with the setting's option in place of its key; another error as it is."""
     where = error.where or ""
+    if not isinstance(error, ConfigError) and (isinstance(error, StorageError) or where not in options):
+        return error  # of a place, whose name may begin like a key: `recipe.csv`
     key = max((key for key in options if re.match(rf"{re.escape(key)}(?![^.[,])", where)), key=len, default=None)
     return error if key is None else error.at(options[key] + where.removeprefix(key))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -63,8 +64,9 @@ def usage_error(error: typer.TyperException, job: str | None) -> UsageError:
     first = fault.errors(include_url=False)[0]
     choices = param.type_descriptor.choices
     least, most = getattr(param, "min", None), getattr(param, "max", None)  # an option has both, or the first alone
+    problem = _problem(problem_of(first if choices is None else {**first, "type": "enum"}))
     return UsageError(
-        _problem(problem_of(first if choices is None else {**first, "type": "enum"})),
+        "a finite number is needed" if _is_infinite(first["input"]) else problem,
         where="/".join(param.opts) if param.param_type_name == "option" else param.metavar or param.name,
         value=first["input"],
         allowed=", ".join(map(str, choices)) if choices is not None else _range(least, most),
@@ -76,6 +78,14 @@ def _range(least: float | None, most: float | None) -> str | None:
     if least is None:
         return None
     return f"{_shown(least)} or more" if most is None else f"{_shown(least)} to {_shown(most)}"
+
+
+def _is_infinite(value: Any) -> bool:
+    """Whether it is nan or infinity, which Python takes for numbers."""
+    try:
+        return not math.isfinite(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _shown(bound: float) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from schemas.config_errors import NAME_RULE
 from schemas.documents import read_json
@@ -31,6 +32,12 @@ def check_mode(mode: str, where: str) -> None:
         raise ConfigError(THEMES_REFUSED, where=where, value=mode, allowed=LISTS)
     if mode != LISTS:
         raise ConfigError("there is no such mode of batch inference", where=where, value=mode, allowed=LISTS)
+
+
+def _no_themes(mode: Any) -> Any:
+    if mode == THEMES:
+        raise PydanticCustomError("themes", THEMES_REFUSED)
+    return mode
 
 
 def _read_mode(mode: str, option: str) -> str:
@@ -63,7 +70,7 @@ class AnswerSettings(Settings):
 class ListSettings(AnswerSettings):
     """The same of lists."""
 
-    mode: Literal["BATCH_INFERENCE", "THEME_GENERATION"] = setting(
+    mode: Annotated[Literal["BATCH_INFERENCE"], BeforeValidator(_no_themes)] = setting(
         "BATCH_INFERENCE",
         "Personalize's batchInferenceJobMode; THEME_GENERATION is refused: it needs a language model",
         Option("Personalize's batchInferenceJobMode; THEME_GENERATION is refused.", read=_read_mode),

@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from schemas.batch_jobs import BatchInference, BatchSegment, Filtering, Name, check_mode
+from schemas.batch_jobs import BatchInference, BatchSegment, Filtering, Name
 from schemas.config_errors import NAME_RULE, config_error
 from schemas.data_settings import Sessions, Validation
 from schemas.documents import NoDocument, is_json, read_json, read_toml, values_of
@@ -223,7 +223,6 @@ def _check_batch(config: NightlyConfig, job: BatchInference | BatchSegment, wher
             allowed=f"a solution of {'another' if segments else 'a USER_SEGMENTATION'} recipe",
         )
     if isinstance(job, BatchInference):
-        check_mode(job.mode, f"{where}.mode")
         if job.exploration is not None:
             check_explores(recipe, f"{where}.exploration")
         if job.explain:

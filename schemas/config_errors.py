@@ -19,6 +19,7 @@ NAME_RULE = "1 to 63 letters, digits, - or _, the first a letter or digit"
 _PYDANTICS = frozenset(get_args(ErrorType))  # kinds of errors whose sentences are pydantic's; others are ours
 _PROBLEMS = {
     "missing": "this key is missing",
+    "extra_forbidden": "this key is not known",
     "string_pattern_mismatch": "this text has the wrong form",
     "string_too_short": "this text is empty",
     "string_too_long": "this text is too long",
@@ -78,7 +79,12 @@ def _one(fault: Any, model: type[BaseModel], where: str) -> tuple[str, ConfigErr
     field = FieldRule.at(model, fault["loc"])
     path = field.path
     arguments: dict[str, Any] = {"allowed": field.explained() if kind == "missing" else field.allowed()}
-    if kind == "unknown_key":
+    if "allowed" in context:
+        arguments["allowed"] = context["allowed"]
+    if kind == "extra_forbidden":
+        path = f"{path}.{fault['loc'][-1]}"
+        arguments["allowed"] = field.keys()
+    elif kind == "unknown_key":
         path = ".".join([*([path] if path else []), str(context["key"])])
     elif kind == "at_key":
         path = context["path"]
@@ -92,7 +98,6 @@ def _one(fault: Any, model: type[BaseModel], where: str) -> tuple[str, ConfigErr
     if "[key]" in fault["loc"]:
         arguments["allowed"] = NAME_RULE
     if kind in {"unknown_key", "at_key"}:
-        arguments["allowed"] = context["allowed"]
         arguments["remedy"] = f"Did you mean {context['meant']}?" if context["meant"] else None
     return path, ConfigError(problem_of(fault), where=f"{where}: {path}" if path else where, **arguments)
 
@@ -128,6 +133,10 @@ class FieldRule:
         """Types, ranges and choices; and the description, where these alone say little."""
         words = in_words(self.rule, self.rule["$defs"])
         return self.explained() if words in _VAGUE else words
+
+    def keys(self) -> str:
+        """The keys of a table."""
+        return ", ".join(_resolved(self.rule, self.rule["$defs"])["properties"])
 
     def explained(self) -> str:
         """Types, ranges and choices, and the description."""

@@ -12,9 +12,17 @@ from schemas.quotas import Quotas
 from schemas.settings import Fraction, Option, Settings, fraction_option, quotas_option, setting
 from schemas.solutions import Count, EventType
 
-ImportMode = Literal["FULL", "INCREMENTAL"]
-Future = Literal["reject", "keep"]
-LongCategories = Literal["fail", "reject"]
+
+def _in_any_case(*choices: str) -> BeforeValidator:
+    """Takes a choice in whatever case it is written; what is none stays as it was written, for the message."""
+    return BeforeValidator(
+        lambda value: next((each for each in choices if isinstance(value, str) and value.lower() == each.lower()), value)
+    )
+
+
+ImportMode = Annotated[Literal["FULL", "INCREMENTAL"], _in_any_case("FULL", "INCREMENTAL")]
+Future = Annotated[Literal["reject", "keep"], _in_any_case("reject", "keep")]
+LongCategories = Annotated[Literal["fail", "reject"], _in_any_case("fail", "reject")]
 _UNTRUE = "Events whose time cannot be true (after the import, far after all others, 0 or 1 for a null)"
 
 
@@ -41,7 +49,7 @@ class Validation(Settings):
     future: Future = setting(
         "reject",
         f'{_UNTRUE[0].lower()}{_UNTRUE[1:]}: "reject" them, or "keep" them',
-        Option(f"{_UNTRUE}: reject or keep.", refused="this is not known", read=lambda text, _: text.lower()),
+        Option(f"{_UNTRUE}: reject or keep.", refused="this is not known"),
     )
     long_categories: LongCategories = setting(
         "fail",
@@ -49,7 +57,6 @@ class Validation(Settings):
         Option(
             "A categorical value above 1,000 characters: fail, as Personalize does, or reject its row.",
             refused="this is not known",
-            read=lambda text, _: text.lower(),
         ),
     )
 
@@ -57,7 +64,7 @@ class Validation(Settings):
 class ValidateSettings(Validation):
     """All that `hrnn validate` can be told, besides places."""
 
-    import_mode: Annotated[ImportMode, BeforeValidator(lambda mode: str(mode).upper())] = setting(
+    import_mode: ImportMode = setting(
         "FULL",
         "FULL replaces what the output folder holds, INCREMENTAL adds to it; the first must be FULL.",
         Option(refused="this import mode is not known"),
@@ -95,7 +102,7 @@ class Sessions(Settings):
             refused="this order is not known",
         ),
     )
-    event_types: tuple[EventType, ...] | None = setting(
+    event_types: Annotated[tuple[EventType, ...], Field(min_length=1)] | None = setting(
         None,
         "the EVENT_TYPE values that count; absent: all of them",
         Option(

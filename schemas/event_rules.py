@@ -9,13 +9,14 @@ Source: Amazon Personalize API reference, CreateSolution, SolutionConfig and Eve
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.errors import ConfigError
 from schemas.numbers import number_of
 
 MOST_RULES = 10
+THRESHOLDS = 'a number, or one in quotes: "0.5"'  # what is allowed
 _KEYS = {"event_type": "eventType", "event_value_threshold": "eventValueThreshold", "weight": "weight"}
 
 
@@ -27,11 +28,17 @@ class EventRule:
         event_type: Of this type; None: of every type.
         threshold: With an EVENT_VALUE of this and more; None: of any value, or none.
         weight: 0 to 1.
+        where: Key path of the table that holds it, for messages; empty where none does.
     """
 
     event_type: str | None
     threshold: float | None
     weight: float
+    where: str = field(default="", compare=False)
+
+    def key(self, name: str) -> str:
+        """Key path of one of its settings."""
+        return f"{self.where}.{name}" if self.where else name
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,16 @@ class EventRules:
     """All rules of a solution; an event that meets none has weight 0."""
 
     rules: tuple[EventRule, ...]
+
+    def facts(self) -> dict[str, Any]:
+        """What they say, without where it was said."""
+        return {"rules": [{key: getattr(rule, key) for key in ("event_type", "threshold", "weight")} for rule in self.rules]}
+
+
+def types_in_words(event_types: Sequence[str]) -> str:
+    """The types that there are, ten at most, for messages."""
+    shown = ", ".join(event_types[:10]) or "nothing: the interactions have no EVENT_TYPE"
+    return shown if len(event_types) <= 10 else f"{shown} and {len(event_types) - 10:,} more"
 
 
 def event_rules(
@@ -58,14 +75,14 @@ def event_rules(
     Raises:
         ConfigError: A value is wrong, or the settings contradict one another.
     """
-    where = f"{where}." if where else ""
+    table, where = where, f"{where}." if where else ""
     if events_config is None:
         if event_type == "":
             raise _no_type(f"{where}event_type")
         threshold = (
             None if event_value_threshold is None else _threshold(event_value_threshold, f"{where}event_value_threshold")
         )
-        return None if event_type is None and threshold is None else EventRules((EventRule(event_type, threshold, 1.0),))
+        return None if event_type is None and threshold is None else EventRules((EventRule(event_type, threshold, 1.0, table),))
     where = f"{where}events_config"
     if event_type is not None or event_value_threshold is not None:
         raise ConfigError(
@@ -106,7 +123,7 @@ def _rule(entry: Any, where: str) -> EventRule:
         raise ConfigError(
             "this is no weight", where=f"{where}.weight", value=read.get("weight"), allowed="a number from 0 to 1"
         )
-    return EventRule(event_type, threshold, weight)
+    return EventRule(event_type, threshold, weight, where)
 
 
 def _no_type(where: str) -> ConfigError:
@@ -116,5 +133,5 @@ def _no_type(where: str) -> ConfigError:
 def _threshold(value: Any, where: str) -> float:
     number = number_of(value)
     if number is None:
-        raise ConfigError("this is no threshold", where=where, value=value, allowed='a number, or one in quotes: "0.5"')
+        raise ConfigError("this is no threshold", where=where, value=value, allowed=THRESHOLDS)
     return number

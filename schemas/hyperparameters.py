@@ -61,7 +61,7 @@ class Parameter:
     def allowed(self) -> str:
         """The range in words: `a whole number from 32 to 256`."""
         if self.kind == "categorical":
-            return " or ".join(self.choices)
+            return "true or false" if isinstance(self.default, bool) else " or ".join(self.choices)
         noun = "a whole number" if self.kind == "integer" else "a number"
         if self.above is not None:
             return f"{noun} above {self.above:g}"

@@ -239,6 +239,8 @@ class Recipe:
             return f"{self.name} is no HRNN"
         if setting == "gru_baseline" and self.makes_segments:
             return f"{self.name} is measured beside no trained baseline"
+        if setting == "split" and self.makes_segments:
+            return f"{self.name} is tested with the newest events of every user, in either split"
         return ""
 
     @property

@@ -164,5 +164,7 @@ class Settings(Section):
             return ConfigError(fault["msg"], where=cls.__name__, value=key["key"], allowed=key["allowed"])
         field = FieldRule.at(cls, fault["loc"])
         option = Option.of(cls.model_fields[str(fault["loc"][0])])
-        allowed = None if fault["type"] == "fraction" else field.allowed()
+        if fault["type"] == "extra_forbidden":
+            return ConfigError(problem_of(fault), where=f"{field.path}.{fault['loc'][-1]}", allowed=field.keys())
+        allowed = None if fault["type"] == "fraction" else fault.get("ctx", {}).get("allowed") or field.allowed()
         return ConfigError(option.refused or problem_of(fault), where=field.path, value=fault["input"], allowed=allowed)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, SkipValidation, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.errors import ConfigError
-from schemas.event_rules import EventRules, event_rules
+from schemas.event_rules import THRESHOLDS, EventRules, event_rules
 from schemas.numbers import number_of
 from schemas.quotas import PUBLISHED, Quotas
 from schemas.recipes import RECIPE_ARN, Recipe, recipe_for
@@ -23,7 +23,7 @@ Split = Literal["personalize", "all_users"]
 
 def _threshold(value: Any) -> Any:
     if number_of(value) is None:
-        raise PydanticCustomError("threshold", "this is no threshold")
+        raise PydanticCustomError("threshold", "this is no threshold", {"allowed": THRESHOLDS})
     return value
 
 
@@ -219,7 +219,7 @@ class Solution(RecipeSettings):
     recipe: Annotated[str, StringConstraints(strict=True, min_length=1)] = Field(
         description="name of a recipe (`hrnn recipes` lists them), or its ARN"
     )
-    hyperparameters: dict[str, str | int | float | bool] = Field(
+    hyperparameters: dict[str, SkipValidation[str | int | float | bool]] = Field(
         default_factory=dict, description="name = value; strings as in Personalize, or numbers"
     )
     training: Training = Field(default_factory=Training, description="how the model is fitted")

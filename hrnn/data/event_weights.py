@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.errors import ConfigError
-from schemas.event_rules import EventRules
+from schemas.event_rules import EventRules, types_in_words
 
 
 def event_weights(
@@ -16,7 +16,6 @@ def event_weights(
     event_types: Sequence[str],
     type_codes: npt.NDArray[np.int32],
     values: npt.NDArray[np.float32] | None,
-    where: str = "training",
 ) -> npt.NDArray[np.float32]:
     """Weights scaled to a largest one of 1, so that rules of the same ratios give the same: float32 [E].
 
@@ -25,7 +24,6 @@ def event_weights(
         event_types: Name of each code.
         type_codes: int32 [E].
         values: float32 [E], EVENT_VALUE, NaN where an event has none; None where the data have none.
-        where: Key path of the rules, for messages.
 
     Raises:
         ConfigError: A rule names a type that the data don't have, or a threshold where they have no values.
@@ -39,16 +37,16 @@ def event_weights(
             if rule.event_type not in event_types:
                 raise ConfigError(
                     "no interaction is of this type",
-                    where=f"{where}.event_type",
+                    where=rule.key("event_type"),
                     value=rule.event_type,
-                    allowed=", ".join(event_types) or "nothing: the interactions have no EVENT_TYPE",
+                    allowed=types_in_words(event_types),
                 )
             matches = type_codes == event_types.index(rule.event_type)
         if rule.threshold is not None:
             if values is None:
                 raise ConfigError(
                     "the interactions have no EVENT_VALUE to hold against a threshold",
-                    where=f"{where}.event_value_threshold",
+                    where=rule.key("event_value_threshold"),
                     value=rule.threshold,
                     remedy="Add EVENT_VALUE to schema and data, or leave the threshold out.",
                 )

@@ -29,7 +29,12 @@ def run(
     ] = None,
     stdin: Annotated[bool, typer.Option("--stdin", help="Read expressions from standard input, one a line.")] = False,
     extended: Annotated[
-        bool, typer.Option("--extended", help="Allow now() - 30d, true and false, and parentheses, which Personalize has not.")
+        bool,
+        typer.Option(
+            "--extended-filters",
+            "--extended",
+            help="Allow now() - 30d, true and false, and parentheses, which Personalize has not.",
+        ),
     ] = False,
     historic: Annotated[
         bool, typer.Option("--historic", help="Refuse placeholders but with IN and =, as Personalize once did.")

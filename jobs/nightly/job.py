@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from contextlib import nullcontext
@@ -19,8 +20,11 @@ from jobs.platform.storage.folders import StepFolder
 from jobs.platform.storage.records import write_record
 from jobs.workspace.generations import Generation, last_summary, read_summary
 from schemas.config import NightlyConfig
-from schemas.errors import HrnnError
+from schemas.data_settings import Sessions
+from schemas.errors import ConfigError, DataError, HrnnError
 from schemas.nights import PUBLISHING
+from schemas.settings import Section
+from schemas.solutions import Training
 from schemas.version import VERSION
 
 
@@ -61,15 +65,30 @@ def nightly(*, config: NightlyConfig, runtime: Runtime, notes: tuple[str, ...] =
             generation = generation.claim(began, anew=bool(planned) or not all(record["skipped"] for record in records))
             for step in plan.of(*PUBLISHING):
                 records.append(run_step(step, runtime, generation, anew=step.label in planned))
-    except Exception as error:
+    except Exception as caught:
+        error = caught if step is None else _in_config(caught, step)
         failure = {"step": None if step is None else step.label, "error": str(error), "kind": type(error).__name__}
         document = _document(config, plan, generation, began, start, records) | {"state": "failed", **failure}
         _record_failure(plan.workspace, document)
         if isinstance(error, HrnnError):
             error.facts = {key: document[key] for key in ("job", "output", "group", "step")}
-        raise
+        if error is caught:
+            raise
+        raise error from None
     document = _document(config, plan, generation, began, start, records) | {"state": "finished", "notes": list(notes)}
     return _finish(plan, generation, document)
+
+
+def _in_config(error: Exception, step: Step) -> Exception:
+    """The error of a step, with the config's key path where it tells of a setting; another error as it is."""
+    tables: dict[str, tuple[str, type[Section]]] = {
+        "sessionize": ("sessions", Sessions),
+        "train": (f"solutions.{step.name}.training", Training),
+    }
+    if step.job not in tables or not isinstance(error, ConfigError | DataError) or not error.where:
+        return error
+    table, model = tables[step.job]
+    return error.at(f"{table}.{error.where}") if re.split(r"[.\[]", error.where)[0] in model.model_fields else error
 
 
 def _to_do(plan: NightPlan, last: dict[tuple[str, str], dict[str, Any]]) -> set[str]:

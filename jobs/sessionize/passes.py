@@ -24,6 +24,7 @@ from jobs.sessionize.shard import write_shard
 from jobs.sessionize.survey import Survey, survey
 from schemas.columns import EVENT_TYPE, ITEM_ID, ITEM_ROW, NUM_USERS
 from schemas.errors import DataError
+from schemas.event_rules import types_in_words
 from schemas.manifest import FileEntry, Manifest
 
 _SEEDS = 4  # hash seeds that are tried; among 100 M users each fails with a probability of 3e-4
@@ -121,7 +122,9 @@ def manifest_metadata(plan: Plan, made: SequenceFiles) -> dict[str, Any]:
 def _attempt(spark: SparkSession, plan: Plan, folder: StepFolder, items: pa.Table | None) -> SequenceFiles | None:
     """Both passes under one hash seed; None where two ids have one hash."""
     surveyed = survey(spark, plan)
-    _check(surveyed, plan)
+    if not surveyed.num_events:
+        raise _no_events(spark, plan)
+    _check(surveyed)
     catalogue = make_catalogue(surveyed.items, items, surveyed.newest_event)
     lookup = ItemLookup.of(catalogue[ITEM_ID].combine_chunks(), plan.hash_seed)
     if lookup is None:
@@ -166,10 +169,15 @@ def _attributes(
     return tuple(map(attributes_entry, results))
 
 
-def _check(surveyed: Survey, plan: Plan) -> None:
-    """DataError where nothing is left, or a categorical column has too many values."""
-    if not surveyed.num_events:
-        raise DataError("no event is of these types", where="event_types", value=list(plan.event_types or ()))
+def _no_events(spark: SparkSession, plan: Plan) -> DataError:
+    """No event is of the plan's types; the data are read once more, for the types that there are."""
+    known = survey(spark, replace(plan, event_types=None)).categories.get(EVENT_TYPE, [])
+    asked = list(plan.event_types or ())
+    return DataError("no event is of these types", where="event_types", value=asked, allowed=types_in_words(known))
+
+
+def _check(surveyed: Survey) -> None:
+    """DataError where a categorical column has too many values."""
     for column, values in surveyed.categories.items():
         if len(values) > _MOST_CATEGORIES:
             raise DataError(

@@ -43,7 +43,9 @@ class Launch(LaunchSettings):
         unused = [name for name in _MEETING if name in self.model_fields_set] if self.nnodes == 1 else []
         if unused:
             problem = "this says how several nodes meet, and there is one"
-            raise ConfigError(problem, where=unused[0], value=getattr(self, unused[0]), remedy="Leave it out, or say nnodes.")
+            raise ConfigError(
+                problem, where=unused[0], value=getattr(self, unused[0]), remedy="Leave it out, or ask for several nodes."
+            )
         place = _PLACE.fullmatch(self.rdzv_endpoint or "here:1")
         if place is None or not 1 <= int(place[1]) <= MOST_PORT:
             allowed = f"host:port, a port from 1 to {MOST_PORT}"

@@ -50,7 +50,7 @@ class Request:
             "version": TRAINING_VERSION,
             "variant": self.asked.variant,
             "settings": settings,
-            "events": None if self.rules is None else asdict(self.rules),
+            "events": None if self.rules is None else self.rules.facts(),
             "hpo": hpo,
             "auto_ml": self.asked.auto_ml,
             "gru_baseline": self.asked.gru_baseline,

@@ -250,7 +250,7 @@ def _schema_field(
             parsed,
             f"{field.name} is a {field.type}, which Personalize does not filter by",
             ref.span,
-            remedy="Allow extensions (--extended, or [filtering] extended = true), or keep it as a string.",
+            remedy="Allow extensions (--extended-filters, or [filtering] extended = true), or keep it as a string.",
         )
     return field
 

@@ -25,7 +25,7 @@ class Operator:
         many: Several values stand behind it, in parentheses; else one.
         negated: Met where its operation finds nothing and the cell is known.
         historic: Placeholders stood behind it before Personalize allowed them behind ranges.
-        extension: Personalize does not know it; refused without `--extended`.
+        extension: Personalize does not know it; refused without `--extended-filters`.
     """
 
     spelling: str

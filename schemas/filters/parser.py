@@ -343,7 +343,7 @@ class _Parser:
     def _extension(self, problem: str) -> FilterError:
         return self._fault(
             f"{problem}, which Personalize does not know",
-            remedy="Allow extensions: --extended, or [filtering] extended = true.",
+            remedy="Allow extensions: --extended-filters, or [filtering] extended = true.",
         )
 
     def _fault(self, problem: str, allowed: str | None = None, remedy: str | None = None) -> FilterError:

@@ -128,6 +128,7 @@ PLACES = ["--sequences", "a", "--output", "b"]
         ),
         (["train", *PLACES, "--seed", str(2**63)], f"(got '{2**63}'). Allowed: 0 to {2**63 - 1}. See hrnn train"),
         (["train", *PLACES, "--nproc-per-node", "1000000"], "(got '1000000'). Allowed: 1 to 1024. See hrnn train"),
+        (["train", *PLACES, "--time-limit", "nan"], "--time-limit: a finite number is needed (got 'nan')"),
         (["train", *PLACES, "--time-limit", "a\nb"], r"(got 'a\nb')"),
         (["train", "--output", "b"], "missing option '--sequences'. See hrnn train --help."),
         (["train", *PLACES, "more\nwords"], r"unexpected extra argument(s) (more\x0awords). See hrnn train --help."),
@@ -234,6 +235,15 @@ def test_a_place_that_is_none_is_named_by_its_option(
             ["validate", "--schema", "a", "--data", "b", "--output", "c", "--import-mode", "ALL"],
             "--import-mode: this import mode is not known (got 'ALL'). Allowed: FULL, INCREMENTAL.",
         ),
+        (
+            ["validate", "--schema", "a", "--data", "b", "--output", "c", "--import-mode", "x"],
+            "--import-mode: this import mode is not known (got 'x'). Allowed: FULL, INCREMENTAL.",
+        ),
+        (
+            ["validate", "--schema", "a", "--data", "b", "--output", "c", "--long-categories", "X"],
+            "--long-categories: this is not known (got 'X'). Allowed: fail, reject.",
+        ),
+        (["train", *PLACES, "--recipe", "aws-item-affinity", "--split", "all_users"], "--split: this has no effect: aws-item-"),
         (
             ["sessionize", "--interactions", "a", "--output", "b", "--shards", "0"],
             "--shards: this number of shards is out of range (got 0). Allowed: a whole number from 1 to 10,000.",

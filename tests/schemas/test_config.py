@@ -68,6 +68,12 @@ def test_themes_are_refused_with_their_reason() -> None:
         parse_config(SHOP + 'mode = "THEME_GENERATION"\n', "shop.toml")
 
 
+def test_choices_of_an_import_may_be_written_in_any_case() -> None:
+    written = SHOP + '[validation]\nfuture = "KEEP"\nlong_categories = "Reject"\n'
+    read = parse_config(written, "shop.toml").validation
+    assert (read.future, read.long_categories) == ("keep", "reject")
+
+
 def test_no_gap_makes_a_history_one_session() -> None:
     assert parse_config(SHOP.replace("1800", '"none"'), "shop.toml").sessions.gap is None
 
@@ -113,6 +119,24 @@ WRONG = [
     ("gap_seconds = 1800", 'gap_seconds = "30m"', ["sessions.gap_seconds", "'30m'", "seconds"]),
     ("gap_seconds = 1800", 'tie_order = "time"', ["sessions.tie_order", "'time'", "Allowed: auto, file, hash."]),
     ("gap_seconds = 1800", 'event_types = "view"', ["sessions.event_types", "a list is needed"]),
+    ("gap_seconds = 1800", "event_types = []", ["sessions.event_types: it is empty"]),
+    (
+        "[sessions]",
+        "[filtering]\nlimits = { x = 1 }\n[sessions]",
+        ["filtering.limits.x: this key is not known", "characters, fields"],
+    ),
+    (
+        "[sessions]",
+        "[validation]\nquotas = { x = 1 }\n[sessions]",
+        ["validation.quotas.x: this key is not known", "items_textual"],
+    ),
+    ("num_results = 10", 'mode = "x"', ["batch_inference.users.mode: this is not one of", "Allowed: BATCH_INFERENCE."]),
+    ("bptt = 32", "bptt = []", ["hyperparameters.bptt", "(got []). Allowed: a whole number from 2 to 32."]),
+    (
+        ", bptt = 32 }",
+        ' }\ntraining = { event_value_threshold = "x" }',
+        ["training.event_value_threshold", 'Allowed: a number, or one in quotes: "0.5".'],
+    ),
     ('recipe = "aws-hrnn"', "", ["solutions.for-you.recipe", "missing", "hrnn recipes"]),
     ("bptt = 32", "bptt = [32]", ["solutions.for-you.hyperparameters.bptt", "[32]"]),
     ("bptt = 32", "bptt = 33", ["solutions.for-you.hyperparameters.bptt", "33", "from 2 to 32"]),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from hrnn.data.event_weights import event_weights
 from schemas.errors import ConfigError
-from schemas.event_rules import EventRule, EventRules, event_rules
+from schemas.event_rules import EventRule, EventRules, event_rules, types_in_words
 
 TYPES = ["view", "cart", "buy"]
 CODES = np.asarray([0, 1, 2, 0, 1, 2], dtype=np.int32)
@@ -70,6 +71,19 @@ def test_what_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         event_rules(event_type, threshold, config)
+
+
+def test_a_type_that_no_event_has_is_told_where_it_was_said() -> None:
+    told = (
+        (event_rules("nope", None, None), "event_type"),
+        (event_rules(None, None, [{"event_type": "nope"}]), "events_config[0].event_type"),
+    )
+    for rules, where in told:
+        assert rules is not None
+        with pytest.raises(ConfigError, match=f"^{re.escape(where)}: no interaction .* Allowed: view, cart, buy"):
+            event_weights(rules, TYPES, CODES, VALUES)
+        assert "where" not in rules.facts()["rules"][0]
+    assert types_in_words([f"type {each}" for each in range(12)]).endswith("type 9 and 2 more")
 
 
 def test_rules_that_the_data_can_not_meet_are_refused() -> None:

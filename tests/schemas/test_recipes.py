@@ -156,7 +156,7 @@ def test_percentiles_that_leave_no_user_are_refused() -> None:
 
 def test_ranges_read_well() -> None:
     assert parameter_of("aws-hrnn", "bptt").allowed == "a whole number from 2 to 32"
-    assert parameter_of("aws-hrnn", "recency_mask").allowed == "True or False"
+    assert parameter_of("aws-hrnn", "recency_mask").allowed == "true or false"
     assert parameter_of("aws-hrnn-coldstart", "cold_start_max_duration").allowed == "a number above 0"
 
 

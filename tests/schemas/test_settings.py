@@ -101,6 +101,7 @@ def test_a_boolean_is_no_number(model: type[BaseModel], name: str, value: bool) 
 
 
 STEPS = {"variant": "init", "loss": "top1", "epochs": 3, "patience": 1, "time_limit_seconds": 9, "gru_baseline": True}
+SPLIT = {"split": "personalize"}
 
 
 @pytest.mark.parametrize("name", [*STEPS, "within_session_only"])
@@ -114,7 +115,7 @@ def test_a_setting_of_steps_is_refused_where_a_recipe_has_none(recipe: str, name
 @pytest.mark.parametrize("recipe", [name for name, recipe in RECIPES.items() if recipe.available])
 def test_what_is_not_given_is_never_refused(recipe: str) -> None:
     FittingSettings().check_effects(RECIPES[recipe])
-    FittingSettings(seed=3, split="all_users", event_type="buy", gru_baseline=False).check_effects(RECIPES[recipe])
+    FittingSettings(seed=3, event_type="buy", gru_baseline=False).check_effects(RECIPES[recipe])
 
 
 @pytest.mark.parametrize(
@@ -122,8 +123,10 @@ def test_what_is_not_given_is_never_refused(recipe: str) -> None:
     [
         ("hrnn-gru4rec", "variant", "hrnn-gru4rec is no HRNN"),
         ("aws-item-affinity", "gru_baseline", "measured beside no trained baseline"),
+        ("aws-item-affinity", "split", "newest events of every user"),
+        ("aws-item-attribute-affinity", "split", "newest events of every user"),
     ],
 )
 def test_a_setting_is_refused_where_a_recipe_has_no_use_for_it(recipe: str, name: str, says: str) -> None:
     with pytest.raises(ConfigError, match=f"^{name}: this has no effect: .*{says}"):
-        FittingSettings.model_validate({name: STEPS[name]}).check_effects(RECIPES[recipe])
+        FittingSettings.model_validate({name: (STEPS | SPLIT)[name]}).check_effects(RECIPES[recipe])

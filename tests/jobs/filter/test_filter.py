@@ -186,8 +186,8 @@ def test_one_expression_or_standard_input(arguments: list[str], capsys: pytest.C
 def test_extensions_the_historic_rule_and_counts_are_options(capsys: pytest.CaptureFixture[str]) -> None:
     recent = "INCLUDE ItemID WHERE Items.CREATION_TIMESTAMP > now() - 30d"
     _, said = printed(capsys, recent, status=1)
-    assert "Allow extensions: --extended" in said
-    assert printed(capsys, recent, "--extended")[0]["refused"] == 0
+    assert "Allow extensions: --extended-filters" in said
+    assert printed(capsys, recent, "--extended-filters")[0]["refused"] == 0
     ranged = "INCLUDE ItemID WHERE Items.PRICE < $P"
     assert printed(capsys, ranged)[0]["refused"] == 0
     assert printed(capsys, ranged, "--historic", status=1)[0]["refused"] == 1
