@@ -386,6 +386,19 @@ _ALL = (
 )
 
 
+class _OwnHyperparameters(_WithPercentiles):
+    """Those of this platform's own models."""
+
+    def check(self, where: str) -> None:
+        """The percentiles must leave some users; heads share the hidden dimension evenly, where a model has both."""
+        super().check(where)
+        heads, width = getattr(self, "num_heads", 1), getattr(self, "hidden_dimension", 1)
+        if width % heads:
+            raise ConfigError(
+                "heads must divide hidden_dimension", where=f"{where}.num_heads", value=heads, allowed=f"divisors of {width}"
+            )
+
+
 def _own_recipes() -> tuple[Recipe, ...]:
     """Recipes of this platform's own models, from what their files say (hrnn/models/registry.py)."""
     documents = json.loads(files("schemas").joinpath("models.json").read_bytes())
@@ -394,7 +407,7 @@ def _own_recipes() -> tuple[Recipe, ...]:
 
 def _own_recipe(name: str, document: dict[str, Any]) -> Recipe:
     fields: Any = {each["name"]: field_of(Parameter(**each)) for each in document.pop("hyperparameters")}
-    model = create_model(name, __base__=_WithPercentiles, __doc__=f"{name}.", **fields)
+    model = create_model(name, __base__=_OwnHyperparameters, __doc__=f"{name}.", **fields)
     return Recipe(name=name, hyperparameters=model, **document)
 
 

@@ -225,3 +225,11 @@ ANYTHING = st.one_of(st.text(max_size=10), st.integers(), st.floats(), st.none()
 def test_anything_is_parsed_or_refused_but_never_crashes(values: dict[str, Any]) -> None:
     with suppress(ConfigError):
         assert isinstance(parse_hyperparameters("aws-hrnn", values), HrnnHyperparameters)
+
+
+def test_heads_that_do_not_divide_the_hidden_dimension_are_refused_at_once() -> None:
+    assert parse_hyperparameters("hrnn-sasrec", {"num_heads": 4}).model_dump()["num_heads"] == 4
+    with pytest.raises(
+        ConfigError, match=r"^hyperparameters\.num_heads: heads must divide .* \(got 3\)\. Allowed: divisors of 64\."
+    ):
+        parse_hyperparameters("hrnn-sasrec", {"num_heads": 3})
