@@ -52,8 +52,6 @@ def sessionize(
     SessionizeSettings.require(settings)
     began = time.monotonic()
     event_types = settings.event_types
-    if event_types is not None and not event_types:
-        raise ConfigError("the list of event types is empty", where="event_types", remedy="Name at least one, or leave it out.")
     given = {"Interactions": interactions_uri, "Items": items_uri, "Users": users_uri}
     datasets = {kind: _dataset(uri, kind) for kind, uri in given.items() if uri is not None}
     sources = list(datasets.values())

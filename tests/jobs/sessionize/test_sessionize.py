@@ -388,7 +388,7 @@ TYPED = {"EVENT_TYPE": "string"}
         ([("a", "b", 1)], None, {"gap_seconds": 0}, ConfigError, r"gap_seconds: this gap is too short \(got 0\)"),
         ([("a", "b", 1)], None, {"tie_order": "random"}, ConfigError, r"tie_order: this order is not known \(got 'random'\)"),
         ([("a", "b", 1)], None, {"num_shards": 0}, ConfigError, "shards: this number of shards is out of range"),
-        ([("a", "b", 1)], None, {"event_types": []}, ConfigError, "event_types: the list of event types is empty"),
+        ([("a", "b", 1)], None, {"event_types": []}, ConfigError, "event_types: it is empty"),
         ([("a", "b", 1, 1)], {"user_row": "int"}, {}, SchemaError, "Interactions schema: the sequences have a column"),
         ([("a", "b", 1)], None, {"items_uri": "in"}, DataError, r"another dataset \(got 'Interactions'\). Allowed: Items"),
         ([("a", "b", 1)], None, {"items_uri": "nowhere"}, StorageError, "no finished step lies here"),
