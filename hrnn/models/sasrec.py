@@ -49,7 +49,7 @@ class SasRecHyperparameters(HrnnHyperparameters):
     ] = 64
     bptt: Annotated[int, parameter("algorithm", "newest events that are read", lowest=2, highest=512, tunable=True)] = 50
     num_blocks: Annotated[int, parameter("algorithm", "blocks of the transformer", lowest=1, highest=8, tunable=True)] = 2
-    num_heads: Annotated[int, parameter("algorithm", "heads of the attention", lowest=1, highest=8, tunable=True)] = 1
+    num_heads: Annotated[int, parameter("algorithm", "heads of the attention", lowest=1, highest=8)] = 1
     gated_residuals: Annotated[bool, parameter("algorithm", "whether residuals are gated", tunable=True)] = False
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from hrnn.training.search import Trial, best_trial, propose
 from schemas.errors import ConfigError
-from schemas.recipes import RECIPES
+from schemas.recipes import RECIPES, Recipe, parse_hyperparameters
 from schemas.tuning import tuned_parameters
 
 HRNN = RECIPES["aws-hrnn"]
@@ -71,3 +71,14 @@ def test_proposals_are_in_range_and_depend_on_the_past_and_the_seed_alone() -> N
         finished.append(trial(number, float(values["bptt"]), **values))
     assert propose(parameters, GIVEN, 8, finished, seed=3) != propose(parameters, GIVEN, 8, finished, seed=4)
     assert max(item.objective for item in finished[1:]) > 24
+
+
+TUNED = [recipe for recipe in RECIPES.values() if any(parameter.tunable for parameter in recipe.hyperparameters.parameters())]
+
+
+@pytest.mark.parametrize("recipe", TUNED, ids=lambda recipe: recipe.name)
+def test_whatever_is_drawn_from_the_whole_ranges_fits_together(recipe: Recipe) -> None:
+    pytest.importorskip("optuna")
+    parameters, defaults = tuned_parameters(recipe, {}), recipe.hyperparameters().model_dump()
+    for number in range(30):
+        parse_hyperparameters(recipe.name, defaults | propose(parameters, defaults, number, [], seed=0))
