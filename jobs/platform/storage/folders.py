@@ -223,7 +223,13 @@ class StepFolder:
             listing = self._check(manifest, read)
         except StorageError:
             self._drop(manifest, former)
-            raise
+            if self._store.stat(self._manifest_uri) == self._seen:
+                raise
+            # Another run has published meanwhile, and swept this run's files away.
+            published = self.manifest()
+            if published is None or published.fingerprint != fingerprint:
+                raise CommitLost(f"{self._manifest_uri}: another run published first.") from None
+            return published
         # Files of a run that begins after the commit must stay; all others here then belong to runs that will lose.
         others = tuple(f"{self.uri}/{place}/" for place in spared)
         present = [file for file in listing if ATTEMPT_NAME.search(file.name) and not file.uri.startswith(others)]

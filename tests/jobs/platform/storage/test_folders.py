@@ -180,6 +180,19 @@ def test_of_eight_nights_at_once_one_publishes_and_its_files_are_whole(place: st
     assert StepFolder(place).read(published[0].files[0]) == b"night " + published[0].fingerprint[1:].encode()
 
 
+@pytest.mark.parametrize("other", ["f1", "f2"])
+def test_a_run_whose_files_another_s_sweep_took_has_lost_to_it(place: str, other: str) -> None:
+    late, early = StepFolder(place), StepFolder(place)
+    entry = late.put(late.attempt_path("data/part-0.parquet"), b"late", rows=1)
+    published = _finish(early, b"early", other)
+    if other == "f1":
+        assert late.publish("dataset", "f1", {"a": 1}, [], [entry]) == published
+    else:
+        with pytest.raises(CommitLost, match="another run published first"):
+            late.publish("dataset", "f1", {"a": 1}, [], [entry])
+    assert StepFolder(place).read(StepFolder(place).require("dataset").files[0]) == b"early"
+
+
 def test_tidying_that_fails_does_not_fail_what_is_published(
     place: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
