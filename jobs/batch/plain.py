@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from jobs.batch.parts import stored_whole
 from jobs.platform.process.scratch import scratch_folder
-from jobs.platform.storage import StoredFile, join, store_for
+from jobs.platform.storage import StoredFile, join, read_chunks, store_for
 from jobs.platform.storage.at_once import at_once
-from jobs.platform.storage.gzipped import FOREIGN, MAGIC, first_bytes, unpack
+from jobs.platform.storage.gzipped import MAGIC, first_bytes, refuse_foreign, unpack
 from schemas.batch import EXAMPLES, LineKind
 from schemas.errors import DataError
 
@@ -44,22 +44,15 @@ def _plain(file: StoredFile, kind: LineKind, folder_uri: str, token: str) -> Sto
     with scratch_folder("unpacked") as scratch:
         path = Path(scratch) / "lines"
         with open(path, "wb") as target:
-            target.writelines(unpack(_chunks(file), file.uri))
+            target.writelines(unpack(read_chunks(file, _CHUNK_BYTES), file.uri))
         store_for(uri).upload(path, uri)
         return stored_whole(uri, path.stat().st_size)
-
-
-def _chunks(file: StoredFile) -> Iterator[bytes]:
-    for start in range(0, file.size, _CHUNK_BYTES):
-        yield store_for(file.uri).read(file.uri, start, min(start + _CHUNK_BYTES, file.size), file.version)
 
 
 def _check(head: bytes, is_whole: bool, kind: LineKind, where: str) -> None:
     """Refuse what would give error lines only."""
     remedy = f"Give JSON lines in UTF-8, plain or gzipped: one {EXAMPLES[kind]} a line."
-    for magic, what in FOREIGN.items():
-        if head.startswith(magic):
-            raise DataError(f"this is {what}, not JSON lines in UTF-8", where=where, remedy=remedy)
+    refuse_foreign(head, "JSON lines", where, remedy)
     if b"\0" in head[:2]:  # without a byte-order mark
         raise DataError("this is UTF-16 text, or binary, not JSON lines in UTF-8", where=where, remedy=remedy)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()

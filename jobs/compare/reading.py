@@ -18,8 +18,8 @@ import orjson
 import pyarrow as pa
 
 from hrnn.data.hashing import hash64
-from jobs.platform.storage import StoredFile, store_for
-from jobs.platform.storage.gzipped import FOREIGN, MAGIC, unpack
+from jobs.platform.storage import StoredFile, read_chunks, store_for
+from jobs.platform.storage.gzipped import FOREIGN, MAGIC, refuse_foreign, unpack
 from schemas.errors import DataError
 
 LINES: Any = pa.schema(
@@ -35,9 +35,8 @@ SEED = 11  # of the hashes of inputs
 
 _LISTS = {"recommendedItems": "items", "usersList": "users", "recommendedUsers": "users"}
 _ID_NAMES = ("userId", "itemId")
-_INPUTS = frozenset(
-    {*_ID_NAMES, "itemAttributes"}
-)  # what an input names, of which the guide's segments have one beside the output
+# What an input names, of which the guide's segments have one beside the output.
+_INPUTS = frozenset({*_ID_NAMES, "itemAttributes"})
 _SCORE_TYPES = (float, int, type(None))
 _BLOCK_BYTES = 8 << 20
 _PART_BYTES = 128 << 20  # of both sides' text that are compared at a time: about 600 MB of memory
@@ -159,15 +158,11 @@ def _tables(name: str, file: StoredFile, numbers: Iterator[int]) -> Iterator[pa.
 def _line_blocks(file: StoredFile) -> Iterator[list[bytes]]:
     """All lines of a file without their line feeds, a few megabytes at a time."""
     rest = b""
-    for data in unpack(_blocks(file), file.uri) if _is_gzipped(file) else _blocks(file):
+    blocks = read_chunks(file, _BLOCK_BYTES)
+    for data in unpack(blocks, file.uri) if _is_gzipped(file) else blocks:
         *lines, rest = (rest + data).split(b"\n")
         yield lines
     yield [rest]
-
-
-def _blocks(file: StoredFile) -> Iterator[bytes]:
-    for start in range(0, file.size, _BLOCK_BYTES):
-        yield store_for(file.uri).read(file.uri, start, min(start + _BLOCK_BYTES, file.size), file.version)
 
 
 def _is_gzipped(file: StoredFile) -> bool:
@@ -177,7 +172,5 @@ def _is_gzipped(file: StoredFile) -> bool:
         DataError: It is of another format than text.
     """
     head = store_for(file.uri).read(file.uri, 0, min(_HEAD_BYTES, file.size), file.version)
-    for magic, what in FOREIGN.items():
-        if head.startswith(magic):
-            raise DataError(f"this is {what}, not JSON lines in UTF-8", where=file.uri, remedy=_REMEDY)
+    refuse_foreign(head, "JSON lines", file.uri, _REMEDY)
     return head.startswith(MAGIC)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from jobs.platform.storage import StoredFile, store_for
-from jobs.platform.storage.gzipped import FOREIGN, MAGIC, first_bytes
+from jobs.platform.storage.gzipped import MAGIC, first_bytes, refuse_foreign
 from jobs.validate.header_remedies import header_remedy
 from jobs.validate.quotes import NOT_CLOSED, Quoting, index
 from schemas.datasets import DatasetSchema
@@ -159,9 +159,7 @@ def _open(number: int, stored: StoredFile, name: str) -> InputFile:
 
 def _header(head: bytes, is_whole: bool, where: str) -> tuple[tuple[str, ...], int, int]:
     """Column names, and the bytes and lines they and any blank lines before them take; no names where all is blank."""
-    for magic, kind in FOREIGN.items():
-        if head.startswith(magic):
-            raise DataError(f"this is {kind}, not CSV text in UTF-8", where=where, remedy="Export it as CSV, plain or gzipped.")
+    refuse_foreign(head, "CSV text", where, "Export it as CSV, plain or gzipped.")
     records = index(head, at_end=is_whole)
     records = records if records.settled is None else records.first(records.settled)
     for start, stop, fault in zip(

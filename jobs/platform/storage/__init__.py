@@ -8,7 +8,7 @@ settle a lost response by reading back the writer's token.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jobs.platform.storage.local import LocalStore, local_errors
@@ -28,6 +28,7 @@ __all__ = [
     "join",
     "list_input",
     "normalise",
+    "read_chunks",
     "read_given",
     "read_text",
     "store_for",
@@ -114,6 +115,12 @@ def folders_read(folder: str) -> set[str]:
             ahead += [os.path.realpath(path) for path in linked if os.path.islink(path)]
             visited.add(place)
     return visited
+
+
+def read_chunks(file: StoredFile, chunk_bytes: int) -> Iterator[bytes]:
+    """The bytes of a file as it was listed, so many at a time."""
+    for start in range(0, file.size, chunk_bytes):
+        yield store_for(file.uri).read(file.uri, start, min(start + chunk_bytes, file.size), file.version)
 
 
 def read_text(uri: str) -> str:

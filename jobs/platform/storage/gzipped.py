@@ -70,6 +70,23 @@ def unpack(chunks: Iterable[bytes], where: str, piece_bytes: int = PIECE_BYTES, 
         raise DataError("the gzip data ends too early", where=where, remedy="Pack or upload it again.")
 
 
+def refuse_foreign(head: bytes, instead: str, where: str, remedy: str) -> None:
+    """Refuse a file of another format than text.
+
+    Args:
+        head: Its first bytes, unpacked.
+        instead: What is needed.
+        where: The file, for messages.
+        remedy: What to do.
+
+    Raises:
+        DataError: It is of another one.
+    """
+    for magic, what in FOREIGN.items():
+        if head.startswith(magic):
+            raise DataError(f"this is {what}, not {instead} in UTF-8", where=where, remedy=remedy)
+
+
 def first_bytes(packed: bytes, limit: int, is_whole: bool, where: str) -> tuple[bytes, bool]:
     """The first unpacked bytes, at most `limit`, and whether they are all there are.
 
