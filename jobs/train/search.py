@@ -125,8 +125,9 @@ def _run_round(run_trial: Callable[[int], Trial], numbers: range) -> list[Trial]
     if len(numbers) == 1:
         return [run_trial(numbers[0])]
     with stopping_on_sigterm() as stopping, ThreadPoolExecutor(len(numbers)) as pool:
-        trials = [pool.submit(run_trial, number) for number in numbers]
-        try:
+        trials: list[Future[Trial]] = []
+        try:  # an interrupt may come before the last trial is started
+            trials.extend(pool.submit(run_trial, number) for number in numbers)
             wait(trials, return_when=FIRST_EXCEPTION)
         finally:
             if any(not trial.done() for trial in trials):

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,34 @@ def test_a_signal_ends_the_ranks_of_every_trial_with_a_checkpoint(
     assert number == signal.SIGINT or ended.value.code == 143  # type: ignore[attr-defined]
     assert all((folder / "checkpoint").read_text() == "written" for folder in folders)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+class InterruptedAtTheLast:
+    """Numbers of trials; the last is never reached, because an interrupt comes while the others are at work."""
+
+    def __init__(self, folders: list[Path]) -> None:
+        self.folders = folders
+
+    def __len__(self) -> int:
+        return len(self.folders)
+
+    def __iter__(self) -> Iterator[int]:
+        yield from range(len(self) - 1)
+        running(self.folders[:-1])
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_while_trials_are_started_ends_those_that_run(tmp_path: Path) -> None:
+    folders = [tmp_path / str(trial) for trial in range(3)]
+
+    def tried(trial: int) -> search.Trial:
+        run_ranks(StandsIn(), spec_in(folders[trial]), tmp_path / f"{trial}.json")
+        raise AssertionError("it should have been ended")
+
+    with pytest.raises(KeyboardInterrupt):
+        search._run_round(tried, InterruptedAtTheLast(folders))  # type: ignore[arg-type]
+    assert all((folder / "checkpoint").read_text() == "written" for folder in folders[:-1])
+    assert not folders[-1].exists()
 
 
 @pytest.mark.parametrize("failing", [0, 2])
