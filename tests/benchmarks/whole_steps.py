@@ -139,7 +139,7 @@ def _usage(root: int) -> Iterator[dict[str, float]]:
                     pss = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) << 10
                     now["all"] += pss
                     now["java"] += pss * (b"java\0" in command)
-                    if b"pyspark.daemon" in command:
+                    if b"spark.daemon" in command:
                         now["worker"] += pss
                         fields = entry.joinpath("stat").read_text().rsplit(")", 1)[1].split()
                         ticks[process] = int(fields[11]) + int(fields[12])

@@ -32,6 +32,7 @@ _SETTINGS = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.speculation": "false",
+    "spark.python.daemon.module": "jobs.platform.spark.daemon",
     "spark.executorEnv.PYTHONSAFEPATH": "1",  # a task takes no module from the folder that it stands in
 }
 _END_SECONDS = 10.0  # in which Java ends by itself
