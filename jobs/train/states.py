@@ -36,6 +36,7 @@ from schemas.errors import MachineError
 from schemas.manifest import FileEntry
 
 _USERS_AT_ONCE = 65_536
+_EVENTS_A_PROCESS = 500_000  # whose states take as long as the start of a process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ def write_states(
         model: The snapshot that is served.
         sequences: All histories.
         staged: Where the sequences are staged.
-        processes: How many make shards at the same time; 1: this one.
+        processes: How many make shards at the same time at most; 1, or fewer than a million events: this one.
 
     Raises:
         MachineError: A process died.
@@ -84,7 +85,7 @@ def write_states(
         )
         for number, (facts, users) in enumerate(zip(staged.shards, staged.users, strict=True))
     ]
-    processes = min(processes, len(shards))
+    processes = min(processes, len(shards), sequences.num_events // _EVENTS_A_PROCESS)
     if processes > 1 and isinstance(model, ServingSnapshot):  # with other models, states cost less than a process
         with _processes(processes, model, staged.arrays) as pool:
             entries = list(pool.map(_write_here, shards))

@@ -23,6 +23,7 @@ from hrnn.models.hrnn import Hrnn, HrnnShape
 from jobs.platform.storage import folders
 from jobs.platform.storage.folders import StepFolder, sha256_of
 from jobs.solutions.staging import Staged, stage
+from jobs.train import states
 from jobs.train.states import states_table, write_states
 from schemas import columns
 from schemas.errors import DataError, MachineError
@@ -44,6 +45,11 @@ class Refusing(ItemStatistics):
 
     def user_items(self, sequences: Sequences, user_rows: Rows, as_of: Rows) -> UserItems:
         raise DataError("these are bad", where="events", remedy="Mend them.")
+
+
+@pytest.fixture(autouse=True)
+def few_events_are_worth_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(states, "_EVENTS_A_PROCESS", 1)
 
 
 @pytest.fixture
@@ -103,6 +109,19 @@ def test_states_are_hashed_as_they_are_written(tmp_path: Path, staged: Staged, m
 def test_a_process_that_dies_is_one_clear_error(tmp_path: Path, staged: Staged) -> None:
     with pytest.raises(MachineError, match=r"a process that made the states of users died\. .*with fewer ranks\."):
         written(tmp_path, nightly(Sequences.load(staged.arrays), Deadly), staged, 2)
+
+
+def test_a_process_is_started_where_there_are_events_enough_for_it(
+    tmp_path: Path, staged: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, events = nightly(Sequences.load(staged.arrays), Deadly), Sequences.load(staged.arrays).num_events
+    monkeypatch.setattr(states, "_EVENTS_A_PROCESS", events // 2)
+    with pytest.raises(MachineError):
+        written(tmp_path, model, staged, 3)
+    monkeypatch.setattr(states, "_EVENTS_A_PROCESS", events // 2 + 1)
+    monkeypatch.setattr(Deadly, "user_items", ItemStatistics.user_items)
+    monkeypatch.setattr(states, "_processes", None)
+    written(tmp_path, model, staged, 3)
 
 
 def test_what_a_process_says_is_said(tmp_path: Path, staged: Staged) -> None:
