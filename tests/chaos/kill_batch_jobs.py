@@ -80,6 +80,8 @@ class Work:
 class Batch(KilledRun):
     """One run of a job, on this machine's two cores or on a cluster."""
 
+    modules = ("jobs.cli", "jobs.recommend.job", "jobs.segment.job", "jobs.platform.storage.s3", "pyspark.sql")
+
     def __init__(
         self, place: Place, name: str, work: Work, *, stages: int = 1, cluster: Cluster | None = None, speculate: bool = False
     ) -> None:
@@ -174,22 +176,22 @@ def undisturbed(place: Place, work: Work, stack: ExitStack) -> tuple[Batch, floa
     return calm, seconds
 
 
-def killed_runs(place: Place, calm: Batch, seconds: float, kills: int, dice: random.Random) -> None:
-    """Kill runs so often; each comes to its end after at most three kills."""
+def killed_runs(place: Place, calm: Batch, seconds: float, kills: int, dice: random.Random, *, warm: bool = False) -> None:
+    """Kill runs so often; each comes to its end after at most three kills. Warm: those that go on have imported all."""
     for number in itertools.count(1):
         if kills <= 0:
             return
         stages = dice.choice([1, 3]) if calm.work.job == "recommend" else 1
         with Batch(place, f"{calm.work.job}-{number}", calm.work, stages=stages) as batch:
             batch.whole = calm.outputs()
-            kills -= _disturb(batch, calm, min(kills, _MOST_KILLS), seconds, dice)
+            kills -= _disturb(batch, calm, min(kills, _MOST_KILLS), seconds, dice, warm)
 
 
-def _disturb(batch: Batch, calm: Batch, kills: int, seconds: float, dice: random.Random) -> int:
+def _disturb(batch: Batch, calm: Batch, kills: int, seconds: float, dice: random.Random, warm: bool) -> int:
     """Kill a run up to so many times, then let it come to its end; gives how often it was killed."""
     done = 0
     while done < kills:
-        batch.begin()
+        batch.begin(warm=warm and done > 0)
         moment, status = _wait_for_moment(batch, calm, seconds, dice)
         if status == 0:
             break
@@ -199,7 +201,7 @@ def _disturb(batch: Batch, calm: Batch, kills: int, seconds: float, dice: random
         done += 1
         left = f"{len(batch.parts())} parts, {len(place_uploads(batch))} unfinished uploads"
         print(f"{batch.name}: killed after {moment}; {left}, {len(batch.outputs())} outputs", flush=True)
-    batch.begin()
+    batch.begin(warm=warm)
     print(f"{batch.name}: came to its end in {batch.finish():.1f} s", flush=True)
     batch.compare(calm)
     return done
@@ -327,12 +329,12 @@ def _attempts(cluster: Cluster, attempt: str) -> list[Path]:
     return [log for log in logs if f"Running task {attempt} in stage" in log.read_text(errors="replace")]
 
 
-def recommend_kills(kills: int, seed: int, folder: Path, *, speculate: bool = True) -> None:
+def recommend_kills(kills: int, seed: int, folder: Path, *, speculate: bool = True, warm: bool = False) -> None:
     """Batch inference: killed runs, a lost executor and, where wanted, a speculative attempt."""
     work = recommend_work()
     with prepared(folder, work) as place, ExitStack() as stack:
         calm, seconds = undisturbed(place, work, stack)
-        killed_runs(place, calm, seconds, kills, random.Random(seed))
+        killed_runs(place, calm, seconds, kills, random.Random(seed), warm=warm)
         lost_executor(place, calm)
         if speculate:
             speculative_attempt(place, calm)

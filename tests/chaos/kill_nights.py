@@ -33,8 +33,8 @@ FAULTS = [
 ]
 
 
-def chaos(kills: int, seed: int, folder: Path, lines: int) -> None:
-    """Do all of it; prints what happened."""
+def chaos(kills: int, seed: int, folder: Path, lines: int, *, warm: bool = False) -> None:
+    """Do all of it; prints what happened. Warm: nights that go on after a kill, or on a bad network, have imported all."""
     dice = random.Random(seed)
     with ExitStack() as stack:
         place = Place(stack.enter_context(local_s3(folder / "s3", [BUCKET])), folder)
@@ -53,19 +53,19 @@ def chaos(kills: int, seed: int, folder: Path, lines: int) -> None:
                 break
             with Night(place, f"wild-{number}") as night:
                 night.whole = calm.whole
-                kills -= _disturb(night, calm, min(kills, 3), seconds, dice)
+                kills -= _disturb(night, calm, min(kills, 3), seconds, dice, warm)
         with Night(place, "faulty", FAULTS, seed) as night:
             night.whole = calm.whole
-            _run_until_done(night, calm)
+            _run_until_done(night, calm, warm)
         if left := place.unfinished_uploads():
             raise Broken(f"unfinished uploads are left: {left}")
     print("all nights ended with the same bytes; nothing is left", flush=True)
 
 
-def _disturb(night: Night, calm: Night, kills: int, seconds: float, dice: random.Random) -> int:
+def _disturb(night: Night, calm: Night, kills: int, seconds: float, dice: random.Random, warm: bool) -> int:
     """Kill a night up to so many times, then let it come to its end; gives how often it was killed."""
     for done in range(kills):
-        night.begin()
+        night.begin(warm=warm and done > 0)
         kind = dice.choice(["time", "request", "step", "step"]) if done < 2 else "upload"
         share = dice.random() / (done + 1)  # less is left to do each time
         moment, status = _wait_for(kind, share, night, calm, seconds)
@@ -79,7 +79,7 @@ def _disturb(night: Night, calm: Night, kills: int, seconds: float, dice: random
         print(f"{night.name}: killed after {moment}, in {step}; unfinished uploads: {uploads}", flush=True)
     else:
         done = kills
-    night.begin()
+    night.begin(warm=warm)
     print(f"{night.name}: came to its end in {night.finish():.1f} s more", flush=True)
     _compare(night, calm)
     return done
@@ -103,10 +103,10 @@ def _wait_for(kind: str, share: float, night: Night, calm: Night, seconds: float
     return f"{more:.1f} s of {step}", night.wait(seconds=more) if status is None else status
 
 
-def _run_until_done(night: Night, calm: Night) -> None:
+def _run_until_done(night: Night, calm: Night, warm: bool) -> None:
     """A night on a bad network: it may fail with a clear message, and is run again then."""
     for attempt in range(1, 6):
-        night.begin()
+        night.begin(warm=warm)
         status = night.wait()
         said = night.said()
         if status == 0:

@@ -11,10 +11,20 @@ from killed_run import BUCKET, KilledRun, Place
 from small_shop import night_config
 
 OUT = "out/users.json.out"
+_JOBS = tuple(f"jobs.{job}.job" for job in ("nightly", "validate", "sessionize", "train", "evaluate", "recommend"))
 
 
 class Night(KilledRun):
     """One night over the shop."""
+
+    modules = (
+        *_JOBS,
+        "jobs.nightly.__main__",
+        "jobs.platform.storage.s3",
+        "jobs.validate.page",
+        "great_expectations",
+        "pyspark.sql",
+    )
 
     def __init__(self, place: Place, name: str, rules: Sequence[Rule] = (), seed: int = 0) -> None:
         config = place.folder / f"{name}.toml"

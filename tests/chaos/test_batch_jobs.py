@@ -19,7 +19,7 @@ PART = "_hrnn/parts/part-000000-0123456789ab-ba9876543210.out"
 @pytest.mark.cluster
 @pytest.mark.timeout(900)
 def test_killed_batch_inference_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    recommend_kills(kills=3, seed=2, folder=tmp_path, speculate=False)
+    recommend_kills(kills=3, seed=2, folder=tmp_path, speculate=False, warm=True)
 
 
 def test_what_is_broken_is_seen(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import boto3
+import warm_python
 from fault_proxy import FaultProxy, Rule
 
 from schemas.manifest import MANIFEST_NAME, Manifest
@@ -74,10 +75,13 @@ class KilledRun:
     Attributes:
         place: Where.
         name: Its own; all that it writes lies below this key.
-        command: What `begin` starts.
+        command: What `begin` starts, of Python.
+        modules: What it imports, more or less.
         whole: Its outputs as an undisturbed run has made them, key below `name` -> bytes; None: not known yet.
         proxy: Every request of the command passes it.
     """
+
+    modules: tuple[str, ...] = ()
 
     def __init__(
         self, place: Place, name: str, command: Sequence[str], outputs: Sequence[str], rules: Sequence[Rule] = (), seed: int = 0
@@ -98,7 +102,7 @@ class KilledRun:
             "HRNN_DRIVER_MEMORY": "1g",
         }
         self.environment = os.environ | place.environment | own
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | warm_python.Fork | None = None
 
     def __enter__(self) -> Self:
         self.environment["AWS_ENDPOINT_URL_S3"] = self.proxy.__enter__().endpoint
@@ -110,10 +114,13 @@ class KilledRun:
             self.process.wait()
         self.proxy.__exit__()
 
-    def begin(self) -> None:
-        """Start the command, the leader of its own process group."""
+    def begin(self, *, warm: bool = False) -> None:
+        """Start the command, the leader of its own session; warm: with its modules imported already."""
         with open(self.log, "ab") as log:
             self.run_begins = log.tell()
+            if warm:
+                self.process = warm_python.start(self.command[1:], self.modules, self.environment, self.log)
+                return
             self.process = subprocess.Popen(
                 self.command,
                 env=self.environment,
@@ -196,8 +203,9 @@ class KilledRun:
 
     def check_processes(self) -> None:
         """Nothing that the run started is left."""
+        assert self.process is not None
         deadline = time.monotonic() + GRACE_SECONDS
-        while left := processes_with(f"HRNN_CHAOS={self.mark}"):
+        while left := processes_with(f"HRNN_CHAOS={self.mark}") | processes_of(self.process.pid):
             if time.monotonic() > deadline:
                 lines = [line[:200] for line in left.values()]
                 raise Broken(f"{self.name}: processes are left {GRACE_SECONDS:.0f} s after the end: {lines}")
@@ -222,5 +230,16 @@ def processes_with(marker: str) -> dict[int, str]:
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if marker.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return found
+
+
+def processes_of(session: int) -> dict[int, str]:
+    """Ids and command lines of the live processes of a session; a fork's environment does not show its marker."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            state, _, _, of = (folder / "stat").read_text().rpartition(") ")[2].split()[:4]
+            if int(of) == session and state != "Z":
                 found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
     return found

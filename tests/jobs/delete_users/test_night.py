@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
+import warm_python
 from commands import hrnn
 from small_shop import night_config, write_shop
 from tiny_workspace import write_workspace
@@ -108,9 +108,9 @@ def test_a_run_that_is_killed_leaves_whole_folders_and_the_next_one_finishes(tmp
             "from jobs.delete_users.job import delete_users\n"
             "delete_users(users_uri=sys.argv[1], workspace_uri=sys.argv[2])\n"
         )
-        command = [sys.executable, "-c", code, str(tmp_path / "users.csv"), str(workspace), str(calls)]
-        done = subprocess.run(command, check=False, capture_output=True)
-        killed += done.returncode == -9
+        arguments = ["-c", code, str(tmp_path / "users.csv"), str(workspace), str(calls)]
+        run = warm_python.start(arguments, ["jobs.delete_users.job"], dict(os.environ), tmp_path / "log")
+        killed += run.wait() == -9
         for manifest in workspace.rglob("manifest.json"):
             folder = StepFolder(str(manifest.parent))
             published = folder.manifest()
@@ -121,6 +121,6 @@ def test_a_run_that_is_killed_leaves_whole_folders_and_the_next_one_finishes(tmp
         again = delete_users(users_uri=str(tmp_path / "users.csv"), workspace_uri=str(workspace))
         assert again["skipped"] is True
         shutil.rmtree(workspace)
-        if done.returncode == 0:
+        if run.returncode == 0:
             break
     assert killed >= 5
