@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import warm_python
+from killed_run import processes_of
 
 TELL = """if True:
     import json, os, sys
@@ -31,8 +32,10 @@ def test_the_end_of_a_fork_is_told_as_that_of_a_child(tmp_path: Path) -> None:
     module = warm_python.start(["-m", "compileall", "-q", str(tmp_path)], [], {}, tmp_path / "log")
     assert module.wait() == 0
     assert lasting.poll() is None
+    assert list(processes_of(lasting.pid)) == [lasting.pid]
     os.killpg(lasting.pid, signal.SIGKILL)
     assert lasting.wait() == -signal.SIGKILL
+    assert processes_of(lasting.pid) == {}
     broken = warm_python.start(["-c", "raise ValueError('told')"], [], {}, tmp_path / "log")
     assert broken.wait() == 1
     assert "ValueError: told" in (tmp_path / "log").read_text()
