@@ -10,7 +10,15 @@ from small_sequences import DAY, MINUTE, random_histories, sequences_of
 
 from hrnn.evaluation.baselines.popular import Popularity
 from hrnn.evaluation.settings.last_session import condensed, hide_last_session, metrics_of, ranks_of
-from hrnn.evaluation.settings.next_period import best_of, cut_at_horizon, lists_of
+from hrnn.evaluation.settings.next_period import (
+    METRICS,
+    best_of,
+    cut_at,
+    cut_at_horizon,
+    difference_over_nights,
+    lists_of,
+    several_cuts,
+)
 
 HISTORIES = [[[0, 1], [2, 0, 1], [1, 2, 3, 0]], [[3, 0], [0, 1], [1, 0]]]
 
@@ -89,6 +97,98 @@ def test_the_night_asks_users_with_events_on_both_sides_for_known_items() -> Non
     assert [night.truth.row(user).tolist() for user in range(2)] == [[0, 2], [1]]
     assert night.training.history_lengths.tolist() == [2, 2, 1, 1]
     assert night.known.tolist() == [True, True, True, False]
+
+
+def test_truth_begins_a_lag_after_the_cut_and_ends_with_the_horizon() -> None:
+    sequences = sequences_of([[[0, 1], [0, 1, 2, 0]], [[2, 0], [2]], [[1]]])
+    night = cut_at(sequences, DAY - MINUTE, 3 * MINUTE, lag_seconds=MINUTE)  # the events at DAY are in the lag
+    assert night.cut == DAY - MINUTE
+    assert night.training.history_lengths.tolist() == [2, 2, 1]
+    assert night.user_rows.tolist() == [0]  # the others have nothing after the lag
+    assert night.truth.row(0).tolist() == [1, 2]  # the last event is beyond the horizon
+    assert night.points().as_of.tolist() == [DAY - MINUTE]
+
+
+def test_without_a_lag_the_cut_is_that_of_the_horizon() -> None:
+    sequences = sequences_of(random_histories(60, 9))
+    by_horizon, by_time = cut_at_horizon(sequences, 1.5, end=4 * DAY), cut_at(sequences, 5 * DAY // 2, 3 * DAY // 2)
+    assert by_horizon.cut == by_time.cut
+    assert np.array_equal(by_horizon.user_rows, by_time.user_rows)
+    assert np.array_equal(by_horizon.truth.values, by_time.truth.values)
+    assert np.array_equal(by_horizon.training.history_lengths, by_time.training.history_lengths)
+
+
+@pytest.mark.parametrize("lag", [-1, DAY])
+def test_a_lag_must_leave_something_of_the_horizon(lag: int) -> None:
+    with pytest.raises(ValueError, match="lag"):
+        cut_at(sequences_of([[[0], [0]]]), 0, DAY, lag_seconds=lag)
+
+
+def test_several_cuts_lie_a_horizon_apart_before_the_end() -> None:
+    assert several_cuts(100, 10, 3) == [90, 80, 70]
+
+
+def test_the_mean_of_a_nights_users_is_the_nights_metric() -> None:
+    night = cut_at_horizon(sequences_of(random_histories(60, 40)), 1.5, end=4 * DAY)
+    lists = lists_of(Popularity(night.training).scores, night.points(), night.known)
+    of_users = night.per_user(lists)
+    assert list(of_users) == list(METRICS)
+    assert {name: values.mean() for name, values in of_users.items()} == pytest.approx(
+        {name: value for name, value in night.measure(lists).items() if name != "coverage"}
+    )
+
+
+def test_a_difference_over_nights_counts_every_night_alike() -> None:
+    better = (np.arange(4), np.full(4, 0.5), np.full(4, 0.3))
+    worse = (np.arange(100, 102), np.full(2, 0.1), np.full(2, 0.2))
+    difference = difference_over_nights([better, worse])
+    assert difference.mean == pytest.approx((0.2 - 0.1) / 2)
+    assert difference.over_nights == pytest.approx(0.3 / 2**0.5)
+    assert difference.low == pytest.approx(difference.high)  # in these nights, no user differs from another
+
+
+def test_the_interval_of_one_night_is_that_of_a_paired_test() -> None:
+    random = np.random.default_rng(0)
+    ours, theirs = random.random(500), random.random(500)
+    difference = difference_over_nights([(np.arange(500), ours, theirs)])
+    half = 1.959964 * (ours - theirs).std() / 500**0.5
+    assert difference.mean == pytest.approx((ours - theirs).mean())
+    assert (difference.low, difference.high) == pytest.approx((difference.mean - half, difference.mean + half))
+    assert difference.over_nights == 0.0
+
+
+def test_users_who_come_every_night_do_not_narrow_the_interval() -> None:
+    values = np.random.default_rng(0).random(50)
+    zero = np.zeros(50)
+    one = difference_over_nights([(np.arange(50), values, zero)])
+    same = difference_over_nights([(np.arange(50), values, zero)] * 4)
+    others = difference_over_nights([(np.arange(50) + 50 * night, values, zero) for night in range(4)])
+    assert same.high - same.low == pytest.approx(one.high - one.low)
+    assert others.high - others.low == pytest.approx((one.high - one.low) / 2)
+
+
+def test_many_nights_that_differ_widen_the_interval() -> None:
+    random = np.random.default_rng(0)
+    means, covered = 0.1 * random.standard_normal((200, 20)), 0
+    for of_nights in means:
+        nights = [
+            (np.arange(30) + 30 * at, mean + random.standard_normal(30), np.zeros(30)) for at, mean in enumerate(of_nights)
+        ]
+        difference = difference_over_nights(nights)
+        covered += difference.low <= 0.0 <= difference.high
+    assert covered >= 0.9 * 200
+    few = difference_over_nights([(np.arange(5) + 5 * night, np.full(5, float(night)), np.zeros(5)) for night in range(9)])
+    many = difference_over_nights([(np.arange(5) + 5 * night, np.full(5, float(night)), np.zeros(5)) for night in range(10)])
+    assert few.high - few.low == pytest.approx(0.0)
+    # All that differs are the nights: users of one night count as one.
+    assert many.high - many.low == pytest.approx(2 * 1.959964 * np.arange(10).std() / 10**0.5)
+
+
+def test_nothing_is_compared_over_no_night_or_no_users() -> None:
+    nobody = np.zeros(0)
+    for nights in ([], [(nobody.astype(np.int64), nobody, nobody)]):
+        with pytest.raises(ValueError, match="one user"):
+            difference_over_nights(nights)
 
 
 def test_the_night_measures_lists() -> None:
