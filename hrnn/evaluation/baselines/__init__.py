@@ -14,6 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.sequences import Sequences
+from hrnn.evaluation.baselines.blend3 import Blend3, Weights
+from hrnn.evaluation.baselines.decayed import DecayedOwnItems, DecayedPopularity
+from hrnn.evaluation.baselines.frequency_neighbours import FrequencyNeighbours
 from hrnn.evaluation.baselines.item_neighbours import ItemNeighbours
 from hrnn.evaluation.baselines.popular import PersonalPopularity, Popularity, RecentPopularity
 from hrnn.evaluation.baselines.prediction_points import PredictionPoints
@@ -31,6 +34,7 @@ class Baseline(Protocol):
 Fit = Callable[[Sequences], Baseline]
 
 RECENT_DAYS = 3.0
+_WEEK_SECONDS, _QUARTER_SECONDS = 7 * 86_400, 91 * 86_400
 
 NEXT_EVENT: dict[str, Fit] = {
     "popularity": Popularity,
@@ -57,5 +61,16 @@ NIGHTLY: dict[str, Fit] = {
     "item-kNN": ItemNeighbours,
     "session-kNN": partial(SessionNeighbours, no_repeats=False),
     "session-kNN, no repeats": SessionNeighbours,
+    "decayed popularity": partial(DecayedPopularity, half_life_seconds=_WEEK_SECONDS),
+    "decayed own items": partial(
+        DecayedOwnItems, half_life_seconds=_QUARTER_SECONDS, popularity_half_life_seconds=_WEEK_SECONDS
+    ),
+    "TIFU-kNN": FrequencyNeighbours,
+    "blend3": partial(
+        Blend3,
+        weights=Weights(rules=0.1, popularity=0.3, own_items=1.0),
+        popularity_half_life_seconds=_WEEK_SECONDS,
+        own_half_life_seconds=_QUARTER_SECONDS,
+    ),
 }
-"""Baselines by name, for nightly lists of 25."""
+"""Baselines by name, for nightly lists of 25; hrnn/evaluation/baselines/tuned.py chooses the settings of the last four."""

@@ -18,14 +18,14 @@ class PredictionPoints:
     """B prediction points. Positions are those of the sequences' arrays; every point's user has had one event at least.
 
     Attributes:
-        item_rows: int32 [E], of all events of all users.
+        sequences: Of all users; events later than a point's are not looked at.
         user_begin: int64 [B], each user's first event.
         session_begin: int64 [B], the current session's first event.
         end: int64 [B], one past the latest event that is known.
         as_of: int64 [B], the time of the prediction, UTC epoch seconds.
     """
 
-    item_rows: npt.NDArray[np.int32]
+    sequences: Sequences
     user_begin: Rows
     session_begin: Rows
     end: Rows
@@ -36,8 +36,13 @@ class PredictionPoints:
 
     def __getitem__(self, chosen: slice | Rows) -> PredictionPoints:
         return PredictionPoints(
-            self.item_rows, self.user_begin[chosen], self.session_begin[chosen], self.end[chosen], self.as_of[chosen]
+            self.sequences, self.user_begin[chosen], self.session_begin[chosen], self.end[chosen], self.as_of[chosen]
         )
+
+    @property
+    def item_rows(self) -> npt.NDArray[np.int32]:
+        """int32 [E], of all events of all users."""
+        return self.sequences.item_rows
 
     @property
     def last_items(self) -> Rows:
@@ -48,9 +53,13 @@ class PredictionPoints:
         """Items of one point's current session, oldest first."""
         return self.item_rows[self.session_begin[point] : self.end[point]].astype(np.int64)
 
+    def histories(self) -> Ragged[np.int64]:
+        """Positions of all events so far of every point's user, oldest first: [B] rows."""
+        return Ragged.expand(self.user_begin, self.end - self.user_begin)
+
     def history_pairs(self) -> tuple[Rows, Rows]:
         """All events so far of every point's user: (number of the point, item row)."""
-        events = Ragged.expand(self.user_begin, self.end - self.user_begin)
+        events = self.histories()
         return events.row_ids(), self.item_rows[events.values].astype(np.int64)
 
 
@@ -64,4 +73,4 @@ def points_after(sequences: Sequences, user_rows: Rows, as_of: Rows) -> Predicti
     """
     begin = sequences.user_offsets[:-1][user_rows]
     end = begin + sequences.history_lengths[user_rows]
-    return PredictionPoints(sequences.item_rows, begin, session_begins(sequences)[end - 1], end, as_of)
+    return PredictionPoints(sequences, begin, session_begins(sequences)[end - 1], end, as_of)

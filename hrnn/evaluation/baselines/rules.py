@@ -24,7 +24,7 @@ class SequentialRules:
     Args:
         sequences: Training events, possibly truncated.
         steps: Greatest distance; 1 is a Markov chain.
-        events: How many of the current session's latest events are looked up.
+        events: How many of the current session's latest events are looked up; of all the user's, `across_sessions`.
         across_sessions: Whether a session's first event follows the last one of the session before.
         then_popular: Whether popularity breaks ties.
     """
@@ -53,16 +53,17 @@ class SequentialRules:
         # Shares, or the rules of a frequent item would drown those of a rarer one that was taken later.
         if events > 1:
             weights /= np.bincount(keys // num_items, weights, minlength=num_items)[keys // num_items]
-        self._rules, self._events = ItemTable.of(keys, weights, num_items), events
+        self._rules, self._events, self._across_sessions = ItemTable.of(keys, weights, num_items), events, across_sessions
         counts = sequences.item_counts()
         self._tie_break = (_TIE * counts / max(1, counts.max(initial=0))).astype(np.float32) if then_popular else None
 
     def scores(self, points: PredictionPoints) -> npt.NDArray[np.float32]:
         """Summed rules of the latest events' items."""
         scores = self._rules.rows(points.last_items)
+        begin = points.user_begin if self._across_sessions else points.session_begin
         for back in range(2, self._events + 1):
             position = points.end - back
-            inside = np.flatnonzero(position >= points.session_begin)
+            inside = np.flatnonzero(position >= begin)
             scores[inside] += self._rules.rows(points.item_rows[position[inside]].astype(np.int64)) / np.float32(back)
         return scores if self._tie_break is None else scores + self._tie_break
 

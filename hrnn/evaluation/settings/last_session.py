@@ -84,7 +84,7 @@ def hide_last_session(sequences: Sequences, *, back: int = 0) -> LastSession:
     position = np.arange(len(sequences.item_rows))
     targets = np.flatnonzero(position > (first + lengths)[user])
     users, session_begin = user[targets], (first + lengths)[user[targets]]
-    points = PredictionPoints(sequences.item_rows, first[users], session_begin, targets, sequences.timestamps[targets - 1])
+    points = PredictionPoints(sequences, first[users], session_begin, targets, sequences.timestamps[targets - 1])
     return LastSession(sequences, training, targets, points)
 
 

@@ -109,7 +109,7 @@ def cut_at(
     """Cut sequences at a given time.
 
     Args:
-        sequences: Not truncated.
+        sequences: Possibly truncated; what is truncated is not true either.
         cut: UTC epoch seconds, of the last second that may be learnt from.
         horizon_seconds: From the cut to the end of the truth.
         lag_seconds: From the cut to the begin of the truth; 0: the lists are read as soon as the data end.
@@ -123,10 +123,11 @@ def cut_at(
         raise ValueError(f"a lag of {lag_seconds} s: from 0 to less than the horizon, {horizon_seconds} s")
     times = np.asarray(sequences.timestamps)
     user = row_ids(sequences.user_offsets)
+    stored = np.arange(len(times)) < (sequences.user_offsets[:-1] + sequences.history_lengths)[user]
     before = np.bincount(user[times <= cut], minlength=sequences.num_users)
     training = sequences.truncate(np.arange(sequences.num_users), before)
     known = training.item_counts() > 0
-    after = (times > cut + lag_seconds) & (times <= cut + horizon_seconds) & (before[user] > 0)
+    after = stored & (times > cut + lag_seconds) & (times <= cut + horizon_seconds) & (before[user] > 0)
     # Users are sampled before new items are left out, so that the sample is of those who came back, whatever they took.
     both_sides = np.unique(user[after])
     sample = np.random.Generator(np.random.Philox(key=seed)).permutation(both_sides)[:most_users]

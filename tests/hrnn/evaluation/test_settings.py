@@ -229,3 +229,10 @@ def test_the_best_are_ordered_and_ties_go_by_row() -> None:
         expected = np.argsort(-scores[line], kind="stable")[:25]
         expected = np.where(np.isneginf(scores[line, expected]), -1, expected)
         assert lists[line].tolist() == expected.tolist()
+
+
+def test_what_is_truncated_is_neither_learnt_from_nor_true() -> None:
+    sequences = sequences_of([[[0, 1], [0, 1]], [[1, 0], [0]]]).truncate(np.asarray([0]), np.asarray([3]))
+    night = cut_at(sequences, DAY - 1, DAY)
+    assert [night.truth.row(user).tolist() for user in range(2)] == [[0], [0]]
+    assert night.training.history_lengths.tolist() == [2, 2]
