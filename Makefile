@@ -58,8 +58,8 @@ gpu-check:  ## proofs, a whole training and speeds on this machine's GPUs; needs
 bench-recommend: setup  ## lists of 25 beside the plain way; `hrnn recommend` at a million lines
 	@$(TESTS_PYTHON) tests/benchmarks/bench_recommend.py --spark
 
-bench-quality: setup  ## aws-hrnn beside the baselines on real data, three seeds
-	@$(TESTS_PYTHON) tests/benchmarks/bench_quality.py --seeds 0 1 2
+bench-quality: setup  ## aws-hrnn beside the baselines on real data: three seeds, five nights, two lags
+	@$(TESTS_PYTHON) tests/benchmarks/bench_quality.py --seeds 0 1 2 --cuts 5 --lag-hours 0 3
 
 chaos: setup  ## SIGKILL a night at random moments, and compare
 	@$(TESTS_PYTHON) tests/chaos/kill_nights.py

