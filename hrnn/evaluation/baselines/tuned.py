@@ -122,7 +122,7 @@ def _popular(earlier: NextPeriod, half_lives: tuple[float, ...]) -> Floats:
     training, num_items = earlier.training, earlier.training.num_items
     positions = training.event_positions(np.arange(training.num_users)).values
     items, ages = training.item_rows[positions], earlier.cut - training.timestamps[positions]
-    counts = np.stack([decayed_counts(items, ages, half_life, num_items) for half_life in half_lives]).astype(np.float32)
+    counts = np.stack([decayed_counts(items, ages, half_life, num_items).astype(np.float32) for half_life in half_lives])
     counts[:, ~earlier.known] = -np.inf
     return counts
 
@@ -163,12 +163,11 @@ def _weights(earlier: NextPeriod, popularity_half_life: float, own_half_life: fl
     blend, points = Blend3(earlier.training, WEIGHTS[0], popularity_half_life, own_half_life), earlier.points()
     step = max(1, _CELLS_AT_ONCE // max(1, len(earlier.known)))
     weights = np.asarray(WEIGHTS, dtype=np.float32)
+    popular = np.argsort(-_popular(earlier, (popularity_half_life,))[0], kind="stable")[: earlier.known.sum()]
 
     def candidates() -> Iterator[tuple[Rows, Floats]]:
         for begin in range(0, len(points), step):
             parts = np.stack(blend.parts(points[begin : begin + step]), axis=1)
-            popular = np.argsort(-parts[0, 1], kind="stable")  # the same for everybody
-            popular = popular[earlier.known[popular]]
             for rules, popularity, own in parts:
                 # Of items that neither rules nor the user know, only the most popular can be in a list.
                 with_evidence = (rules > 0) | (own > 0)
