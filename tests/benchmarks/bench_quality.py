@@ -170,7 +170,7 @@ def next_night(name: str, data: WorkingSet, sequences: Sequences, options: argpa
 
 def _night_table(nights: list[NextPeriod], data: WorkingSet, options: argparse.Namespace) -> None:
     """Rows of the mean over nights; then how much better ours is than the best rival."""
-    table = Table(NIGHT_COLUMNS, "settings")
+    table = Table(NIGHT_COLUMNS, "settings, newest cut")
     rivals: dict[str, list[PerUser]] = {}
     began = time.monotonic()
     tunings = [
@@ -184,8 +184,8 @@ def _night_table(nights: list[NextPeriod], data: WorkingSet, options: argparse.N
         for night, tuning in zip(nights, tunings, strict=True):
             fit = tuning[row].fit if row in tuning else NIGHTLY[row]
             found.append(lists_of(fit(night.training).scores, night.points(), night.known))
-        settings = dict.fromkeys(tuning[row].settings for tuning in tunings if row in tuning)
-        table.add(row, [_mean(nights, found)], time.monotonic() - began, "; ".join(settings))
+        settings = tunings[0][row].settings if row in tunings[0] else ""
+        table.add(row, [_mean(nights, found)], time.monotonic() - began, settings)
         rivals[row] = [night.per_user(lists) for night, lists in zip(nights, found, strict=True)]
     runs: dict[str, list[Values]] = {}
     ours_of_users: list[list[PerUser]] = []
