@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 SEQUENCES_VERSION = 2
-TRAINING_VERSION = 6
+TRAINING_VERSION = 7
 MEASURING_VERSION = 3

@@ -30,8 +30,11 @@ RECIPE_ARN = "arn:aws:personalize:::recipe/"
 ALGORITHM_ARN = "arn:aws:personalize:::algorithm/"
 
 _HRNN = "aws-hrnn"
+_OF_RANKER = ("ranker", "horizon_days", "lag_hours")
 # Settings of a training's steps, which a recipe in closed form has none of.
-_OF_TRAINING = frozenset({"variant", "loss", "epochs", "patience", "time_limit_seconds", "within_session_only", "gru_baseline"})
+_OF_TRAINING = frozenset(
+    {"variant", "loss", "epochs", "patience", "time_limit_seconds", "within_session_only", "gru_baseline", *_OF_RANKER}
+)
 
 _HiddenDimension = Annotated[int, parameter("algorithm", "hidden units of the model", lowest=32, highest=256, tunable=True)]
 _Percentile = Annotated[
@@ -239,6 +242,8 @@ class Recipe:
             return f"{self.name} is no HRNN"
         if setting == "gru_baseline" and self.makes_segments:
             return f"{self.name} is measured beside no trained baseline"
+        if setting in _OF_RANKER and self.line_kind != "user":
+            return f"{self.name} makes no lists for users, which alone are ranked"
         if setting == "split" and self.makes_segments:
             return f"{self.name} is tested with the newest events of every user, in either split"
         return ""

@@ -117,6 +117,22 @@ class FittingSettings(Settings):
         Option("Train a GRU without users, too, for the table of baselines."),
     )
 
+    ranker: Annotated[bool, Field(strict=True)] = setting(
+        True,
+        "rank each user's candidates by boosted trees that learn from earlier moments, where that makes better lists",
+        Option("Rank candidates by boosted trees, where that makes better lists."),
+    )
+    horizon_days: Annotated[float, Field(gt=0, le=366), IS_NUMBER] = setting(
+        1.0,
+        "days that a list is made for, above 0 and at most 366; the ranker learns what users took within so many days",
+        Option("Days that a list is made for.", name="horizon"),
+    )
+    lag_hours: Annotated[float, Field(ge=0), IS_NUMBER] = setting(
+        0.0,
+        "hours from the end of the data until lists are read, 0 or more and less than the horizon",
+        Option("Hours from the end of the data until lists are read.", name="lag"),
+    )
+
     def check_effects(self, recipe: Recipe, where: str = "") -> None:
         """Check that each setting that was given, its default too, means something to a recipe; false and 0 ask for nothing.
 
@@ -125,8 +141,14 @@ class FittingSettings(Settings):
             where: Key path of the settings, for messages; empty where they lie in no table.
 
         Raises:
-            ConfigError: One has no effect.
+            ConfigError: One has no effect, or lists would be read after the period that they are made for.
         """
+        if self.lag_hours >= 24 * self.horizon_days:
+            key, allowed = (
+                f"{where}.lag_hours" if where else "lag_hours",
+                f"less than the horizon, {24 * self.horizon_days:g} hours",
+            )
+            raise ConfigError("lists would be read too late", where=key, value=self.lag_hours, allowed=allowed)
         for name in type(self).model_fields:
             if name in self.model_fields_set and getattr(self, name) and (reason := recipe.means_nothing(name)):
                 key = f"{where}.{name}" if where else name

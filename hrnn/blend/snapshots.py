@@ -7,12 +7,14 @@ that a score is still one product: query · item vector + bias + sparse score.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hrnn.blend.item_statistics import ItemStatistics
+from hrnn.blend.repeats import UserItems
 from hrnn.blend.trends import WINDOWS_DAYS, Trends
 from hrnn.blend.weights import BESIDE_WEIGHTS, COUNTED_WEIGHTS, EVERY_TREND, OWN_AGAIN_WEIGHTS, TREND_WEIGHTS, BlendWeights
 from hrnn.data.arrays import Flags, Floats, Rows
@@ -49,6 +51,7 @@ class BlendedModel:
         next_session: Flags,
         queries: Queries,
         trend_times: Rows | None = None,
+        user_items: UserItems | None = None,
     ) -> SparseScores:
         """Sparse scores: of items that users have had, and of items that co-occur with their latest events.
 
@@ -59,9 +62,10 @@ class BlendedModel:
             next_session: bool [B], whose weights count.
             queries: Of the users.
             trend_times: int64 [B], times of the trends, few distinct ones; None: the grid times at or before `as_of`.
+            user_items: Of `statistics`, for the same arguments, where they are at hand.
         """
         trend_times = self.trends.grid_time(as_of) if trend_times is None else trend_times
-        sparse = self.statistics.user_items(sequences, user_rows, as_of)
+        sparse = user_items or self.statistics.user_items(sequences, user_rows, as_of)
         users = row_ids(sparse.offsets)
         dense = self._dense_features(queries, users, sparse.item_rows, trend_times)
         # The first sparse feature is `own`: interactions with it are 0 for items that the user has not had.
@@ -96,6 +100,22 @@ class BlendedModel:
         return weights[:, :1] * queries.same_session + weights[:, 1:] * queries.next_session
 
 
+class Asked(NamedTuple):
+    """States of B users, and what they are made from.
+
+    Attributes:
+        states: Queries and sparse scores.
+        queries: Of the model, before they are blended.
+        next_session: bool [B], whether the next session is predicted.
+        user_items: Repeat and co-occurrence features.
+    """
+
+    states: UserStates
+    queries: Queries
+    next_session: Flags
+    user_items: UserItems
+
+
 class ServingSnapshot:
     """A blended model as of one time, the end of the data: what `recommend` serves.
 
@@ -120,18 +140,29 @@ class ServingSnapshot:
         """Its constructor's arguments, for another process."""
         return self._blended, self._cut, self._gap
 
+    @classmethod
+    def of_parts(cls, parts: tuple[BlendedModel, int, int | None], sequences: Sequences) -> ServingSnapshot:
+        """The snapshot whose parts these are; of the sequences it needs nothing but what it is asked with."""
+        return cls(*parts)
+
     def items(self) -> ItemMatrix:
         """Vectors [N, H + 1 + windows]."""
         return self._items
 
     def user_states(self, histories: Sequences, user_rows: Rows) -> UserStates:
         """After the given events."""
+        return self.ask(histories, user_rows).states
+
+    def ask(self, histories: Sequences, user_rows: Rows) -> Asked:
+        """States after the given events, and what they are made from."""
         next_session = asks_next_session(histories, user_rows, self._cut, self._gap)
         queries = self._blended.model.queries(histories, user_rows)
         cut = np.full(len(user_rows), self._cut)
-        sparse = self._blended.sparse_scores(histories, user_rows, cut, next_session, queries, cut)
+        user_items = self._blended.statistics.user_items(histories, user_rows, cut)
+        sparse = self._blended.sparse_scores(histories, user_rows, cut, next_session, queries, cut, user_items)
         # An item's bias holds the unknown user's product with it: score = (query - unknown) · vector + unknown · vector.
-        return UserStates(self._queries(queries, next_session) - self._unknown, sparse)
+        states = UserStates(self._queries(queries, next_session) - self._unknown, sparse)
+        return Asked(states, queries, next_session, user_items)
 
     def _queries(self, queries: Queries, next_session: Flags) -> Tensor:
         weights = self._blended.weights.of(next_session)[:, BESIDE_WEIGHTS]

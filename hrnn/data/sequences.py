@@ -70,6 +70,11 @@ class Sequences:
         kept[user_rows] = np.minimum(kept[user_rows], keep_counts)
         return replace(self, kept=kept)
 
+    def before(self, time: int) -> Sequences:
+        """The same arrays, with only the events before a time, UTC epoch seconds."""
+        num_before = np.diff(offsets_of(self.timestamps < time)[self.user_offsets])
+        return replace(self, kept=np.minimum(self.history_lengths, num_before))
+
     def only(self, chosen: Flags) -> Sequences:
         """A subset of the events; all users stay, if with an empty history. A session begins with its first event that is left.
 

@@ -189,6 +189,10 @@ class Prepared:
     calibration: Calibration
     fit: Sequences
 
+    def before(self, time: int, seed: int) -> Prepared:
+        """The same events as they were known at a time, UTC epoch seconds, with calibration users of then."""
+        return _calibrated(self.split, self.kept.before(time), self.fit.before(time), seed)
+
 
 def prepare(sequences: Sequences, seed: int, *, holdout: Holdout = "sample", split: Split = "personalize") -> Prepared:
     """Train / calibration / holdout split; a function of the seed alone.
@@ -201,15 +205,14 @@ def prepare(sequences: Sequences, seed: int, *, holdout: Holdout = "sample", spl
         split: `personalize`: nothing of a test user is learnt from, as in Personalize; `all_users`: their older events are. So
             are they where nobody else has two events.
     """
-    tested, kept, fit_and_calibration = _hide(sequences, holdout, split)
+    return _calibrated(*_hide(sequences, holdout, split), seed)
+
+
+def _calibrated(split: EvaluationSplit, kept: Sequences, fit_and_calibration: Sequences, seed: int) -> Prepared:
+    """With calibration users, whose newest events are left out of `fit`."""
     calibration = draw_calibration(fit_and_calibration, seed)
-    return Prepared(
-        tested,
-        kept,
-        fit_and_calibration,
-        calibration,
-        fit_and_calibration.truncate(calibration.user_rows, calibration.keep_counts),
-    )
+    fit = fit_and_calibration.truncate(calibration.user_rows, calibration.keep_counts)
+    return Prepared(split, kept, fit_and_calibration, calibration, fit)
 
 
 def _hide(sequences: Sequences, holdout: Holdout, split: Split) -> tuple[EvaluationSplit, Sequences, Sequences]:

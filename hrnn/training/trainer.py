@@ -16,18 +16,16 @@ from dataclasses import asdict, replace
 from typing import Generic, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hrnn.data.arrays import Rows
-from hrnn.data.sequences import Sequences
 from hrnn.models.contract import Batch, Batching, Carry, Phase, SequenceModel, one_phase
 from hrnn.training.batching import BATCHINGS
 from hrnn.training.checkpoints import Checkpoint, CheckpointStore, newest_checkpoint, save_checkpoint
 from hrnn.training.distributed import Ranks
 from hrnn.training.negatives import NegativeSampler
 from hrnn.training.optimisers import OPTIMISERS, Optimiser
+from hrnn.training.parts import TrainingPart
 from hrnn.training.settings import CurvePoint, TrainingSettings
 from hrnn.training.state import Best, Cursor, Flags
 from hrnn.training.step import TrainingStep, with_targets
@@ -47,17 +45,18 @@ class Stopped(Exception):
 class Trainer(Generic[Model]):
     """Trains one model; see the module's text.
 
+    Attributes:
+        kept: Parameters at the end of each part that is to be kept, by the part's name, on the CPU.
+
     Args:
         model: With initial parameters; trained in place.
-        sequences: Training events, hidden ones already truncated away.
-        user_rows: int64, training users.
+        parts: What is learnt from, one part after the other, each by all phases; all are of the same items.
         settings: Of the training.
         phases: One after the other; None: one phase, of all parameters in lanes.
         ranks: The process group; None: this process alone.
         store: Of checkpoints; None for none.
         identity: Fingerprint of the training; checkpoints of others are left alone.
-        event_weights: float32 [E], how much each stored event counts as a target; None: all alike.
-        heldout_loss: Called on rank 0 after each epoch, for the curve and for early stopping.
+        heldout_loss: Called on rank 0 after each epoch of a part that is measured, for the curve and for early stopping.
         progress: Called with (events done since the last call on all ranks, text).
         should_stop: Called once a step; True ends the training with a checkpoint (SIGTERM).
 
@@ -68,27 +67,25 @@ class Trainer(Generic[Model]):
     def __init__(
         self,
         model: Model,
-        sequences: Sequences,
-        user_rows: Rows,
+        parts: Sequence[TrainingPart],
         settings: TrainingSettings,
         *,
         phases: Sequence[Phase] | None = None,
         ranks: Ranks | None = None,
         store: CheckpointStore | None = None,
         identity: str = "",
-        event_weights: npt.NDArray[np.float32] | None = None,
         heldout_loss: Callable[[Model], float | None] | None = None,
         progress: Callable[[int, str], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> None:
         self.ranks = ranks or Ranks.alone()
         self.model = model.to(self.ranks.device)
-        self.settings, self._sequences, self._user_rows = settings, sequences, user_rows
+        self.settings, self.parts = settings, tuple(parts)
         self.phases = tuple(phases or one_phase(settings))
+        self.kept: dict[str, dict[str, Tensor]] = {}
         self._store, self._identity = store, identity
-        self._event_weights, self._heldout_loss = event_weights, heldout_loss
-        self._progress, self._should_stop = progress, should_stop
-        self._sampler = _sampler(sequences, settings)
+        self._heldout_loss, self._progress, self._should_stop = heldout_loss, progress, should_stop
+        _sampler(self.parts[:1], settings)  # raises where there is too little
         self._cursor, self._best = Cursor(), Best()
         self._began = self._saved = time.monotonic()
         self._resumed = False
@@ -109,7 +106,7 @@ class Trainer(Generic[Model]):
         self._began, self._saved = time.monotonic() - cursor.seconds, time.monotonic()
         if not cursor.finished:
             while not cursor.finished:
-                if cursor.phase_over or cursor.epoch - cursor.phase_began >= self._phase.epochs:
+                if cursor.phase_over or cursor.epoch - cursor.phase_began >= self._epochs:
                     self._end_phase()
                 else:
                     self._epoch()
@@ -121,12 +118,22 @@ class Trainer(Generic[Model]):
 
     @property
     def _phase(self) -> Phase:
-        return self.phases[self._cursor.phase]
+        return self.phases[self._cursor.phase % len(self.phases)]
+
+    @property
+    def _part(self) -> TrainingPart:
+        return self.parts[self._cursor.phase // len(self.phases)]
+
+    @property
+    def _epochs(self) -> int:
+        """Of the current phase of the current part, at most."""
+        return self._phase.epochs if self._part.epochs is None else self._part.epochs
 
     def _begin_phase(self) -> None:
         """Set up batching, optimisers and carry of the cursor's phase, and gradients for the parameters that it trains."""
-        phase = self._phase
-        self._batching: Batching = BATCHINGS[phase.batching](self._sequences, self._user_rows, self.settings, self.ranks)
+        phase, part = self._phase, self._part
+        self._sampler = _sampler(self.parts[: self._cursor.phase // len(self.phases) + 1], self.settings)
+        self._batching: Batching = BATCHINGS[phase.batching](part.sequences, part.user_rows, self.settings, self.ranks)
         self._carry = self._initial_carry()
         self._dense: dict[str, nn.Parameter] = {}
         for name, parameter in self.model.named_parameters():
@@ -146,25 +153,37 @@ class Trainer(Generic[Model]):
     def _end_phase(self) -> None:
         """Begin the next phase from the best parameters of this one; after the last one the training is finished."""
         cursor = self._cursor
-        if cursor.phase + 1 == len(self.phases):
+        self._best.restore(self._parameters())
+        if self._part.keep and cursor.phase % len(self.phases) == len(self.phases) - 1:
+            self.kept[self._part.name] = {name: value.detach().cpu().clone() for name, value in self._parameters().items()}
+        if cursor.phase + 1 == len(self.phases) * len(self.parts):
             cursor.finished = True
             return
-        self._best.restore(self._parameters())
         self._best.forget()
         cursor.end_phase()
+        if cursor.phase % len(self.phases) == 0 and self._part.starts_from is not None:
+            self._restore_kept(self._part.starts_from)
         del self._forward
         gc.collect()  # DistributedDataParallel's hooks on the parameters go with it
         self._begin_phase()
 
+    @torch.no_grad()
+    def _restore_kept(self, part: str) -> None:
+        for name, value in self.kept[part].items():
+            self._parameters()[name].copy_(value)
+
     def _epoch(self) -> None:
         """Train from the cursor to the end of its epoch, or to the time limit."""
         cursor = self._cursor
+        if self._part.num_events == 0:  # nothing happened between two moments
+            cursor.phase_over = True
+            return
         num_batches = self._batching.num_batches(cursor.epoch)
         if cursor.batch == 0:  # else the carry is that of a checkpoint
             self._carry = self._initial_carry()
-        while cursor.batch < num_batches and not cursor.finished:
+        while cursor.batch < num_batches and not cursor.phase_over:
             flags = self._step(self._flags())
-            cursor.finished = flags.out_of_time
+            cursor.phase_over = flags.out_of_time
             if flags.checkpoint or flags.stop:
                 self._save()
             if flags.stop:
@@ -173,12 +192,19 @@ class Trainer(Generic[Model]):
 
     def _flags(self) -> Flags:
         """This rank's control flags for the next step."""
-        now, limit = time.monotonic(), self.settings.time_limit_seconds
+        now, limit = time.monotonic(), self._seconds_allowed()
         return Flags(
             checkpoint=now - self._saved >= self.settings.checkpoint_seconds,
             out_of_time=limit is not None and now - self._began >= limit,
             stop=self._should_stop is not None and self._should_stop(),
         )
+
+    def _seconds_allowed(self) -> float | None:
+        """Since the start, until the end of the current phase: each has the share of the limit that its events are of all."""
+        if self.settings.time_limit_seconds is None:
+            return None
+        work = [part.num_events * (part.epochs or phase.epochs) for part in self.parts for phase in self.phases]
+        return self.settings.time_limit_seconds * sum(work[: self._cursor.phase + 1]) / max(1, sum(work))
 
     def _step(self, flags: Flags) -> Flags:
         """One training step: loss, gradients, all-reduce, update; returns the flags of all ranks."""
@@ -221,7 +247,7 @@ class Trainer(Generic[Model]):
         batch = replace(
             self._batching.batch(cursor.epoch, cursor.batch), dropout_seed=(settings.seed, cursor.step, self.ranks.rank)
         )
-        return with_targets(batch, self._event_weights, within_session_only=settings.within_session_only)
+        return with_targets(batch, self._part.event_weights, within_session_only=settings.within_session_only)
 
     def _all_reduce(self, table: Tensor, counters: Tensor) -> tuple[Tensor, list[float]]:
         """Gradients of the touched rows and a few counters, summed over the ranks in one collective."""
@@ -234,7 +260,7 @@ class Trainer(Generic[Model]):
         """Factor of the learning rates for a batch of the current epoch: linear decay from 1 to 0 over the phase."""
         cursor = self._cursor
         done = cursor.epoch - cursor.phase_began + batch / self._batching.num_batches(cursor.epoch)
-        return 1.0 - done / self._phase.epochs
+        return 1.0 - done / self._epochs
 
     def _update(self, rows: Tensor, table_grad: Tensor) -> None:
         """Optimiser step. Gradients are divided by the nominal size of a batch, so that the last, smaller ones weigh less."""
@@ -261,7 +287,7 @@ class Trainer(Generic[Model]):
 
     def _agreed_heldout_loss(self) -> float | None:
         """Rank 0's held-out loss on every rank, so that all stop together."""
-        if self._heldout_loss is None:
+        if self._heldout_loss is None or not self._part.measured:
             return None
         with torch.no_grad():
             loss = self._heldout_loss(self.model) if self.ranks.rank == 0 else None
@@ -296,6 +322,8 @@ class Trainer(Generic[Model]):
         tensors = self._parameters()
         tensors |= {f"carry.{name}": values.transpose(0, 1).flatten(0, 1) for name, values in carried.items()}
         tensors |= {f"best.{name}": value for name, value in self._best.tensors.items()}
+        for part, parameters in self.kept.items():
+            tensors |= {f"kept.{part}.{name}": value for name, value in parameters.items()}
         for name, optimiser in self._optimisers.items():
             tensors |= {f"optimiser.{name}.{key}": value for key, value in optimiser.state().items()}
         document = {"world_size": self.ranks.world_size, "cursor": asdict(self._cursor)}
@@ -358,6 +386,8 @@ class Trainer(Generic[Model]):
         for name, optimiser in self._optimisers.items():
             optimiser.load_state(checkpoint.under(f"optimiser.{name}"))
         self._best.keep(checkpoint.under("best"))
+        kept = {part.name: checkpoint.under(f"kept.{part.name}") for part in self.parts}
+        self.kept = {name: parameters for name, parameters in kept.items() if parameters}
         for name, carried in checkpoint.under("carry").items():
             # Another number of ranks may have had more empty lanes at the end, or fewer.
             own_lanes = carried[self.ranks.rank :: self.ranks.world_size][: len(self._carry[name])]
@@ -371,13 +401,13 @@ def _targets(batch: Batch) -> float:
     return float(batch.alive.size if batch.target_places is None else len(batch.target_places))
 
 
-def _sampler(sequences: Sequences, settings: TrainingSettings) -> NegativeSampler:
-    """Negative sampler over the training events.
+def _sampler(parts: Sequence[TrainingPart], settings: TrainingSettings) -> NegativeSampler:
+    """Negative sampler over the events of all parts so far.
 
     Raises:
         DataError: There are fewer than two items with events.
     """
-    counts = sequences.item_counts()
+    counts = np.sum([part.sequences.item_counts() for part in parts], axis=0)
     num_items = int((counts > 0).sum())
     if num_items < 2:
         raise DataError("there are fewer than two items to learn from", value=num_items, remedy="Bring more interactions.")

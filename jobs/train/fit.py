@@ -26,9 +26,16 @@ from hrnn.inference.related import POPULARITY
 from hrnn.models.contract import QueryModel, SequenceModel, Snapshot
 from hrnn.models.registry import model_for, restored
 from hrnn.models.similar_items import SimilarItems
+from hrnn.ranker.fitting import fit_ranker
+from hrnn.ranker.knowledge import Knowledge
+from hrnn.ranker.moments import training_moments
+from hrnn.ranker.snapshot import RankedSnapshot
+from hrnn.ranker.trees import Ranker
+from hrnn.training.parts import PRESENT, past_name
 from hrnn.training.settings import TrainingSettings
 from jobs.solutions.staging import EVENT_WEIGHTS
 from jobs.train.launch import Launch, run_ranks
+from jobs.train.ranking import known_at_moments, ranker_document
 from jobs.train.spec import WorkerSpec
 from schemas.event_rules import EventRules
 from schemas.hyperparameters import Hyperparameters
@@ -45,6 +52,8 @@ class FittedRecipe:
         parameters: All that was learnt, by name.
         curve: Points of training.parquet.
         facts: What the manifest tells of the training: epochs done, the best one, the model's shape.
+        ranker: That serves; None: none does.
+        next_period: How its lists of the next days compare with the blend's (jobs/train/ranking.py); None: nothing was fitted.
     """
 
     serving: Snapshot
@@ -52,6 +61,8 @@ class FittedRecipe:
     parameters: dict[str, Tensor]
     curve: list[dict[str, Any]]
     facts: dict[str, Any] = field(default_factory=dict)
+    ranker: Ranker | None = None
+    next_period: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +79,10 @@ class TrainingJob:
         checkpoints_uri: Where checkpoints live.
         rules: Which events are targets; None: all.
         gru_baseline: Whether a plain GRU is trained too, to stand beside the model.
+        ranker: Whether a ranker may serve.
+        horizon_seconds: The period that a night's lists are made for.
+        lag_seconds: After the end of the data, until lists are read.
+        moments: UTC epoch seconds, rising, that a ranker learns from; none: there is no ranker.
     """
 
     recipe: str
@@ -79,6 +94,18 @@ class TrainingJob:
     checkpoints_uri: str
     rules: EventRules | None = None
     gru_baseline: bool = True
+    ranker: bool = True
+    horizon_seconds: int = 86_400
+    lag_seconds: int = 0
+    moments: tuple[int, ...] = ()
+
+    def with_ranker(self, sequences: Sequences) -> TrainingJob:
+        """The same with moments for a ranker, where its model's lists are for users, and the data are long enough."""
+        entry = model_for(self.recipe)
+        segments = self.settings.holdout == "everyone"
+        if not self.ranker or entry.neural is None or not entry.blend or asks_by_item(self) or segments:
+            return self
+        return replace(self, moments=training_moments(sequences, self.horizon_seconds))
 
 
 @dataclass(frozen=True)
@@ -90,12 +117,14 @@ class Trained:
         curve: Points of training.parquet.
         best_epoch: The one that the parameters are of.
         sizes: Of the model (hrnn/models/contract.py).
+        kept: Parameters by the part of the training at whose end they were kept (hrnn/training/parts.py).
     """
 
     parameters: dict[str, Tensor]
     curve: list[dict[str, Any]]
     best_epoch: int
     sizes: dict[str, Any]
+    kept: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
 
 def fit(
@@ -165,12 +194,15 @@ def train_ranks(job: TrainingJob, arrays: Path, launch: Launch, scratch: Path) -
         settings=asdict(job.settings),
         threads=launch.threads,
         weighted=job.rules is not None,
+        moments=job.moments,
     )
     run_ranks(launch, spec, scratch / "spec.json")
     if not spec.model_path.is_file():
         return None
     answer = json.loads(spec.curve_path.read_text())
-    return Trained(load_file(spec.model_path), answer["curve"], answer["best_epoch"], answer["sizes"])
+    names = [PRESENT, *(past_name(number) for number in range(len(job.moments)))] if job.moments else []
+    kept = {name: load_file(spec.kept_path(name)) for name in names}
+    return Trained(load_file(spec.model_path), answer["curve"], answer["best_epoch"], answer["sizes"], kept)
 
 
 def model_config(job: TrainingJob) -> dict[str, Any]:
@@ -204,6 +236,8 @@ def fit_trained(
 ) -> FittedRecipe:
     """Both snapshots of a trained model: blended where its entry asks for it, alone where an item is asked for."""
     model, outcome = model_of(job, trained), _outcome(trained)
+    # What is measured has not learnt from hidden events; what is served has.
+    known = model_of(job, replace(trained, parameters=trained.kept[PRESENT])) if trained.kept else model
     if asks_by_item(job):
         serving, evaluation = (PlainSnapshot(SimilarItems(model.items().vectors)) for _ in range(2))  # stored as two tensors
         return FittedRecipe(serving, evaluation, trained.parameters, trained.curve, outcome)
@@ -211,9 +245,43 @@ def fit_trained(
         cut = plausible_span(np.asarray(sequences.timestamps))[1] + 1
         snapshots = PlainSnapshot(model, cut, job.gap_seconds), PlainSnapshot(model)
         return FittedRecipe(*snapshots, trained.parameters, trained.curve, outcome)
-    weights = fit_blend(job, model, prepared, event_weights)
-    blended = _blended(job, (model, model), weights, prepared, sequences)
-    return replace(blended, parameters=trained.parameters | blended.parameters, curve=trained.curve, facts=outcome)
+    weights = fit_blend(job, known, prepared, event_weights)
+    blended = _blended(job, (known, model), weights, prepared, sequences)
+    blended = replace(blended, parameters=trained.parameters | blended.parameters, curve=trained.curve, facts=outcome)
+    return _ranked(job, blended, trained, sequences, prepared, event_weights) if job.moments else blended
+
+
+def _ranked(
+    job: TrainingJob,
+    blended: FittedRecipe,
+    trained: Trained,
+    sequences: Sequences,
+    prepared: Prepared,
+    event_weights: npt.NDArray[np.float32] | None,
+) -> FittedRecipe:
+    """The same with a ranker before it, where its lists are better."""
+    models = [model_of(job, replace(trained, parameters=trained.kept[past_name(at)])) for at in range(len(job.moments))]
+    recency = bool(hrnn_hyperparameters(job.hyperparameters)["recency_mask"])
+    past = prepared.before(job.moments[0], job.settings.seed)
+    known = known_at_moments(
+        sequences,
+        job.moments,
+        models,
+        fit_blend(job, models[0], past, event_weights),
+        job.gap_seconds,
+        horizon_seconds=job.horizon_seconds,
+        lag_seconds=job.lag_seconds,
+        recency=recency,
+        event_weights=event_weights,
+        seed=job.settings.seed,
+    )
+    fitted = fit_ranker(known, job.horizon_seconds, job.settings.seed)
+    blended = replace(blended, next_period=ranker_document(fitted, job.moments, job.horizon_seconds, job.lag_seconds))
+    if fitted.ranker is None or not fitted.serves:
+        return blended
+    assert isinstance(blended.serving, ServingSnapshot)
+    serving = RankedSnapshot(Knowledge.of(sequences, blended.serving, recency=recency), fitted.ranker)
+    return replace(blended, serving=serving, ranker=fitted.ranker)
 
 
 def _blended(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from jobs.train.checkpoints import WorkspaceCheckpoints
 from jobs.train.fit import FittedRecipe, TrainingJob, fit, load_event_weights, trained_baselines
 from jobs.train.launch import Launch
 from jobs.train.minimums import check_minimums, counted_events
-from jobs.train.publication import copy_attributes, measure, write_curve, write_model
+from jobs.train.publication import copy_attributes, measure, write_curve, write_model, write_ranker
 from jobs.train.report.page import ReportInputs
 from jobs.train.report.write import training_report
 from jobs.train.request import CHECKPOINTS, TRIALS, read_request
@@ -109,9 +109,12 @@ def _fit_and_publish(
     torch.set_num_threads(1)  # the last bits of a sum depend on how many threads share it
     sequences = Sequences.load(staged.arrays)
     prepared = prepare(sequences, job.settings.seed, holdout=job.settings.holdout, split=job.settings.split)
-    identity, searched = job.identity, dict[str, Any]()
+    own, searched = job, dict[str, Any]()
     if search_plan is not None:
         job, searched = search(search_plan, job, prepared, staged.arrays, launch, scratch)
+    job = job.with_ranker(sequences)
+    if job.moments:  # a trial learns from the present alone: its model knows no earlier moment
+        job = replace(job, identity=own.identity, checkpoints_uri=own.checkpoints_uri)
     version_facts = facts | searched | _check_items(job, staged)
     fitted = fit(job, sequences, prepared, staged.arrays, launch, scratch)
     if fitted is None:
@@ -129,7 +132,9 @@ def _fit_and_publish(
         other_baselines={} if job.settings.holdout == "everyone" else trained_baselines(job, fitted, event_weights),
         event_weights=event_weights,
         kind=recipe_for(job.recipe).line_kind,
+        next_period=fitted.next_period,
     )
+    ranker = write_ranker(folder, fitted.ranker)
     states, shards = write_states(folder, scratch, fitted.serving, sequences, staged, launch.ranks_here)
     attributes = copy_attributes(folder, scratch, source, staged.manifest)
     catalogue = folder.put_file(staged.catalogue, folder.attempt_path("catalogue.parquet"), rows=sequences.num_items)
@@ -146,6 +151,7 @@ def _fit_and_publish(
         config=config,
         counts=counts,
         metrics=evaluation.to_document(),
+        next_period=fitted.next_period,
         curve=fitted.curve,
         best_epoch=fitted.facts.get("best_epoch"),
         search=version_facts.get("search"),
@@ -153,19 +159,21 @@ def _fit_and_publish(
     report = training_report(folder, inputs, fitted, sequences, prepared, staged)
     paths = {"training": curve.path, "metrics": measured[1].path, "catalogue": catalogue.path}
     paths["report"] = report[0].path
+    if ranker:
+        paths["ranker"] = ranker[0].path
     version_facts |= paths | {"model": {purpose: entry.path for purpose, entry in model.items()}}
     version_facts |= {"shards": shards, "attributes": [entry.path for entry in attributes]}
     manifest = folder.publish(
         "solution_version",
-        identity,
+        own.identity,
         config,
         [source.reference(staged.manifest)],
-        [*model.values(), curve, *measured, *states, *attributes, catalogue, *report],
+        [*model.values(), curve, *measured, *ranker, *states, *attributes, catalogue, *report],
         counts=counts,
         metadata=_facts(job, fitted, staged, evaluation, measured[0].path) | version_facts,
         spared=(CHECKPOINTS, TRIALS),  # of other trainings too, which go on from them; this one's own go below
     )
-    _clear_up(job, search_plan)
+    _clear_up(own, search_plan)
     return manifest
 
 
@@ -208,6 +216,7 @@ def _facts(job: TrainingJob, fitted: FittedRecipe, staged: Staged, evaluation: E
         "newest_event": staged.manifest.metadata.get("newest_event"),
         "schemas": staged.manifest.metadata.get("schemas", {}),
         "training_outcome": fitted.facts,
+        "next_period": fitted.next_period,
         "line_kind": recipe.line_kind,
         "scores": recipe.has_scores,
         "evaluation": evaluation.to_document()

@@ -19,6 +19,7 @@ from hrnn.evaluation.baselines import Fit
 from hrnn.evaluation.evaluate import Evaluation, evaluate
 from hrnn.evaluation.holdout import hold_out
 from hrnn.models.contract import Snapshot
+from hrnn.ranker.trees import Ranker
 from jobs.platform.storage.folders import StepFolder
 from jobs.solutions.segments import with_segments
 from jobs.solutions.staging import Staged
@@ -36,6 +37,13 @@ def write_model(
     for view, model in (("scoring", serving), ("evaluation", evaluation)):
         tensors[f"{view}.item_vectors"], tensors[f"{view}.item_bias"] = (part.contiguous() for part in model.items())
     return write_tensors(folder, scratch, tensors)
+
+
+def write_ranker(folder: StepFolder, ranker: Ranker | None) -> list[FileEntry]:
+    """ranker.txt: the trees, as LightGBM writes them; nothing where no ranker serves."""
+    if ranker is None:
+        return []
+    return [folder.put(folder.attempt_path("ranker.txt"), ranker.model.encode())]
 
 
 def copy_attributes(folder: StepFolder, scratch: Path, source: StepFolder, sequences: Manifest) -> list[FileEntry]:
@@ -63,6 +71,7 @@ def measure(
     other_baselines: Mapping[str, Fit] | None = None,
     event_weights: npt.NDArray[np.float32] | None = None,
     kind: LineKind = "user",
+    next_period: Mapping[str, Any] | None = None,
 ) -> tuple[list[FileEntry], Evaluation]:
     """Rank for the test users as they were before their hidden events; returns held-out table and metrics.json, and metrics.
 
@@ -92,7 +101,8 @@ def measure(
     path = scratch / "evaluation.parquet"
     pq.write_table(held_out.to_table(), path, compression="zstd")
     table = folder.put_file(path, folder.attempt_path("evaluation.parquet"), rows=len(held_out))
-    document = (json.dumps(evaluation.to_document(), indent=1) + "\n").encode()
+    measured = evaluation.to_document() | ({} if next_period is None else {"next_period": next_period})
+    document = (json.dumps(measured, indent=1) + "\n").encode()
     return [table, folder.put(folder.attempt_path("metrics.json"), document)], evaluation
 
 

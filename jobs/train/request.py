@@ -16,6 +16,7 @@ from schemas.manifest import Manifest, fingerprint
 from schemas.recipes import parse_hyperparameters, recipe_for
 from schemas.solutions import TrainSettings
 
+_DAY = 86_400
 CHECKPOINTS, TRIALS = "checkpoints", "trials"  # folders of a solution version, while it is trained
 
 
@@ -54,6 +55,9 @@ class Request:
             "hpo": hpo,
             "auto_ml": self.asked.auto_ml,
             "gru_baseline": self.asked.gru_baseline,
+            "ranker": self.asked.ranker,
+            "horizon_days": self.asked.horizon_days,
+            "lag_hours": self.asked.lag_hours,
         }
 
     def job(self, sequences: Manifest, folder: str) -> TrainingJob:
@@ -73,6 +77,9 @@ class Request:
             checkpoints_uri=join(folder, CHECKPOINTS),
             rules=self.rules,
             gru_baseline=self.asked.gru_baseline,
+            ranker=self.asked.ranker,
+            horizon_seconds=round(self.asked.horizon_days * _DAY),
+            lag_seconds=round(self.asked.lag_hours * 3_600),
         )
 
     def search(self, folder: str, identity: str) -> Search | None:

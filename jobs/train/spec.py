@@ -28,6 +28,7 @@ class WorkerSpec:
         config: What the model is, by the names of hyperparameters.
         settings: How to train.
         weighted: Whether events' weights lie among the arrays.
+        moments: UTC epoch seconds, rising, at which the model's parameters are kept for a ranker; none: they are not needed.
         threads: CPU threads of each rank.
     """
 
@@ -40,6 +41,7 @@ class WorkerSpec:
     settings: dict[str, Any]
     threads: int
     weighted: bool = False
+    moments: tuple[int, ...] = ()
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -58,6 +60,10 @@ class WorkerSpec:
     def model_path(self) -> Path:
         """safetensors that the first rank writes at the end."""
         return Path(self.answers) / "model.safetensors"
+
+    def kept_path(self, part: str) -> Path:
+        """safetensors of the parameters at the end of a part of the training, likewise."""
+        return Path(self.answers) / f"{part}.safetensors"
 
     @property
     def curve_path(self) -> Path:

@@ -21,11 +21,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from hrnn.blend.snapshots import BlendedModel, ServingSnapshot
+from hrnn.blend.snapshots import ServingSnapshot
 from hrnn.data.past_events import PastEvents, past_events
 from hrnn.data.ragged import Ragged
 from hrnn.data.sequences import Sequences
 from hrnn.models.contract import Snapshot, UserStates
+from hrnn.ranker.snapshot import RankedSnapshot
 from jobs.platform.process.children import same_run
 from jobs.platform.process.die_with_parent import end_with_parent
 from jobs.platform.storage.folders import StepFolder
@@ -37,6 +38,7 @@ from schemas.manifest import FileEntry
 
 _USERS_AT_ONCE = 65_536
 _EVENTS_A_PROCESS = 500_000  # whose states take as long as the start of a process
+_RANKED_COSTS = 10  # times as much
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +87,11 @@ def write_states(
         )
         for number, (facts, users) in enumerate(zip(staged.shards, staged.users, strict=True))
     ]
-    processes = min(processes, len(shards), sequences.num_events // _EVENTS_A_PROCESS)
-    if processes > 1 and isinstance(model, ServingSnapshot):  # with other models, states cost less than a process
+    enough = max(1, _EVENTS_A_PROCESS // (_RANKED_COSTS if isinstance(model, RankedSnapshot) else 1))
+    processes = min(processes, len(shards), sequences.num_events // enough)
+    if processes > 1 and isinstance(
+        model, RankedSnapshot | ServingSnapshot
+    ):  # with other models, states cost less than a process
         with _processes(processes, model, staged.arrays) as pool:
             entries = list(pool.map(_write_here, shards))
     else:
@@ -140,13 +145,13 @@ def _write(shard: _Shard, model: Snapshot, sequences: Sequences) -> FileEntry:
 
 
 @contextmanager
-def _processes(number: int, model: ServingSnapshot, arrays: Path) -> Iterator[ProcessPoolExecutor]:
+def _processes(number: int, model: RankedSnapshot | ServingSnapshot, arrays: Path) -> Iterator[ProcessPoolExecutor]:
     """Processes that hold the model and the sequences; they end with the block, or with this process.
 
     Raises:
         MachineError: One died.
     """
-    arguments = model.parts, arrays, same_run()
+    arguments = type(model), model.parts, arrays, same_run()
     with ProcessPoolExecutor(number, get_context("spawn"), _begin, arguments) as pool:
         try:
             yield pool
@@ -162,12 +167,15 @@ def _processes(number: int, model: ServingSnapshot, arrays: Path) -> Iterator[Pr
 _held: list[tuple[Snapshot, Sequences]] = []  # in such a process: what it makes states of
 
 
-def _begin(parts: tuple[BlendedModel, int, int | None], arrays: Path, environment: dict[str, str]) -> None:
+def _begin(
+    kind: type[RankedSnapshot | ServingSnapshot], parts: tuple[Any, ...], arrays: Path, environment: dict[str, str]
+) -> None:
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one answers it
     os.environ.update(environment)
     torch.set_num_threads(1)  # as in the process that started this one: the last bits of a sum depend on it
-    _held.append((ServingSnapshot(*parts), Sequences.load(arrays)))
+    sequences = Sequences.load(arrays)
+    _held.append((kind.of_parts(parts, sequences), sequences))
 
 
 def _write_here(shard: _Shard) -> FileEntry:

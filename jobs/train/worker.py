@@ -7,6 +7,7 @@ import json
 import logging
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,13 +15,15 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from hrnn.data.arrays import Floats
 from hrnn.data.sequences import Sequences
-from hrnn.data.splits import prepare, users_between
+from hrnn.data.splits import Prepared, prepare, users_between
 from hrnn.models.contract import DataSpec, SequenceModel
 from hrnn.models.registry import model_for, neural_model_for
 from hrnn.training.distributed import Ranks
 from hrnn.training.heldout_loss import heldout_loss
-from hrnn.training.settings import CurvePoint
+from hrnn.training.parts import EVERYTHING, PRESENT, PRESENT_EPOCHS, TrainingPart, past_name, past_parts
+from hrnn.training.settings import CurvePoint, TrainingSettings
 from hrnn.training.trainer import Stopped, Trainer
 from jobs.platform.process.die_with_parent import end_with_parent
 from jobs.platform.process.scratch import space_error
@@ -63,41 +66,82 @@ def work(spec: WorkerSpec, ranks: Ranks, stopping: list[bool]) -> None:
     sequences = Sequences.load(Path(spec.arrays))
     settings = spec.training_settings()
     prepared = prepare(sequences, settings.seed, holdout=settings.holdout, split=settings.split)
-    fit = prepared.fit
-    users = users_between(
-        fit,
+    entry = model_for(spec.recipe)
+    weights = np.load(Path(spec.arrays) / EVENT_WEIGHTS, mmap_mode="r") if spec.weighted else None
+    percentiles = (
         spec.config["min_user_history_length_percentile"],
         spec.config["max_user_history_length_percentile"],
     )
-    entry = model_for(spec.recipe)
-    model = neural_model_for(spec.recipe).build(spec.config, settings, DataSpec.of(sequences, fit))
-    weights = np.load(Path(spec.arrays) / EVENT_WEIGHTS, mmap_mode="r") if spec.weighted else None
+    parts = training_parts(sequences, prepared, settings, spec.moments, weights, percentiles)
+    # Initial parameters say nothing of items that come later than what is learnt from first.
+    data = DataSpec.of(sequences, parts[0].sequences)
+    model = neural_model_for(spec.recipe).build(spec.config, settings, data)
     bar = Progress(None, "events", "train")
     trainer = Trainer(
         model,
-        fit,
-        users,
+        parts,
         settings,
         phases=entry.phases(settings),
         ranks=ranks,
         store=WorkspaceCheckpoints(spec.checkpoints_uri),
         identity=spec.identity,
-        event_weights=weights,
         heldout_loss=lambda trained: heldout_loss(trained, prepared, weights),
         progress=lambda events, text: bar.update(events, text),
         should_stop=lambda: bool(stopping),
     )
-    events, done = int(fit.history_lengths[users].sum()), trainer.resume()
+    done = trainer.resume()
     if ranks.rank == 0:
         begun = f", going on after {done:,}" if done else ""
         where = f"{ranks.world_size} ranks on {ranks.device.type}"
         most = f"{settings.epochs} epochs at most"
+        events = next(part.num_events for part in parts if part.name == PRESENT)
         print(f"train: {events:,} events an epoch, {most}, {where}{begun}", file=sys.stderr, flush=True)
-    bar.total = events * settings.epochs - done
+    bar.total = sum(part.num_events * (part.epochs or phase.epochs) for part in parts for phase in trainer.phases) - done
     with bar:
         curve = trainer.run()
     if ranks.rank == 0:
+        for part, parameters in trainer.kept.items():
+            save_file(parameters, spec.kept_path(part))
         write_answers(spec, trainer.model, curve, trainer.best_epoch)
+
+
+def training_parts(
+    sequences: Sequences,
+    prepared: Prepared,
+    settings: TrainingSettings,
+    moments: Sequence[int],
+    weights: Floats | None,
+    percentiles: tuple[float, float],
+) -> list[TrainingPart]:
+    """All events that may be learnt from at once; or, for a ranker, what came before each moment, the present, and everything.
+
+    There is no early stopping in these parts: held-out loss is lowest before lists are best, and so few epochs never overfit.
+
+    Args:
+        sequences: All histories.
+        prepared: Their train / calibration / holdout split.
+        settings: Of the training.
+        moments: As WorkerSpec's.
+        weights: float32 [E], of the stored events; None: all alike.
+        percentiles: Of history lengths, between which users are learnt from in the present.
+    """
+    users = users_between(prepared.fit, *percentiles)
+    if not moments:
+        return [TrainingPart(prepared.fit, users, event_weights=weights)]
+    past, epochs = prepared.before(moments[0], settings.seed), min(PRESENT_EPOCHS, settings.epochs)
+    return [
+        *past_parts(past.fit, prepared.fit, moments, weights, max(1, settings.epochs - PRESENT_EPOCHS)),
+        TrainingPart(prepared.fit, users, PRESENT, weights, epochs, keep=True, measured=False),
+        TrainingPart(
+            sequences,
+            users_between(sequences, *percentiles),
+            EVERYTHING,
+            weights,
+            epochs,
+            measured=False,
+            starts_from=past_name(len(moments) - 1),
+        ),
+    ]
 
 
 def write_answers(spec: WorkerSpec, model: SequenceModel, curve: list[CurvePoint], best_epoch: int) -> None:

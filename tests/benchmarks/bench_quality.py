@@ -2,7 +2,6 @@
 
     python tests/benchmarks/bench_quality.py --seeds 0 1 2
     python tests/benchmarks/bench_quality.py --sets online_retail --protocols session --validate --epochs 10 --item-rate 0.2
-    python tests/benchmarks/bench_quality.py --protocols night --paths-off
     python tests/benchmarks/bench_quality.py --protocols night --cuts 5 --lag-hours 0 3
 
 The data lie beside the project (`../shared/data`, unpacked to a folder for the time of the run) and, groceries, in the package
@@ -29,6 +28,7 @@ import numpy as np
 import quality_models as ours
 import torch
 import working_data
+from product_lists import OURS, our_lists
 from quality_models import ModelSettings
 from working_data import WorkingSet
 
@@ -81,7 +81,6 @@ SESSION_COLUMNS = {
     "mean_reciprocal_rank_at_20": "MRR@20",
     "normalized_discounted_cumulative_gain_at_25": "NDCG@25",
 }
-OURS = "aws-hrnn"
 NIGHT_COLUMNS = {
     "hit_rate_at_25": "hit rate",
     "recall_at_25": "recall@25",
@@ -130,12 +129,12 @@ def session_aware(name: str, data: WorkingSet, sequences: Sequences, options: ar
     for seed in options.seeds:
         seeded = replace(settings, training=replace(settings.training, seed=seed))
         watch = _watch(hidden) if options.curve else None
-        trained = ours.train(hidden.training, seeded, hold_out=False, watch=watch)
+        trained = ours.train(hidden.training, seeded, watch)
         print(f"{name}, seed {seed}: trained in {trained.seconds:.0f} s", file=sys.stderr, flush=True)
         if options.score != "blended":
             runs.setdefault("aws-hrnn, sequence", []).append(ours.sequence_metrics(trained.model, hidden))
         if options.score != "sequence":
-            before = ours.train(earlier.training, seeded, hold_out=False)
+            before = ours.train(earlier.training, seeded)
             weights = ours.weighed_on(earlier, before, seed)
             fitted = BlendedModel(trained.model, BlendWeights(weights, weights), ItemStatistics.of(hidden.training))
             print(
@@ -146,7 +145,7 @@ def session_aware(name: str, data: WorkingSet, sequences: Sequences, options: ar
             runs.setdefault("aws-hrnn, all paths", []).append(ours.blended_metrics(fitted, hidden))
         if options.gru:
             alone = ours.hidden_sessions_alone(hidden)
-            trained = ours.train(alone.training, seeded, hold_out=False)
+            trained = ours.train(alone.training, seeded)
             runs.setdefault("GRU, sessions shuffled", []).append(ours.sequence_metrics(trained.model, alone))
     for row, values in runs.items():
         table.add(f"**{row}**", values, (time.monotonic() - began) / len(options.seeds))
@@ -193,7 +192,7 @@ def _night_table(nights: list[NextPeriod], data: WorkingSet, options: argparse.N
     default = _settings(options, {})
     for seed in options.seeds:
         seeded = replace(default, training=replace(default.training, seed=seed))
-        of_nights = [our_lists(night, data, seeded, options.paths_off) for night in nights]
+        of_nights = [our_lists(night, data, seeded) for night in nights]
         for row in of_nights[0]:
             runs.setdefault(row, []).append(_mean(nights, [lists[row] for lists in of_nights]))
         ours_of_users.append([night.per_user(lists[OURS]) for night, lists in zip(nights, of_nights, strict=True)])
@@ -201,20 +200,6 @@ def _night_table(nights: list[NextPeriod], data: WorkingSet, options: argparse.N
         table.add(f"**{row}**", values, (time.monotonic() - began) / len(options.seeds), "")
     if rivals:
         _compare(nights, ours_of_users, rivals)
-
-
-def our_lists(night: NextPeriod, data: WorkingSet, settings: ModelSettings, paths_off: bool) -> dict[str, Rows]:
-    """Our lists of one night by one seed, int64 [V, 25]: row's name -> lists, `OURS` among them."""
-    seed, gap = settings.training.seed, data.gap_seconds
-    trained = ours.train(night.training, settings, hold_out=True)
-    print(f"seed {seed}: trained in {trained.seconds:.0f} s", file=sys.stderr, flush=True)
-    whole = trained.fitted(seed)
-    models = {OURS: whole}
-    if paths_off:
-        models["without own items"] = ours.without_own_items(whole)
-        models["without trends"] = trained.fitted(seed, trends=False)
-        models["without the sequence"] = trained.fitted(seed, sequence=False)
-    return {row: ours.night_lists(model, night, gap) for row, model in models.items()}
 
 
 def _mean(nights: list[NextPeriod], lists: list[Rows]) -> Values:
@@ -289,7 +274,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--validate", action="store_true", help="ask a session or a horizon earlier")
     parser.add_argument("--no-baselines", dest="baselines", action="store_false", help="only our model")
     parser.add_argument("--gru", action="store_true", help="session-aware: a GRU without users, too")
-    parser.add_argument("--paths-off", action="store_true", help="next night: each path switched off, too")
     parser.add_argument("--cuts", type=int, default=1, help="next night: how many, a horizon apart")
     parser.add_argument("--lag-hours", nargs="+", type=float, default=[0.0], help="next night: until lists are read")
     parser.add_argument("--curve", action="store_true", help="session-aware: figures after each epoch, to stderr")

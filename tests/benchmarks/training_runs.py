@@ -12,6 +12,7 @@ from hrnn.data.sequences import Sequences
 from hrnn.models.contract import DataSpec
 from hrnn.models.hrnn import Hrnn
 from hrnn.training.distributed import Ranks
+from hrnn.training.parts import TrainingPart
 from hrnn.training.settings import TrainingSettings
 from hrnn.training.trainer import Stopped, Trainer
 
@@ -39,8 +40,7 @@ class OurTraining:
         self._windows = 0
         self.trainer = Trainer(
             Hrnn.build({"hidden_dimension": width}, settings, DataSpec.of(sequences, sequences)),
-            sequences,
-            np.arange(sequences.num_users),
+            [TrainingPart(sequences, np.arange(sequences.num_users))],
             settings,
             ranks=ranks,
             progress=lambda events, _: self._stamps.append((events, time.process_time())),

@@ -36,7 +36,7 @@ def window_trade(data: Path | None) -> None:
         for steps in STEPS:
             training = TrainingSettings(num_lanes=lanes, num_steps=steps, epochs=EPOCHS, patience=None)
             begun = time.process_time()
-            trained = ours.train(hidden.training, ModelSettings(training=training, hidden_dimension=WIDTH), hold_out=False)
+            trained = ours.train(hidden.training, ModelSettings(training=training, hidden_dimension=WIDTH))
             speed = EPOCHS * hidden.training.num_events / (time.process_time() - begun)
             found = ours.sequence_metrics(trained.model, hidden)
             quality = f"{found['recall_at_20']:.4f} | {found['mean_reciprocal_rank_at_20']:.4f}"

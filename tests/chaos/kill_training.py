@@ -23,6 +23,7 @@ from hrnn.models.contract import DataSpec
 from hrnn.models.hrnn import Hrnn
 from hrnn.training.distributed import Ranks
 from hrnn.training.heldout_loss import heldout_loss
+from hrnn.training.parts import TrainingPart
 from hrnn.training.settings import TrainingSettings
 from hrnn.training.trainer import Trainer
 from jobs.train.checkpoints import WorkspaceCheckpoints
@@ -40,8 +41,7 @@ def train(folder: Path, ranks: Ranks) -> None:
     model = Hrnn.build({"hidden_dimension": 16}, SETTINGS, DataSpec.of(SEQUENCES, fit))
     trainer = Trainer(
         model,
-        fit,
-        users_between(fit, 0.0, 1.0),
+        [TrainingPart(fit, users_between(fit, 0.0, 1.0))],
         SETTINGS,
         ranks=ranks,
         store=WorkspaceCheckpoints(str(folder / "checkpoints")),

@@ -26,6 +26,7 @@ from hrnn.models.registry import document, model_for, registry
 from hrnn.training.batching import BATCHINGS
 from hrnn.training.distributed import Ranks
 from hrnn.training.negatives import NegativeSampler
+from hrnn.training.parts import TrainingPart
 from hrnn.training.settings import TrainingSettings
 from hrnn.training.step import TrainingStep, with_targets
 from hrnn.training.trainer import Stopped, Trainer
@@ -59,7 +60,7 @@ def fresh(
 def trainer_of(
     recipe: str, model: SequenceModel, settings: TrainingSettings = SETTINGS, **others: Any
 ) -> Trainer[SequenceModel]:
-    return Trainer(model, SEQUENCES, USERS, settings, phases=model_for(recipe).phases(settings), **others)
+    return Trainer(model, [TrainingPart(SEQUENCES, USERS)], settings, phases=model_for(recipe).phases(settings), **others)
 
 
 def assert_same(one: SequenceModel, other: SequenceModel) -> None:
@@ -78,7 +79,7 @@ def test_it_learns_which_item_comes_next(recipe: str) -> None:
     settings = TrainingSettings(num_lanes=4, num_steps=8, epochs=8, num_negatives=64)
     model = fresh(recipe, settings, sequences, width=16)
     entry, users = model_for(recipe), np.arange(80)
-    Trainer(model, sequences, users, settings, phases=entry.phases(settings)).run()
+    Trainer(model, [TrainingPart(sequences, users)], settings, phases=entry.phases(settings)).run()
     items = model.items()
     scores = items.bias + model.queries(sequences, users).same_session @ items.vectors.t()
     last = sequences.item_rows[sequences.user_offsets[1:] - 1]
@@ -213,7 +214,7 @@ def test_items_that_nobody_had_keep_their_first_row(recipe: str) -> None:
     more = replace(SEQUENCES, num_items=25)
     model = fresh(recipe, sequences=more)
     before = model.item_table.detach().clone()
-    Trainer(model, more, USERS, SETTINGS, phases=model_for(recipe).phases(SETTINGS)).run()
+    Trainer(model, [TrainingPart(more, USERS)], SETTINGS, phases=model_for(recipe).phases(SETTINGS)).run()
     assert torch.equal(model.item_table[20:], before[20:])
     assert not torch.equal(model.item_table[:20], before[:20])
 

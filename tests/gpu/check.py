@@ -84,6 +84,7 @@ def training_speed(device: str, lanes: int, windows: int, num_users: int) -> dic
     from hrnn.models.contract import DataSpec
     from hrnn.models.hrnn import Hrnn
     from hrnn.training.distributed import Ranks
+    from hrnn.training.parts import TrainingPart
     from hrnn.training.settings import TrainingSettings
     from hrnn.training.trainer import Stopped, Trainer
 
@@ -91,8 +92,7 @@ def training_speed(device: str, lanes: int, windows: int, num_users: int) -> dic
     sequences, stamps = made_up_sequences(num_users), [(0, time.perf_counter())]
     trainer = Trainer(
         Hrnn.build({"hidden_dimension": 43}, settings, DataSpec.of(sequences, sequences)),
-        sequences,
-        np.arange(sequences.num_users),
+        [TrainingPart(sequences, np.arange(sequences.num_users))],
         settings,
         ranks=Ranks(0, 1, torch.device(device, 0)),
         progress=lambda events, _: stamps.append((events, time.perf_counter())),

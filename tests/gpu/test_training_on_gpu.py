@@ -21,6 +21,7 @@ from hrnn.models.registry import model_for
 from hrnn.training.distributed import Ranks
 from hrnn.training.heldout_loss import heldout_loss
 from hrnn.training.losses import sampled_loss
+from hrnn.training.parts import TrainingPart
 from hrnn.training.settings import TrainingSettings
 from hrnn.training.trainer import Stopped, Trainer
 from jobs.train.checkpoints import WorkspaceCheckpoints
@@ -44,7 +45,7 @@ def ranks_on(device: torch.device) -> Ranks:
 def test_training_in_lanes_equals_a_plain_loop_over_single_events(device: torch.device, variant: Variant, gaps: bool) -> None:
     settings = replace(SETTINGS, gap_inputs=gaps)
     lanes, plain = (double(fresh_model(settings, variant)) for _ in range(2))
-    trainer = Trainer(lanes, SEQUENCES, USERS, settings, ranks=ranks_on(device))
+    trainer = Trainer(lanes, [TrainingPart(SEQUENCES, USERS)], settings, ranks=ranks_on(device))
     curve = trainer.run()
     losses = plain_training(plain, SEQUENCES, USERS, settings)
     assert [point.loss for point in curve] == pytest.approx(losses, abs=1e-9)
@@ -53,7 +54,10 @@ def test_training_in_lanes_equals_a_plain_loop_over_single_events(device: torch.
 
 
 def test_a_training_in_single_precision_stays_close_to_the_plain_loop(device: torch.device) -> None:
-    trainer, plain = Trainer(fresh_model(), SEQUENCES, USERS, SETTINGS, ranks=ranks_on(device)), double(fresh_model())
+    trainer, plain = (
+        Trainer(fresh_model(), [TrainingPart(SEQUENCES, USERS)], SETTINGS, ranks=ranks_on(device)),
+        double(fresh_model()),
+    )
     curve = trainer.run()
     assert [point.loss for point in curve] == pytest.approx(plain_training(plain, SEQUENCES, USERS, SETTINGS), rel=0.01)
     assert float((trainer.model.dense - plain.dense).norm() / plain.dense.norm()) < 0.05
@@ -92,8 +96,7 @@ def test_the_same_seed_gives_the_same_bits_and_a_stopped_training_ends_with_them
         asked = iter(range(10_000))
         return Trainer(
             fresh_model(DROPPING, "all"),
-            prepared.fit,
-            USERS,
+            [TrainingPart(prepared.fit, USERS)],
             DROPPING,
             ranks=ranks_on(device),
             store=store,

@@ -13,6 +13,7 @@ import torch
 from hrnn.data.sequences import Sequences
 from hrnn.evaluation.baselines.prediction_points import PredictionPoints
 from hrnn.models.contract import DataSpec, ModelEntry
+from hrnn.training.parts import TrainingPart
 from hrnn.training.settings import TrainingSettings
 from hrnn.training.trainer import Trainer
 
@@ -41,11 +42,9 @@ class NeuralBaseline:
         users = np.flatnonzero(sequences.history_lengths)
         trainer = Trainer(
             entry.neural.build(config, settings, DataSpec.of(sequences, sequences)),
-            sequences,
-            users,
+            [TrainingPart(sequences, users, event_weights=event_weights)],
             replace(settings, patience=None),  # there is no held-out loss to stop early by
             phases=entry.phases(settings),
-            event_weights=event_weights,
         )
         trainer.run()
         self._model = trainer.model

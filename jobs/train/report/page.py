@@ -9,7 +9,7 @@ from typing import Any
 
 from jobs.reports.solution import ExplainedUser
 from jobs.train.report.people import PATH_MEANINGS
-from jobs.train.report.tables import curves, search_table, tables, verdict
+from jobs.train.report.tables import curves, ranker_tables, search_table, tables, verdict
 from schemas.version import VERSION
 
 _NOTE = (
@@ -49,6 +49,7 @@ class ReportInputs:
         curve: Rows of training.parquet.
         best_epoch: Whose parameters were kept; None: not known.
         search: The trainings of a search for hyperparameters or recipes; None: there was none.
+        next_period: As metrics.json has it; None: no ranker was fitted.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ReportInputs:
     curve: Sequence[Mapping[str, Any]]
     best_epoch: int | None
     search: Mapping[str, Any] | None = None
+    next_period: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,11 @@ def solution_page(inputs: ReportInputs, explained: Explained | None) -> dict[str
         "verdict": verdict(inputs.metrics),
         "counts": counts,
         "learnt": _learnt(training),
-        "tables": tables(inputs.metrics) + ((search_table(inputs.search),) if inputs.search else ()),
+        "tables": (
+            *tables(inputs.metrics),
+            *(ranker_tables(inputs.next_period) if inputs.next_period else ()),
+            *((search_table(inputs.search),) if inputs.search else ()),
+        ),
         "curves": plots,
         "curves_note": curves_note,
         "paths": PATH_MEANINGS,

@@ -14,6 +14,7 @@ from jobs.reports.solution import Cell, Table, TableRow
 
 _FIRST = (HEADLINE, "recall_at_25", "hit_rate_at_25", "mean_reciprocal_rank_at_25")  # columns; the others follow as they stand
 _LAST = "coverage"  # says nothing of how good lists are
+_GAINS_SHOWN = 12  # features
 _CURVES = {"loss": ("Training loss", "mean over an epoch"), "validation": ("Cost of held-out events", "after an epoch")}
 
 Rows = Mapping[str, Mapping[str, Any]]
@@ -185,6 +186,58 @@ def search_table(search: Mapping[str, Any]) -> Table:
     columns = ("", *(name.replace("_", " ") for name in names), "best epoch", metric_name(search["metric"]))
     note = "The one that is set off was kept. Measured on events that were neither learnt from nor measured above."
     return Table(title="Trainings of the search", note=note, columns=columns, rows=tuple(rows))
+
+
+def ranker_tables(next_period: Mapping[str, Any]) -> tuple[Table, ...]:
+    """Lists of the next days: the ranker's beside the blend's; where candidates came from, and what the trees went by.
+
+    Args:
+        next_period: As metrics.json has it.
+    """
+    days, users = next_period["horizon_days"], next_period["users"]
+    title = "Lists of the next day" if days == 1 else f"Lists of the next {days:g} days"
+    if not users:
+        note = "Too few users came back within the period for a ranker to learn from: the blend makes the lists."
+        return (Table(title=title, note=note, columns=("",), rows=()),)
+    difference, error = next_period["gain"]
+    lag = f", from {next_period['lag_hours']:g} hours after the end of its data on" if next_period["lag_hours"] else ""
+    served = "ranker" if next_period["serves"] else "blend"
+    note = (
+        f"At an earlier moment, of {users:,} users: lists made from what was known then, measured by what they took in the "
+        f"period after it{lag}. The ranker's {next_period['num_trees']} trees had learnt from moments whose period was over. "
+        f"Its NDCG@25 is by {difference:+.4f} ± {SURE * error:.4f} that of the blend: the {served} makes the lists. "
+        f"{100 * next_period['candidate_recall']:.0f} % of what they took was among the candidates that it ranks."
+    )
+    rows = {"ranker": next_period["ranked"], "blend": next_period["blended"]}
+    keys = _ordered(rows.values())
+    best = {key: max(float(row[key]) for row in rows.values()) for key in keys}
+    compared = tuple(
+        TableRow(name=name, own=name == served, cells=tuple(_cell(row[key], best[key]) for key in keys))
+        for name, row in rows.items()
+    )
+    sources = tuple(
+        TableRow(name=name.replace("_", " "), own=False, cells=(Cell(text=f"{100 * recall:.1f} %"),))
+        for name, recall in sorted(next_period["recall_of_sources"].items(), key=lambda pair: -pair[1])
+    )
+    gains = tuple(
+        TableRow(name=name.replace("_", " "), own=False, cells=(Cell(text=f"{100 * share:.1f} %"),))
+        for name, share in list(next_period["largest_gains"].items())[:_GAINS_SHOWN]
+    )
+    return (
+        Table(title=title, note=note, columns=("", *(metric_name(key) for key in keys)), rows=compared),
+        Table(
+            title="Where candidates come from",
+            note="How much of what users took in the period each source alone would have offered.",
+            columns=("", "recall"),
+            rows=sources,
+        ),
+        Table(
+            title="What the ranker goes by",
+            note="Each feature's share in what all splits of the trees gained (docs/models/ranker.md says what they are).",
+            columns=("", "share"),
+            rows=gains,
+        ),
+    )
 
 
 def _ordered(rows: Iterable[Mapping[str, Any]]) -> list[str]:

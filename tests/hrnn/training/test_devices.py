@@ -20,6 +20,7 @@ from hrnn.models.hrnn import Hrnn
 from hrnn.models.registry import model_for
 from hrnn.training.distributed import Ranks
 from hrnn.training.heldout_loss import heldout_loss
+from hrnn.training.parts import TrainingPart
 from hrnn.training.settings import TrainingSettings
 from hrnn.training.trainer import Stopped, Trainer
 from jobs.train.checkpoints import WorkspaceCheckpoints
@@ -68,7 +69,7 @@ def test_a_training_on_a_gpu_gives_what_one_on_the_cpu_gives_and_leaves_its_mode
     models = []
     for ranks in (Ranks.alone(), CPU):
         start = fresh_model(settings).double()
-        trainer = Trainer(start, SEQUENCES, USERS, settings, ranks=ranks)
+        trainer = Trainer(start, [TrainingPart(SEQUENCES, USERS)], settings, ranks=ranks)
         assert trainer.model.dense.device == ranks.device
         trainer.run()
         assert trainer.model.dense.device.type == trainer.model.item_table.device.type == "cpu"
@@ -85,12 +86,10 @@ def test_a_training_on_a_gpu_validates_is_stopped_and_goes_on_with_the_same_bits
         weights = np.where(SEQUENCES.item_rows % 2, np.float32(1.0), np.float32(0.5))
         return Trainer(
             fresh_model(replace(SETTINGS, input_dropout=0.1)),
-            prepared.fit,
-            USERS,
+            [TrainingPart(prepared.fit, USERS, event_weights=weights)],
             SETTINGS,
             store=store,
             should_stop=stop,
-            event_weights=weights,
             heldout_loss=lambda model: heldout_loss(model, prepared, weights),
         )
 

@@ -16,6 +16,7 @@ from hrnn.models.hrnn import Hrnn, HrnnShape
 from hrnn.training.batching.lanes import LanePlan
 from hrnn.training.checkpoints import checkpoint_names
 from hrnn.training.distributed import Ranks
+from hrnn.training.parts import TrainingPart
 from hrnn.training.settings import TrainingSettings
 from hrnn.training.trainer import Stopped, Trainer
 from jobs.train.checkpoints import WorkspaceCheckpoints
@@ -51,8 +52,7 @@ def trained(
         model = Hrnn.initial(shape, SEQUENCES.item_counts(), 0, **dropout)
         trainer = Trainer(
             model.double(),
-            SEQUENCES,
-            USERS,
+            [TrainingPart(SEQUENCES, USERS)],
             settings,
             ranks=ranks,
             store=store,

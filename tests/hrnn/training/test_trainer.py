@@ -19,6 +19,7 @@ from hrnn.models.contract import OptimiserSpec, Phase
 from hrnn.models.hrnn import Hrnn, HrnnShape, Variant
 from hrnn.training.batching.lanes import LanePlan
 from hrnn.training.checkpoints import checkpoint_names
+from hrnn.training.parts import TrainingPart
 from hrnn.training.settings import CurvePoint, TrainingSettings
 from hrnn.training.trainer import Stopped, Trainer
 from schemas.errors import DataError
@@ -74,7 +75,7 @@ def fresh_model(
 )
 def test_training_in_lanes_equals_a_plain_loop_over_single_events(variant: Variant, gap_buckets: int, event_types: int) -> None:
     lanes, plain = (double(fresh_model(SEQUENCES, variant, 6, gap_buckets, event_types)) for _ in range(2))
-    curve = Trainer(lanes, SEQUENCES, USERS, SETTINGS).run()
+    curve = Trainer(lanes, [TrainingPart(SEQUENCES, USERS)], SETTINGS).run()
     losses = plain_training(plain, SEQUENCES, USERS, SETTINGS)
     assert [point.loss for point in curve] == pytest.approx(losses, abs=1e-9)
     torch.testing.assert_close(lanes.item_table, plain.item_table, atol=1e-5, rtol=0)
@@ -88,7 +89,7 @@ def trained(store: Folder | None = None, stop_after: int | None = None, settings
     asked = iter(range(10_000))
     stop: Callable[[], bool] | None = (lambda: next(asked) >= stop_after) if stop_after is not None else None
     model = fresh_model(settings=settings)
-    Trainer(model, SEQUENCES, USERS, settings, store=store, identity="x", should_stop=stop).run()
+    Trainer(model, [TrainingPart(SEQUENCES, USERS)], settings, store=store, identity="x", should_stop=stop).run()
     return model
 
 
@@ -112,7 +113,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     store = Folder(tmp_path / "c")
     first = trained(store)
-    again = Trainer(fresh_model(), SEQUENCES, USERS, SETTINGS, store=store, identity="x", progress=no_progress)
+    again = Trainer(fresh_model(), [TrainingPart(SEQUENCES, USERS)], SETTINGS, store=store, identity="x", progress=no_progress)
     assert len(again.run()) == SETTINGS.epochs
     assert torch.equal(again.model.dense, first.dense)
 
@@ -136,12 +137,12 @@ def test_checkpoints_of_another_training_are_left_alone(tmp_path: Path) -> None:
     store = Folder(tmp_path / "c")
     with pytest.raises(Stopped):
         trained(store, 3)
-    other = Trainer(fresh_model(), SEQUENCES, USERS, SETTINGS, store=store, identity="y")
+    other = Trainer(fresh_model(), [TrainingPart(SEQUENCES, USERS)], SETTINGS, store=store, identity="y")
     assert other.run()[-1].events == 2 * SEQUENCES.num_events
 
 
 def test_time_that_is_out_ends_the_training_after_the_window() -> None:
-    curve = Trainer(fresh_model(), SEQUENCES, USERS, replace(SETTINGS, time_limit_seconds=0.0)).run()
+    curve = Trainer(fresh_model(), [TrainingPart(SEQUENCES, USERS)], replace(SETTINGS, time_limit_seconds=0.0)).run()
     assert len(curve) == 1
     assert curve[0].step == 1
 
@@ -150,24 +151,26 @@ def test_the_loss_falls_and_the_next_item_round_the_circle_is_found() -> None:
     sequences = sequences_of(circular_histories(60, 12))
     settings = TrainingSettings(num_lanes=8, num_steps=8, epochs=25, item_rate=0.3, dense_rate=0.1, state_dropout=0.0)
     model = fresh_model(sequences, width=16)
-    curve = Trainer(model, sequences, np.arange(60), settings).run()
+    curve = Trainer(model, [TrainingPart(sequences, np.arange(60))], settings).run()
     assert curve[-1].loss < 0.5 * curve[0].loss < 0.5 * math.log(12) * 1.1
 
 
 def test_within_sessions_only_first_events_are_no_targets() -> None:
     settings = replace(SETTINGS, within_session_only=True, epochs=1)
     seen: list[str] = []
-    trainer = Trainer(fresh_model(), SEQUENCES, USERS, settings, progress=lambda events, text: seen.append(text))
+    trainer = Trainer(
+        fresh_model(), [TrainingPart(SEQUENCES, USERS)], settings, progress=lambda events, text: seen.append(text)
+    )
     curve = trainer.run()
     alone = sequences_of([[[item] for session in history for item in session] for history in random_histories(20, 25)])
     assert curve[0].loss > 0
-    assert Trainer(fresh_model(alone), alone, USERS, settings).run()[0].loss == 0
+    assert Trainer(fresh_model(alone), [TrainingPart(alone, USERS)], settings).run()[0].loss == 0
 
 
 @pytest.mark.usefixtures("any_processor")
 def test_a_training_in_single_precision_stays_close_to_the_plain_loop() -> None:
     model, plain = fresh_model(), double(fresh_model())
-    curve = Trainer(model, SEQUENCES, USERS, SETTINGS).run()
+    curve = Trainer(model, [TrainingPart(SEQUENCES, USERS)], SETTINGS).run()
     assert [point.loss for point in curve] == pytest.approx(plain_training(plain, SEQUENCES, USERS, SETTINGS), rel=0.01)
     assert float((model.dense - plain.dense).norm() / plain.dense.norm()) < 0.05
 
@@ -175,13 +178,15 @@ def test_a_training_in_single_precision_stays_close_to_the_plain_loop() -> None:
 @pytest.mark.usefixtures("any_processor")
 @pytest.mark.parametrize("loss", ["cross_entropy", "bpr_max", "top1_max", "top1"])
 def test_every_loss_can_be_trained_with(loss: str) -> None:
-    curve = Trainer(fresh_model(), SEQUENCES, USERS, replace(SETTINGS, loss=loss, epochs=8)).run()  # type: ignore[arg-type]
+    curve = Trainer(fresh_model(), [TrainingPart(SEQUENCES, USERS)], replace(SETTINGS, loss=loss, epochs=8)).run()  # type: ignore[arg-type]
     assert curve[-1].loss < curve[0].loss
 
 
 def test_progress_counts_every_event_of_every_epoch() -> None:
     statistics: list[int] = []
-    Trainer(fresh_model(), SEQUENCES, USERS, SETTINGS, progress=lambda events, _: statistics.append(events)).run()
+    Trainer(
+        fresh_model(), [TrainingPart(SEQUENCES, USERS)], SETTINGS, progress=lambda events, _: statistics.append(events)
+    ).run()
     assert sum(statistics) == 2 * SEQUENCES.num_events
 
 
@@ -189,18 +194,18 @@ def test_a_loss_that_is_not_a_number_ends_with_a_clear_error() -> None:
     model = fresh_model()
     model.dense[0] = math.nan
     with pytest.raises(DataError, match=r"not a number any more \(epoch 1, batch 1\)"):
-        Trainer(model, SEQUENCES, USERS, SETTINGS).run()
+        Trainer(model, [TrainingPart(SEQUENCES, USERS)], SETTINGS).run()
 
 
 def test_one_item_is_too_little_to_learn_from() -> None:
     lonely = sequences_of([[[0, 0]], [[0]]])
     with pytest.raises(DataError, match="fewer than two items"):
-        Trainer(fresh_model(lonely), lonely, np.arange(2), SETTINGS)
+        Trainer(fresh_model(lonely), [TrainingPart(lonely, np.arange(2))], SETTINGS)
 
 
 def test_one_user_and_equal_times_are_enough_to_train() -> None:
     alone = sequences_of([[[0, 1, 2, 1, 0]]], day_of_session=False)
-    assert Trainer(fresh_model(alone), alone, np.arange(1), SETTINGS).run()[-1].events == 10
+    assert Trainer(fresh_model(alone), [TrainingPart(alone, np.arange(1))], SETTINGS).run()[-1].events == 10
 
 
 def trained_by(costs: list[float | None], **changed: object) -> tuple[Trainer[Hrnn], list[CurvePoint], list[Tensor]]:
@@ -212,7 +217,7 @@ def trained_by(costs: list[float | None], **changed: object) -> tuple[Trainer[Hr
         return next(told)
 
     settings = replace(SETTINGS, **{"epochs": len(costs), **changed})  # type: ignore[arg-type]
-    trainer = Trainer(fresh_model(), SEQUENCES, USERS, settings, heldout_loss=validate)
+    trainer = Trainer(fresh_model(), [TrainingPart(SEQUENCES, USERS)], settings, heldout_loss=validate)
     return trainer, trainer.run(), met
 
 
@@ -245,8 +250,7 @@ def test_a_resumed_training_keeps_the_same_best_and_ends_in_the_same_epoch(tmp_p
         asked = iter(range(10_000))
         return Trainer(
             fresh_model(settings=settings),
-            SEQUENCES,
-            USERS,
+            [TrainingPart(SEQUENCES, USERS)],
             settings,
             store=store,
             should_stop=None if stop_after is None else lambda: next(asked) >= stop_after,
@@ -277,7 +281,7 @@ def test_only_the_ratios_of_event_weights_matter() -> None:
         model = double(fresh_model())
         rules = EventRules(tuple(EventRule(f"type {code}", None, weight) for code, weight in enumerate(of_type)))
         weights = event_weights(rules, ["type 0", "type 1", "type 2"], SEQUENCES.event_types, None)
-        Trainer(model, SEQUENCES, USERS, SETTINGS, event_weights=weights).run()
+        Trainer(model, [TrainingPart(SEQUENCES, USERS, event_weights=weights)], SETTINGS).run()
         models.append(model)
     torch.testing.assert_close(models[0].dense, models[1].dense, atol=1e-9, rtol=0)
     torch.testing.assert_close(models[0].item_table, models[1].item_table, atol=1e-9, rtol=0)
@@ -286,13 +290,13 @@ def test_only_the_ratios_of_event_weights_matter() -> None:
 def test_events_of_weight_zero_are_read_but_are_no_targets() -> None:
     targets = (SEQUENCES.event_types == 1).astype(np.float32)
     settings = replace(SETTINGS, epochs=1, exact_below=100, item_rate=0.0, dense_rate=0.0)
-    statistics = Trainer(fresh_model(), SEQUENCES, USERS, settings, event_weights=targets).run()[0].loss
-    of_all = Trainer(fresh_model(), SEQUENCES, USERS, settings).run()[0].loss
+    statistics = Trainer(fresh_model(), [TrainingPart(SEQUENCES, USERS, event_weights=targets)], settings).run()[0].loss
+    of_all = Trainer(fresh_model(), [TrainingPart(SEQUENCES, USERS)], settings).run()[0].loss
     costs = []
     for position in np.flatnonzero(targets):
         only = np.zeros_like(targets)
         only[position] = 1.0
-        costs.append(Trainer(fresh_model(), SEQUENCES, USERS, settings, event_weights=only).run()[0].loss)
+        costs.append(Trainer(fresh_model(), [TrainingPart(SEQUENCES, USERS, event_weights=only)], settings).run()[0].loss)
     assert statistics == pytest.approx(np.mean(costs), abs=1e-5)
     assert statistics != pytest.approx(of_all, abs=1e-5)
 
@@ -311,8 +315,7 @@ def in_phases(store: Folder | None = None, stop_after: int | None = None, costs:
     asked, told = iter(range(10_000)), iter(costs or ())
     trainer = Trainer(
         fresh_model(),
-        SEQUENCES,
-        USERS,
+        [TrainingPart(SEQUENCES, USERS)],
         replace(SETTINGS, patience=1),
         phases=IN_TURN,
         store=store,
@@ -357,11 +360,51 @@ def test_a_phase_that_gets_no_better_gives_way_to_the_next() -> None:
     told = iter([5.0, 6.0, 4.0, 3.0, 3.5])
     trainer = Trainer(
         fresh_model(),
-        SEQUENCES,
-        USERS,
+        [TrainingPart(SEQUENCES, USERS)],
         replace(SETTINGS, patience=1),
         phases=[patient, patient],
         heldout_loss=lambda _: next(told),
     )
     assert [point.validation for point in trainer.run()] == [5.0, 6.0, 4.0, 3.0, 3.5]
     assert trainer.best_epoch == 4
+
+
+@pytest.mark.parametrize("stop_after", [0, 4, 9, 14, 19, 24])
+def test_parts_are_learnt_one_after_the_other_kept_and_resumed(tmp_path: Path, stop_after: int) -> None:
+    first = SEQUENCES.truncate(USERS, np.full(len(USERS), 3))
+    parts = [
+        TrainingPart(first, USERS, "first", epochs=1, keep=True, measured=False),
+        TrainingPart(SEQUENCES, USERS, "second", epochs=2, keep=True, measured=False),
+        TrainingPart(SEQUENCES, USERS, "third", epochs=1, measured=False, starts_from="first"),
+    ]
+
+    def training(store: Folder | None, stop_after: int | None = None) -> Trainer[Hrnn]:
+        asked = iter(range(10_000))
+        should_stop = None if stop_after is None else lambda: next(asked) >= stop_after
+        return Trainer(fresh_model(), parts, SETTINGS, store=store, should_stop=should_stop, heldout_loss=lambda _: 1.0)
+
+    whole = training(None)
+    curve = whole.run()
+    assert [point.epoch for point in curve] == [1, 2, 3, 4]
+    assert [point.validation for point in curve] == [None] * 4
+    assert set(whole.kept) == {"first", "second"}
+    alone = Trainer(fresh_model(), parts[:1], SETTINGS)
+    alone.run()
+    assert torch.equal(whole.kept["first"]["item_table"], alone.model.item_table)
+    store = Folder(tmp_path / "c")
+    with pytest.raises(Stopped):
+        training(store, stop_after).run()
+    resumed = training(store)
+    resumed.run()
+    assert torch.equal(resumed.model.item_table, whole.model.item_table)
+    for part, parameters in whole.kept.items():
+        for name, values in parameters.items():
+            assert torch.equal(resumed.kept[part][name], values)
+
+
+def test_each_part_has_its_share_of_the_time() -> None:
+    """At no time at all, a part ends with its first step, and the next one begins."""
+    parts = [TrainingPart(SEQUENCES, USERS, name, epochs=1, keep=True, measured=False) for name in ("first", "second")]
+    trainer = Trainer(fresh_model(), parts, replace(SETTINGS, time_limit_seconds=0.0))
+    assert [point.step for point in trainer.run()] == [1, 2]
+    assert set(trainer.kept) == {"first", "second"}

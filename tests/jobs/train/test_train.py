@@ -189,6 +189,7 @@ def test_as_many_processes_make_states_as_there_are_ranks_here(tmp_path: Path, m
         return begin(number, *given)
 
     monkeypatch.setattr(states, "_processes", watched)
+    monkeypatch.setattr(states, "_EVENTS_A_PROCESS", 1)
     output, launch = str(tmp_path / "version"), Launch(nproc_per_node=2)
     train(sequences_uri=published(tmp_path), output_uri=output, launch=launch, epochs=1, **SMALL)
     assert begun == [2]

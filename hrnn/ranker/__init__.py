@@ -1,0 +1,1 @@
+"""The ranker of a night's lists: candidates of every source, features of them, and boosted trees learnt on earlier moments."""

@@ -1,0 +1,224 @@
+"""Fits a ranker on earlier moments, and asks of the newest one whether it beats the convex blend.
+
+Trees that have seen only moments whose period had passed by the newest moment are measured there beside the blend: how many
+trees are best, and whether they are better than none, is learnt so. The trees that serve learn from all moments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from hrnn.data.arrays import Doubles, Floats, Rows
+from hrnn.data.ragged import Ragged
+from hrnn.evaluation.metrics import DEPTH, PerUser, paired_difference
+from hrnn.evaluation.settings.next_period import NextPeriod
+from hrnn.ranker.candidates import Candidates, CandidateSources
+from hrnn.ranker.features import FEATURES, features_of
+from hrnn.ranker.knowledge import Knowledge
+from hrnn.ranker.moments import horizon_passed
+from hrnn.ranker.trees import MOST_TREES, STARTS, STEP, Examples, Ranker
+
+USERS = 600  # of a moment that are learnt from
+MOST_MEASURED = 2_000  # of the newest one, that lists are measured with
+_FEWEST = 100  # users with something true among their candidates, in all moments before the newest
+_NEGATIVES = 100  # a user
+_AT_ONCE = 500  # users
+_BLEND = FEATURES.index("blend")
+NDCG = "normalized_discounted_cumulative_gain_at_25"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedRanker:
+    """A ranker, and how its lists compare with the convex blend's at the newest moment.
+
+    Attributes:
+        ranker: Of all moments; None: there was too little to learn from, and the blend serves.
+        num_trees: That did best at the newest moment.
+        start: Weight of the blend's score that they are added to, likewise.
+        users: That lists were measured with.
+        ranked, blended: Metrics of the lists of either.
+        gain: Mean difference in NDCG@25, ranker less blend, and its standard error.
+        candidate_recall: Mean share of a user's true items that are among the candidates.
+        recall_of_sources: The same, of each source alone.
+    """
+
+    ranker: Ranker | None
+    num_trees: int = 0
+    start: float = 0.0
+    users: int = 0
+    ranked: dict[str, float]
+    blended: dict[str, float]
+    gain: tuple[float, float] = (0.0, 0.0)
+    candidate_recall: float = 0.0
+    recall_of_sources: dict[str, float]
+
+    @property
+    def serves(self) -> bool:
+        """Whether the ranker's lists are better than the blend's."""
+        return self.ranker is not None and self.gain[0] > 0
+
+
+@dataclass(frozen=True)
+class _Newest:
+    """Everything that lists at the newest moment are made from and measured by."""
+
+    night: NextPeriod
+    user_rows: Rows
+    items: Ragged[np.int64]
+    features: Floats
+    recall: float
+    recall_of_sources: dict[str, float]
+
+    def lists(self, scores: Doubles | Floats) -> Rows:
+        """The 25 best candidates: int64 [V, 25], -1 fills; users who were not drawn have none."""
+        users = self.items.row_ids()
+        order = np.lexsort((-scores, users))
+        place = np.arange(len(order)) - self.items.offsets[users[order]]
+        listed = order[place < DEPTH]
+        lists = np.full((len(self.user_rows), DEPTH), -1, dtype=np.int64)
+        lists[users[listed], place[place < DEPTH]] = self.items.values[listed]
+        return lists
+
+
+def fit_ranker(
+    moments: Iterable[tuple[Knowledge, NextPeriod]], horizon_seconds: int, seed: int, without: tuple[str, ...] = ()
+) -> FittedRanker:
+    """Fit trees on examples of several moments.
+
+    Args:
+        moments: What was known at each, and what came then, the oldest first; consumed one at a time.
+        horizon_seconds: The period that lists are made for.
+        seed: Of the draws of users and negatives, and of the trees.
+        without: Sources of candidates that are left out.
+    """
+    examples: list[tuple[int, Examples]] = []
+    newest: _Newest | None = None
+    newest_moment = 0
+    for knowledge, night in moments:
+        sources = CandidateSources(knowledge, without)
+        examples.append((knowledge.as_of, _examples(sources, night, seed)))
+        newest_moment, last = knowledge.as_of, (sources, night)
+    newest = _all_candidates(*last, seed)
+    earlier = [each for moment, each in examples if horizon_passed(moment, newest_moment, horizon_seconds)]
+    if sum(np.count_nonzero(each.lengths) for each in earlier) < _FEWEST or not len(newest.user_rows):
+        return FittedRanker(ranker=None, ranked={}, blended={}, recall_of_sources={})
+    best = _best_start(earlier, newest, seed)
+    blended = newest.night.per_user(newest.lists(newest.features[:, _BLEND]))
+    ranker = Ranker.fit([each for _, each in examples], best.num_trees, seed, best.start)
+    return FittedRanker(
+        ranker=replace(ranker, scale=_scale(newest, best.scores)),
+        num_trees=best.num_trees,
+        start=best.start,
+        users=len(newest.user_rows),
+        ranked={name: float(values.mean()) for name, values in best.measured.items()},
+        blended={name: float(values.mean()) for name, values in blended.items()},
+        gain=paired_difference(best.measured[NDCG], blended[NDCG]),
+        candidate_recall=newest.recall,
+        recall_of_sources=newest.recall_of_sources,
+    )
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A number of trees from a start, at the newest moment."""
+
+    start: float
+    num_trees: int
+    scores: Doubles
+    measured: PerUser
+
+
+def _best_start(earlier: list[Examples], newest: _Newest, seed: int) -> _Tried:
+    """The start and the number of trees whose lists at the newest moment have the highest NDCG@25; of equal ones the fewest."""
+    best: _Tried | None = None
+    for start in STARTS:
+        for number, scores in enumerate(Ranker.fit(earlier, MOST_TREES, seed, start).scores_by_trees(newest.features)):
+            tried = _Tried(start, (number + 1) * STEP, scores, newest.night.per_user(newest.lists(scores)))
+            if best is None or tried.measured[NDCG].mean() > best.measured[NDCG].mean():
+                best = tried
+    assert best is not None
+    return best
+
+
+def _examples(sources: CandidateSources, night: NextPeriod, seed: int) -> Examples:
+    """Candidates of a sample of the night's users: all that are true, and a sample of the others."""
+    random = np.random.Generator(np.random.Philox(key=[seed, sources.knowledge.as_of]))
+    drawn = np.sort(random.permutation(len(night.user_rows))[:USERS])
+    users, truth, histories = night.user_rows[drawn], night.truth.take(drawn), sources.knowledge.sequences
+    features, is_true, lengths = [np.empty((0, len(FEATURES)), np.float32)], [np.empty(0, np.bool_)], []
+    for begin in range(0, len(users), _AT_ONCE):
+        rows, true_items = users[begin : begin + _AT_ONCE], truth.part(begin, min(begin + _AT_ONCE, len(users)))
+        candidates = sources.of(histories, rows)
+        of_users, hits = candidates.items.row_ids(), _is_true(candidates, true_items, histories.num_items)
+        share = _NEGATIVES / np.maximum(candidates.items.lengths, 1)
+        # A user of whom nothing is true teaches no order.
+        has_hit = np.bincount(of_users[hits], minlength=len(rows)) > 0
+        kept = (hits | (random.random(len(hits)) < share[of_users])) & has_hit[of_users]
+        features.append(features_of(sources.knowledge, histories, rows, candidates)[kept])
+        is_true.append(hits[kept])
+        lengths.append(np.bincount(of_users[kept], minlength=len(rows)))
+    return Examples(np.concatenate(features), np.concatenate(is_true), np.concatenate([np.empty(0, np.int64), *lengths]))
+
+
+def _all_candidates(sources: CandidateSources, night: NextPeriod, seed: int) -> _Newest:
+    """All candidates of a larger sample of the night's users."""
+    random = np.random.Generator(np.random.Philox(key=[seed, 1]))
+    drawn = np.sort(random.permutation(len(night.user_rows))[:MOST_MEASURED])
+    users, truth, histories = night.user_rows[drawn], night.truth.take(drawn), sources.knowledge.sequences
+    items, features = [], [np.empty((0, len(FEATURES)), np.float32)]
+    recall, of_sources = np.empty(0), dict[str, float]()
+    for begin in range(0, len(users), _AT_ONCE):
+        rows, true_items = users[begin : begin + _AT_ONCE], truth.part(begin, min(begin + _AT_ONCE, len(users)))
+        candidates, num_items = sources.of(histories, rows), histories.num_items
+        true_keys = true_items.row_ids() * np.int64(num_items) + true_items.values
+        keys = candidates.items.row_ids() * np.int64(num_items) + candidates.items.values
+        recall = np.append(recall, _recall(true_keys, keys, true_items))
+        for name, of_source in candidates.sources.items():
+            of_sources[name] = of_sources.get(name, 0.0) + float(_recall(true_keys, of_source, true_items).sum())
+        items.append(candidates.items)
+        features.append(features_of(sources.knowledge, histories, rows, candidates))
+    lengths = np.concatenate([np.empty(0, np.int64), *(each.lengths for each in items)])
+    values = np.concatenate([np.empty(0, np.int64), *(each.values for each in items)])
+    return _Newest(
+        replace(night, user_rows=users, truth=truth),
+        users,
+        Ragged.from_lengths(lengths, values),
+        np.concatenate(features),
+        float(recall.mean()) if len(recall) else 0.0,
+        {name: total / max(1, len(users)) for name, total in of_sources.items()},
+    )
+
+
+def _is_true(candidates: Candidates, truth: Ragged[np.int64], num_items: int) -> np.ndarray:
+    true_keys = truth.row_ids() * np.int64(num_items) + truth.values
+    return np.isin(candidates.items.row_ids() * np.int64(num_items) + candidates.items.values, true_keys)
+
+
+def _recall(true_keys: Rows, keys: Rows, truth: Ragged[np.int64]) -> Doubles:
+    """Share of each user's true items that are among the keys: float64 [B]."""
+    found = np.bincount(truth.row_ids(), np.isin(true_keys, keys), len(truth))
+    return np.asarray(found / np.maximum(truth.lengths, 1))
+
+
+def _scale(newest: _Newest, scores: Doubles) -> float:
+    """The factor at which shares of the candidates, softmax(scale · score), make the true ones likeliest."""
+    users, offsets = newest.items.row_ids(), newest.items.offsets
+    num_items = np.int64(newest.night.training.num_items)
+    truth = newest.night.truth
+    hits = np.isin(users * num_items + newest.items.values, truth.row_ids() * num_items + truth.values)
+    if not hits.any():
+        return 1.0
+    filled = np.diff(offsets) > 0
+    starts = offsets[:-1][filled]
+    highest = np.maximum.reduceat(scores, starts)[np.repeat(np.arange(len(starts)), np.diff(offsets)[filled])]
+    distance, per_user = scores - highest, np.bincount(users[hits], minlength=len(offsets) - 1)[filled]
+
+    def cost(scale: float) -> float:
+        logs = np.log(np.add.reduceat(np.exp(scale * distance), starts))
+        return float((per_user * logs).sum() - scale * distance[hits].sum())
+
+    return float(minimize_scalar(cost, bounds=(0.05, 20.0), method="bounded").x)

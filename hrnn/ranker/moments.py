@@ -1,0 +1,38 @@
+"""Earlier moments that a ranker learns from: each with its own knowledge, and with what users took in the period after it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hrnn.data.plausible import plausible_span
+from hrnn.data.sequences import Sequences
+
+COUNT = 8
+FEWEST_USERS = 200  # who came back within the period after a moment, over the moments that the first trees learn from
+_A_HORIZON = 4  # moments in a horizon; more would show nearly the same truth
+_LEAST_PAST = 0.4  # of the data's span, before the first moment: the model must have learnt something by then
+
+
+def training_moments(sequences: Sequences, horizon_seconds: int) -> tuple[int, ...]:
+    """COUNT moments whose whole horizon has passed: UTC epoch seconds, rising; none where the data are too short.
+
+    Args:
+        sequences: Not truncated.
+        horizon_seconds: The period that lists are made for.
+    """
+    first, last = plausible_span(np.asarray(sequences.timestamps))
+    newest, spacing = last + 1 - horizon_seconds, max(1, horizon_seconds // _A_HORIZON)
+    moments = tuple(newest - number * spacing for number in reversed(range(COUNT)))
+    if moments[0] - first < _LEAST_PAST * (last - first) or last == first:
+        return ()
+    returning = 0
+    for moment in moments:
+        if horizon_passed(moment, newest, horizon_seconds):
+            before, after = (sequences.before(time).history_lengths for time in (moment, moment + horizon_seconds))
+            returning += int(np.count_nonzero((before > 0) & (after > before)))
+    return moments if returning >= FEWEST_USERS else ()
+
+
+def horizon_passed(moment: int, by: int, horizon_seconds: int) -> bool:
+    """Whether all that is true of a moment had happened by another one: it may then be learnt from there."""
+    return moment + horizon_seconds <= by

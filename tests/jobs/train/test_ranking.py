@@ -1,0 +1,133 @@
+"""A solution version with a ranker, as the job publishes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from called_jobs import train
+from habitual_shop import habitual_shop
+from one_rank import one_rank_here
+from small_sequences import publish_sequences
+
+from hrnn.ranker.moments import COUNT
+from hrnn.ranker.trees import Ranker
+from jobs.platform.storage.folders import StepFolder
+from jobs.train import states
+from jobs.train.launch import Launch
+from jobs.train.report.tables import ranker_tables
+from schemas import columns
+from schemas.errors import ConfigError
+
+SHOP = habitual_shop()
+SMALL: dict[str, Any] = {
+    "recipe": "aws-hrnn",
+    "hyperparameters": {"hidden_dimension": "32", "bptt": "8"},
+    "gru_baseline": False,
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _trained_here() -> Iterator[None]:
+    with one_rank_here():
+        yield
+
+
+@pytest.fixture(scope="module")
+def sequences_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("sequences")
+    (folder / "parts").mkdir()
+    return publish_sequences(SHOP, str(folder / "sequences"), folder / "parts")
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory: pytest.TempPathFactory, sequences_uri: str, _trained_here: None) -> StepFolder:
+    output = str(tmp_path_factory.mktemp("version") / "version")
+    train(sequences_uri=sequences_uri, output_uri=output, epochs=3, **SMALL)
+    return StepFolder(output)
+
+
+def test_the_ranker_serves_and_the_version_says_what_it_is_worth(version: StepFolder) -> None:
+    manifest = version.require("solution_version")
+    document = json.loads(version.read(manifest.file(manifest.metadata["metrics"])))["next_period"]
+    assert document == manifest.metadata["next_period"]
+    assert document["serves"] is True
+    assert document["gain"][0] > 0
+    assert len(document["moments"]) == COUNT
+    assert document["horizon_days"] == 1
+    trees = Ranker(version.read(manifest.file(manifest.metadata["ranker"])).decode())
+    assert list(trees.gains())[: len(document["largest_gains"])] == list(document["largest_gains"])
+    page = version.read(manifest.file(manifest.metadata["report"])).decode()
+    for title in ("Lists of the next day", "Where candidates come from", "What the ranker goes by"):
+        assert title in page
+
+
+def test_two_processes_and_another_run_give_the_same_bytes(
+    tmp_path: Path, version: StepFolder, sequences_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(states, "_EVENTS_A_PROCESS", 100)
+    other = StepFolder(str(tmp_path / "again"))
+    train(sequences_uri=sequences_uri, output_uri=other.uri, launch=Launch(nproc_per_node=2), epochs=3, **SMALL)
+    digests = []
+    for folder in (version, other):
+        manifest = folder.require("solution_version")
+        of_states = [manifest.file(shard["states"]).sha256 for shard in manifest.metadata["shards"]]
+        digests.append([*of_states, manifest.file(manifest.metadata["ranker"]).sha256])
+    assert digests[0] == digests[1]
+
+
+def test_states_hold_the_scores_of_all_candidates(version: StepFolder, tmp_path: Path) -> None:
+    manifest = version.require("solution_version")
+    tables = [pq.read_table(version.uri_of(shard["states"])) for shard in manifest.metadata["shards"]]
+    lengths = [len(items) for table in tables for items in table[columns.SPARSE_ITEM_ROWS].to_pylist()]
+    assert len(lengths) == SHOP.num_users
+    assert min(lengths) > 40
+
+
+def test_without_a_ranker_there_is_none(tmp_path: Path, sequences_uri: str) -> None:
+    folder = StepFolder(str(tmp_path / "version"))
+    train(sequences_uri=sequences_uri, output_uri=folder.uri, epochs=1, ranker=False, **SMALL)
+    manifest = folder.require("solution_version")
+    assert "ranker" not in manifest.metadata
+    assert manifest.metadata["next_period"] is None
+
+
+def test_recency_mask_reaches_the_ranker(tmp_path: Path, sequences_uri: str) -> None:
+    folder = StepFolder(str(tmp_path / "version"))
+    hyperparameters = SMALL["hyperparameters"] | {"recency_mask": "false"}
+    train(sequences_uri=sequences_uri, output_uri=folder.uri, epochs=3, **(SMALL | {"hyperparameters": hyperparameters}))
+    manifest = folder.require("solution_version")
+    gains = manifest.metadata["next_period"]["largest_gains"]
+    assert not {name for name in gains if name.startswith("item_trend") or name in {"item_age", "item_idle"}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"lag_hours": 24.0},
+            r"lag_hours: lists would be read too late \(got 24\.0\)\. Allowed: less than the horizon, 24 hours",
+        ),
+        ({"lag_hours": -1.0}, "lag_hours"),
+        ({"horizon_days": 0.0}, "horizon_days"),
+        ({"horizon_days": "week"}, "horizon_days"),
+        ({"ranker": "yes"}, "ranker"),
+        ({"recipe": "aws-sims", "hyperparameters": {}, "horizon_days": 7.0}, "fitted in closed form"),
+        ({"recipe": "aws-similar-items", "hyperparameters": {}, "lag_hours": 2.0}, "makes no lists for users"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+    settings = {"sequences_uri": str(tmp_path), "output_uri": str(tmp_path / "version"), "recipe": "aws-hrnn", **arguments}
+    with pytest.raises(ConfigError, match=message):
+        train(**settings)
+
+
+def test_of_too_few_users_the_page_says_so() -> None:
+    nothing = {"horizon_days": 7.0, "users": 0, "lag_hours": 0.0, "serves": False}
+    [table] = ranker_tables(nothing)
+    assert table.title == "Lists of the next 7 days"
+    assert "Too few users" in table.note
