@@ -88,8 +88,17 @@ def strongest(rows: Rows, values: Floats, most: int) -> Rows:
     lengths = np.bincount(rows) if len(rows) else np.zeros(0, dtype=np.int64)
     if not len(rows) or lengths.max() <= most:
         return np.arange(len(rows))
-    order = np.lexsort((-values, rows))
-    return np.sort(order[Ragged.expand(np.zeros_like(lengths), lengths).values < most])
+    # One sort of whole numbers, which is many times as fast as one of positions: bits of floats, made to rise with their value.
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.int32)
+    keys = (rows << 32) - (bits ^ ((bits >> 31) & 0x7FFFFFFF))
+    ends = np.cumsum(lengths)
+    bound = np.sort(keys)[np.maximum(ends - lengths + np.minimum(lengths, most) - 1, 0)][rows]
+    kept = keys < bound
+    equal = np.flatnonzero(keys == bound)
+    room = most - np.bincount(rows[kept], minlength=len(lengths))
+    of_equal = rows[equal]
+    kept[equal[np.arange(len(equal)) - np.searchsorted(of_equal, of_equal) < room[of_equal]]] = True
+    return np.flatnonzero(kept)
 
 
 def _weights(sequences: Sequences, user_rows: Rows, as_of: int, most: int) -> sp.csr_matrix:
@@ -123,7 +132,7 @@ def _nearest_items(normed: sp.csr_matrix) -> sp.csr_matrix:
     transposed, num_items = normed.T.tocsr(), normed.shape[1]
     blocks = []
     for begin in range(0, num_items, _BLOCK):
-        block = _sorted(transposed[begin : begin + _BLOCK] @ normed)
+        block = (transposed[begin : begin + _BLOCK] @ normed).tocsr()
         rows, columns = _places(block)
         others = np.flatnonzero(columns != rows + begin)
         kept = others[strongest(rows[others], block.data[others], _MOST_NEIGHBOURS)]

@@ -17,6 +17,7 @@ from hrnn.evaluation.settings.next_period import NextPeriod, cut_at
 from hrnn.models.contract import QueryModel
 from hrnn.ranker.fitting import FittedRanker
 from hrnn.ranker.knowledge import Knowledge
+from jobs.platform.progress import Progress
 
 GAINS_TOLD = 20  # features
 
@@ -49,12 +50,14 @@ def known_at_moments(
         seed: Of the sample of users.
     """
     targets = sequences if event_weights is None else sequences.only(np.asarray(event_weights > 0))
-    for moment, model in zip(moments, models, strict=True):
-        known = sequences.before(moment)
-        serving = ServingSnapshot(BlendedModel(model, weights, ItemStatistics.of(known)), moment, gap_seconds)
-        # A second that a night's data end with is before its cut.
-        night = cut_at(targets, moment - 1, horizon_seconds, lag_seconds=lag_seconds, seed=seed)
-        yield Knowledge.of(known, serving, recency=recency), night
+    with Progress(len(moments), "moments", "ranker") as bar:
+        for moment, model in zip(moments, models, strict=True):
+            known = sequences.before(moment)
+            serving = ServingSnapshot(BlendedModel(model, weights, ItemStatistics.of(known)), moment, gap_seconds)
+            # A second that a night's data end with is before its cut.
+            night = cut_at(targets, moment - 1, horizon_seconds, lag_seconds=lag_seconds, seed=seed)
+            yield Knowledge.of(known, serving, recency=recency), night
+            bar.update()
 
 
 def ranker_document(fitted: FittedRanker, moments: Sequence[int], horizon_seconds: int, lag_seconds: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -29,6 +29,7 @@ from hrnn.models.contract import Snapshot, UserStates
 from hrnn.ranker.snapshot import RankedSnapshot
 from jobs.platform.process.children import same_run
 from jobs.platform.process.die_with_parent import end_with_parent
+from jobs.platform.progress import Progress
 from jobs.platform.storage.folders import StepFolder
 from jobs.platform.storage.hashed import HashedFile
 from jobs.solutions.staging import Staged
@@ -93,14 +94,24 @@ def write_states(
         model, RankedSnapshot | ServingSnapshot
     ):  # with other models, states cost less than a process
         with _processes(processes, model, staged.arrays) as pool:
-            entries = list(pool.map(_write_here, shards))
+            entries = _all_of(pool.map(_write_here, shards), shards)
     else:
-        entries = [_write(shard, model, sequences) for shard in shards]
+        entries = _all_of((_write(shard, model, sequences) for shard in shards), shards)
     shard_facts = [
         {"states": entry.path, "first_user_row": shard.first, "num_users": shard.count}
         for entry, shard in zip(entries, shards, strict=True)
     ]
     return entries, shard_facts
+
+
+def _all_of(entries: Iterable[FileEntry], shards: list[_Shard]) -> list[FileEntry]:
+    """The files of the shards, one after the other."""
+    written = []
+    with Progress(sum(shard.count for shard in shards), "users", "states") as bar:
+        for shard, entry in zip(shards, entries, strict=True):
+            written.append(entry)
+            bar.update(shard.count)
+    return written
 
 
 def states_table(
