@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from jobs.train.options import LaunchSettings
 from jobs.train.spec import NO_SPACE, WorkerSpec
 from schemas.errors import ConfigError, MachineError
 
+# Python runs a signal's handler in the main thread, when that next looks: one that waits without end does not where another
+# thread received the signal.
+NOTICED_SECONDS = 1.0
 MEETING_SECONDS = 600  # in which all nodes must have come to the place where they meet
 _MEETING = ("rdzv_endpoint", "rdzv_backend", "rdzv_id")  # torchrun's options that one node does without
 MOST_PORT = 65_535
@@ -153,7 +156,9 @@ class Stopping:
         try:
             if self.stopped:  # before it was known here
                 process.send_signal(signal.SIGTERM)
-            return process.wait()
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    return process.wait(NOTICED_SECONDS)
         finally:
             self._processes.discard(process)
             if process.poll() is None:

@@ -30,7 +30,7 @@ from jobs.platform.storage.records import read_record, write_record
 from jobs.reports.metric_names import HEADLINE, MODEL
 from jobs.train.checkpoints import WorkspaceCheckpoints
 from jobs.train.fit import Trained, TrainingJob, closed_form, load_event_weights, model_of, snapshot_to_measure, train_ranks
-from jobs.train.launch import Launch, stopping_on_sigterm
+from jobs.train.launch import NOTICED_SECONDS, Launch, stopping_on_sigterm
 from schemas.errors import DataError
 from schemas.manifest import fingerprint
 from schemas.recipes import RECIPE_ARN, RECIPES, hrnn_hyperparameters, parse_hyperparameters
@@ -128,13 +128,21 @@ def _run_round(run_trial: Callable[[int], Trial], numbers: range) -> list[Trial]
         trials: list[Future[Trial]] = []
         try:  # an interrupt may come before the last trial is started
             trials.extend(pool.submit(run_trial, number) for number in numbers)
-            wait(trials, return_when=FIRST_EXCEPTION)
+            _until_one_fails(trials)
         finally:
             if any(not trial.done() for trial in trials):
                 stopping.stop()
         for trial in sorted(trials, key=_was_stopped):  # the error that stopped the others comes first
             trial.result()
         return [trial.result() for trial in trials]
+
+
+def _until_one_fails(trials: Sequence[Future[Trial]]) -> None:
+    """Wait until a trial has failed, or all are done; a signal is noticed meanwhile, whichever thread receives it."""
+    while True:
+        done, others = wait(trials, NOTICED_SECONDS, FIRST_EXCEPTION)
+        if not others or any(trial.exception() for trial in done):
+            return
 
 
 def _was_stopped(trial: Future[Trial]) -> bool:

@@ -13,14 +13,14 @@ TELL = """if True:
     threads = len(os.listdir("/proc/self/task"))
     leads = os.getsid(0) == os.getpid() == os.getpgid(0)
     files = sorted(os.listdir("/proc/self/fd"))
-    print(json.dumps([sys.argv[1:], dict(os.environ), "numpy" in sys.modules, threads, leads, files]))
+    print(json.dumps([sys.argv[1:], dict(os.environ), "colorsys" in sys.modules, threads, leads, files]))
     sys.exit(3)
 """
 
 
 def test_a_fork_is_what_a_fresh_python_would_be_but_for_its_modules(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    for modules in ([], ["numpy"]):
+    for modules in ([], ["colorsys"]):  # which nothing else imports: one server forks for all tests of a process
         fork = warm_python.start(["-c", TELL, "one", "two"], modules, {"MARK": "x"}, log)
         assert (fork.wait(), fork.poll()) == (3, 3)
     told = [json.loads(line) for line in log.read_text().splitlines()]

@@ -89,9 +89,10 @@ def test_nodes_meet_at_a_port_of_a_host(place: str) -> None:
     assert Launch(nnodes=2, node_rank=1, rdzv_endpoint=place).rdzv_endpoint == place
 
 
+@pytest.mark.parametrize("received_by", ["the process", "another thread"])
 @pytest.mark.parametrize(("parallel_jobs", "number"), [(1, signal.SIGTERM), (3, signal.SIGTERM), (3, signal.SIGINT)])
 def test_a_signal_ends_the_ranks_of_every_trial_with_a_checkpoint(
-    tmp_path: Path, parallel_jobs: int, number: signal.Signals
+    tmp_path: Path, parallel_jobs: int, number: signal.Signals, received_by: str
 ) -> None:
     folders = [tmp_path / str(trial) for trial in range(parallel_jobs)]
 
@@ -101,7 +102,10 @@ def test_a_signal_ends_the_ranks_of_every_trial_with_a_checkpoint(
 
     def ask() -> None:
         running(folders)
-        os.kill(os.getpid(), number)
+        if received_by == "the process":
+            os.kill(os.getpid(), number)
+        else:
+            signal.pthread_kill(threading.get_ident(), number)
 
     threading.Thread(target=ask, daemon=True).start()
     before = signal.getsignal(signal.SIGTERM)
