@@ -79,7 +79,7 @@ class _Ended:
         self.environment = env
         return self
 
-    def wait(self) -> int:
+    def wait(self, timeout: float = 0.0) -> int:
         return self.status
 
     poll = wait
