@@ -15,28 +15,17 @@ from hrnn.data.arrays import Floats, Rows
 from hrnn.data.ragged import row_ids
 from hrnn.data.sequences import Sequences
 from hrnn.ranker.candidates import Candidates
-from hrnn.ranker.knowledge import HALF_LIVES, USER_NAMES, Knowledge, user_table
+from hrnn.ranker.knowledge import ITEM_NAMES, USER_NAMES, Knowledge, user_table
 
 # The blend's products of repeat features are for a model that can't multiply; trees can.
 _REPEATS = tuple(name for name in repeats.FEATURES if " * " not in name)
 _USER_ITEMS = (*_REPEATS, *cooccurrence.FEATURES)
 _USER_ITEM_COLUMNS = [item_statistics.FEATURES.index(name) for name in _USER_ITEMS]
-_ITEMS = (
-    *(f"item_events_{name}" for name in HALF_LIVES),
-    *(f"item_trend_{name}" for name in list(HALF_LIVES)[:-1]),
-    *(f"item_rank_{name}" for name in ("20min", "4h", "2d", "4w")),
-    "item_users",
-    "item_repeaters",
-    "item_age",
-    "item_idle",
-    "item_interval",
-    "item_bias",
-)
 _SCORES = ("same_session", "next_session", "blend", "item_neighbours", "user_neighbours")
 _DUE = ("own_interval", "own_due", "item_due")
 FEATURES = (
     *_USER_ITEMS,  # hrnn/blend/repeats.py, cooccurrence.py; missing where the item is not of the kind
-    *_ITEMS,  # logs of counts, ranks and times; trend: by how much one half-life's log exceeds the next longer one's
+    *ITEM_NAMES,  # logs of counts, ranks and times; trend: by how much one half-life's log exceeds the next longer one's
     *USER_NAMES,  # logs of counts and days; due: days idle over days between sessions
     *_SCORES,  # of the model for either session, of the convex blend, of neighbourhoods
     *(f"{name}_rank" for name in _SCORES),  # log(1 + how many candidates of the user score higher)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from hrnn.data.arrays import Doubles, Floats, Rows
+from hrnn.data.arrays import Doubles, Flags, Floats, Rows
 from hrnn.data.ragged import Ragged
 from hrnn.evaluation.metrics import DEPTH, PerUser, paired_difference
 from hrnn.evaluation.settings.next_period import NextPeriod
-from hrnn.ranker.candidates import Candidates, CandidateSources
+from hrnn.ranker.candidates import CandidateSources
 from hrnn.ranker.features import FEATURES, features_of
 from hrnn.ranker.knowledge import Knowledge
 from hrnn.ranker.moments import horizon_passed
@@ -96,8 +96,6 @@ def fit_ranker(
         without: Sources of candidates that are left out.
     """
     examples: list[tuple[int, Examples]] = []
-    newest: _Newest | None = None
-    newest_moment = 0
     for knowledge, night in moments:
         sources = CandidateSources(knowledge, without)
         examples.append((knowledge.as_of, _examples(sources, night, seed)))
@@ -153,7 +151,7 @@ def _examples(sources: CandidateSources, night: NextPeriod, seed: int) -> Exampl
     for begin in range(0, len(users), _AT_ONCE):
         rows, true_items = users[begin : begin + _AT_ONCE], truth.part(begin, min(begin + _AT_ONCE, len(users)))
         candidates = sources.of(histories, rows)
-        of_users, hits = candidates.items.row_ids(), _is_true(candidates, true_items, histories.num_items)
+        of_users, hits = candidates.items.row_ids(), _is_true(candidates.items, true_items, histories.num_items)
         share = _NEGATIVES / np.maximum(candidates.items.lengths, 1)
         # A user of whom nothing is true teaches no order.
         has_hit = np.bincount(of_users[hits], minlength=len(rows)) > 0
@@ -193,9 +191,10 @@ def _all_candidates(sources: CandidateSources, night: NextPeriod, seed: int) -> 
     )
 
 
-def _is_true(candidates: Candidates, truth: Ragged[np.int64], num_items: int) -> np.ndarray:
-    true_keys = truth.row_ids() * np.int64(num_items) + truth.values
-    return np.isin(candidates.items.row_ids() * np.int64(num_items) + candidates.items.values, true_keys)
+def _is_true(items: Ragged[np.int64], truth: Ragged[np.int64], num_items: int) -> Flags:
+    """Which items of the same users are true: bool [pairs]."""
+    keys, true_keys = (each.row_ids() * np.int64(num_items) + each.values for each in (items, truth))
+    return np.isin(keys, true_keys)
 
 
 def _recall(true_keys: Rows, keys: Rows, truth: Ragged[np.int64]) -> Doubles:
@@ -207,9 +206,7 @@ def _recall(true_keys: Rows, keys: Rows, truth: Ragged[np.int64]) -> Doubles:
 def _scale(newest: _Newest, scores: Doubles) -> float:
     """The factor at which shares of the candidates, softmax(scale · score), make the true ones likeliest."""
     users, offsets = newest.items.row_ids(), newest.items.offsets
-    num_items = np.int64(newest.night.training.num_items)
-    truth = newest.night.truth
-    hits = np.isin(users * num_items + newest.items.values, truth.row_ids() * num_items + truth.values)
+    hits = _is_true(newest.items, newest.night.truth, newest.night.training.num_items)
     if not hits.any():
         return 1.0
     filled = np.diff(offsets) > 0

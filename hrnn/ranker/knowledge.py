@@ -23,6 +23,18 @@ HALF_LIVES = {
     "16w": 9_676_800,
 }
 """Of popularity, in seconds: news lives for minutes, groceries for months; the trees find out which of them count."""
+_RANKED = ("20min", "4h", "2d", "4w")  # half-lives by which items are ranked too
+ITEM_NAMES = (
+    *(f"item_events_{name}" for name in HALF_LIVES),
+    *(f"item_trend_{name}" for name in list(HALF_LIVES)[:-1]),
+    *(f"item_rank_{name}" for name in _RANKED),
+    "item_users",
+    "item_repeaters",
+    "item_age",
+    "item_idle",
+    "item_interval",
+    "item_bias",
+)
 _DAY = 86_400
 _LEAST = 1e-3  # is added to a decayed count before its log is taken
 _BREAK_DAYS = 0.02  # events with an item that are nearer than that are one occasion
@@ -35,13 +47,11 @@ class ItemTable:
 
     Attributes:
         decayed: float64 [N, half-lives], events, each counted as 2 ** (-age / half-life).
-        names: Of the columns.
-        columns: float32 [N, F].
+        columns: float32 [N, ITEM_NAMES].
         intervals: float32 [N], mean days between the events of a user with the item.
     """
 
     decayed: Doubles
-    names: tuple[str, ...]
     columns: Floats
     intervals: Floats
 
@@ -119,7 +129,7 @@ def item_table(sequences: Sequences, as_of: int, bias: Floats, recency: bool = T
     logs, names = np.log(decayed + _LEAST), list(HALF_LIVES)
     columns = {f"item_events_{name}": logs[:, place] for place, name in enumerate(names)}
     columns |= {f"item_trend_{name}": logs[:, place] - logs[:, place + 1] for place, name in enumerate(names[:-1])}
-    columns |= {f"item_rank_{name}": _ranks_of(decayed[:, names.index(name)]) for name in ("20min", "4h", "2d", "4w")}
+    columns |= {f"item_rank_{name}": _ranks_of(decayed[:, names.index(name)]) for name in _RANKED}
     columns |= {
         "item_users": np.log1p(holders),
         "item_repeaters": (repeaters + 1) / (holders + 5),
@@ -130,9 +140,8 @@ def item_table(sequences: Sequences, as_of: int, bias: Floats, recency: bool = T
     }
     if not recency:
         columns |= {name: np.zeros(num_items) for name in ("item_age", "item_idle")}
-    return ItemTable(
-        decayed, tuple(columns), np.stack(list(columns.values()), axis=1).astype(np.float32), intervals.astype(np.float32)
-    )
+    table = np.stack([columns[name] for name in ITEM_NAMES], axis=1)
+    return ItemTable(decayed, table.astype(np.float32), intervals.astype(np.float32))
 
 
 def _ranks_of(values: Doubles) -> Doubles:

@@ -134,7 +134,7 @@ class Trainer(Generic[Model]):
         phase, part = self._phase, self._part
         self._sampler = _sampler(self.parts[: self._cursor.phase // len(self.phases) + 1], self.settings)
         self._batching: Batching = BATCHINGS[phase.batching](part.sequences, part.user_rows, self.settings, self.ranks)
-        self._carry = self._initial_carry()
+        self._carry, self._limit = self._initial_carry(), self._seconds_allowed()
         self._dense: dict[str, nn.Parameter] = {}
         for name, parameter in self.model.named_parameters():
             if name != _ITEM_TABLE:
@@ -192,7 +192,7 @@ class Trainer(Generic[Model]):
 
     def _flags(self) -> Flags:
         """This rank's control flags for the next step."""
-        now, limit = time.monotonic(), self._seconds_allowed()
+        now, limit = time.monotonic(), self._limit
         return Flags(
             checkpoint=now - self._saved >= self.settings.checkpoint_seconds,
             out_of_time=limit is not None and now - self._began >= limit,

@@ -99,6 +99,11 @@ class TrainingJob:
     lag_seconds: int = 0
     moments: tuple[int, ...] = ()
 
+    @property
+    def recency(self) -> bool:
+        """Whether recent popularity has a part in lists (`recency_mask`)."""
+        return bool(hrnn_hyperparameters(self.hyperparameters)["recency_mask"])
+
     def with_ranker(self, sequences: Sequences) -> TrainingJob:
         """The same with moments for a ranker, where its model's lists are for users, and the data are long enough."""
         entry = model_for(self.recipe)
@@ -261,7 +266,6 @@ def _ranked(
 ) -> FittedRecipe:
     """The same with a ranker before it, where its lists are better."""
     models = [model_of(job, replace(trained, parameters=trained.kept[past_name(at)])) for at in range(len(job.moments))]
-    recency = bool(hrnn_hyperparameters(job.hyperparameters)["recency_mask"])
     past = prepared.before(job.moments[0], job.settings.seed)
     known = known_at_moments(
         sequences,
@@ -271,7 +275,7 @@ def _ranked(
         job.gap_seconds,
         horizon_seconds=job.horizon_seconds,
         lag_seconds=job.lag_seconds,
-        recency=recency,
+        recency=job.recency,
         event_weights=event_weights,
         seed=job.settings.seed,
     )
@@ -280,7 +284,7 @@ def _ranked(
     if fitted.ranker is None or not fitted.serves:
         return blended
     assert isinstance(blended.serving, ServingSnapshot)
-    serving = RankedSnapshot(Knowledge.of(sequences, blended.serving, recency=recency), fitted.ranker)
+    serving = RankedSnapshot(Knowledge.of(sequences, blended.serving, recency=job.recency), fitted.ranker)
     return replace(blended, serving=serving, ranker=fitted.ranker)
 
 
@@ -335,7 +339,6 @@ def fit_blend(
 ) -> BlendWeights:
     """Fit blend weights by penalised conditional logit: for the same session, and for the next one."""
     statistics = ItemStatistics.of(prepared.fit)
-    use_trends = bool(hrnn_hyperparameters(job.hyperparameters)["recency_mask"])
     weights = (
         fit_weights(
             model,
@@ -343,7 +346,7 @@ def fit_blend(
             prepared.fit,
             prepared.calibration,
             next_session=next_session,
-            use_trends=use_trends,
+            use_trends=job.recency,
             seed=job.settings.seed,
             event_weights=event_weights,
             statistics=statistics,
