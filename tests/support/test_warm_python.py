@@ -20,8 +20,9 @@ TELL = """if True:
 
 def test_a_fork_is_what_a_fresh_python_would_be_but_for_its_modules(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    for modules in ([], ["colorsys"]):  # which nothing else imports: one server forks for all tests of a process
-        fork = warm_python.start(["-c", TELL, "one", "two"], modules, {"MARK": "x"}, log)
+    fresh = warm_python.WarmPython()  # that of the other tests has imported what they asked for
+    for modules in ([], ["colorsys"]):
+        fork = fresh.start(["-c", TELL, "one", "two"], modules, {"MARK": "x"}, log)
         assert (fork.wait(), fork.poll()) == (3, 3)
     told = [json.loads(line) for line in log.read_text().splitlines()]
     assert told == [[["one", "two"], {"MARK": "x"}, imported, 1, True, ["0", "1", "2", "3"]] for imported in (False, True)]

@@ -48,7 +48,7 @@ class Fork:
         return self.returncode
 
 
-class _WarmPython:
+class WarmPython:
     """The process that is forked, and what it has told of its forks."""
 
     def __init__(self) -> None:
@@ -62,7 +62,16 @@ class _WarmPython:
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
-    def start(self, **request: Any) -> Fork:
+    def start(self, arguments: Sequence[str], modules: Sequence[str], environment: dict[str, str], log: Path) -> Fork:
+        """Start what `python ARGUMENTS…` would, the leader of a session of its own.
+
+        Args:
+            arguments: `-m MODULE …` or `-c CODE …`.
+            modules: What is imported already, in every later fork too.
+            environment: Of the process.
+            log: A file that stdout and stderr are appended to.
+        """
+        request = {"arguments": list(arguments), "modules": list(modules), "environment": environment, "log": str(log)}
         with self._told:
             assert self._server.stdin is not None
             print(json.dumps(request), file=self._server.stdin, flush=True)
@@ -92,20 +101,13 @@ class _WarmPython:
 
 
 @functools.cache
-def _warm() -> _WarmPython:
-    return _WarmPython()
+def _of_this_process() -> WarmPython:
+    return WarmPython()
 
 
 def start(arguments: Sequence[str], modules: Sequence[str], environment: dict[str, str], log: Path) -> Fork:
-    """Start what `python ARGUMENTS…` would, the leader of a session of its own.
-
-    Args:
-        arguments: `-m MODULE …` or `-c CODE …`.
-        modules: What is imported already.
-        environment: Of the process.
-        log: A file that stdout and stderr are appended to.
-    """
-    return _warm().start(arguments=list(arguments), modules=list(modules), environment=environment, log=str(log))
+    """Start it by the one that serves all tests of this process; see `WarmPython.start`."""
+    return _of_this_process().start(arguments, modules, environment, log)
 
 
 def _serve() -> dict[str, Any]:
