@@ -30,7 +30,7 @@ RECIPE_ARN = "arn:aws:personalize:::recipe/"
 ALGORITHM_ARN = "arn:aws:personalize:::algorithm/"
 
 _HRNN = "aws-hrnn"
-_OF_RANKER = ("ranker", "horizon_days", "lag_hours")
+_OF_RANKER = ("ranker", "horizon_days", "lag_hours", "included_dataset_columns", "excluded_dataset_columns")
 # Settings of a training's steps, which a recipe in closed form has none of.
 _OF_TRAINING = frozenset(
     {"variant", "loss", "epochs", "patience", "time_limit_seconds", "within_session_only", "gru_baseline", *_OF_RANKER}

@@ -14,6 +14,7 @@ from schemas.numbers import number_of
 from schemas.quotas import PUBLISHED, Quotas
 from schemas.recipes import RECIPE_ARN, Recipe, recipe_for
 from schemas.settings import IS_NUMBER, Fraction, Option, Section, Settings, quotas_option, setting
+from schemas.training_columns import ColumnNames, TrainingColumns
 from schemas.tuning import MOST_JOBS, MOST_PARALLEL_JOBS, MOST_SEED, tuned_parameters
 
 AUTO_ML_RECIPE = "aws-hrnn"  # whose name a solution carries until one is chosen; also what is trained where none is named
@@ -132,6 +133,22 @@ class FittingSettings(Settings):
         "hours from the end of the data until lists are read, 0 or more and less than the horizon",
         Option("Hours from the end of the data until lists are read.", name="lag"),
     )
+
+    included_dataset_columns: ColumnNames = setting(
+        dict,
+        'Personalize\'s includedDatasetColumns: {Items = ["GENRE"]}: only these columns are learnt from; absent: all',
+        Option('JSON: {"Items": ["GENRE"]}: only these columns of a dataset are learnt from.'),
+    )
+    excluded_dataset_columns: ColumnNames = setting(
+        dict,
+        "Personalize's excludedDatasetColumns: all columns but these are learnt from; filters see all",
+        Option('JSON: {"Users": ["AGE"]}: all columns of a dataset but these are learnt from.'),
+    )
+
+    @property
+    def training_columns(self) -> TrainingColumns:
+        """Which columns are learnt from."""
+        return TrainingColumns(self.included_dataset_columns, self.excluded_dataset_columns)
 
     def check_effects(self, recipe: Recipe, where: str = "") -> None:
         """Check that each setting that was given, its default too, means something to a recipe; false and 0 ask for nothing.

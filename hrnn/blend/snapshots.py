@@ -18,6 +18,7 @@ from hrnn.blend.repeats import UserItems
 from hrnn.blend.trends import WINDOWS_DAYS, Trends
 from hrnn.blend.weights import BESIDE_WEIGHTS, COUNTED_WEIGHTS, EVERY_TREND, OWN_AGAIN_WEIGHTS, TREND_WEIGHTS, BlendWeights
 from hrnn.data.arrays import Flags, Floats, Rows
+from hrnn.data.metadata import Metadata
 from hrnn.data.ragged import row_ids
 from hrnn.data.sequences import Sequences, unknown_user
 from hrnn.data.sparse_scores import SparseScores
@@ -141,8 +142,8 @@ class ServingSnapshot:
         return self._blended, self._cut, self._gap
 
     @classmethod
-    def of_parts(cls, parts: tuple[BlendedModel, int, int | None], sequences: Sequences) -> ServingSnapshot:
-        """The snapshot whose parts these are; of the sequences it needs nothing but what it is asked with."""
+    def of_parts(cls, parts: tuple[BlendedModel, int, int | None], sequences: Sequences, metadata: Metadata) -> ServingSnapshot:
+        """The snapshot whose parts these are; of the data it needs nothing but what it is asked with."""
         return cls(*parts)
 
     def items(self) -> ItemMatrix:

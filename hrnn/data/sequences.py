@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from hrnn.data.arrays import Flags, Rows
+from hrnn.data.arrays import Flags, Rows, mapped_array
 from hrnn.data.ragged import Ragged, offsets_of
 from schemas import columns
 from schemas.errors import DataError
@@ -155,7 +154,7 @@ def cache_shards(shards: Iterable[tuple[Path, int, int, int]], num_items: int, f
     if num_events == 0:
         raise DataError("the sequences hold no events", remedy="Check the validate step's rejected rows.")
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {name: _new_array(folder / f"{name}.npy", kind, num_events) for name, (_, kind) in _STORED.items()}
+    arrays = {name: mapped_array(folder / f"{name}.npy", kind, num_events) for name, (_, kind) in _STORED.items()}
     lengths = np.zeros(num_users, dtype=np.int64)
     done = 0
     for path, first_user_row, users, events in shards:
@@ -193,14 +192,6 @@ def load_shard(path: Path, first_user_row: int, num_users: int, num_events: int,
         name: table[column].to_numpy(zero_copy_only=False).astype(kind) for name, (column, kind) in _STORED.items()
     }
     return Sequences(offsets_of(lengths), **arrays, num_items=num_items)
-
-
-def _new_array(path: Path, kind: npt.DTypeLike, length: int) -> np.memmap[Any, Any]:
-    """A mapped array on space that is its own: a disk that fills up later would end the process without a word."""
-    array: np.memmap[Any, Any] = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(length,))
-    with open(path, "r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array
 
 
 def _check_shard(path: Path, user_rows: Rows, first_user_row: int, users: int, events: int) -> None:

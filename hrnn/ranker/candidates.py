@@ -11,14 +11,23 @@ import torch
 from hrnn.blend import cooccurrence, item_statistics, repeats
 from hrnn.blend.snapshots import Asked
 from hrnn.data.arrays import Doubles, Flags, Floats, Rows
-from hrnn.data.ragged import Ragged, offsets_of, row_ids
+from hrnn.data.ragged import Ragged, offsets_of, row_ids, union
 from hrnn.data.sequences import Sequences
 from hrnn.data.sparse_scores import SparseScores
 from hrnn.inference.topk import Scorer
 from hrnn.ranker.knowledge import HALF_LIVES, Knowledge
+from hrnn.ranker.metadata import Taken
 from hrnn.ranker.neighbours import strongest
 
-MOST = {"blend": 100, "own": 100, "cooccurrence": 60, "item_neighbours": 40, "user_neighbours": 40, "popular": 20}
+MOST = {
+    "blend": 100,
+    "own": 100,
+    "cooccurrence": 60,
+    "item_neighbours": 40,
+    "user_neighbours": 40,
+    "categories": 40,
+    "popular": 20,
+}
 """Candidates of each source, a user; of popularity, of each half-life."""
 _LATEST = item_statistics.FEATURES.index("log_month")
 _TOGETHER = len(repeats.FEATURES) + cooccurrence.FEATURES.index("symmetric")
@@ -34,6 +43,8 @@ class Candidates:
         sources: Source -> rising keys (user · N + item) of its own candidates.
         asked: The users' states.
         item_scores, user_scores: float32 [B, N], of the neighbourhoods.
+        category_scores: float32 [B, N], of the users' categories.
+        taken: What the users took, as metadata have it.
     """
 
     items: Ragged[np.int64]
@@ -41,6 +52,8 @@ class Candidates:
     asked: Asked
     item_scores: sp.csr_matrix
     user_scores: sp.csr_matrix
+    category_scores: sp.csr_matrix
+    taken: Taken
 
 
 class CandidateSources:
@@ -74,7 +87,8 @@ class CandidateSources:
             scores(histories, user_rows)
             for scores in (knowledge.neighbourhoods.item_scores, knowledge.neighbourhoods.user_scores)
         )
-        features = asked.user_items.features
+        features, taken = asked.user_items.features, knowledge.metadata_tables.taken(histories, user_rows)
+        category_scores = knowledge.metadata_tables.category_scores(taken)
         found = {
             "blend": self._best_of_blend(asked),
             "own": self._of_user_items(asked, features[:, 0] > 0, features[:, _LATEST], MOST["own"]),
@@ -83,13 +97,15 @@ class CandidateSources:
             ),
             "item_neighbours": self._of_matrix(item_scores, MOST["item_neighbours"]),
             "user_neighbours": self._of_matrix(user_scores, MOST["user_neighbours"]),
+            "categories": self._of_matrix(category_scores, MOST["categories"]),
             "popular": self._keys(np.repeat(np.arange(size), len(self._popular)), np.tile(self._popular, size)),
         }
         sources = {name: keys for name, keys in found.items() if name not in self._without}
-        keys = np.unique(np.concatenate(list(sources.values())))
+        keys = union(list(sources.values()))
         users, items = np.divmod(keys, knowledge.sequences.num_items)
         lengths = np.bincount(users, minlength=size)
-        return Candidates(Ragged(offsets_of(lengths), items), sources, asked, item_scores, user_scores)
+        pairs = Ragged(offsets_of(lengths), items)
+        return Candidates(pairs, sources, asked, item_scores, user_scores, category_scores, taken)
 
     def _keys(self, users: Rows, items: Rows) -> Rows:
         return users * np.int64(self.knowledge.sequences.num_items) + items

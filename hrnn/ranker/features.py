@@ -12,16 +12,19 @@ import torch
 
 from hrnn.blend import cooccurrence, item_statistics, repeats
 from hrnn.data.arrays import Floats, Rows
+from hrnn.data.metadata import Metadata
 from hrnn.data.ragged import row_ids
 from hrnn.data.sequences import Sequences
 from hrnn.ranker.candidates import Candidates
 from hrnn.ranker.knowledge import ITEM_NAMES, USER_NAMES, Knowledge, user_table
+from hrnn.ranker.metadata import feature_names
+from hrnn.ranker.neighbours import falling_keys
 
 # The blend's products of repeat features are for a model that can't multiply; trees can.
 _REPEATS = tuple(name for name in repeats.FEATURES if " * " not in name)
 _USER_ITEMS = (*_REPEATS, *cooccurrence.FEATURES)
 _USER_ITEM_COLUMNS = [item_statistics.FEATURES.index(name) for name in _USER_ITEMS]
-_SCORES = ("same_session", "next_session", "blend", "item_neighbours", "user_neighbours")
+_SCORES = ("same_session", "next_session", "blend", "item_neighbours", "user_neighbours", "categories")
 _DUE = ("own_interval", "own_due", "item_due")
 FEATURES = (
     *_USER_ITEMS,  # hrnn/blend/repeats.py, cooccurrence.py; missing where the item is not of the kind
@@ -32,11 +35,16 @@ FEATURES = (
     *_DUE,  # days between the user's sessions with the item; days since the last one over those, or over the item's own
     "asks_next_session",  # 1 where the user's last session is over
 )
-"""Names of the columns, in order."""
+"""Names of the first columns, in order; those of metadata follow (hrnn/ranker/metadata.py)."""
+
+
+def names_of(metadata: Metadata) -> tuple[str, ...]:
+    """Names of all columns."""
+    return FEATURES + feature_names(metadata)
 
 
 def features_of(knowledge: Knowledge, histories: Sequences, user_rows: Rows, candidates: Candidates) -> Floats:
-    """FEATURES of candidates: float32 [pairs, F]; NaN where a feature has no value.
+    """Features of candidates: float32 [pairs, F]; NaN where one has no value.
 
     Args:
         knowledge: At the moment.
@@ -60,6 +68,7 @@ def features_of(knowledge: Knowledge, histories: Sequences, user_rows: Rows, can
             ranks,
             _due_columns(of_user_items, knowledge.items.intervals[items]),
             asks_next[:, None],
+            knowledge.metadata_tables.columns(knowledge.metadata, histories, user_rows, candidates.items, candidates.taken),
         ],
         axis=1,
     )
@@ -86,8 +95,9 @@ def _score_columns(knowledge: Knowledge, candidates: Candidates, users: Rows, it
     vectors, bias = model_items.vectors[rows], model_items.bias[rows]
     of_sessions = [(vectors * query[of_pairs]).sum(1) + bias for query in asked.queries]
     num_items = np.int64(knowledge.sequences.num_items)
-    neighbours = [_of_matrix(scores, keys, num_items) for scores in (candidates.item_scores, candidates.user_scores)]
-    return np.stack([*(column.numpy() for column in of_sessions), blend_scores(knowledge, candidates), *neighbours], axis=1)
+    matrices = candidates.item_scores, candidates.user_scores, candidates.category_scores
+    others = [_of_matrix(scores, keys, num_items) for scores in matrices]
+    return np.stack([*(column.numpy() for column in of_sessions), blend_scores(knowledge, candidates), *others], axis=1)
 
 
 def blend_scores(knowledge: Knowledge, candidates: Candidates) -> Floats:
@@ -134,9 +144,10 @@ def _of_matrix(scores: sp.csr_matrix, keys: Rows, num_items: np.int64) -> Floats
 
 def _ranks(users: Rows, values: Floats, offsets: Rows) -> Floats:
     """log(1 + how many candidates of the same user have a greater value)."""
-    order = np.lexsort((-values, users))
-    of_users, sorted_values, place = users[order], values[order], np.arange(len(users))
-    begins = np.append(True, (of_users[1:] != of_users[:-1]) | (sorted_values[1:] != sorted_values[:-1]))[: len(users)]
+    keys = falling_keys(users, values)
+    order = np.argsort(keys)
+    ordered, place = keys[order], np.arange(len(users))
+    begins = np.append(True, ordered[1:] != ordered[:-1])[: len(users)]
     ranks = np.empty(len(users), dtype=np.float32)
-    ranks[order] = np.log1p(np.maximum.accumulate(np.where(begins, place, 0)) - offsets[of_users])
+    ranks[order] = np.log1p(np.maximum.accumulate(np.where(begins, place, 0)) - offsets[users[order]])
     return ranks

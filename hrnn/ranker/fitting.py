@@ -1,32 +1,33 @@
 """Fits a ranker on earlier moments, and asks of the newest one whether it beats the convex blend.
 
-Trees that have seen only moments whose period had passed by the newest moment are measured there beside the blend: how many
-trees are best, and whether they are better than none, is learnt so. The trees that serve learn from all moments.
+Trees that have seen only moments whose period had passed by the newest moment are measured there: how many of each objective
+are best, and whether their average is better than the blend, is learnt so. The trees that serve learn from all moments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
 from hrnn.data.arrays import Doubles, Flags, Floats, Rows
 from hrnn.data.ragged import Ragged
-from hrnn.evaluation.metrics import DEPTH, PerUser, paired_difference
+from hrnn.evaluation.metrics import DEPTH, paired_difference
 from hrnn.evaluation.settings.next_period import NextPeriod
 from hrnn.ranker.candidates import CandidateSources
-from hrnn.ranker.features import FEATURES, features_of
+from hrnn.ranker.features import FEATURES, features_of, names_of
 from hrnn.ranker.knowledge import Knowledge
 from hrnn.ranker.moments import horizon_passed
-from hrnn.ranker.trees import MOST_TREES, STARTS, STEP, Examples, Ranker
+from hrnn.ranker.trees import OBJECTIVES, Examples, Growing, Ranker, averaged
 
 USERS = 600  # of a moment that are learnt from
 MOST_MEASURED = 2_000  # of the newest one, that lists are measured with
 _FEWEST = 100  # users with something true among their candidates, in all moments before the newest
-_NEGATIVES = 100  # a user
+_NEGATIVES = 70  # a user
 _AT_ONCE = 500  # users
+_PATIENCE = 50  # trees without better lists, after which no more are tried
 _BLEND = FEATURES.index("blend")
 NDCG = "normalized_discounted_cumulative_gain_at_25"
 
@@ -37,8 +38,7 @@ class FittedRanker:
 
     Attributes:
         ranker: Of all moments; None: there was too little to learn from, and the blend serves.
-        num_trees: That did best at the newest moment.
-        start: Weight of the blend's score that they are added to, likewise.
+        num_trees: Of each objective, that did best at the newest moment.
         users: That lists were measured with.
         ranked, blended: Metrics of the lists of either.
         gain: Mean difference in NDCG@25, ranker less blend, and its standard error.
@@ -47,8 +47,7 @@ class FittedRanker:
     """
 
     ranker: Ranker | None
-    num_trees: int = 0
-    start: float = 0.0
+    num_trees: dict[str, int] = field(default_factory=dict)
     users: int = 0
     ranked: dict[str, float]
     blended: dict[str, float]
@@ -104,17 +103,20 @@ def fit_ranker(
     earlier = [each for moment, each in examples if horizon_passed(moment, newest_moment, horizon_seconds)]
     if sum(np.count_nonzero(each.lengths) for each in earlier) < _FEWEST or not len(newest.user_rows):
         return FittedRanker(ranker=None, ranked={}, blended={}, recall_of_sources={})
-    best = _best_start(earlier, newest, seed)
-    blended = newest.night.per_user(newest.lists(newest.features[:, _BLEND]))
-    ranker = Ranker.fit([each for _, each in examples], best.num_trees, seed, best.start)
+    grown = Growing(earlier)
+    tried = [_best_number(grown, objective, newest, seed) for objective in OBJECTIVES]
+    scores = averaged([each.logits for each in tried], newest.features)
+    lists, of_blend = newest.lists(scores), newest.lists(newest.features[:, _BLEND])
+    ranked, blended = newest.night.per_user(lists), newest.night.per_user(of_blend)
+    grown, scale = Growing([each for _, each in examples]), _scale(newest, scores)
+    trees = (replace(grown.trees(each.objective, each.num_trees, seed), scale=each.scale * scale) for each in tried)
     return FittedRanker(
-        ranker=replace(ranker, scale=_scale(newest, best.scores)),
-        num_trees=best.num_trees,
-        start=best.start,
+        ranker=Ranker(names_of(last[0].knowledge.metadata), tuple(trees)),
+        num_trees={each.objective: each.num_trees for each in tried},
         users=len(newest.user_rows),
-        ranked={name: float(values.mean()) for name, values in best.measured.items()},
+        ranked={name: float(values.mean()) for name, values in ranked.items()},
         blended={name: float(values.mean()) for name, values in blended.items()},
-        gain=paired_difference(best.measured[NDCG], blended[NDCG]),
+        gain=paired_difference(ranked[NDCG], blended[NDCG]),
         candidate_recall=newest.recall,
         recall_of_sources=newest.recall_of_sources,
     )
@@ -122,24 +124,32 @@ def fit_ranker(
 
 @dataclass(frozen=True)
 class _Tried:
-    """A number of trees from a start, at the newest moment."""
+    """Trees of one objective at the newest moment.
 
-    start: float
+    Attributes:
+        objective: Its name.
+        num_trees: That did best.
+        logits: Their scores, times the scale.
+        scale: That makes logits of them: who separates better has more to say in the average.
+    """
+
+    objective: str
     num_trees: int
-    scores: Doubles
-    measured: PerUser
+    logits: Doubles
+    scale: float
 
 
-def _best_start(earlier: list[Examples], newest: _Newest, seed: int) -> _Tried:
-    """The start and the number of trees whose lists at the newest moment have the highest NDCG@25; of equal ones the fewest."""
-    best: _Tried | None = None
-    for start in STARTS:
-        for number, scores in enumerate(Ranker.fit(earlier, MOST_TREES, seed, start).scores_by_trees(newest.features)):
-            tried = _Tried(start, (number + 1) * STEP, scores, newest.night.per_user(newest.lists(scores)))
-            if best is None or tried.measured[NDCG].mean() > best.measured[NDCG].mean():
-                best = tried
-    assert best is not None
-    return best
+def _best_number(grown: Growing, objective: str, newest: _Newest, seed: int) -> _Tried:
+    """The number of trees whose lists at the newest moment have the highest NDCG@25; of equal ones the fewest."""
+    best, best_scores, num_trees = -1.0, np.empty(0), 0
+    for number, scores in grown.scores(objective, seed, newest.features):
+        found = float(newest.night.per_user(newest.lists(averaged([scores], newest.features)))[NDCG].mean())
+        if found > best:
+            best, best_scores, num_trees = found, scores, number
+        elif number >= num_trees + _PATIENCE:
+            break
+    scale = _scale(newest, best_scores)
+    return _Tried(objective, num_trees, scale * best_scores, scale)
 
 
 def _examples(sources: CandidateSources, night: NextPeriod, seed: int) -> Examples:
@@ -147,7 +157,8 @@ def _examples(sources: CandidateSources, night: NextPeriod, seed: int) -> Exampl
     random = np.random.Generator(np.random.Philox(key=[seed, sources.knowledge.as_of]))
     drawn = np.sort(random.permutation(len(night.user_rows))[:USERS])
     users, truth, histories = night.user_rows[drawn], night.truth.take(drawn), sources.knowledge.sequences
-    features, is_true, lengths = [np.empty((0, len(FEATURES)), np.float32)], [np.empty(0, np.bool_)], []
+    none = np.empty((0, len(names_of(sources.knowledge.metadata))), np.float32)
+    features, is_true, lengths = [none], [np.empty(0, np.bool_)], []
     for begin in range(0, len(users), _AT_ONCE):
         rows, true_items = users[begin : begin + _AT_ONCE], truth.part(begin, min(begin + _AT_ONCE, len(users)))
         candidates = sources.of(histories, rows)
@@ -167,7 +178,7 @@ def _all_candidates(sources: CandidateSources, night: NextPeriod, seed: int) -> 
     random = np.random.Generator(np.random.Philox(key=[seed, 1]))
     drawn = np.sort(random.permutation(len(night.user_rows))[:MOST_MEASURED])
     users, truth, histories = night.user_rows[drawn], night.truth.take(drawn), sources.knowledge.sequences
-    items, features = [], [np.empty((0, len(FEATURES)), np.float32)]
+    items, features = [], [np.empty((0, len(names_of(sources.knowledge.metadata))), np.float32)]
     recall, of_sources = np.empty(0), dict[str, float]()
     for begin in range(0, len(users), _AT_ONCE):
         rows, true_items = users[begin : begin + _AT_ONCE], truth.part(begin, min(begin + _AT_ONCE, len(users)))

@@ -8,7 +8,9 @@ import numpy as np
 
 from hrnn.blend.snapshots import BlendedModel, ServingSnapshot
 from hrnn.data.arrays import Doubles, Floats, Rows
+from hrnn.data.metadata import Metadata
 from hrnn.data.sequences import Sequences
+from hrnn.ranker.metadata import MetadataTables
 from hrnn.ranker.neighbours import Neighbourhoods
 
 HALF_LIVES = {
@@ -68,6 +70,8 @@ class Knowledge:
         serving: Its convex blend as of the moment.
         items: What is known of items.
         neighbourhoods: Over whole histories.
+        metadata: What the datasets say.
+        metadata_tables: What is known of it.
     """
 
     sequences: Sequences
@@ -77,20 +81,25 @@ class Knowledge:
     serving: ServingSnapshot
     items: ItemTable
     neighbourhoods: Neighbourhoods
+    metadata: Metadata
+    metadata_tables: MetadataTables
 
     @classmethod
-    def of(cls, sequences: Sequences, serving: ServingSnapshot, *, recency: bool = True) -> Knowledge:
+    def of(cls, sequences: Sequences, serving: ServingSnapshot, metadata: Metadata, *, recency: bool = True) -> Knowledge:
         """Knowledge at the moment of a snapshot.
 
         Args:
             sequences: Histories; later events have no part in it.
             serving: Of the model.
+            metadata: Of the sequences.
             recency: Whether recent popularity may have a part in lists (`recency_mask`).
         """
         blended, as_of, gap_seconds = serving.parts
         sequences = sequences.before(as_of)
         table = item_table(sequences, as_of, blended.model.items().bias.numpy(), recency)
-        return cls(sequences, as_of, gap_seconds, blended, serving, table, Neighbourhoods.of(sequences, as_of))
+        neighbourhoods = Neighbourhoods.of(sequences, as_of)
+        tables = MetadataTables.of(metadata, sequences, as_of, recency=recency)
+        return cls(sequences, as_of, gap_seconds, blended, serving, table, neighbourhoods, metadata, tables)
 
 
 def item_table(sequences: Sequences, as_of: int, bias: Floats, recency: bool = True) -> ItemTable:

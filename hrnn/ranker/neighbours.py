@@ -88,9 +88,7 @@ def strongest(rows: Rows, values: Floats, most: int) -> Rows:
     lengths = np.bincount(rows) if len(rows) else np.zeros(0, dtype=np.int64)
     if not len(rows) or lengths.max() <= most:
         return np.arange(len(rows))
-    # One sort of whole numbers, which is many times as fast as one of positions: bits of floats, made to rise with their value.
-    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.int32)
-    keys = (rows << 32) - (bits ^ ((bits >> 31) & 0x7FFFFFFF))
+    keys = falling_keys(rows, values)
     ends = np.cumsum(lengths)
     bound = np.sort(keys)[np.maximum(ends - lengths + np.minimum(lengths, most) - 1, 0)][rows]
     kept = keys < bound
@@ -99,6 +97,12 @@ def strongest(rows: Rows, values: Floats, most: int) -> Rows:
     of_equal = rows[equal]
     kept[equal[np.arange(len(equal)) - np.searchsorted(of_equal, of_equal) < room[of_equal]]] = True
     return np.flatnonzero(kept)
+
+
+def falling_keys(rows: Rows, values: Floats) -> Rows:
+    """Whole numbers that rise with the row, and fall as values rise in one: sorted many times as fast as pairs; 0 is -0."""
+    bits = np.ascontiguousarray(values + np.float32(0), dtype=np.float32).view(np.int32)  # -0 + 0 is 0
+    return (rows << 32) - (bits ^ ((bits >> 31) & 0x7FFFFFFF))  # bits of floats, made to rise with their value
 
 
 def _weights(sequences: Sequences, user_rows: Rows, as_of: int, most: int) -> sp.csr_matrix:

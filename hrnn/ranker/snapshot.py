@@ -13,20 +13,22 @@ import torch
 
 from hrnn.blend.snapshots import BlendedModel, ServingSnapshot
 from hrnn.data.arrays import Doubles, Rows
-from hrnn.data.ragged import offsets_of, row_ids
+from hrnn.data.metadata import Metadata
+from hrnn.data.ragged import offsets_of, row_ids, union
 from hrnn.data.sequences import Sequences
 from hrnn.data.sparse_scores import SparseScores
 from hrnn.models.contract import ItemMatrix, UserStates
 from hrnn.ranker.candidates import CandidateSources
 from hrnn.ranker.features import FEATURES, features_of
 from hrnn.ranker.knowledge import ItemTable, Knowledge
+from hrnn.ranker.metadata import MetadataTables
 from hrnn.ranker.neighbours import Neighbourhoods
 from hrnn.ranker.trees import Ranker
 
 _AT_ONCE = 1_000  # users
 _BLEND = FEATURES.index("blend")
 
-Parts = tuple[BlendedModel, int, int | None, ItemTable, Neighbourhoods, Ranker]
+Parts = tuple[BlendedModel, int, int | None, ItemTable, Neighbourhoods, MetadataTables, Ranker]
 
 
 class RankedSnapshot:
@@ -43,16 +45,17 @@ class RankedSnapshot:
 
     @property
     def parts(self) -> Parts:
-        """What another process makes it from, beside the sequences."""
+        """What another process makes it from, beside the sequences and their metadata."""
         known = self._knowledge
-        return known.blended, known.as_of, known.gap_seconds, known.items, known.neighbourhoods, self._ranker
+        tables = known.items, known.neighbourhoods, known.metadata_tables
+        return known.blended, known.as_of, known.gap_seconds, *tables, self._ranker
 
     @classmethod
-    def of_parts(cls, parts: Parts, sequences: Sequences) -> RankedSnapshot:
+    def of_parts(cls, parts: Parts, sequences: Sequences, metadata: Metadata) -> RankedSnapshot:
         """The snapshot whose parts these are."""
-        blended, as_of, gap_seconds, items, neighbourhoods, ranker = parts
-        serving = ServingSnapshot(blended, as_of, gap_seconds)
-        return cls(Knowledge(sequences.before(as_of), as_of, gap_seconds, blended, serving, items, neighbourhoods), ranker)
+        blended, as_of, gap_seconds, items, neighbourhoods, tables, ranker = parts
+        serving, known = ServingSnapshot(blended, as_of, gap_seconds), sequences.before(as_of)
+        return cls(Knowledge(known, as_of, gap_seconds, blended, serving, items, neighbourhoods, metadata, tables), ranker)
 
     @property
     def blend(self) -> ServingSnapshot:
@@ -87,7 +90,7 @@ class RankedSnapshot:
         of_pairs = candidates.items.row_ids()
         ranked = np.flatnonzero(histories.history_lengths[user_rows][of_pairs] > 0)
         users = of_pairs[ranked]
-        scores, blend = self._ranker.scores(features[ranked]), blend[ranked]
+        scores, blend = self._ranker.scores_of_lists(features[ranked], users), blend[ranked]
         shares = [_log_sum_exp(values, users, len(user_rows)) for values in (blend, scores)]
         change = scores + (shares[0] - shares[1])[users] - blend
         return UserStates(
@@ -99,7 +102,7 @@ def _added(sparse: SparseScores, users: Rows, items: Rows, change: Doubles, num_
     """Sparse scores with a change of some items' scores."""
     of_sparse = row_ids(sparse.offsets) * np.int64(num_items) + sparse.item_rows
     changed = users * np.int64(num_items) + items
-    keys = np.unique(np.concatenate([of_sparse, changed]))
+    keys = union([of_sparse, changed])
     scores = np.zeros(len(keys))
     scores[np.searchsorted(keys, of_sparse)] = sparse.scores
     scores[np.searchsorted(keys, changed)] += change

@@ -18,6 +18,7 @@ from schemas.errors import DataError
 from schemas.event_rules import EventRules
 from schemas.manifest import Manifest
 
+METADATA = "metadata"  # folder among the arrays
 EVENT_WEIGHTS = "event_weights.npy"  # float32 [events], among the arrays, where a solution has event rules
 
 
@@ -29,13 +30,15 @@ class Staged:
         manifest: Of the sequences.
         arrays: Folder for `Sequences.load`.
         catalogue: Local Parquet file.
-        users: Local Parquet file of each shard, in user-row order.
+        events: Local Parquet file of each shard, in user-row order.
+        users: Likewise.
         shards: The manifest's metadata of each shard.
     """
 
     manifest: Manifest
     arrays: Path
     catalogue: Path
+    events: list[Path]
     users: list[Path]
     shards: list[dict[str, Any]]
 
@@ -68,7 +71,7 @@ def stage(source: StepFolder, manifest: Manifest, scratch: Path, rules: EventRul
     if rules is not None:
         _write_weights(events, manifest.metadata["event_types"], rules, arrays / EVENT_WEIGHTS)
     users = [source.fetch(manifest.file(shard["users"]), scratch) for shard in shards]
-    return Staged(manifest, arrays, catalogue, users, shards)
+    return Staged(manifest, arrays, catalogue, events, users, shards)
 
 
 def _write_weights(events: list[Path], event_types: list[str], rules: EventRules, path: Path) -> None:

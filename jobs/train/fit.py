@@ -17,6 +17,7 @@ from torch import Tensor
 from hrnn.blend.item_statistics import ItemStatistics
 from hrnn.blend.snapshots import BlendedModel, PerUserSnapshot, PlainSnapshot, ServingSnapshot
 from hrnn.blend.weights import BlendWeights, fit_weights
+from hrnn.data.metadata import Metadata
 from hrnn.data.plausible import plausible_span
 from hrnn.data.sequences import Sequences
 from hrnn.data.splits import Prepared
@@ -33,13 +34,14 @@ from hrnn.ranker.snapshot import RankedSnapshot
 from hrnn.ranker.trees import Ranker
 from hrnn.training.parts import PRESENT, past_name
 from hrnn.training.settings import TrainingSettings
-from jobs.solutions.staging import EVENT_WEIGHTS
+from jobs.solutions.staging import EVENT_WEIGHTS, METADATA
 from jobs.train.launch import Launch, run_ranks
 from jobs.train.ranking import known_at_moments, ranker_document
 from jobs.train.spec import WorkerSpec
 from schemas.event_rules import EventRules
 from schemas.hyperparameters import Hyperparameters
 from schemas.recipes import RECIPES, hrnn_hyperparameters
+from schemas.training_columns import TrainingColumns
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class TrainingJob:
         identity: Fingerprint of the solution version.
         checkpoints_uri: Where checkpoints live.
         rules: Which events are targets; None: all.
+        columns: Of the datasets, that are learnt from.
         gru_baseline: Whether a plain GRU is trained too, to stand beside the model.
         ranker: Whether a ranker may serve.
         horizon_seconds: The period that a night's lists are made for.
@@ -93,6 +96,7 @@ class TrainingJob:
     identity: str
     checkpoints_uri: str
     rules: EventRules | None = None
+    columns: TrainingColumns = field(default_factory=TrainingColumns)
     gru_baseline: bool = True
     ranker: bool = True
     horizon_seconds: int = 86_400
@@ -152,7 +156,7 @@ def fit(
         return None
     event_weights = load_event_weights(arrays, job)
     trained = replace(trained, parameters=trained.parameters | _popularity(sequences, event_weights))
-    return fit_trained(job, sequences, prepared, trained, event_weights)
+    return fit_trained(job, sequences, prepared, trained, event_weights, Metadata.load(arrays / METADATA))
 
 
 def _fit_in_closed_form(job: TrainingJob, sequences: Sequences, prepared: Prepared, arrays: Path) -> FittedRecipe:
@@ -237,7 +241,8 @@ def fit_trained(
     sequences: Sequences,
     prepared: Prepared,
     trained: Trained,
-    event_weights: npt.NDArray[np.float32] | None = None,
+    event_weights: npt.NDArray[np.float32] | None,
+    metadata: Metadata,
 ) -> FittedRecipe:
     """Both snapshots of a trained model: blended where its entry asks for it, alone where an item is asked for."""
     model, outcome = model_of(job, trained), _outcome(trained)
@@ -253,7 +258,7 @@ def fit_trained(
     weights = fit_blend(job, known, prepared, event_weights)
     blended = _blended(job, (known, model), weights, prepared, sequences)
     blended = replace(blended, parameters=trained.parameters | blended.parameters, curve=trained.curve, facts=outcome)
-    return _ranked(job, blended, trained, sequences, prepared, event_weights) if job.moments else blended
+    return _ranked(job, blended, trained, sequences, prepared, event_weights, metadata) if job.moments else blended
 
 
 def _ranked(
@@ -263,6 +268,7 @@ def _ranked(
     sequences: Sequences,
     prepared: Prepared,
     event_weights: npt.NDArray[np.float32] | None,
+    metadata: Metadata,
 ) -> FittedRecipe:
     """The same with a ranker before it, where its lists are better."""
     models = [model_of(job, replace(trained, parameters=trained.kept[past_name(at)])) for at in range(len(job.moments))]
@@ -273,6 +279,7 @@ def _ranked(
         models,
         fit_blend(job, models[0], past, event_weights),
         job.gap_seconds,
+        metadata,
         horizon_seconds=job.horizon_seconds,
         lag_seconds=job.lag_seconds,
         recency=job.recency,
@@ -284,7 +291,7 @@ def _ranked(
     if fitted.ranker is None or not fitted.serves:
         return blended
     assert isinstance(blended.serving, ServingSnapshot)
-    serving = RankedSnapshot(Knowledge.of(sequences, blended.serving, recency=job.recency), fitted.ranker)
+    serving = RankedSnapshot(Knowledge.of(sequences, blended.serving, metadata, recency=job.recency), fitted.ranker)
     return replace(blended, serving=serving, ranker=fitted.ranker)
 
 

@@ -18,6 +18,7 @@ from hrnn.evaluation.evaluate import Evaluation
 from hrnn.training.checkpoints import remove_checkpoints
 from jobs.platform.process.scratch import scratch_folder
 from jobs.platform.storage.folders import StepFolder
+from jobs.solutions.metadata import stage_metadata
 from jobs.solutions.segments import attribute_columns, warn_of_attributes
 from jobs.solutions.staging import Staged, stage
 from jobs.train.checkpoints import WorkspaceCheckpoints
@@ -31,6 +32,7 @@ from jobs.train.request import CHECKPOINTS, TRIALS, read_request
 from jobs.train.search import Search, clear, search
 from jobs.train.states import write_states
 from schemas import columns
+from schemas.datasets import parse_schemas
 from schemas.errors import ConfigError
 from schemas.manifest import Manifest
 from schemas.minimums import CountedEvents
@@ -69,6 +71,8 @@ def train(
     launch = launch or Launch()
     source, folder = StepFolder(sequences_uri), StepFolder(output_uri)
     sequences_manifest = source.require("sequences")
+    if request.columns.names_any:
+        request.columns.check(parse_schemas(sequences_manifest.metadata.get("schemas", {}), source.uri))
     job = request.job(sequences_manifest, folder.uri)
     search_plan = request.search(folder.uri, job.identity)
     existing = folder.published("solution_version")
@@ -115,6 +119,7 @@ def _fit_and_publish(
     job = job.with_ranker(sequences)
     if job.moments:  # a trial learns from the present alone: its model knows no earlier moment
         job = replace(job, identity=own.identity, checkpoints_uri=own.checkpoints_uri)
+        stage_metadata(source, staged, job.columns, scratch)
     version_facts = facts | searched | _check_items(job, staged)
     fitted = fit(job, sequences, prepared, staged.arrays, launch, scratch)
     if fitted is None:
@@ -157,10 +162,10 @@ def _fit_and_publish(
         search=version_facts.get("search"),
     )
     report = training_report(folder, inputs, fitted, sequences, prepared, staged)
-    paths = {"training": curve.path, "metrics": measured[1].path, "catalogue": catalogue.path}
+    paths: dict[str, Any] = {"training": curve.path, "metrics": measured[1].path, "catalogue": catalogue.path}
     paths["report"] = report[0].path
     if ranker:
-        paths["ranker"] = ranker[0].path
+        paths["ranker"] = [entry.path for entry in ranker]
     version_facts |= paths | {"model": {purpose: entry.path for purpose, entry in model.items()}}
     version_facts |= {"shards": shards, "attributes": [entry.path for entry in attributes]}
     manifest = folder.publish(

@@ -40,10 +40,10 @@ def write_model(
 
 
 def write_ranker(folder: StepFolder, ranker: Ranker | None) -> list[FileEntry]:
-    """ranker.txt: the trees, as LightGBM writes them; nothing where no ranker serves."""
+    """ranker/OBJECTIVE.txt: the trees, as LightGBM writes them; nothing where no ranker serves."""
     if ranker is None:
         return []
-    return [folder.put(folder.attempt_path("ranker.txt"), ranker.model.encode())]
+    return [folder.put(folder.attempt_path(f"ranker/{each.objective}.txt"), each.model.encode()) for each in ranker.trees]
 
 
 def copy_attributes(folder: StepFolder, scratch: Path, source: StepFolder, sequences: Manifest) -> list[FileEntry]:

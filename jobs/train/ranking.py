@@ -12,6 +12,7 @@ from hrnn.blend.item_statistics import ItemStatistics
 from hrnn.blend.snapshots import BlendedModel, ServingSnapshot
 from hrnn.blend.weights import BlendWeights
 from hrnn.data.arrays import Floats
+from hrnn.data.metadata import Metadata
 from hrnn.data.sequences import Sequences
 from hrnn.evaluation.settings.next_period import NextPeriod, cut_at
 from hrnn.models.contract import QueryModel
@@ -28,6 +29,7 @@ def known_at_moments(
     models: Sequence[QueryModel],
     weights: BlendWeights,
     gap_seconds: int | None,
+    metadata: Metadata,
     *,
     horizon_seconds: int,
     lag_seconds: int,
@@ -43,6 +45,7 @@ def known_at_moments(
         models: At each moment, learnt from events before it.
         weights: Of the blend, fitted before the first moment.
         gap_seconds: Of the sessions; None: there are none.
+        metadata: Of the sequences.
         horizon_seconds: The period that lists are made for.
         lag_seconds: After which they are read.
         recency: Whether recent popularity may have a part in lists.
@@ -56,7 +59,7 @@ def known_at_moments(
             serving = ServingSnapshot(BlendedModel(model, weights, ItemStatistics.of(known)), moment, gap_seconds)
             # A second that a night's data end with is before its cut.
             night = cut_at(targets, moment - 1, horizon_seconds, lag_seconds=lag_seconds, seed=seed)
-            yield Knowledge.of(known, serving, recency=recency), night
+            yield Knowledge.of(known, serving, metadata, recency=recency), night
             bar.update()
 
 

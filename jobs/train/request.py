@@ -15,6 +15,7 @@ from schemas.hyperparameters import Hyperparameters, bare_name
 from schemas.manifest import Manifest, fingerprint
 from schemas.recipes import parse_hyperparameters, recipe_for
 from schemas.solutions import TrainSettings
+from schemas.training_columns import TrainingColumns
 
 _DAY = 86_400
 CHECKPOINTS, TRIALS = "checkpoints", "trials"  # folders of a solution version, while it is trained
@@ -31,6 +32,7 @@ class Request:
         hyperparameters: Parsed.
         settings: How to train.
         rules: Which events are targets; None: all.
+        columns: Of the datasets, that are learnt from.
     """
 
     asked: TrainSettings
@@ -39,6 +41,7 @@ class Request:
     hyperparameters: Hyperparameters
     settings: TrainingSettings
     rules: EventRules | None
+    columns: TrainingColumns
 
     def config(self) -> dict[str, Any]:
         """What of it decides about the result."""
@@ -58,6 +61,7 @@ class Request:
             "ranker": self.asked.ranker,
             "horizon_days": self.asked.horizon_days,
             "lag_hours": self.asked.lag_hours,
+            "columns": self.columns.facts(),
         }
 
     def job(self, sequences: Manifest, folder: str) -> TrainingJob:
@@ -76,6 +80,7 @@ class Request:
             identity=fingerprint("train", self.config(), [sequences.fingerprint]),
             checkpoints_uri=join(folder, CHECKPOINTS),
             rules=self.rules,
+            columns=self.columns,
             gru_baseline=self.asked.gru_baseline,
             ranker=self.asked.ranker,
             horizon_seconds=round(self.asked.horizon_days * _DAY),
@@ -118,6 +123,7 @@ def read_request(asked: TrainSettings) -> Request:
         hyperparameters=parsed,
         settings=settings,
         rules=asked.event_rules(),
+        columns=asked.training_columns,
     )
     wanted = request.search("", "")
     if wanted is not None:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import torch
 
 from hrnn.blend.snapshots import ServingSnapshot
+from hrnn.data.metadata import Metadata
 from hrnn.data.past_events import PastEvents, past_events
 from hrnn.data.ragged import Ragged
 from hrnn.data.sequences import Sequences
@@ -32,7 +33,7 @@ from jobs.platform.process.die_with_parent import end_with_parent
 from jobs.platform.progress import Progress
 from jobs.platform.storage.folders import StepFolder
 from jobs.platform.storage.hashed import HashedFile
-from jobs.solutions.staging import Staged
+from jobs.solutions.staging import METADATA, Staged
 from schemas import columns
 from schemas.errors import MachineError
 from schemas.manifest import FileEntry
@@ -186,7 +187,7 @@ def _begin(
     os.environ.update(environment)
     torch.set_num_threads(1)  # as in the process that started this one: the last bits of a sum depend on it
     sequences = Sequences.load(arrays)
-    _held.append((kind.of_parts(parts, sequences), sequences))
+    _held.append((kind.of_parts(parts, sequences, Metadata.load(arrays / METADATA)), sequences))
 
 
 def _write_here(shard: _Shard) -> FileEntry:

@@ -12,11 +12,14 @@ from quality_models import ModelSettings
 from working_data import WorkingSet
 
 from hrnn.data.arrays import Rows
+from hrnn.data.metadata import Metadata
 from hrnn.data.ragged import row_ids
+from hrnn.data.sequences import Sequences
 from hrnn.data.splits import prepare
 from hrnn.evaluation.settings.next_period import NextPeriod, best_of
 from hrnn.models.contract import Snapshot
 from hrnn.ranker.snapshot import RankedSnapshot
+from jobs.solutions.staging import METADATA
 from jobs.train.fit import TrainingJob, fit
 from jobs.train.launch import Launch
 from schemas.recipes import parse_hyperparameters
@@ -25,8 +28,15 @@ OURS, BLEND = "aws-hrnn", "without the ranker"
 _AT_ONCE = 512
 
 
-def our_lists(night: NextPeriod, data: WorkingSet, settings: ModelSettings) -> dict[str, Rows]:
-    """Lists of one night by one seed, int64 [V, 25]: those that are served, and those of the convex blend."""
+def our_lists(night: NextPeriod, data: WorkingSet, settings: ModelSettings, metadata: Metadata) -> dict[str, Rows]:
+    """Lists of one night by one seed, int64 [V, 25]: those that are served, and those of the convex blend.
+
+    Args:
+        night: Whose training histories are all that is known.
+        data: How sessions are cut.
+        settings: Of the training.
+        metadata: Of the night's sequences.
+    """
     events = night.training.event_positions(np.arange(night.training.num_users))
     known_events = np.zeros(len(night.training.item_rows), dtype=np.bool_)
     known_events[events.values] = True
@@ -35,6 +45,7 @@ def our_lists(night: NextPeriod, data: WorkingSet, settings: ModelSettings) -> d
     with tempfile.TemporaryDirectory(prefix="hrnn-bench-") as name:
         folder = Path(name)
         known.save(folder / "arrays")
+        metadata.only(known_events).save(folder / "arrays" / METADATA)
         job = TrainingJob(
             recipe="aws-hrnn",
             hyperparameters=hyperparameters,
@@ -51,17 +62,19 @@ def our_lists(night: NextPeriod, data: WorkingSet, settings: ModelSettings) -> d
         fitted = fit(job, known, prepared, folder / "arrays", Launch(), folder / "scratch")
         assert fitted is not None
         served = fitted.serving
-        lists = {OURS: _lists(served, night)}
-        return lists | ({BLEND: _lists(served.blend, night)} if isinstance(served, RankedSnapshot) else {BLEND: lists[OURS]})
+        lists = {OURS: _lists(served, night, known)}
+        return lists | (
+            {BLEND: _lists(served.blend, night, known)} if isinstance(served, RankedSnapshot) else {BLEND: lists[OURS]}
+        )
 
 
-def _lists(view: Snapshot, night: NextPeriod) -> Rows:
+def _lists(view: Snapshot, night: NextPeriod, known: Sequences) -> Rows:
     """The 25 best known items of each test user."""
     vectors, bias = view.items().vectors.t(), view.items().bias
     unknown = torch.from_numpy(np.flatnonzero(~night.known))
     lists = []
     for begin in range(0, len(night.user_rows), _AT_ONCE):
-        states = view.user_states(night.training, night.user_rows[begin : begin + _AT_ONCE])
+        states = view.user_states(known, night.user_rows[begin : begin + _AT_ONCE])
         scores = torch.addmm(bias, states.query, vectors)
         scores[:, unknown] = -torch.inf
         written = scores.numpy()

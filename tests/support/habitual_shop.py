@@ -55,4 +55,6 @@ def with_other_future(sequences: Sequences, moment: int, seed: int = 0) -> Seque
     items[after] = random.permutation(items[after])
     times[after] += 1_000
     starts[after] = random.permutation(starts[after])
-    return Sequences(sequences.user_offsets, items, times, starts, sequences.event_types, sequences.num_items)
+    types = np.array(sequences.event_types)
+    types[after] = random.integers(0, 2, len(after))
+    return Sequences(sequences.user_offsets, items, times, starts, types, sequences.num_items)

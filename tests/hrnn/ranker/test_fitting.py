@@ -11,6 +11,7 @@ from hrnn.blend.item_statistics import ItemStatistics
 from hrnn.blend.snapshots import BlendedModel, ServingSnapshot
 from hrnn.blend.weights import FEATURES as BLEND
 from hrnn.blend.weights import BlendWeights
+from hrnn.data.metadata import Metadata
 from hrnn.data.ragged import row_ids
 from hrnn.data.sequences import Sequences
 from hrnn.evaluation.settings.next_period import NextPeriod, best_of, cut_at
@@ -22,6 +23,7 @@ from hrnn.ranker.fitting import NDCG, FittedRanker, fit_ranker
 from hrnn.ranker.knowledge import Knowledge
 from hrnn.ranker.moments import COUNT, training_moments
 from hrnn.ranker.snapshot import RankedSnapshot
+from hrnn.ranker.trees import averaged
 from hrnn.training.settings import TrainingSettings
 
 SHOP = habitual_shop()
@@ -40,7 +42,7 @@ def knowledge_at(moment: int, sequences: Sequences = KNOWN) -> Knowledge:
     known = sequences.before(moment)
     model = Hrnn.build({"hidden_dimension": 4}, TrainingSettings(), DataSpec(np.ones(SHOP.num_items, dtype=np.int64), 1))
     serving = ServingSnapshot(BlendedModel(model, own_items_count(), ItemStatistics.of(known)), moment, 1_800)
-    return Knowledge.of(known, serving)
+    return Knowledge.of(known, serving, Metadata())
 
 
 def moments(sequences: Sequences = KNOWN) -> Iterator[tuple[Knowledge, NextPeriod]]:
@@ -125,7 +127,8 @@ def test_a_candidate_s_score_is_the_ranker_s_and_all_other_items_keep_the_blend_
         scores_of(now.serving, now.serving.user_states(KNOWN, users)),
     )
     candidates = CandidateSources(now).of(KNOWN, users)
-    logits = fitted.ranker.scores(features_of(now, KNOWN, users, candidates))
+    features = features_of(now, KNOWN, users, candidates)
+    logits = fitted.ranker.scores_of_lists(features, candidates.items.row_ids())
     for user in users:
         row = candidates.items.row(int(user))
         of_user = logits[candidates.items.offsets[user] : candidates.items.offsets[user + 1]]
@@ -157,7 +160,7 @@ def test_another_process_makes_the_same_states(fitted: FittedRanker) -> None:
     assert fitted.ranker is not None
     ranked, users = RankedSnapshot(knowledge_at(END), fitted.ranker), np.arange(30)
     together = ranked.user_states(KNOWN, users)
-    rebuilt = RankedSnapshot.of_parts(ranked.parts, KNOWN).user_states(KNOWN, users)
+    rebuilt = RankedSnapshot.of_parts(ranked.parts, KNOWN, Metadata()).user_states(KNOWN, users)
     np.testing.assert_array_equal(rebuilt.sparse.scores, together.sparse.scores)
 
 
@@ -181,7 +184,28 @@ def test_contributions_add_up_to_a_candidate_s_score(fitted: FittedRanker) -> No
     parts = fitted.ranker.contributions(features)
     assert parts.shape == (len(features), len(FEATURES))
     rest = fitted.ranker.scores(features) - parts.sum(axis=1)
-    np.testing.assert_allclose(rest, rest.mean(), atol=2e-3 * max(1.0, fitted.ranker.scale))
+    np.testing.assert_allclose(rest, rest.mean(), atol=2e-3)
+
+
+def test_who_is_not_among_the_best_by_the_first_trees_stands_below_in_their_order(
+    fitted: FittedRanker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fitted.ranker is not None
+    now, users = knowledge_at(END), np.arange(20)
+    candidates = CandidateSources(now).of(KNOWN, users)
+    features, of_pairs = features_of(now, KNOWN, users, candidates), candidates.items.row_ids()
+    all_shown = fitted.ranker.scores(features)
+    monkeypatch.setattr("hrnn.ranker.trees._SHOWN", 1_000)
+    np.testing.assert_allclose(fitted.ranker.scores_of_lists(features, of_pairs), all_shown, atol=1e-3)
+    monkeypatch.setattr("hrnn.ranker.trees._SHOWN", 10)
+    shown = fitted.ranker.scores_of_lists(features, of_pairs)
+    first = averaged([each.scores(features, 0, 20) for each in fitted.ranker.trees], features)
+    for user in users:
+        of_user = np.flatnonzero(of_pairs == user)
+        by_first = of_user[np.argsort(-first[of_user], kind="stable")]
+        np.testing.assert_allclose(shown[by_first[:10]], all_shown[by_first[:10]], atol=1e-3)
+        assert shown[by_first[:10]].min() >= shown[by_first[10:]].max() - 1e-3
+        np.testing.assert_allclose(np.diff(shown[by_first[10:]]), np.diff(first[by_first[10:]]), atol=1e-3)
 
 
 def test_histories_hold_events_that_are_never_true() -> None:
