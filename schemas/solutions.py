@@ -112,10 +112,10 @@ class FittingSettings(Settings):
     events_config: tuple[Any, ...] | None = setting(
         None, 'JSON: [{"event_type": "buy", "event_value_threshold": "1", "weight": 0.6}, …].'
     )
-    gru_baseline: Annotated[bool, Field(strict=True)] = setting(
-        True,
-        "train a GRU without users, too, for the table of baselines; takes about a third of the time",
-        Option("Train a GRU without users, too, for the table of baselines."),
+    gru_baseline: Annotated[bool, Field(strict=True)] | None = setting(
+        None,
+        "train a GRU without users, too, for the table of baselines, in a third of the time; absent: up to 500,000 events",
+        Option("Train a GRU without users, too, for the table of baselines.", left_out="up to 500,000 events"),
     )
 
     ranker: Annotated[bool, Field(strict=True)] = setting(

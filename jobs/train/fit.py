@@ -43,6 +43,8 @@ from schemas.hyperparameters import Hyperparameters
 from schemas.recipes import RECIPES, hrnn_hyperparameters
 from schemas.training_columns import TrainingColumns
 
+MOST_GRU_EVENTS = 500_000  # of which a GRU is trained for the table of baselines without being asked for
+
 
 @dataclass(frozen=True)
 class FittedRecipe:
@@ -81,7 +83,7 @@ class TrainingJob:
         checkpoints_uri: Where checkpoints live.
         rules: Which events are targets; None: all.
         columns: Of the datasets, that are learnt from.
-        gru_baseline: Whether a plain GRU is trained too, to stand beside the model.
+        gru_baseline: Whether a plain GRU is trained too, to stand beside the model; None: where events are few enough.
         ranker: Whether a ranker may serve.
         horizon_seconds: The period that a night's lists are made for.
         lag_seconds: After the end of the data, until lists are read.
@@ -97,7 +99,7 @@ class TrainingJob:
     checkpoints_uri: str
     rules: EventRules | None = None
     columns: TrainingColumns = field(default_factory=TrainingColumns)
-    gru_baseline: bool = True
+    gru_baseline: bool | None = None
     ranker: bool = True
     horizon_seconds: int = 86_400
     lag_seconds: int = 0
@@ -308,13 +310,15 @@ def _blended(
 
 
 def trained_baselines(
-    job: TrainingJob, fitted: FittedRecipe, event_weights: npt.NDArray[np.float32] | None = None
+    job: TrainingJob, fitted: FittedRecipe, num_events: int, event_weights: npt.NDArray[np.float32] | None = None
 ) -> dict[str, Fit]:
     """Baselines that are trained as the model was: a GRU that knows no users, with two fifths of the model's epochs.
 
-    None where the recipe has no training of its own that such a baseline could be measured by.
+    None where the recipe has no training of its own that such a baseline could be measured by, or where there are more events
+    than are worth it, unless one was asked for.
     """
-    if not job.gru_baseline or "epochs" not in fitted.facts:
+    wanted = num_events <= MOST_GRU_EVENTS if job.gru_baseline is None else job.gru_baseline
+    if not wanted or "epochs" not in fitted.facts:
         return {}
     limit = job.settings.time_limit_seconds
     settings = replace(

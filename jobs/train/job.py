@@ -127,6 +127,7 @@ def _fit_and_publish(
     model = write_model(folder, scratch, fitted.serving, fitted.evaluation, fitted.parameters)
     curve = write_curve(folder, scratch, fitted.curve)
     event_weights = load_event_weights(staged.arrays, job)
+    segments = job.settings.holdout == "everyone"
     measured, evaluation = measure(
         folder,
         scratch,
@@ -134,13 +135,13 @@ def _fit_and_publish(
         sequences,
         prepared,
         staged,
-        other_baselines={} if job.settings.holdout == "everyone" else trained_baselines(job, fitted, event_weights),
+        other_baselines={} if segments else trained_baselines(job, fitted, sequences.num_events, event_weights),
         event_weights=event_weights,
         kind=recipe_for(job.recipe).line_kind,
         next_period=fitted.next_period,
     )
     ranker = write_ranker(folder, fitted.ranker)
-    states, shards = write_states(folder, scratch, fitted.serving, sequences, staged, launch.ranks_here)
+    states, shards = write_states(folder, scratch, fitted.serving, sequences, staged, launch.cores)
     attributes = copy_attributes(folder, scratch, source, staged.manifest)
     catalogue = folder.put_file(staged.catalogue, folder.attempt_path("catalogue.parquet"), rows=sequences.num_items)
     counts = {

@@ -72,14 +72,18 @@ class Launch(LaunchSettings):
         return self.nproc_per_node or max(1, torch.cuda.device_count())
 
     @property
+    def cores(self) -> int:
+        """Cores of this node that this process may use."""
+        return len(os.sched_getaffinity(0))
+
+    @property
     def threads(self) -> int:
         """CPU threads of each rank: beside GPUs this node's cores, shared out; on CPUs one.
 
         A step is made of kernels of microseconds. A second thread gains little on idle cores and, on busy ones, costs a
         factor of ten, because the threads wait for one another by spinning. More ranks use more cores.
         """
-        cores = len(os.sched_getaffinity(0))
-        return max(1, cores // self.ranks_here) if torch.cuda.is_available() else 1
+        return max(1, self.cores // self.ranks_here) if torch.cuda.is_available() else 1
 
     def command(self, answers: Path, spec_path: Path) -> list[str]:
         """The command line that starts the ranks; `answers` is where a failure is named."""

@@ -73,7 +73,7 @@ def write_states(
         model: The snapshot that is served.
         sequences: All histories.
         staged: Where the sequences are staged.
-        processes: How many make shards at the same time at most; 1, or fewer than a million events: this one.
+        processes: How many make shards at the same time at most; 1, or where events are few: this one.
 
     Raises:
         MachineError: A process died.
@@ -158,7 +158,7 @@ def _write(shard: _Shard, model: Snapshot, sequences: Sequences) -> FileEntry:
 
 @contextmanager
 def _processes(number: int, model: RankedSnapshot | ServingSnapshot, arrays: Path) -> Iterator[ProcessPoolExecutor]:
-    """Processes that hold the model and the sequences; they end with the block, or with this process.
+    """Processes that hold the model and map the sequences; they end with the block, or with this process.
 
     Raises:
         MachineError: One died.
@@ -170,7 +170,7 @@ def _processes(number: int, model: RankedSnapshot | ServingSnapshot, arrays: Pat
         except BrokenProcessPool:
             raise MachineError(
                 "a process that made the states of users died",
-                remedy="If memory was short, run the same command again with fewer ranks.",
+                remedy="If memory was short, run the same command again on fewer cores (taskset).",
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

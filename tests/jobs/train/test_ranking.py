@@ -72,6 +72,7 @@ def test_two_processes_and_another_run_give_the_same_bytes(
 ) -> None:
     monkeypatch.setattr(states, "_EVENTS_A_PROCESS", 100)
     other = StepFolder(str(tmp_path / "again"))
+    monkeypatch.setattr(Launch, "cores", 2)
     train(sequences_uri=sequences_uri, output_uri=other.uri, launch=Launch(nproc_per_node=2), epochs=3, **SMALL)
     digests = []
     for folder in (version, other):

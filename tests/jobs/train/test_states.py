@@ -107,7 +107,7 @@ def test_states_are_hashed_as_they_are_written(tmp_path: Path, staged: Staged, m
 
 
 def test_a_process_that_dies_is_one_clear_error(tmp_path: Path, staged: Staged) -> None:
-    with pytest.raises(MachineError, match=r"a process that made the states of users died\. .*with fewer ranks\."):
+    with pytest.raises(MachineError, match=r"a process that made the states of users died\. .*on fewer cores"):
         written(tmp_path, nightly(Sequences.load(staged.arrays), Deadly), staged, 2)
 
 

@@ -27,7 +27,7 @@ from hrnn.training.checkpoints import Checkpoint, save_checkpoint
 from jobs.evaluate.job import evaluate, table_lines
 from jobs.platform.storage import join
 from jobs.platform.storage.folders import StepFolder
-from jobs.train import states
+from jobs.train import fit, states
 from jobs.train.checkpoints import WorkspaceCheckpoints
 from jobs.train.launch import Launch
 from schemas import columns
@@ -180,7 +180,7 @@ def test_what_a_run_that_was_killed_once_it_had_published_leaves_goes_with_the_n
     assert not list(Path(output).rglob("result-*.json"))
 
 
-def test_as_many_processes_make_states_as_there_are_ranks_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_many_processes_make_states_as_there_are_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[int] = []
     begin = states._processes
 
@@ -190,9 +190,19 @@ def test_as_many_processes_make_states_as_there_are_ranks_here(tmp_path: Path, m
 
     monkeypatch.setattr(states, "_processes", watched)
     monkeypatch.setattr(states, "_EVENTS_A_PROCESS", 1)
-    output, launch = str(tmp_path / "version"), Launch(nproc_per_node=2)
-    train(sequences_uri=published(tmp_path), output_uri=output, launch=launch, epochs=1, **SMALL)
+    monkeypatch.setattr(Launch, "cores", 2)
+    train(sequences_uri=published(tmp_path), output_uri=str(tmp_path / "version"), epochs=1, **SMALL)
     assert begun == [2]
+
+
+def test_a_gru_is_trained_where_events_are_few_or_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "MOST_GRU_EVENTS", 10)
+    uri = published(tmp_path)
+    for number, (asked, trained) in enumerate([({}, False), ({"gru_baseline": True}, True)]):
+        output = str(tmp_path / f"version {number}")
+        train(sequences_uri=uri, output_uri=output, epochs=1, **SMALL, **asked)
+        table = StepFolder(output).require("solution_version").metadata["evaluation"]["table"]
+        assert ("shuffled GRU" in table) is trained
 
 
 def test_the_same_training_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
