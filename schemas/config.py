@@ -31,7 +31,7 @@ from schemas.documents import NoDocument, is_json, read_json, read_toml, values_
 from schemas.errors import ConfigError
 from schemas.filters import Filter, check_recipe, parse_filter
 from schemas.recipes import check_explained, check_explores, parse_hyperparameters, recipe_for
-from schemas.settings import Fraction, Section
+from schemas.settings import IS_NUMBER, Fraction, Section
 from schemas.solutions import Solution
 from schemas.uris import Uri, canonical, lies_in
 
@@ -102,6 +102,16 @@ class NightTraining(Section):
     )
 
 
+class Publish(Section):
+    """When and how lists are read."""
+
+    lag_hours: Annotated[float, Field(ge=0), IS_NUMBER] = Field(
+        default=0.0,
+        description="hours from the end of the data until lists are read, 0 or more: what is taken meanwhile is not what they "
+        "are for; less than the horizon of every solution",
+    )
+
+
 class NightlyConfig(Section):
     """All that a night needs to know."""
 
@@ -110,6 +120,7 @@ class NightlyConfig(Section):
     validation: Validation = Field(default_factory=Validation, description="how strictly the data are judged")
     sessions: Sessions = Field(default_factory=Sessions, description="how interactions become sessions")
     training: NightTraining = Field(default_factory=NightTraining, description="what holds for every training")
+    publish: Publish = Field(default_factory=Publish, description="when and how lists are read")
     solutions: Annotated[dict[Name, Solution], Field(min_length=1)] = Field(description="at least one solution, by name")
     batch_inference: dict[Name, BatchInference] = Field(default_factory=dict, description="who gets lists, by name")
     batch_segment: dict[Name, BatchSegment] = Field(default_factory=dict, description="which users make a segment, by name")

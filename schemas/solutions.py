@@ -123,15 +123,16 @@ class FittingSettings(Settings):
         "rank each user's candidates by boosted trees that learn from earlier moments, where that makes better lists",
         Option("Rank candidates by boosted trees, where that makes better lists."),
     )
-    horizon_days: Annotated[float, Field(gt=0, le=366), IS_NUMBER] = setting(
-        1.0,
-        "days that a list is made for, above 0 and at most 366; the ranker learns what users took within so many days",
-        Option("Days that a list is made for.", name="horizon"),
+    horizon_days: Annotated[float, Field(gt=0, le=366), IS_NUMBER] | None = setting(
+        None,
+        "days that a list is made for, above 0 and at most 366: the ranker learns what users took within so many days; absent: "
+        "the median of those between the data of the last nights, or 1",
+        Option("Days that a list is made for.", name="horizon", left_out="1"),
     )
-    lag_hours: Annotated[float, Field(ge=0), IS_NUMBER] = setting(
-        0.0,
-        "hours from the end of the data until lists are read, 0 or more and less than the horizon",
-        Option("Hours from the end of the data until lists are read.", name="lag"),
+    lag_hours: Annotated[float, Field(ge=0), IS_NUMBER] | None = setting(
+        None,
+        "hours from the end of the data until lists are read, 0 or more and less than the horizon; absent: publish.lag_hours",
+        Option("Hours from the end of the data until lists are read.", name="lag", left_out="0"),
     )
 
     included_dataset_columns: ColumnNames = setting(
@@ -160,12 +161,11 @@ class FittingSettings(Settings):
         Raises:
             ConfigError: One has no effect, or lists would be read after the period that they are made for.
         """
-        if self.lag_hours >= 24 * self.horizon_days:
-            key, allowed = (
-                f"{where}.lag_hours" if where else "lag_hours",
-                f"less than the horizon, {24 * self.horizon_days:g} hours",
-            )
-            raise ConfigError("lists would be read too late", where=key, value=self.lag_hours, allowed=allowed)
+        horizon_hours = 24 * (1.0 if self.horizon_days is None else self.horizon_days)
+        if self.lag_hours is not None and self.lag_hours >= horizon_hours:
+            key, allowed = f"{where}.lag_hours" if where else "lag_hours", f"less than the horizon, {horizon_hours:g} hours"
+            remedy = "" if self.horizon_days else "Say how many days lists are made for: horizon_days."
+            raise ConfigError("lists would be read too late", where=key, value=self.lag_hours, allowed=allowed, remedy=remedy)
         for name in type(self).model_fields:
             if name in self.model_fields_set and getattr(self, name) and (reason := recipe.means_nothing(name)):
                 key = f"{where}.{name}" if where else name

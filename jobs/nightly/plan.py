@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jobs.batch.inputs import check_places, input_files
+from jobs.nightly.horizon import usual_horizon_days
 from jobs.platform.storage import StoredFile, join, list_input, normalise, store_for
 from jobs.versions import MEASURING_VERSION, SEQUENCES_VERSION, TRAINING_VERSION
 from schemas.batch_jobs import BatchInference, BatchSegment, RecommendSettings, SegmentSettings
@@ -24,7 +25,7 @@ from schemas.filters import check_filter, check_group
 from schemas.manifest import fingerprint
 from schemas.minimums import MINIMUMS
 from schemas.nights import Job
-from schemas.recipes import parse_hyperparameters
+from schemas.recipes import parse_hyperparameters, recipe_for
 
 _COMPARED_WITH: dict[DatasetName, tuple[DatasetName, ...]] = {
     "interactions": ("items", "users"),
@@ -98,7 +99,8 @@ def plan_night(config: NightlyConfig) -> NightPlan:
     for name in config.datasets.present():
         validates[name] = _validate(workspace, config, name, validates, documents)
     sequences = _sessionize(workspace, config, validates)
-    trains = {name: _train(workspace, config, name, sequences) for name in config.solutions}
+    usual = usual_horizon_days(workspace, sequences.fingerprint)
+    trains = {name: _train(workspace, config, name, sequences, usual) for name in config.solutions}
     solutions = [step for train in trains.values() for step in (train, _evaluate(workspace, train))]
     batches = [_batch(workspace, config, path, job, trains) for path, job in config.batches.items()]
     steps = (*validates.values(), sequences, *solutions, *batches)
@@ -181,16 +183,23 @@ def _sessionize(workspace: str, config: NightlyConfig, validates: dict[Any, Step
     return _step(workspace, "sessionize", "sequences", settings, _after(*sources), settings=asked, **uris)
 
 
-def _train(workspace: str, config: NightlyConfig, name: str, sequences: Step) -> Step:
+def _train(workspace: str, config: NightlyConfig, name: str, sequences: Step, usual_horizon: float) -> Step:
     solution = config.solutions[name]
+    ranked = not recipe_for(solution.recipe).means_nothing("horizon_days")
     parsed = parse_hyperparameters(solution.recipe, solution.hyperparameters).model_dump()
-    training = solution.training.model_dump()
+    training, told = solution.training.model_dump(), dict[str, float]()
+    if ranked and solution.training.horizon_days is None:
+        told["horizon_days"] = usual_horizon
+    if ranked and solution.training.lag_hours is None and config.publish.lag_hours:
+        told["lag_hours"] = config.publish.lag_hours
+    training |= told
     hpo = {} if solution.hpo is None else {"hpo": solution.hpo.model_dump()}
     searched = hpo | ({"auto_ml": True} if solution.auto_ml else {})
     quotas, strict = config.validation.quotas, config.training.minimums == "refuse"
     settings: dict[str, Any] = {"recipe": solution.recipe, "hyperparameters": parsed, "training": training, **searched}
     settings |= {"minimums": quotas.model_dump(include=set(MINIMUMS)) if strict else None, "version": TRAINING_VERSION}
-    asked = solution.settings(strict=strict, quotas=quotas)
+    asked = solution.settings(strict=strict, quotas=quotas, **told)
+    asked.check_effects(recipe_for(solution.recipe), f"solutions.{name}.training")
     return _step(workspace, "train", name, settings, _after(sequences), sequences_uri=sequences.folder, settings=asked)
 
 

@@ -86,6 +86,7 @@ def sessionize(
         **published.counts,
         "shards": len(published.metadata["shards"]),
         "tie_order": published.metadata["tie_order"],
+        "newest_event": published.metadata["newest_event"],
         "warnings": published.metadata["warnings"],
     }
 

@@ -59,10 +59,20 @@ class Request:
             "auto_ml": self.asked.auto_ml,
             "gru_baseline": self.asked.gru_baseline,
             "ranker": self.asked.ranker,
-            "horizon_days": self.asked.horizon_days,
-            "lag_hours": self.asked.lag_hours,
+            "horizon_seconds": self.horizon_seconds,
+            "lag_seconds": self.lag_seconds,
             "columns": self.columns.facts(),
         }
+
+    @property
+    def horizon_seconds(self) -> int:
+        """The period that lists are made for."""
+        return round((1.0 if self.asked.horizon_days is None else self.asked.horizon_days) * _DAY)
+
+    @property
+    def lag_seconds(self) -> int:
+        """From the end of the data until lists are read."""
+        return round((self.asked.lag_hours or 0.0) * 3_600)
 
     def job(self, sequences: Manifest, folder: str) -> TrainingJob:
         """What is to be fitted where nothing is searched for.
@@ -83,8 +93,8 @@ class Request:
             columns=self.columns,
             gru_baseline=self.asked.gru_baseline,
             ranker=self.asked.ranker,
-            horizon_seconds=round(self.asked.horizon_days * _DAY),
-            lag_seconds=round(self.asked.lag_hours * 3_600),
+            horizon_seconds=self.horizon_seconds,
+            lag_seconds=self.lag_seconds,
         )
 
     def search(self, folder: str, identity: str) -> Search | None:
