@@ -157,20 +157,22 @@ def _examples(sources: CandidateSources, night: NextPeriod, seed: int) -> Exampl
     random = np.random.Generator(np.random.Philox(key=[seed, sources.knowledge.as_of]))
     drawn = np.sort(random.permutation(len(night.user_rows))[:USERS])
     users, truth, histories = night.user_rows[drawn], night.truth.take(drawn), sources.knowledge.sequences
+    weights = night.weights.take(drawn)
     none = np.empty((0, len(names_of(sources.knowledge.metadata))), np.float32)
-    features, is_true, lengths = [none], [np.empty(0, np.bool_)], []
+    features, gains, lengths = [none], [np.empty(0, np.float32)], []
     for begin in range(0, len(users), _AT_ONCE):
-        rows, true_items = users[begin : begin + _AT_ONCE], truth.part(begin, min(begin + _AT_ONCE, len(users)))
-        candidates = sources.of(histories, rows)
-        of_users, hits = candidates.items.row_ids(), _is_true(candidates.items, true_items, histories.num_items)
+        end = min(begin + _AT_ONCE, len(users))
+        rows, candidates = users[begin:end], sources.of(histories, users[begin:end])
+        found = _gains(candidates.items, truth.part(begin, end), weights.part(begin, end), histories.num_items)
+        of_users, hits = candidates.items.row_ids(), found > 0
         share = _NEGATIVES / np.maximum(candidates.items.lengths, 1)
         # A user of whom nothing is true teaches no order.
         has_hit = np.bincount(of_users[hits], minlength=len(rows)) > 0
         kept = (hits | (random.random(len(hits)) < share[of_users])) & has_hit[of_users]
         features.append(features_of(sources.knowledge, histories, rows, candidates)[kept])
-        is_true.append(hits[kept])
+        gains.append(found[kept])
         lengths.append(np.bincount(of_users[kept], minlength=len(rows)))
-    return Examples(np.concatenate(features), np.concatenate(is_true), np.concatenate([np.empty(0, np.int64), *lengths]))
+    return Examples(np.concatenate(features), np.concatenate(gains), np.concatenate([np.empty(0, np.int64), *lengths]))
 
 
 def _all_candidates(sources: CandidateSources, night: NextPeriod, seed: int) -> _Newest:
@@ -200,6 +202,15 @@ def _all_candidates(sources: CandidateSources, night: NextPeriod, seed: int) -> 
         float(recall.mean()) if len(recall) else 0.0,
         {name: total / max(1, len(users)) for name, total in of_sources.items()},
     )
+
+
+def _gains(items: Ragged[np.int64], truth: Ragged[np.int64], weights: Ragged[np.float32], num_items: int) -> Floats:
+    """How much each item counts of what is true of the same users, 0 of others: float32 [pairs]."""
+    keys, true_keys = (each.row_ids() * np.int64(num_items) + each.values for each in (items, truth))
+    places = np.minimum(np.searchsorted(true_keys, keys), max(0, len(true_keys) - 1))
+    if not len(true_keys):
+        return np.zeros(len(keys), dtype=np.float32)
+    return np.where(true_keys[places] == keys, weights.values[places], np.float32(0))
 
 
 def _is_true(items: Ragged[np.int64], truth: Ragged[np.int64], num_items: int) -> Flags:

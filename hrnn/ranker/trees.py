@@ -17,7 +17,7 @@ from typing import Any
 import lightgbm
 import numpy as np
 
-from hrnn.data.arrays import Doubles, Flags, Floats, Rows
+from hrnn.data.arrays import Doubles, Floats, Rows
 from hrnn.evaluation.metrics import DEPTH
 from hrnn.ranker.features import FEATURES
 from hrnn.ranker.neighbours import strongest
@@ -54,12 +54,12 @@ class Examples:
 
     Attributes:
         features: float32 [pairs, F].
-        is_true: bool [pairs].
+        gains: float32 [pairs], how much each counts, of what turned out true; 0 of the others.
         lengths: int64 [B], candidates of each user.
     """
 
     features: Floats
-    is_true: Flags
+    gains: Floats
     lengths: Rows
 
 
@@ -74,9 +74,14 @@ class Growing:
         lengths = np.concatenate([each.lengths for each in examples])
         features = np.concatenate([each.features for each in examples])
         self._blend = features[:, _BLEND].astype(np.float64)
-        is_true = np.concatenate([each.is_true for each in examples])
+        gains = np.concatenate([each.gains for each in examples])
         self._data = lightgbm.Dataset(
-            features, is_true.astype(np.int8), group=lengths[lengths > 0], params=_SETTINGS, free_raw_data=True
+            features,
+            (gains > 0).astype(np.int8),
+            group=lengths[lengths > 0],
+            weight=np.where(gains > 0, gains, 1.0),
+            params=_SETTINGS,
+            free_raw_data=True,
         )
 
     def trees(self, objective: str, num_trees: int, seed: int) -> Trees:

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from hrnn.blend.item_statistics import ItemStatistics
 from hrnn.blend.snapshots import BlendedModel, ServingSnapshot
 from hrnn.blend.weights import BlendWeights
@@ -49,16 +47,15 @@ def known_at_moments(
         horizon_seconds: The period that lists are made for.
         lag_seconds: After which they are read.
         recency: Whether recent popularity may have a part in lists.
-        event_weights: float32 [E]; events of weight 0 are never true. None: all count.
+        event_weights: float32 [E], how much each event counts where it comes true; of weight 0 none does. None: all alike.
         seed: Of the sample of users.
     """
-    targets = sequences if event_weights is None else sequences.only(np.asarray(event_weights > 0))
     with Progress(len(moments), "moments", "ranker") as bar:
         for moment, model in zip(moments, models, strict=True):
             known = sequences.before(moment)
             serving = ServingSnapshot(BlendedModel(model, weights, ItemStatistics.of(known)), moment, gap_seconds)
-            # A second that a night's data end with is before its cut.
-            night = cut_at(targets, moment - 1, horizon_seconds, lag_seconds=lag_seconds, seed=seed)
+            cut = moment - 1  # a second that a night's data end with is before its cut
+            night = cut_at(sequences, cut, horizon_seconds, lag_seconds=lag_seconds, seed=seed, event_weights=event_weights)
             yield Knowledge.of(known, serving, metadata, recency=recency), night
             bar.update()
 

@@ -50,6 +50,7 @@ class NextPeriod:
         training: Histories up to the cut; users who come later have none.
         user_rows: int64 [V], rising, the test users.
         truth: [V] true item rows, each once.
+        weights: [V] float32, how much each of them counts: the largest weight of its events.
         known: bool [N], items with events up to the cut.
         horizon_seconds: From the cut to the end of the truth.
         lag_seconds: From the cut to the begin of the truth.
@@ -59,6 +60,7 @@ class NextPeriod:
     training: Sequences
     user_rows: Rows
     truth: Ragged[np.int64]
+    weights: Ragged[np.float32]
     known: npt.NDArray[np.bool_]
     horizon_seconds: int
     lag_seconds: int
@@ -109,6 +111,7 @@ def cut_at(
     lag_seconds: int = 0,
     seed: int = 0,
     most_users: int = MOST_USERS,
+    event_weights: Floats | None = None,
 ) -> NextPeriod:
     """Cut sequences at a given time.
 
@@ -119,6 +122,7 @@ def cut_at(
         lag_seconds: From the cut to the begin of the truth; 0: the lists are read as soon as the data end.
         seed: Of the sample of users.
         most_users: Upper bound of the sample; those of it who have only new items in the period are no test users.
+        event_weights: float32 [E], how much each stored event counts; of weight 0 none is true. None: all alike.
 
     Raises:
         ValueError: The lag is negative, or nothing of the horizon is left after it.
@@ -132,15 +136,20 @@ def cut_at(
     training = sequences.truncate(np.arange(sequences.num_users), before)
     known = training.item_counts() > 0
     after = stored & (times > cut + lag_seconds) & (times <= cut + horizon_seconds) & (before[user] > 0)
+    if event_weights is not None:
+        after &= event_weights > 0
     # Users are sampled before new items are left out, so that the sample is of those who came back, whatever they took.
     both_sides = np.unique(user[after])
     sample = np.random.Generator(np.random.Philox(key=seed)).permutation(both_sides)[:most_users]
     targets = after & known[sequences.item_rows] & np.isin(user, sample)
     # Truth is a set: an item that is taken daily counts once.
-    pairs = np.unique(user[targets] * np.int64(sequences.num_items) + sequences.item_rows[targets])
+    keys = user[targets] * np.int64(sequences.num_items) + sequences.item_rows[targets]
+    pairs, of_events = np.unique(keys, return_inverse=True)
     users, counts = np.unique(pairs // sequences.num_items, return_counts=True)
     truth = Ragged.from_lengths(counts, pairs % sequences.num_items)
-    return NextPeriod(cut, training, users, truth, known, horizon_seconds, lag_seconds)
+    weights = np.zeros(len(pairs), dtype=np.float32)
+    np.maximum.at(weights, of_events, 1.0 if event_weights is None else event_weights[targets])
+    return NextPeriod(cut, training, users, truth, Ragged(truth.offsets, weights), known, horizon_seconds, lag_seconds)
 
 
 def cut_at_horizon(

@@ -109,6 +109,19 @@ def test_truth_begins_a_lag_after_the_cut_and_ends_with_the_horizon() -> None:
     assert night.points().as_of.tolist() == [DAY - MINUTE]
 
 
+def test_a_true_item_counts_as_much_as_its_heaviest_event() -> None:
+    sequences = sequences_of([[[0, 1], [0, 1, 1, 2]], [[2, 0], [2]]])
+    weights = np.asarray([1, 1, 0.5, 0.25, 0.75, 0, 1, 1, 0], np.float32)
+    night = cut_at(sequences, DAY - 1, DAY, event_weights=weights)
+    counted = cut_at(sequences, DAY - 1, DAY)
+    assert counted.truth.values.tolist() == [0, 1, 2, 2]
+    assert counted.weights.values.tolist() == [1.0] * 4
+    assert night.user_rows.tolist() == [0]  # the other one's event counts nothing
+    assert night.truth.row(0).tolist() == [0, 1]
+    assert night.weights.row(0).tolist() == [0.5, 0.75]
+    assert night.training.history_lengths.tolist() == [2, 2]  # what counts nothing is known all the same
+
+
 def test_without_a_lag_the_cut_is_that_of_the_horizon() -> None:
     sequences = sequences_of(random_histories(60, 9))
     by_horizon, by_time = cut_at_horizon(sequences, 1.5, end=4 * DAY), cut_at(sequences, 5 * DAY // 2, 3 * DAY // 2)

@@ -210,11 +210,12 @@ def test_who_is_not_among_the_best_by_the_first_trees_stands_below_in_their_orde
 
 def test_histories_hold_events_that_are_never_true() -> None:
     """With event rules the truth is of some events, but what is known of a user is of all."""
-    some = KNOWN.only(np.arange(len(KNOWN.item_rows)) % 3 > 0)
+    counts = np.arange(len(KNOWN.item_rows)) % 3 > 0
+    some = KNOWN.only(counts)
 
     def with_rules() -> Iterator[tuple[Knowledge, NextPeriod]]:
         for moment in training_moments(KNOWN, DAY):
-            yield knowledge_at(moment), cut_at(some, moment - 1, DAY)
+            yield knowledge_at(moment), cut_at(KNOWN, moment - 1, DAY, event_weights=counts.astype(np.float32))
 
     def as_if_there_were_nothing_else() -> Iterator[tuple[Knowledge, NextPeriod]]:
         for moment in training_moments(KNOWN, DAY):
@@ -222,3 +223,31 @@ def test_histories_hold_events_that_are_never_true() -> None:
 
     found, without = fit_ranker(with_rules(), DAY, seed=0), fit_ranker(as_if_there_were_nothing_else(), DAY, seed=0)
     assert found.ranked[NDCG] > without.ranked[NDCG] + 0.02
+
+
+def test_what_counts_more_by_event_rules_stands_higher() -> None:
+    """Items of one half count a twentieth of those of the other: the order of both halves in lists follows."""
+    heavy = np.random.default_rng(5).random(SHOP.num_items) < 0.5
+    weights = np.where(heavy[KNOWN.item_rows], 1.0, 0.05).astype(np.float32)
+
+    def places(event_weights: np.ndarray | None) -> float:
+        def nights() -> Iterator[tuple[Knowledge, NextPeriod]]:
+            for moment in training_moments(KNOWN, DAY):
+                yield knowledge_at(moment), cut_at(KNOWN, moment - 1, DAY, event_weights=event_weights)
+
+        ranker = fit_ranker(nights(), DAY, seed=0).ranker
+        assert ranker is not None
+        now, users = knowledge_at(END), np.arange(100)
+        candidates = CandidateSources(now).of(KNOWN, users)
+        scores, of_pairs = ranker.scores(features_of(now, KNOWN, users, candidates)), candidates.items.row_ids()
+        order = np.lexsort((-scores, of_pairs))
+        place = np.empty(len(order))
+        place[order] = np.arange(len(order)) - candidates.items.offsets[of_pairs[order]]
+        own = np.isin(
+            of_pairs * SHOP.num_items + candidates.items.values,
+            np.repeat(np.arange(SHOP.num_users), np.diff(KNOWN.user_offsets)) * SHOP.num_items + KNOWN.item_rows,
+        )
+        is_heavy = heavy[candidates.items.values]
+        return float(place[own & ~is_heavy].mean() - place[own & is_heavy].mean())
+
+    assert places(weights) > places(None) + 0.3
