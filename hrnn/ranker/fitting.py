@@ -6,8 +6,10 @@ are best, and whether their average is better than the blend, is learnt so. The 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -22,6 +24,7 @@ from hrnn.ranker.knowledge import Knowledge
 from hrnn.ranker.moments import horizon_passed
 from hrnn.ranker.trees import OBJECTIVES, Examples, Growing, Ranker, averaged
 
+T = TypeVar("T")
 USERS = 600  # of a moment that are learnt from
 MOST_MEASURED = 2_000  # of the newest one, that lists are measured with
 _FEWEST = 100  # users with something true among their candidates, in all moments before the newest
@@ -62,13 +65,23 @@ class FittedRanker:
 
 
 @dataclass(frozen=True)
-class _Newest:
-    """Everything that lists at the newest moment are made from and measured by."""
+class Newest:
+    """Everything that lists at the newest moment are made from and measured by.
+
+    Attributes:
+        night: What came true.
+        user_rows: int64 [V], a sample of its users.
+        items: [V] candidates.
+        features: Of these.
+        names: Of the features.
+        recall, recall_of_sources: As FittedRanker's.
+    """
 
     night: NextPeriod
     user_rows: Rows
     items: Ragged[np.int64]
     features: Floats
+    names: tuple[str, ...]
     recall: float
     recall_of_sources: dict[str, float]
 
@@ -86,7 +99,7 @@ class _Newest:
 def fit_ranker(
     moments: Iterable[tuple[Knowledge, NextPeriod]], horizon_seconds: int, seed: int, without: tuple[str, ...] = ()
 ) -> FittedRanker:
-    """Fit trees on examples of several moments.
+    """Fit trees on several moments, one after the other.
 
     Args:
         moments: What was known at each, and what came then, the oldest first; consumed one at a time.
@@ -94,25 +107,40 @@ def fit_ranker(
         seed: Of the draws of users and negatives, and of the trees.
         without: Sources of candidates that are left out.
     """
-    examples: list[tuple[int, Examples]] = []
+    times, examples = [], []
     for knowledge, night in moments:
         sources = CandidateSources(knowledge, without)
-        examples.append((knowledge.as_of, _examples(sources, night, seed)))
-        newest_moment, last = knowledge.as_of, (sources, night)
-    newest = _all_candidates(*last, seed)
-    earlier = [each for moment, each in examples if horizon_passed(moment, newest_moment, horizon_seconds)]
+        times.append(knowledge.as_of)
+        examples.append(examples_of(sources, night, seed))
+    return fit_from_examples(times, examples, newest_of(sources, night, seed), horizon_seconds, seed)
+
+
+def fit_from_examples(
+    times: Sequence[int], examples: Sequence[Examples], newest: Newest, horizon_seconds: int, seed: int
+) -> FittedRanker:
+    """Fit trees on the examples of several moments.
+
+    Args:
+        times: Of the moments, UTC epoch seconds, rising.
+        examples: Of each.
+        newest: Lists of the last one.
+        horizon_seconds: The period that lists are made for.
+        seed: Of the trees.
+    """
+    earlier = [each for time, each in zip(times, examples, strict=True) if horizon_passed(time, times[-1], horizon_seconds)]
     if sum(np.count_nonzero(each.lengths) for each in earlier) < _FEWEST or not len(newest.user_rows):
         return FittedRanker(ranker=None, ranked={}, blended={}, recall_of_sources={})
     grown = Growing(earlier)
-    tried = [_best_number(grown, objective, newest, seed) for objective in OBJECTIVES]
+    tried = _for_each_objective(lambda objective: _best_number(grown, objective, newest, seed))
     scores = averaged([each.logits for each in tried], newest.features)
     lists, of_blend = newest.lists(scores), newest.lists(newest.features[:, _BLEND])
     ranked, blended = newest.night.per_user(lists), newest.night.per_user(of_blend)
-    grown, scale = Growing([each for _, each in examples]), _scale(newest, scores)
-    trees = (replace(grown.trees(each.objective, each.num_trees, seed), scale=each.scale * scale) for each in tried)
+    grown, scale, numbers = Growing(examples), _scale(newest, scores), {each.objective: each.num_trees for each in tried}
+    fitted = _for_each_objective(lambda objective: grown.trees(objective, numbers[objective], seed))
+    trees = (replace(of_all, scale=each.scale * scale) for of_all, each in zip(fitted, tried, strict=True))
     return FittedRanker(
-        ranker=Ranker(names_of(last[0].knowledge.metadata), tuple(trees)),
-        num_trees={each.objective: each.num_trees for each in tried},
+        ranker=Ranker(newest.names, tuple(trees)),
+        num_trees=numbers,
         users=len(newest.user_rows),
         ranked={name: float(values.mean()) for name, values in ranked.items()},
         blended={name: float(values.mean()) for name, values in blended.items()},
@@ -120,6 +148,12 @@ def fit_ranker(
         candidate_recall=newest.recall,
         recall_of_sources=newest.recall_of_sources,
     )
+
+
+def _for_each_objective(work: Callable[[str], T]) -> list[T]:
+    """Done for all objectives at once: LightGBM works outside of Python's lock, one thread each."""
+    with ThreadPoolExecutor(len(OBJECTIVES)) as threads:
+        return list(threads.map(work, OBJECTIVES))
 
 
 @dataclass(frozen=True)
@@ -139,7 +173,7 @@ class _Tried:
     scale: float
 
 
-def _best_number(grown: Growing, objective: str, newest: _Newest, seed: int) -> _Tried:
+def _best_number(grown: Growing, objective: str, newest: Newest, seed: int) -> _Tried:
     """The number of trees whose lists at the newest moment have the highest NDCG@25; of equal ones the fewest."""
     best, best_scores, num_trees = -1.0, np.empty(0), 0
     for number, scores in grown.scores(objective, seed, newest.features):
@@ -152,7 +186,7 @@ def _best_number(grown: Growing, objective: str, newest: _Newest, seed: int) -> 
     return _Tried(objective, num_trees, scale * best_scores, scale)
 
 
-def _examples(sources: CandidateSources, night: NextPeriod, seed: int) -> Examples:
+def examples_of(sources: CandidateSources, night: NextPeriod, seed: int) -> Examples:
     """Candidates of a sample of the night's users: all that are true, and a sample of the others."""
     random = np.random.Generator(np.random.Philox(key=[seed, sources.knowledge.as_of]))
     drawn = np.sort(random.permutation(len(night.user_rows))[:USERS])
@@ -175,7 +209,7 @@ def _examples(sources: CandidateSources, night: NextPeriod, seed: int) -> Exampl
     return Examples(np.concatenate(features), np.concatenate(gains), np.concatenate([np.empty(0, np.int64), *lengths]))
 
 
-def _all_candidates(sources: CandidateSources, night: NextPeriod, seed: int) -> _Newest:
+def newest_of(sources: CandidateSources, night: NextPeriod, seed: int) -> Newest:
     """All candidates of a larger sample of the night's users."""
     random = np.random.Generator(np.random.Philox(key=[seed, 1]))
     drawn = np.sort(random.permutation(len(night.user_rows))[:MOST_MEASURED])
@@ -194,11 +228,12 @@ def _all_candidates(sources: CandidateSources, night: NextPeriod, seed: int) -> 
         features.append(features_of(sources.knowledge, histories, rows, candidates))
     lengths = np.concatenate([np.empty(0, np.int64), *(each.lengths for each in items)])
     values = np.concatenate([np.empty(0, np.int64), *(each.values for each in items)])
-    return _Newest(
+    return Newest(
         replace(night, user_rows=users, truth=truth),
         users,
         Ragged.from_lengths(lengths, values),
         np.concatenate(features),
+        names_of(sources.knowledge.metadata),
         float(recall.mean()) if len(recall) else 0.0,
         {name: total / max(1, len(users)) for name, total in of_sources.items()},
     )
@@ -225,7 +260,7 @@ def _recall(true_keys: Rows, keys: Rows, truth: Ragged[np.int64]) -> Doubles:
     return np.asarray(found / np.maximum(truth.lengths, 1))
 
 
-def _scale(newest: _Newest, scores: Doubles) -> float:
+def _scale(newest: Newest, scores: Doubles) -> float:
     """The factor at which shares of the candidates, softmax(scale · score), make the true ones likeliest."""
     users, offsets = newest.items.row_ids(), newest.items.offsets
     hits = _is_true(newest.items, newest.night.truth, newest.night.training.num_items)

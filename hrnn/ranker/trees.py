@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import lightgbm
@@ -64,7 +65,7 @@ class Examples:
 
 
 class Growing:
-    """Trees that are grown step by step from examples.
+    """Trees that are grown step by step from examples; several threads may grow some each.
 
     Args:
         examples: Of each moment.
@@ -73,6 +74,7 @@ class Growing:
     def __init__(self, examples: Sequence[Examples]) -> None:
         lengths = np.concatenate([each.lengths for each in examples])
         features = np.concatenate([each.features for each in examples])
+        self._lock = Lock()
         self._blend = features[:, _BLEND].astype(np.float64)
         gains = np.concatenate([each.gains for each in examples])
         self._data = lightgbm.Dataset(
@@ -114,8 +116,9 @@ class Growing:
             yield number, total
 
     def _booster(self, objective: str, seed: int) -> lightgbm.Booster:
-        self._data.construct().set_init_score(OBJECTIVES[objective] * self._blend)
-        return lightgbm.Booster(_SETTINGS | {"objective": objective, "seed": seed}, self._data)
+        with self._lock:  # a booster copies the scores that the data have when it is made
+            self._data.construct().set_init_score(OBJECTIVES[objective] * self._blend)
+            return lightgbm.Booster(_SETTINGS | {"objective": objective, "seed": seed}, self._data)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ from hrnn.inference.related import POPULARITY
 from hrnn.models.contract import QueryModel, SequenceModel, Snapshot
 from hrnn.models.registry import model_for, restored
 from hrnn.models.similar_items import SimilarItems
-from hrnn.ranker.fitting import fit_ranker
 from hrnn.ranker.knowledge import Knowledge
 from hrnn.ranker.moments import training_moments
 from hrnn.ranker.snapshot import RankedSnapshot
@@ -36,7 +35,7 @@ from hrnn.training.parts import PRESENT, past_name
 from hrnn.training.settings import TrainingSettings
 from jobs.solutions.staging import EVENT_WEIGHTS, METADATA
 from jobs.train.launch import Launch, run_ranks
-from jobs.train.ranking import known_at_moments, ranker_document
+from jobs.train.ranking import Moments, ranker_document
 from jobs.train.spec import WorkerSpec
 from schemas.event_rules import EventRules
 from schemas.hyperparameters import Hyperparameters
@@ -128,14 +127,16 @@ class Trained:
         curve: Points of training.parquet.
         best_epoch: The one that the parameters are of.
         sizes: Of the model (hrnn/models/contract.py).
-        kept: Parameters by the part of the training at whose end they were kept (hrnn/training/parts.py).
+        present: Parameters that have not learnt from hidden events; None: those of `parameters` have not either.
+        at_moments: Files of the parameters at each moment that a ranker learns from.
     """
 
     parameters: dict[str, Tensor]
     curve: list[dict[str, Any]]
     best_epoch: int
     sizes: dict[str, Any]
-    kept: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    present: dict[str, Tensor] | None = None
+    at_moments: tuple[Path, ...] = ()
 
 
 def fit(
@@ -158,7 +159,7 @@ def fit(
         return None
     event_weights = load_event_weights(arrays, job)
     trained = replace(trained, parameters=trained.parameters | _popularity(sequences, event_weights))
-    return fit_trained(job, sequences, prepared, trained, event_weights, Metadata.load(arrays / METADATA))
+    return fit_trained(job, sequences, prepared, trained, event_weights, arrays, launch.cores)
 
 
 def _fit_in_closed_form(job: TrainingJob, sequences: Sequences, prepared: Prepared, arrays: Path) -> FittedRecipe:
@@ -211,9 +212,11 @@ def train_ranks(job: TrainingJob, arrays: Path, launch: Launch, scratch: Path) -
     if not spec.model_path.is_file():
         return None
     answer = json.loads(spec.curve_path.read_text())
-    names = [PRESENT, *(past_name(number) for number in range(len(job.moments)))] if job.moments else []
-    kept = {name: load_file(spec.kept_path(name)) for name in names}
-    return Trained(load_file(spec.model_path), answer["curve"], answer["best_epoch"], answer["sizes"], kept)
+    trained = Trained(load_file(spec.model_path), answer["curve"], answer["best_epoch"], answer["sizes"])
+    if not job.moments:
+        return trained
+    at_moments = tuple(spec.kept_path(past_name(number)) for number in range(len(job.moments)))
+    return replace(trained, present=load_file(spec.kept_path(PRESENT)), at_moments=at_moments)
 
 
 def model_config(job: TrainingJob) -> dict[str, Any]:
@@ -244,12 +247,13 @@ def fit_trained(
     prepared: Prepared,
     trained: Trained,
     event_weights: npt.NDArray[np.float32] | None,
-    metadata: Metadata,
+    arrays: Path,
+    cores: int,
 ) -> FittedRecipe:
     """Both snapshots of a trained model: blended where its entry asks for it, alone where an item is asked for."""
     model, outcome = model_of(job, trained), _outcome(trained)
     # What is measured has not learnt from hidden events; what is served has.
-    known = model_of(job, replace(trained, parameters=trained.kept[PRESENT])) if trained.kept else model
+    known = model if trained.present is None else model_of(job, replace(trained, parameters=trained.present))
     if asks_by_item(job):
         serving, evaluation = (PlainSnapshot(SimilarItems(model.items().vectors)) for _ in range(2))  # stored as two tensors
         return FittedRecipe(serving, evaluation, trained.parameters, trained.curve, outcome)
@@ -260,7 +264,7 @@ def fit_trained(
     weights = fit_blend(job, known, prepared, event_weights)
     blended = _blended(job, (known, model), weights, prepared, sequences)
     blended = replace(blended, parameters=trained.parameters | blended.parameters, curve=trained.curve, facts=outcome)
-    return _ranked(job, blended, trained, sequences, prepared, event_weights, metadata) if job.moments else blended
+    return _ranked(job, blended, trained, sequences, prepared, event_weights, arrays, cores) if job.moments else blended
 
 
 def _ranked(
@@ -270,31 +274,34 @@ def _ranked(
     sequences: Sequences,
     prepared: Prepared,
     event_weights: npt.NDArray[np.float32] | None,
-    metadata: Metadata,
+    arrays: Path,
+    cores: int,
 ) -> FittedRecipe:
     """The same with a ranker before it, where its lists are better."""
-    models = [model_of(job, replace(trained, parameters=trained.kept[past_name(at)])) for at in range(len(job.moments))]
     past = prepared.before(job.moments[0], job.settings.seed)
-    known = known_at_moments(
-        sequences,
-        job.moments,
-        models,
-        fit_blend(job, models[0], past, event_weights),
-        job.gap_seconds,
-        metadata,
+    first = restored(job.recipe, trained.sizes, load_file(trained.at_moments[0]))
+    moments = Moments(
+        arrays=arrays,
+        parameters=trained.at_moments,
+        recipe=job.recipe,
+        sizes=trained.sizes,
+        times=job.moments,
+        weights=fit_blend(job, first, past, event_weights),
+        gap_seconds=job.gap_seconds,
         horizon_seconds=job.horizon_seconds,
         lag_seconds=job.lag_seconds,
         recency=job.recency,
-        event_weights=event_weights,
+        weighted=event_weights is not None,
         seed=job.settings.seed,
     )
-    fitted = fit_ranker(known, job.horizon_seconds, job.settings.seed)
+    fitted = moments.fit(cores)
     blended = replace(blended, next_period=ranker_document(fitted, job.moments, job.horizon_seconds, job.lag_seconds))
     if fitted.ranker is None or not fitted.serves:
         return blended
     assert isinstance(blended.serving, ServingSnapshot)
-    serving = RankedSnapshot(Knowledge.of(sequences, blended.serving, metadata, recency=job.recency), fitted.ranker)
-    return replace(blended, serving=serving, ranker=fitted.ranker)
+    metadata = Metadata.load(arrays / METADATA)
+    knowledge = Knowledge.of(sequences, blended.serving, metadata, recency=job.recency)
+    return replace(blended, serving=RankedSnapshot(knowledge, fitted.ranker), ranker=fitted.ranker)
 
 
 def _blended(

@@ -5,14 +5,8 @@ Shards are those of the sequences, and a process makes whole ones: the files' by
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +22,12 @@ from hrnn.data.ragged import Ragged
 from hrnn.data.sequences import Sequences
 from hrnn.models.contract import Snapshot, UserStates
 from hrnn.ranker.snapshot import RankedSnapshot
-from jobs.platform.process.children import same_run
-from jobs.platform.process.die_with_parent import end_with_parent
+from jobs.platform.process.pool import process_pool
 from jobs.platform.progress import Progress
 from jobs.platform.storage.folders import StepFolder
 from jobs.platform.storage.hashed import HashedFile
 from jobs.solutions.staging import METADATA, Staged
 from schemas import columns
-from schemas.errors import MachineError
 from schemas.manifest import FileEntry
 
 _USERS_AT_ONCE = 65_536
@@ -94,7 +86,7 @@ def write_states(
     if processes > 1 and isinstance(
         model, RankedSnapshot | ServingSnapshot
     ):  # with other models, states cost less than a process
-        with _processes(processes, model, staged.arrays) as pool:
+        with process_pool(processes, "made the states of users", _begin, type(model), model.parts, staged.arrays) as pool:
             entries = _all_of(pool.map(_write_here, shards), shards)
     else:
         entries = _all_of((_write(shard, model, sequences) for shard in shards), shards)
@@ -156,35 +148,10 @@ def _write(shard: _Shard, model: Snapshot, sequences: Sequences) -> FileEntry:
     return entry
 
 
-@contextmanager
-def _processes(number: int, model: RankedSnapshot | ServingSnapshot, arrays: Path) -> Iterator[ProcessPoolExecutor]:
-    """Processes that hold the model and map the sequences; they end with the block, or with this process.
-
-    Raises:
-        MachineError: One died.
-    """
-    arguments = type(model), model.parts, arrays, same_run()
-    with ProcessPoolExecutor(number, get_context("spawn"), _begin, arguments) as pool:
-        try:
-            yield pool
-        except BrokenProcessPool:
-            raise MachineError(
-                "a process that made the states of users died",
-                remedy="If memory was short, run the same command again on fewer cores (taskset).",
-            ) from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
 _held: list[tuple[Snapshot, Sequences]] = []  # in such a process: what it makes states of
 
 
-def _begin(
-    kind: type[RankedSnapshot | ServingSnapshot], parts: tuple[Any, ...], arrays: Path, environment: dict[str, str]
-) -> None:
-    end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one answers it
-    os.environ.update(environment)
+def _begin(kind: type[RankedSnapshot | ServingSnapshot], parts: tuple[Any, ...], arrays: Path) -> None:
     torch.set_num_threads(1)  # as in the process that started this one: the last bits of a sum depend on it
     sequences = Sequences.load(arrays)
     _held.append((kind.of_parts(parts, sequences, Metadata.load(arrays / METADATA)), sequences))

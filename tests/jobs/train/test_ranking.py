@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ from small_sequences import publish_sequences
 
 from hrnn.ranker.moments import COUNT
 from jobs.platform.storage.folders import StepFolder
-from jobs.train import states
+from jobs.train import ranking, states
 from jobs.train.launch import Launch
 from jobs.train.report.tables import ranker_tables
 from schemas import columns
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, MachineError
 
 SHOP = habitual_shop()
 SMALL: dict[str, Any] = {
@@ -133,3 +134,28 @@ def test_of_too_few_users_the_page_says_so() -> None:
     [table] = ranker_tables(nothing)
     assert table.title == "Lists of the next 7 days"
     assert "Too few users" in table.note
+
+
+def test_several_processes_work_out_the_same_moments(
+    tmp_path: Path, version: StepFolder, sequences_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "_EVENTS_A_PROCESS", 100)
+    monkeypatch.setattr(Launch, "cores", 2)
+    other = StepFolder(str(tmp_path / "again"))
+    train(sequences_uri=sequences_uri, output_uri=other.uri, epochs=3, **SMALL)
+    found, expected = (folder.require("solution_version").metadata["next_period"] for folder in (other, version))
+    assert found == expected
+
+
+def test_a_process_that_dies_at_a_moment_is_one_clear_error(
+    tmp_path: Path, sequences_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "_EVENTS_A_PROCESS", 100)
+    monkeypatch.setattr(ranking, "_begin", _die)
+    monkeypatch.setattr(Launch, "cores", 2)
+    with pytest.raises(MachineError, match="a process that worked out what was known at a moment died"):
+        train(sequences_uri=sequences_uri, output_uri=str(tmp_path / "version"), epochs=1, **SMALL)
+
+
+def _die() -> None:
+    os._exit(3)

@@ -120,7 +120,7 @@ def test_a_process_is_started_where_there_are_events_enough_for_it(
         written(tmp_path, model, staged, 3)
     monkeypatch.setattr(states, "_EVENTS_A_PROCESS", events // 2 + 1)
     monkeypatch.setattr(Deadly, "user_items", ItemStatistics.user_items)
-    monkeypatch.setattr(states, "_processes", None)
+    monkeypatch.setattr(states, "process_pool", None)
     written(tmp_path, model, staged, 3)
 
 

@@ -182,13 +182,13 @@ def test_what_a_run_that_was_killed_once_it_had_published_leaves_goes_with_the_n
 
 def test_as_many_processes_make_states_as_there_are_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[int] = []
-    begin = states._processes
+    begin = states.process_pool
 
     def watched(number: int, *given: Any) -> AbstractContextManager[ProcessPoolExecutor]:
         begun.append(number)
         return begin(number, *given)
 
-    monkeypatch.setattr(states, "_processes", watched)
+    monkeypatch.setattr(states, "process_pool", watched)
     monkeypatch.setattr(states, "_EVENTS_A_PROCESS", 1)
     monkeypatch.setattr(Launch, "cores", 2)
     train(sequences_uri=published(tmp_path), output_uri=str(tmp_path / "version"), epochs=1, **SMALL)
