@@ -36,6 +36,7 @@ from hrnn.blend.item_statistics import ItemStatistics
 from hrnn.blend.snapshots import BlendedModel
 from hrnn.blend.weights import FEATURES, BlendWeights
 from hrnn.data.arrays import Rows
+from hrnn.data.metadata import Metadata
 from hrnn.data.sequences import Sequences
 from hrnn.evaluation.baselines import NEXT_EVENT, NIGHTLY
 from hrnn.evaluation.baselines.tuned import tuned
@@ -164,10 +165,10 @@ def next_night(name: str, data: WorkingSet, sequences: Sequences, options: argpa
             f"lists read {lag:g} h after the cut\n\nThe newest: {len(newest.user_rows):,} users, "
             f"{newest.known.sum():,} known items, {newest.training.num_events:,} training events"
         )
-        _night_table(nights, data, options)
+        _night_table(nights, data, working_data.find_metadata(name, options.data), options)
 
 
-def _night_table(nights: list[NextPeriod], data: WorkingSet, options: argparse.Namespace) -> None:
+def _night_table(nights: list[NextPeriod], data: WorkingSet, metadata: Metadata, options: argparse.Namespace) -> None:
     """Rows of the mean over nights; then how much better ours is than the best rival."""
     table = Table(NIGHT_COLUMNS, "settings, newest cut")
     rivals: dict[str, list[PerUser]] = {}
@@ -192,7 +193,7 @@ def _night_table(nights: list[NextPeriod], data: WorkingSet, options: argparse.N
     default = _settings(options, {})
     for seed in options.seeds:
         seeded = replace(default, training=replace(default.training, seed=seed))
-        of_nights = [our_lists(night, data, seeded) for night in nights]
+        of_nights = [our_lists(night, data, seeded, metadata) for night in nights]
         for row in of_nights[0]:
             runs.setdefault(row, []).append(_mean(nights, [lists[row] for lists in of_nights]))
         ours_of_users.append([night.per_user(lists[OURS]) for night, lists in zip(nights, of_nights, strict=True)])
@@ -304,8 +305,9 @@ def main() -> None:
     print(f"`{shlex.join(['python', *sys.argv])}`, {machine}, load {os.getloadavg()[0]:.1f}")
     protocols = {"session": session_aware, "night": next_night}
     with tempfile.TemporaryDirectory() as folder:
+        options.data = options.data or Path(folder)
         for name in options.sets:
-            load, data = working_data.find(name, options.data or Path(folder)), working_data.SETS[name]
+            load, data = working_data.find(name, options.data), working_data.SETS[name]
             if load is None:
                 print(f"\n{name} is absent")
                 continue

@@ -11,6 +11,7 @@ import working_data
 from one_rank import one_rank_here
 from small_sequences import random_histories, sequences_of
 
+from hrnn.data.metadata import Metadata
 from hrnn.evaluation.baselines import NEXT_EVENT, NIGHTLY
 
 
@@ -20,6 +21,7 @@ def test_every_baseline_and_every_model_has_its_row(
     sequences = sequences_of(random_histories(150, 30))
     monkeypatch.setattr(working_data, "SETS", {"random": working_data.WorkingSet(gap_seconds=1_800, horizon_days=0.5)})
     monkeypatch.setattr(working_data, "find", lambda name, folder: lambda gap: sequences)
+    monkeypatch.setattr(working_data, "find_metadata", lambda name, folder: Metadata())
     options = ["--epochs", "1", "--hidden-dimension", "32", "--score", "both", "--gru", "--curve"]
     monkeypatch.setattr(sys, "argv", ["bench_quality.py", *options])
     threads = torch.get_num_threads()
@@ -38,6 +40,7 @@ def test_several_nights_and_lags_have_a_table_a_lag_with_the_rivals_settings(
     sequences = sequences_of(random_histories(150, 60))
     monkeypatch.setattr(working_data, "SETS", {"random": working_data.WorkingSet(gap_seconds=1_800, horizon_days=1)})
     monkeypatch.setattr(working_data, "find", lambda name, folder: lambda gap: sequences)
+    monkeypatch.setattr(working_data, "find_metadata", lambda name, folder: Metadata())
     options = ["--epochs", "1", "--hidden-dimension", "32", "--protocols", "night", "--cuts", "2", "--lag-hours", "0", "0.02"]
     monkeypatch.setattr(sys, "argv", ["bench_quality.py", *options, "--seeds", "0", "1"])
     threads = torch.get_num_threads()
