@@ -11,7 +11,7 @@ import torch
 from quality_models import ModelSettings
 from working_data import WorkingSet
 
-from hrnn.data.arrays import Rows
+from hrnn.data.arrays import Flags, Rows
 from hrnn.data.metadata import Metadata
 from hrnn.data.ragged import row_ids
 from hrnn.data.sequences import Sequences
@@ -37,9 +37,7 @@ def our_lists(night: NextPeriod, data: WorkingSet, settings: ModelSettings, meta
         settings: Of the training.
         metadata: Of the night's sequences.
     """
-    events = night.training.event_positions(np.arange(night.training.num_users))
-    known_events = np.zeros(len(night.training.item_rows), dtype=np.bool_)
-    known_events[events.values] = True
+    known_events = events_before(night)
     known = replace(night.training, kept=None).only(known_events)
     hyperparameters = parse_hyperparameters("aws-hrnn", {"hidden_dimension": settings.hidden_dimension})
     with tempfile.TemporaryDirectory(prefix="hrnn-bench-") as name:
@@ -66,6 +64,13 @@ def our_lists(night: NextPeriod, data: WorkingSet, settings: ModelSettings, meta
         return lists | (
             {BLEND: _lists(served.blend, night, known)} if isinstance(served, RankedSnapshot) else {BLEND: lists[OURS]}
         )
+
+
+def events_before(night: NextPeriod) -> Flags:
+    """Which stored events are up to the cut: bool [E]."""
+    before = np.zeros(len(night.training.item_rows), dtype=np.bool_)
+    before[night.training.event_positions(np.arange(night.training.num_users)).values] = True
+    return before
 
 
 def _lists(view: Snapshot, night: NextPeriod, known: Sequences) -> Rows:
