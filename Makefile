@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Of programs that are made of the tests' parts.
 TESTS_PYTHON := PYTHONPATH=$(CURDIR)/tests/support $(BIN)/python
 
-.PHONY: help setup demo test lint check format lock bench-sessionize bench-validate bench-train bench-scale bench-quality bench-recommend fuzz chaos chaos-recommend interleavings doctor gpu-check
+.PHONY: help setup demo test lint check format lock bench-sessionize bench-validate bench-train bench-scale bench-quality bench-recommend fuzz chaos chaos-train chaos-recommend interleavings doctor gpu-check
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -63,6 +63,9 @@ bench-quality: setup  ## aws-hrnn beside the baselines on real data: three seeds
 
 chaos: setup  ## SIGKILL a night at random moments, and compare
 	@$(TESTS_PYTHON) tests/chaos/kill_nights.py
+
+chaos-train: setup  ## SIGKILL a training with a ranker at random moments, on S3, and compare
+	@$(TESTS_PYTHON) tests/chaos/kill_ranked_training.py
 
 chaos-recommend: setup  ## SIGKILL batch inference and segments at random moments, on one machine and a cluster
 	@$(TESTS_PYTHON) tests/chaos/kill_batch_jobs.py

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from kill_ranked_training import chaos
 
 SCRIPT = Path(__file__).parent / "kill_training.py"
 
@@ -23,3 +24,10 @@ def test_a_training_killed_at_random_steps_ends_with_the_bits_of_an_undisturbed_
     )
     assert done.returncode == 0, done.stderr
     assert "the same bits" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.chaos
+@pytest.mark.timeout(900)
+def test_a_training_with_a_ranker_killed_on_s3_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    chaos(kills=1, seed=1, folder=tmp_path, num_users=400)
