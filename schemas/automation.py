@@ -26,6 +26,10 @@ AVAILABLE = tuple(recipe.name for recipe in RECIPES.values() if recipe.available
 _DATASETS = get_args(DatasetName)
 _HYPERPARAMETERS = ("algorithmHyperParameters", "featureTransformationParameters")  # tables of a solution's settings
 _OTHER_NAMES = {"actioninteractions": "action_interactions"}
+_COLUMNS = {
+    "includedDatasetColumns": "included_dataset_columns",
+    "excludedDatasetColumns": "excluded_dataset_columns",
+}
 _REASONS = {
     "campaigns": "there are batch lists only",
     "recommenders": "domain recommenders have no recipe here",
@@ -189,7 +193,7 @@ def _add_solution(
     warnings += [f"{path}.solutionConfig.hpoConfig.{why}" for why in _untaken_of_search(service, settings)]
     if auto_ml:
         _choose_recipe(ours["solutions"][name], path, warnings)
-    taken = {*_HYPERPARAMETERS, "eventValueThreshold", "eventsConfig", "hpoConfig"}
+    taken = {*_HYPERPARAMETERS, "eventValueThreshold", "eventsConfig", "hpoConfig", "trainingDataConfig"}
     warnings += [f"{path}.solutionConfig.{key}: left out" for key in settings if key not in taken]
     known = {"name", "recipeArn", "solutionConfig", "eventType", "performHPO", "performAutoML", *SECTIONS}
     warnings += [f"{path}.{key}: left out" for key in extras(solution, known)]
@@ -208,6 +212,8 @@ def _searches_and_events(service: dict[str, Any], settings: dict[str, Any]) -> d
     if isinstance(listed, list):
         names = {"eventType": "event_type", "eventValueThreshold": "event_value_threshold"}
         training["events_config"] = [{names.get(key, key): value for key, value in as_table(entry).items()} for entry in listed]
+    columns = as_table(settings.get("trainingDataConfig"))
+    training |= {ours: columns[theirs] for theirs, ours in _COLUMNS.items() if columns.get(theirs)}
     result: dict[str, Any] = {"training": training} if training else {}
     if is_true(service.get("performHPO")):
         config = as_table(settings.get("hpoConfig"))

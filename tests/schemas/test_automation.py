@@ -86,6 +86,7 @@ def test_event_rules_and_searches_are_taken_over() -> None:
     service = document["solutions"][1]["serviceConfig"]
     service |= {"performHPO": True, "solutionConfig": {
         "eventsConfig": {"eventParametersList": [{"eventType": "buy", "eventValueThreshold": 2.0, "weight": 0.5}]},
+        "trainingDataConfig": {"excludedDatasetColumns": {"ITEMS": ["GENRE"]}, "includedDatasetColumns": {}},
         "hpoConfig": {
             "hpoResourceConfig": {"maxNumberOfTrainingJobs": "12", "maxParallelTrainingJobs": "2"},
             "algorithmHyperParameterRanges": {
@@ -99,6 +100,7 @@ def test_event_rules_and_searches_are_taken_over() -> None:
     assert solution.hpo is not None
     assert (solution.hpo.max_jobs, solution.hpo.parallel_jobs) == (12, 2)
     assert solution.hpo.ranges == {"bptt": (4, 16), "recency_mask": (True,)}
+    assert solution.training.excluded_dataset_columns == {"Items": ("GENRE",)}
     assert solution.training.events_config is not None
     assert [(rule.event_type, rule.event_value_threshold, rule.weight) for rule in solution.training.events_config] == [
         ("buy", 2.0, 0.5)
