@@ -174,3 +174,10 @@ def union(runs: Sequence[Rows]) -> Rows:
     numbers = np.sort(np.concatenate(runs), kind="stable")
     distinct: Rows = numbers[np.append(True, numbers[1:] != numbers[:-1])[: len(numbers)]]
     return distinct
+
+
+def distinct(keys: Rows) -> Rows:
+    """Each key once, rising: by sorting, which is faster than NumPy's hash table where most are distinct."""
+    ordered = np.sort(keys)
+    kept: Rows = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
+    return kept

@@ -88,7 +88,7 @@ class Evaluation:
             "truth_events": self.truth_events,
             "hidden_events": self.hidden_events,
             "truth": EVERY_EVENT if self.truth_events == self.hidden_events else SOME_EVENTS,
-            "gain_in_normalized_discounted_cumulative_gain_at_25": {
+            f"gain_in_{metrics.HEADLINE}": {
                 name: {"difference": round(difference, 4), "standard_error": round(error, 4)}
                 for name, (difference, error) in self.gain.items()
             },
@@ -148,9 +148,10 @@ def evaluate(
         of_measured[name] = {metric: values[measured_on[name]] for metric, values in of_everybody[name].items()}
         rows[name] = {"coverage": metrics.coverage(listed, num_items), **metrics.means(of_measured[name])}
         catalogue[name] = catalogue_metrics(listed, np.asarray(num_events, dtype=np.int64))
-    headline = "normalized_discounted_cumulative_gain_at_25"
     gain = {
-        name: metrics.paired_difference(of_everybody["model"][headline][users], of_everybody[name][headline][users])
+        name: metrics.paired_difference(
+            of_everybody["model"][metrics.HEADLINE][users], of_everybody[name][metrics.HEADLINE][users]
+        )
         for name, users in list(measured_on.items())[1:]  # the first is the model itself
     }
     # Two bootstraps, since rows must be of the same users: the first three are of everybody, baselines of the sample.

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.arrays import Flags, Rows
-from hrnn.data.ragged import Ragged
+from hrnn.data.ragged import Ragged, distinct
 
 DEPTH = 25  # length of the lists that are measured
+HEADLINE = "normalized_discounted_cumulative_gain_at_25"  # the metric that lists and settings are chosen by
 _GAIN = 1.0 / np.log2(1.0 + np.arange(1, DEPTH + 1))
 
 PERSONALIZE_METRICS = (
@@ -59,9 +60,10 @@ def hits_of(lists: Rows, truth: Ragged[np.int64]) -> tuple[Flags, Rows]:
     """
     # One number a pair of user and item, so that one sorted lookup finds the hits of all users.
     stride = np.int64(max(lists.max(initial=0), truth.values.max(initial=0)) + 1)
-    true_pairs = np.unique(truth.row_ids() * stride + truth.values)
+    true_pairs = distinct(truth.row_ids() * stride + truth.values)
     listed_pairs = np.arange(len(lists), dtype=np.int64)[:, None] * stride + lists
-    hits = np.isin(listed_pairs, true_pairs) & (lists >= 0)
+    found = np.append(true_pairs, -1)[np.searchsorted(true_pairs, listed_pairs)]
+    hits = (found == listed_pairs) & (lists >= 0)
     return hits, np.bincount(true_pairs // stride, minlength=len(lists)).astype(np.int64)
 
 

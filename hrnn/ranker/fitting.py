@@ -16,7 +16,8 @@ from scipy.optimize import minimize_scalar
 
 from hrnn.data.arrays import Doubles, Flags, Floats, Rows
 from hrnn.data.ragged import Ragged
-from hrnn.evaluation.metrics import DEPTH, paired_difference
+from hrnn.evaluation.baselines.tuned import tuned
+from hrnn.evaluation.metrics import DEPTH, HEADLINE, PerUser, means, paired_difference
 from hrnn.evaluation.settings.next_period import NextPeriod
 from hrnn.ranker.candidates import CandidateSources
 from hrnn.ranker.features import FEATURES, features_of, names_of
@@ -32,12 +33,26 @@ _NEGATIVES = 70  # a user
 _AT_ONCE = 500  # users
 _PATIENCE = 50  # trees without better lists, after which no more are tried
 _BLEND = FEATURES.index("blend")
-NDCG = "normalized_discounted_cumulative_gain_at_25"
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A plain list, tuned on the period before the newest moment (hrnn/evaluation/baselines/tuned.py).
+
+    Attributes:
+        settings: Chosen, in words.
+        metrics: Of its lists.
+        gain: Mean difference in NDCG@25, the list that serves less this one, and its standard error.
+    """
+
+    settings: str
+    metrics: dict[str, float]
+    gain: tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedRanker:
-    """A ranker, and how its lists compare with the convex blend's at the newest moment.
+    """A ranker, and how its lists compare with the convex blend's and with plain ones at the newest moment.
 
     Attributes:
         ranker: Of all moments; None: there was too little to learn from, and the blend serves.
@@ -45,6 +60,7 @@ class FittedRanker:
         users: That lists were measured with.
         ranked, blended: Metrics of the lists of either.
         gain: Mean difference in NDCG@25, ranker less blend, and its standard error.
+        rivals: By name, of the same users.
         candidate_recall: Mean share of a user's true items that are among the candidates.
         recall_of_sources: The same, of each source alone.
     """
@@ -55,6 +71,7 @@ class FittedRanker:
     ranked: dict[str, float]
     blended: dict[str, float]
     gain: tuple[float, float] = (0.0, 0.0)
+    rivals: dict[str, Rival] = field(default_factory=dict)
     candidate_recall: float = 0.0
     recall_of_sources: dict[str, float]
 
@@ -138,13 +155,15 @@ def fit_from_examples(
     grown, scale, numbers = Growing(examples), _scale(newest, scores), {each.objective: each.num_trees for each in tried}
     fitted = _for_each_objective(lambda objective: grown.trees(objective, numbers[objective], seed))
     trees = (replace(of_all, scale=each.scale * scale) for of_all, each in zip(fitted, tried, strict=True))
+    gain = paired_difference(ranked[HEADLINE], blended[HEADLINE])
     return FittedRanker(
         ranker=Ranker(newest.names, tuple(trees)),
         num_trees=numbers,
         users=len(newest.user_rows),
-        ranked={name: float(values.mean()) for name, values in ranked.items()},
-        blended={name: float(values.mean()) for name, values in blended.items()},
-        gain=paired_difference(ranked[NDCG], blended[NDCG]),
+        ranked=means(ranked),
+        blended=means(blended),
+        gain=gain,
+        rivals=_rivals(newest.night, ranked if gain[0] > 0 else blended, seed),
         candidate_recall=newest.recall,
         recall_of_sources=newest.recall_of_sources,
     )
@@ -154,6 +173,15 @@ def _for_each_objective(work: Callable[[str], T]) -> list[T]:
     """Done for all objectives at once: LightGBM works outside of Python's lock, one thread each."""
     with ThreadPoolExecutor(len(OBJECTIVES)) as threads:
         return list(threads.map(work, OBJECTIVES))
+
+
+def _rivals(night: NextPeriod, served: PerUser, seed: int) -> dict[str, Rival]:
+    """Plain lists for the same users, that know the events alone that can be true."""
+    rivals = {}
+    for name, rival in tuned(night, seed=seed).items():
+        theirs = night.per_user(rival.lists)
+        rivals[name] = Rival(rival.settings, means(theirs), paired_difference(served[HEADLINE], theirs[HEADLINE]))
+    return rivals
 
 
 @dataclass(frozen=True)
@@ -177,7 +205,7 @@ def _best_number(grown: Growing, objective: str, newest: Newest, seed: int) -> _
     """The number of trees whose lists at the newest moment have the highest NDCG@25; of equal ones the fewest."""
     best, best_scores, num_trees = -1.0, np.empty(0), 0
     for number, scores in grown.scores(objective, seed, newest.features):
-        found = float(newest.night.per_user(newest.lists(averaged([scores], newest.features)))[NDCG].mean())
+        found = float(newest.night.per_user(newest.lists(averaged([scores], newest.features)))[HEADLINE].mean())
         if found > best:
             best, best_scores, num_trees = found, scores, number
         elif number >= num_trees + _PATIENCE:

@@ -35,12 +35,16 @@ class TableRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table with its title, a sentence on how to read it, and the names of its columns, that of the rows' names first."""
+    """A table with its title, a sentence on how to read it, and the names of its columns, that of the rows' names first.
+
+    `finding` is what it says, in a sentence.
+    """
 
     title: str
     note: str
     columns: tuple[str, ...]
     rows: tuple[TableRow, ...]
+    finding: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

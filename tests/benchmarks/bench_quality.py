@@ -39,13 +39,14 @@ from hrnn.data.arrays import Rows
 from hrnn.data.metadata import Metadata
 from hrnn.data.sequences import Sequences
 from hrnn.evaluation.baselines import NEXT_EVENT, NIGHTLY
-from hrnn.evaluation.baselines.tuned import tuned
+from hrnn.evaluation.baselines.tuned import Sample, tuned
 from hrnn.evaluation.metrics import PerUser
 from hrnn.evaluation.settings.last_session import LastSession, condensed, hide_last_session, metrics_of, ranks_of
 from hrnn.evaluation.settings.next_period import NextPeriod, cut_at, difference_over_nights, lists_of, several_cuts
 from hrnn.training.settings import TrainingSettings
 
 NEIGHBOUR_SESSIONS = 4_000  # hidden sessions that session-kNN is asked for, where there are more than twice as many
+ALL_EVENTS = Sample(users=2_000, events=10**9, neighbours=10**9)  # rivals at their best, whatever it costs
 DEFAULT = ModelSettings(training=TrainingSettings(), hidden_dimension=43)
 
 TUNED: dict[str, dict[str, Any]] = {
@@ -173,17 +174,13 @@ def _night_table(nights: list[NextPeriod], data: WorkingSet, metadata: Metadata,
     table = Table(NIGHT_COLUMNS, "settings, newest cut")
     rivals: dict[str, list[PerUser]] = {}
     began = time.monotonic()
-    tunings = [
-        tuned(night.training, night.cut, night.horizon_seconds, lag_seconds=night.lag_seconds)
-        for night in nights
-        if options.baselines
-    ]
+    tunings = [tuned(night, sample=ALL_EVENTS) for night in nights if options.baselines]
     print(f"rivals tuned in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     for row in NIGHTLY if tunings else ():
         began, found = time.monotonic(), []
         for night, tuning in zip(nights, tunings, strict=True):
-            fit = tuning[row].fit if row in tuning else NIGHTLY[row]
-            found.append(lists_of(fit(night.training).scores, night.points(), night.known))
+            fitted = None if row in tuning else NIGHTLY[row](night.training)
+            found.append(tuning[row].lists if fitted is None else lists_of(fitted.scores, night.points(), night.known))
         settings = tunings[0][row].settings if row in tunings[0] else ""
         table.add(row, [_mean(nights, found)], time.monotonic() - began, settings)
         rivals[row] = [night.per_user(lists) for night, lists in zip(nights, found, strict=True)]

@@ -12,12 +12,14 @@ Deviation: the nearest users may be the user too, of a weight of 1 / neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from hrnn.data.arrays import Doubles, Floats, Rows
-from hrnn.data.ragged import Ragged, offsets_of, positions_of
+from hrnn.data.ragged import Ragged, distinct, offsets_of, positions_of
 from hrnn.data.sequences import Sequences
 from hrnn.evaluation.baselines.prediction_points import PredictionPoints
 from hrnn.evaluation.baselines.sparse import summed
@@ -60,45 +62,59 @@ class FrequencyNeighbours:
         if not (0 <= alpha <= 1 and 0 < decay.within <= 1 and 0 < decay.between <= 1):
             raise ValueError(f"alpha {alpha}, ratios {decay.within} and {decay.between}: from 0 to 1, ratios above 0")
         self._neighbours, self._alpha, self._decay = neighbours, alpha, decay
-        num_users, self._num_items = sequences.num_users, sequences.num_items
-        keys, weights = frequencies(sequences, sequences.event_positions(np.arange(num_users)), self._decay)
+        self._num_items = sequences.num_items
+        # Users without events would be the nearest ones of many.
+        users = np.flatnonzero(sequences.history_lengths)
+        keys, weights = frequencies(sequences, sequences.event_positions(users), self._decay)
         user, item = keys // self._num_items, keys % self._num_items
-        lengths = np.bincount(user, minlength=num_users)
-        self._items, self._weights = Ragged.from_lengths(lengths, item), weights
+        self._items, self._weights = Ragged.from_lengths(np.bincount(user, minlength=len(users)), item), weights
         by_item = np.argsort(item, kind="stable")
         self._users = Ragged.from_lengths(np.bincount(item, minlength=self._num_items), user[by_item])
         self._user_weights = weights[by_item]
-        # Users without events would be the nearest ones of many.
-        self._squares = np.where(lengths > 0, np.bincount(user, weights**2, minlength=num_users), np.inf)
+        self._squares = np.bincount(user, weights**2, minlength=len(users))
 
     def scores(self, points: PredictionPoints) -> Floats:
         """One point after the other: users in common items' posting lists, then the vectors of the nearest."""
         scores = np.empty((len(points), self._num_items), dtype=np.float32)
-        for point in range(len(points)):
-            own, means = self.parts(points[point : point + 1], (self._neighbours,))
-            scores[point] = self._alpha * own + (1.0 - self._alpha) * means[0]
+        for point, (items, own, means) in enumerate(self.parts(points, (self._neighbours,))):
+            of_point = (1.0 - self._alpha) * means[0]
+            of_point[items] += self._alpha * own
+            scores[point] = of_point
         return scores
 
-    def parts(self, point: PredictionPoints, numbers: tuple[int, ...]) -> tuple[Doubles, Doubles]:
-        """The user's own vector, [N], and the mean vector of each of several numbers of neighbours, [numbers, N].
+    def parts(self, points: PredictionPoints, numbers: tuple[int, ...]) -> Iterator[tuple[Rows, Doubles, Doubles]]:
+        """Of each point: the user's items, rising, their values, and the mean vectors of the nearest users.
 
         Args:
-            point: One.
-            numbers: Of neighbours, rising.
+            points: [B].
+            numbers: Of nearest users, rising.
+
+        Returns:
+            int64 [C], float64 [C], and float64 [numbers, N], of each point.
         """
-        items, weights = frequencies(point.sequences, point.histories(), self._decay)
+        keys, weights = frequencies(points.sequences, points.histories(), self._decay)
+        bounds = np.searchsorted(keys, np.arange(len(points) + 1) * self._num_items)
+        for point, (begin, end) in enumerate(pairwise(bounds)):
+            items, own = keys[begin:end] - point * self._num_items, weights[begin:end]
+            yield items, own, self._means(self._nearest(items, own, numbers[-1]), numbers)
+
+    def _nearest(self, items: Rows, weights: Doubles, number: int) -> Rows:
+        """Rows of the users nearest to a vector, the nearest first."""
         postings = positions_of(self._users.offsets, items)
         shared = np.repeat(weights, postings.lengths) * self._user_weights[postings.values]
         products = np.bincount(self._users.values[postings.values], shared, minlength=len(self._squares))
-        distances = self._squares - 2.0 * products  # squared, less the same for all
-        nearest = _least(distances, numbers[-1])
+        return _least(self._squares - 2.0 * products, number)  # distances, squared, less the same for all
+
+    def _means(self, nearest: Rows, numbers: tuple[int, ...]) -> Doubles:
+        """Mean vectors of the first of some users: float64 [numbers, N]."""
         events = positions_of(self._items.offsets, nearest)
         items_of_nearest, weights_of_nearest = self._items.values[events.values], self._weights[events.values]
-        means = np.empty((len(numbers), self._num_items))
+        means, upto = np.zeros((len(numbers), self._num_items)), 0
         for line, number in enumerate(np.minimum(numbers, len(nearest))):
-            upto = slice(events.offsets[number])
-            means[line] = np.bincount(items_of_nearest[upto], weights_of_nearest[upto], self._num_items) / max(1, number)
-        return np.bincount(items, weights, self._num_items).astype(np.float64), means
+            more = slice(upto, events.offsets[number])
+            means[line] = np.bincount(items_of_nearest[more], weights_of_nearest[more], self._num_items) + means[line - 1]
+            upto = events.offsets[number]
+        return means / np.maximum(np.minimum(numbers, len(nearest)), 1)[:, None]
 
 
 def frequencies(sequences: Sequences, histories: Ragged[np.int64], decay: Decay) -> tuple[Rows, Doubles]:
@@ -115,8 +131,8 @@ def frequencies(sequences: Sequences, histories: Ragged[np.int64], decay: Decay)
     items, starts = sequences.item_rows[histories.values], np.array(sequences.session_starts[histories.values])
     starts[histories.offsets[:-1][histories.lengths > 0]] = True
     history = histories.row_ids()[starts]  # of each basket
-    distinct = np.unique((np.cumsum(starts) - 1) * sequences.num_items + items)  # an item counts once a basket
-    basket, item = distinct // sequences.num_items, distinct % sequences.num_items
+    in_baskets = distinct((np.cumsum(starts) - 1) * sequences.num_items + items)  # an item counts once a basket
+    basket, item = in_baskets // sequences.num_items, in_baskets % sequences.num_items
     num_baskets = np.bincount(history, minlength=len(histories))
     place = np.arange(len(history)) - offsets_of(num_baskets)[history]
     groups = np.minimum(decay.groups, num_baskets)[history]
@@ -132,7 +148,7 @@ def frequencies(sequences: Sequences, histories: Ragged[np.int64], decay: Decay)
 
 
 def _least(distances: Doubles, number: int) -> Rows:
-    """Rows of the least distances, the least first, ties by row, infinite ones left out."""
+    """Rows of the least distances, the least first, ties by row."""
     bound = np.partition(distances, number - 1)[number - 1] if number < len(distances) else np.inf
-    rows = np.flatnonzero((distances <= bound) & (distances < np.inf))
+    rows = np.flatnonzero(distances <= bound)
     return rows[np.argsort(distances[rows], kind="stable")[:number]]

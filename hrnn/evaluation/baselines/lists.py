@@ -74,7 +74,7 @@ def baseline_lists(
     last = known.user_offsets[:-1][users] + known.history_lengths[users] - 1
     points = points_after(known, users, np.asarray(known.timestamps[last]))
     full = known if fit_on is None else fit_on
-    reduced = _sampled_users(full, random)
+    reduced = sampled_users(full, random, _MOST_EVENTS)
     items_of_full, items_of_reduced = (sequences.item_counts() > 0 for sequences in (full, reduced))
     sizes = int(reduced.history_lengths.sum()), int(full.history_lengths.sum())
     lists, fitted_on = {}, {}
@@ -88,11 +88,14 @@ def baseline_lists(
     return BaselineLists(sample, lists, fitted_on)
 
 
-def _sampled_users(sequences: Sequences, random: np.random.Generator) -> Sequences:
-    """All users where their events are few enough, else a random sample with as many events as the bound."""
+def sampled_users(
+    sequences: Sequences, random: np.random.Generator, most_events: int, most_users: int | None = None
+) -> Sequences:
+    """All users where they and their events are few enough, else a random sample within the bounds."""
     lengths = sequences.history_lengths
-    if int(lengths.sum()) <= _MOST_EVENTS:
+    if int(lengths.sum()) <= most_events and (most_users is None or np.count_nonzero(lengths) <= most_users):
         return sequences
-    order = random.permutation(sequences.num_users)
-    dropped = order[np.cumsum(lengths[order]) > _MOST_EVENTS]
+    order = random.permutation(np.flatnonzero(lengths))
+    kept = order[np.cumsum(lengths[order]) <= most_events][:most_users]
+    dropped = np.setdiff1d(order, kept)
     return sequences.truncate(dropped, np.zeros(len(dropped), dtype=np.int64))

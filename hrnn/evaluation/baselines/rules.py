@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from hrnn.data.arrays import Doubles, Rows
 from hrnn.data.sequences import Sequences
 from hrnn.evaluation.baselines.prediction_points import PredictionPoints
-from hrnn.evaluation.baselines.sparse import ItemTable, summed
+from hrnn.evaluation.baselines.sparse import ItemTable
 
 _TIE = 1e-5  # below any difference of two scores that are not equal
 
@@ -42,14 +43,7 @@ class SequentialRules:
         items, sessions = events_and_sessions(sequences)
         if across_sessions:
             sessions = np.repeat(np.arange(sequences.num_users), sequences.history_lengths)  # a user is one session
-        keys, weights = np.zeros(0, dtype=np.int64), np.zeros(0)
-        for distance in range(1, steps + 1):
-            together = np.flatnonzero(sessions[distance:] == sessions[:-distance])
-            if len(together) == 0:  # of a greater distance there is none either: sessions are contiguous
-                break
-            pairs = items[together] * num_items + items[together + distance]
-            new_keys, counts = np.unique(pairs, return_counts=True)
-            keys, weights = summed(np.concatenate([keys, new_keys]), np.concatenate([weights, counts / distance]))
+        keys, weights = _near_pairs(items, sessions, steps, num_items)
         # Shares, or the rules of a frequent item would drown those of a rarer one that was taken later.
         if events > 1:
             weights /= np.bincount(keys // num_items, weights, minlength=num_items)[keys // num_items]
@@ -62,10 +56,26 @@ class SequentialRules:
         scores = self._rules.rows(points.last_items)
         begin = points.user_begin if self._across_sessions else points.session_begin
         for back in range(2, self._events + 1):
-            position = points.end - back
-            inside = np.flatnonzero(position >= begin)
-            scores[inside] += self._rules.rows(points.item_rows[position[inside]].astype(np.int64)) / np.float32(back)
+            inside = np.flatnonzero(points.end - back >= begin)
+            self._rules.add_to(scores, inside, points.item_rows[points.end[inside] - back].astype(np.int64), 1 / back)
         return scores if self._tie_break is None else scores + self._tie_break
+
+
+def _near_pairs(items: Rows, sessions: Rows, steps: int, num_items: int) -> tuple[Rows, Doubles]:
+    """Distinct pairs a * N + b of a session's items, rising, and the sum of their 1 / distance."""
+    bits = steps.bit_length()
+    pairs = [np.zeros(0, dtype=np.int64)]
+    for distance in range(1, steps + 1):
+        together = np.flatnonzero(sessions[distance:] == sessions[:-distance])
+        if len(together) == 0:  # of a greater distance there is none either: sessions are contiguous
+            break
+        pairs.append((items[together] * num_items + items[together + distance] << bits) + distance)
+    # The distance stands in the lowest bits, so that one sort of numbers orders all.
+    ordered = np.sort(np.concatenate(pairs))
+    keys = ordered >> bits
+    first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    near = 1.0 / np.maximum(np.arange(1 << bits), 1)
+    return keys[first], np.add.reduceat(near[ordered & (1 << bits) - 1], first) if len(first) else np.zeros(0)
 
 
 def markov_chain(sequences: Sequences, *, across_sessions: bool = False, then_popular: bool = False) -> SequentialRules:

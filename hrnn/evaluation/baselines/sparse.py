@@ -35,9 +35,14 @@ class ItemTable:
     def rows(self, items: Rows) -> npt.NDArray[np.float32]:
         """Rows of the given items, dense: float32 [B, N]."""
         dense = np.zeros((len(items), len(self.offsets) - 1), dtype=np.float32)
-        at = positions_of(self.offsets, items)
-        dense[at.row_ids(), self.columns[at.values]] = self.weights[at.values]
+        self.add_to(dense, np.arange(len(items)), items, 1.0)
         return dense
+
+    def add_to(self, scores: npt.NDArray[np.float32], lines: Rows, items: Rows, factor: float) -> None:
+        """Add a multiple of the row of an item to each of several lines of [B, N] scores; no line twice."""
+        at = positions_of(self.offsets, items)
+        cells = lines[at.row_ids()] * scores.shape[1] + self.columns[at.values]
+        scores.reshape(-1)[cells] += self.weights[at.values] * np.float32(factor)
 
 
 def summed(keys: Rows, weights: Doubles) -> tuple[Rows, Doubles]:

@@ -2,33 +2,31 @@
 
 Half-lives, weights and neighbours are those with the highest NDCG@25 at a cut one horizon earlier, with the same lag; nothing
 after the cut is looked at. A half-life that was chosen for a month of purchases says nothing of a day of news.
+
+Only items that may be in a list are scored, the same for choosing as for the lists: they are those of the whole catalogue.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 
 from hrnn.data.arrays import Floats, Rows
-from hrnn.data.sequences import Sequences
-from hrnn.evaluation import metrics
-from hrnn.evaluation.baselines import Fit
-from hrnn.evaluation.baselines.blend3 import Blend3, Weights
-from hrnn.evaluation.baselines.decayed import POPULAR, DecayedOwnItems, DecayedPopularity, decayed_counts, own_items, to_unit
+from hrnn.data.ragged import Ragged, distinct
+from hrnn.evaluation.baselines.blend3 import LATEST_EVENTS, Weights
+from hrnn.evaluation.baselines.decayed import POPULAR, decayed_counts, own_items, to_unit
 from hrnn.evaluation.baselines.frequency_neighbours import FrequencyNeighbours
+from hrnn.evaluation.baselines.lists import sampled_users
 from hrnn.evaluation.baselines.prediction_points import PredictionPoints
-from hrnn.evaluation.metrics import DEPTH
+from hrnn.evaluation.baselines.rules import SequentialRules
+from hrnn.evaluation.metrics import DEPTH, HEADLINE, means
 from hrnn.evaluation.settings.next_period import NextPeriod, best_of, cut_at
 
-MOST_USERS = 2_000
-
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
-_METRIC = "normalized_discounted_cumulative_gain_at_25"
-_CELLS_AT_ONCE = 1 << 22
+_USERS_AT_ONCE = 100
 _POPULAR_IN_BLEND = np.float32(0.3)  # about what popularity weighs beside own items, where these count
 
 # Of equally good settings the first is chosen: no decay, and what that needs least.
@@ -44,166 +42,174 @@ WEIGHTS = tuple(
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """A baseline with its chosen settings.
+class Sample:
+    """What choosing and fitting are bounded by, so that they cost little beside a training; popularity is that of all events.
 
     Attributes:
-        fit: Makes it.
-        settings: In words.
+        users: That settings are chosen by.
+        events: Of whole histories, that rules and neighbours are learnt from.
+        neighbours: Users among whom neighbours are looked for.
     """
 
-    fit: Fit
+    users: int = 500
+    events: int = 500_000
+    neighbours: int = 20_000
+
+
+SAMPLE = Sample()
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A rival with its chosen settings.
+
+    Attributes:
+        settings: In words.
+        lists: int64 [V, 25], of the night's test users, best first, -1 fills.
+    """
+
     settings: str
+    lists: Rows
 
 
-def tuned(
-    sequences: Sequences,
-    cut: int,
-    horizon_seconds: int,
-    *,
-    lag_seconds: int = 0,
-    seed: int = 0,
-    most_users: int = MOST_USERS,
-) -> dict[str, Tuned]:
-    """Rivals for lists as of a cut, by name.
+def tuned(night: NextPeriod, *, seed: int = 0, sample: Sample = SAMPLE) -> dict[str, Tuned]:
+    """Rivals for a night's lists, by their names in hrnn.evaluation.baselines.NIGHTLY.
 
     Args:
-        sequences: Events after the cut are not looked at.
-        cut: UTC epoch seconds.
-        horizon_seconds: Of the truth that the lists are measured by.
-        lag_seconds: From the cut to the begin of that truth.
-        seed: Of the sample of users that settings are chosen by.
-        most_users: Its upper bound.
-
-    Raises:
-        ValueError: See `cut_at`.
+        night: Its training histories are all that is looked at.
+        seed: Of the samples.
+        sample: How much is looked at.
     """
-    earlier = cut_at(
-        sequences, cut - horizon_seconds, horizon_seconds, lag_seconds=lag_seconds, seed=seed, most_users=most_users
+    horizon = night.horizon_seconds
+    cut = cut_at(
+        night.training, night.cut - horizon, horizon, lag_seconds=night.lag_seconds, seed=seed, most_users=sample.users
     )
-    popularity = _popularity_half_life(earlier)
-    own = _own_half_life(earlier, popularity, POPULAR)
-    neighbours, alpha = _neighbours(earlier)
-    own_in_blend = _own_half_life(earlier, popularity, _POPULAR_IN_BLEND)
-    weights = _weights(earlier, popularity, own_in_blend)
+    earlier = _Scores(cut, seed, sample)
+    popularity = HALF_LIVES[_best(cut, _same_for_all(best_of(earlier.popularity(HALF_LIVES)), cut))]
+    of_own = _lists(cut, 2 * len(HALF_LIVES), earlier.own_items(HALF_LIVES, popularity, (POPULAR, _POPULAR_IN_BLEND)))
+    own, own_in_blend = (HALF_LIVES[_best(cut, lists)] for lists in (of_own[: len(HALF_LIVES)], of_own[len(HALF_LIVES) :]))
+    pairs = list(product(NEIGHBOURS, ALPHAS))
+    neighbours, alpha = pairs[_best(cut, _lists(cut, len(pairs), earlier.neighbours(NEIGHBOURS, ALPHAS)))]
+    weights = WEIGHTS[_best(cut, _lists(cut, len(WEIGHTS), earlier.blend(WEIGHTS, popularity, own_in_blend)))]
+    del earlier, of_own  # two are not held at once
+    now = _Scores(night, seed, sample)
     return {
-        "decayed popularity": Tuned(
-            partial(DecayedPopularity, half_life_seconds=popularity),
-            _half_life(popularity),
-        ),
-        "decayed own items": Tuned(
-            partial(DecayedOwnItems, half_life_seconds=own, popularity_half_life_seconds=popularity),
-            _half_life(own),
-        ),
+        "decayed popularity": Tuned(_half_life(popularity), _same_for_all(best_of(now.popularity((popularity,))), night)[0]),
+        "decayed own items": Tuned(_half_life(own), _lists(night, 1, now.own_items((own,), popularity, (POPULAR,)))[0]),
         "TIFU-kNN": Tuned(
-            partial(FrequencyNeighbours, neighbours=neighbours, alpha=alpha),
-            f"{neighbours} neighbours, alpha {alpha:g}",
+            f"{neighbours} neighbours, alpha {alpha:g}", _lists(night, 1, now.neighbours((neighbours,), (alpha,)))[0]
         ),
         "blend3": Tuned(
-            partial(
-                Blend3,
-                weights=weights,
-                popularity_half_life_seconds=popularity,
-                own_half_life_seconds=own_in_blend,
-            ),
             f"rules {weights.rules:g}, popularity {weights.popularity:g} ({_half_life(popularity)}), "
             f"own items {weights.own_items:g} ({_half_life(own_in_blend)})",
+            _lists(night, 1, now.blend((weights,), popularity, own_in_blend))[0],
         ),
     }
 
 
-def _popularity_half_life(earlier: NextPeriod) -> float:
-    lists = best_of(_popular(earlier, HALF_LIVES))
-    return HALF_LIVES[_best(earlier, np.broadcast_to(lists[:, None], (len(lists), len(earlier.user_rows), DEPTH)))]
+Scored = Iterator[tuple[Rows, Floats]]
+"""Of each user: rising item rows, int64 [C], all that may be in a list, and their scores by each of S settings, [S, C]."""
 
 
-def _popular(earlier: NextPeriod, half_lives: tuple[float, ...]) -> Floats:
-    """Decayed popularity at the cut, -inf of unknown items: float32 [half-lives, N]."""
-    training, num_items = earlier.training, earlier.training.num_items
-    positions = training.event_positions(np.arange(training.num_users)).values
-    items, ages = training.item_rows[positions], earlier.cut - training.timestamps[positions]
-    counts = np.stack([decayed_counts(items, ages, half_life, num_items).astype(np.float32) for half_life in half_lives])
-    counts[:, ~earlier.known] = -np.inf
-    return counts
+class _Scores:
+    """Scores of the rivals at a night's cut, by several settings at once."""
 
+    def __init__(self, night: NextPeriod, seed: int, sample: Sample) -> None:
+        self._night, self._num_items = night, night.training.num_items
+        positions = night.training.event_positions(np.arange(night.training.num_users)).values
+        self._items, self._ages = night.training.item_rows[positions], night.cut - night.training.timestamps[positions]
+        random = np.random.Generator(np.random.Philox(key=seed))
+        self._of_rules = sampled_users(night.training, random, sample.events)
+        self._of_neighbours = sampled_users(night.training, random, sample.events, sample.neighbours)
 
-def _own_half_life(earlier: NextPeriod, popularity_half_life: float, popular_weight: np.float32) -> float:
-    popularity = to_unit(_popular(earlier, (popularity_half_life,)))
-    popular = best_of(popularity)[0]
-    popular = popular[popular >= 0]
+    def popularity(self, half_lives: tuple[float, ...]) -> Floats:
+        """Of all items, -inf of unknown ones: float32 [half-lives, N]."""
+        counts = np.empty((len(half_lives), self._num_items), dtype=np.float32)
+        for line, half_life in enumerate(half_lives):
+            counts[line] = decayed_counts(self._items, self._ages, half_life, self._num_items)
+        counts[:, ~self._night.known] = -np.inf
+        return counts
 
-    def candidates() -> Iterator[tuple[Rows, Floats]]:
-        for point in _one_by_one(earlier):
-            _, events, ages = own_items(point)
-            items = np.union1d(events, popular)
-            place = np.searchsorted(items, events)
-            counts = [decayed_counts(place, ages, half_life, len(items)).astype(np.float32) for half_life in HALF_LIVES]
-            yield items, to_unit(np.stack(counts)) + popular_weight * popularity[0, items]
+    def own_items(self, half_lives: tuple[float, ...], popularity: float, popular_weights: tuple[np.float32, ...]) -> Scored:
+        """By each half-life with the first weight of popularity, then with the next one."""
+        of_all = to_unit(self.popularity((popularity,)))
+        popular = best_of(of_all)[0]
+        popular = popular[popular >= 0]
+        for points in self._points():
+            for own, counts in _own_counts(points, half_lives):
+                items = distinct(np.append(own, popular))
+                scores = np.zeros((len(half_lives), len(items)), dtype=np.float32)
+                scores[:, np.searchsorted(items, own)] = counts
+                yield items, np.concatenate([scores + weight * of_all[0, items] for weight in popular_weights])
 
-    return HALF_LIVES[_best(earlier, _lists(earlier, len(HALF_LIVES), candidates()))]
+    def neighbours(self, numbers: tuple[int, ...], alphas: tuple[float, ...]) -> Scored:
+        """By the first number of neighbours with each weight of own items, then by the next one."""
+        fitted, own_weights = FrequencyNeighbours(self._of_neighbours), np.asarray(alphas)[:, None]
+        for points in self._points():
+            for own, values, of_others in fitted.parts(points, numbers):
+                # Of items that the user never had, only those with the highest means can be in a list.
+                others = of_others.astype(np.float32)
+                others[:, own] = -np.inf
+                best = best_of(others)
+                items = distinct(np.append(own, best[best >= 0]))
+                scores = (1.0 - own_weights) * of_others[:, None, items]
+                scores[:, :, np.searchsorted(items, own)] += own_weights * values
+                yield items, scores.reshape(-1, len(items)).astype(np.float32)
 
-
-def _neighbours(earlier: NextPeriod) -> tuple[int, float]:
-    fitted, alphas = FrequencyNeighbours(earlier.training), np.asarray(ALPHAS)[:, None]
-
-    def candidates() -> Iterator[tuple[Rows, Floats]]:
-        for point in _one_by_one(earlier):
-            own, means = fitted.parts(point, NEIGHBOURS)
-            # Of items that the user never had, only those with the highest means can be in a list.
-            others = best_of(np.where(own > 0, -np.inf, means).astype(np.float32))
-            items = np.union1d(np.flatnonzero(own), others[others >= 0])
-            scores = np.concatenate([alphas * own[items] + (1.0 - alphas) * mean[items] for mean in means])
-            yield items, scores.astype(np.float32)
-
-    settings = list(product(NEIGHBOURS, ALPHAS))
-    return settings[_best(earlier, _lists(earlier, len(settings), candidates()))]
-
-
-def _weights(earlier: NextPeriod, popularity_half_life: float, own_half_life: float) -> Weights:
-    blend, points = Blend3(earlier.training, WEIGHTS[0], popularity_half_life, own_half_life), earlier.points()
-    step = max(1, _CELLS_AT_ONCE // max(1, len(earlier.known)))
-    weights = np.asarray(WEIGHTS, dtype=np.float32)
-    popular = np.argsort(-_popular(earlier, (popularity_half_life,))[0], kind="stable")[: earlier.known.sum()]
-
-    def candidates() -> Iterator[tuple[Rows, Floats]]:
-        for begin in range(0, len(points), step):
-            parts = np.stack(blend.parts(points[begin : begin + step]), axis=1)
-            for rules, popularity, own in parts:
+    def blend(self, all_weights: tuple[Weights, ...], popularity: float, own_half_life: float) -> Scored:
+        """By each of the weights."""
+        # Without weight they need not be counted.
+        needed = any(each.rules for each in all_weights)
+        fitted = SequentialRules(self._of_rules, events=LATEST_EVENTS, across_sessions=True) if needed else None
+        of_all = to_unit(self.popularity((popularity,)))[0]
+        by_popularity = np.argsort(-of_all, kind="stable")[: self._night.known.sum()]
+        weights = np.asarray(all_weights, dtype=np.float32)
+        for points in self._points():
+            shape = len(points), self._num_items
+            of_rules = np.zeros(shape, dtype=np.float32) if fitted is None else to_unit(fitted.scores(points))
+            for rules, (own, counts) in zip(of_rules, _own_counts(points, (own_half_life,)), strict=True):
+                with_evidence = rules > 0
+                with_evidence[own] = True
+                evident = np.flatnonzero(with_evidence)
                 # Of items that neither rules nor the user know, only the most popular can be in a list.
-                with_evidence = (rules > 0) | (own > 0)
-                others = popular[~with_evidence[popular]][:DEPTH]
-                items = np.sort(np.append(np.flatnonzero(with_evidence), others))
-                yield items, weights @ np.stack([rules[items], popularity[items], own[items]])
+                popular = by_popularity[: len(evident) + DEPTH]
+                items = np.sort(np.append(evident, popular[~with_evidence[popular]][:DEPTH]))
+                of_own = np.zeros(len(items), dtype=np.float32)
+                of_own[np.searchsorted(items, own)] = counts[0]
+                yield items, weights @ np.stack([rules[items], of_all[items], of_own])
 
-    return WEIGHTS[_best(earlier, _lists(earlier, len(WEIGHTS), candidates()))]
-
-
-def _one_by_one(earlier: NextPeriod) -> Iterator[PredictionPoints]:
-    points = earlier.points()
-    return (points[number : number + 1] for number in range(len(points)))
+    def _points(self) -> Iterator[PredictionPoints]:
+        points = self._night.points()
+        return (points[begin : begin + _USERS_AT_ONCE] for begin in range(0, len(points), _USERS_AT_ONCE))
 
 
-def _lists(earlier: NextPeriod, num_settings: int, candidates: Iterable[tuple[Rows, Floats]]) -> Rows:
-    """Lists of all settings, user after user: only scores that may be in one are compared.
+def _own_counts(points: PredictionPoints, half_lives: tuple[float, ...]) -> Scored:
+    """Each user's own items and their decayed counts over the greatest of them."""
+    num_items = points.sequences.num_items
+    point, item, ages = own_items(points)
+    keys, pair = np.unique(point * num_items + item, return_inverse=True)
+    counts = np.stack([decayed_counts(pair, ages, half_life, len(keys)).astype(np.float32) for half_life in half_lives])
+    own = Ragged.from_lengths(np.bincount(keys // num_items, minlength=len(points)), keys % num_items)
+    return ((own.values[begin:end], to_unit(counts[:, begin:end])) for begin, end in pairwise(own.offsets))
 
-    Args:
-        earlier: With V test users.
-        num_settings: S.
-        candidates: Of each user: item rows, [C], and their scores by each setting, [S, C].
 
-    Returns:
-        int64 [S, V, 25], -1 fills.
-    """
-    lists = np.full((num_settings, len(earlier.user_rows), DEPTH), -1, dtype=np.int64)
-    for user, (items, scores) in enumerate(candidates):
+def _lists(night: NextPeriod, num_settings: int, scored: Iterable[tuple[Rows, Floats]]) -> Rows:
+    """The best 25 of each user by each setting: int64 [S, V, 25], -1 fills."""
+    lists = np.full((num_settings, len(night.user_rows), DEPTH), -1, dtype=np.int64)
+    for user, (items, scores) in enumerate(scored):
         best = best_of(scores)
         lists[:, user] = np.where(best >= 0, items[best], -1)
     return lists
 
 
-def _best(earlier: NextPeriod, lists: Rows) -> int:
+def _same_for_all(lists: Rows, night: NextPeriod) -> Rows:
+    """One list by each setting, for each user: int64 [S, V, 25]."""
+    return np.broadcast_to(lists[:, None], (len(lists), len(night.user_rows), DEPTH))
+
+
+def _best(night: NextPeriod, lists: Rows) -> int:
     """Which of the settings has the highest NDCG@25, the first of equal ones."""
-    return int(np.argmax([metrics.means(earlier.per_user(of_setting))[_METRIC] for of_setting in lists]))
+    return int(np.argmax([means(night.per_user(of_setting))[HEADLINE] for of_setting in lists]))
 
 
 def _half_life(seconds: float) -> str:

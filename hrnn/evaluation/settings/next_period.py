@@ -29,6 +29,7 @@ from hrnn.evaluation.metrics import DEPTH, PerUser
 MOST_USERS = 5_000
 _DAY = 86_400
 _CELLS_AT_ONCE = 1 << 22
+_FEW_COLUMNS = 1 << 12  # up to which one partition of all lines is faster than a look at each
 _MANY_NIGHTS = 10  # fewer say little of how nights vary
 _NORMAL_975 = 1.959964
 
@@ -231,11 +232,24 @@ def lists_of(score: Callable[[PredictionPoints], Floats], points: PredictionPoin
 def best_of(scores: Floats) -> Rows:
     """Rows of each line's 25 best scores, ties by row: int64 [B, 25], -1 in place of -inf and beyond the last column."""
     depth = min(DEPTH, scores.shape[1])
-    least = -np.partition(-scores, depth - 1, axis=1)[:, depth - 1 : depth]
     lists = np.full((len(scores), DEPTH), -1, dtype=np.int64)
+    if scores.shape[1] <= _FEW_COLUMNS:
+        lists[:, :depth] = _best_of_few(scores, depth)
+        return lists
+    least = -np.partition(-scores, depth - 1, axis=1)[:, depth - 1 : depth]
     # Only what reaches the 25th best score is sorted; rows rise among candidates, so that a stable sort breaks ties by row.
     for line, (values, bound) in enumerate(zip(scores, least[:, 0], strict=True)):
         candidates = np.flatnonzero(values >= bound) if bound > -np.inf else np.flatnonzero(values > -np.inf)
         best = candidates[np.argsort(-values[candidates], kind="stable")[:depth]]
         lists[line, : len(best)] = best
     return lists
+
+
+def _best_of_few(scores: Floats, depth: int) -> Rows:
+    """The same by one partition of all lines: a key has the bits of the negated score above the row."""
+    bits = (np.float32(0.0) - scores).astype(np.float32, copy=False).view(np.int32)  # of 0.0 and -0.0 the same
+    falling = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits).astype(np.int64)
+    keys = np.partition((falling << 32) | np.arange(scores.shape[1]), depth - 1, axis=1)[:, :depth]
+    keys.sort(axis=1)
+    rows = keys & 0xFFFFFFFF
+    return np.where(np.take_along_axis(scores, rows, axis=1) > -np.inf, rows, -1)

@@ -189,54 +189,81 @@ def search_table(search: Mapping[str, Any]) -> Table:
 
 
 def ranker_tables(next_period: Mapping[str, Any]) -> tuple[Table, ...]:
-    """Lists of the next days: the ranker's beside the blend's; where candidates came from, and what the trees went by.
+    """Lists of the next days: ranker, blend and plain ones; where candidates came from, and what the trees went by.
 
     Args:
         next_period: As metrics.json has it.
     """
-    days, users = next_period["horizon_days"], next_period["users"]
+    days = next_period["horizon_days"]
     title = "Lists of the next day" if days == 1 else f"Lists of the next {days:g} days"
-    if not users:
+    if not next_period["users"]:
         note = "Too few users came back within the period for a ranker to learn from: the blend makes the lists."
         return (Table(title=title, note=note, columns=("",), rows=()),)
-    difference, error = next_period["gain"]
-    lag = f", from {next_period['lag_hours']:g} hours after the end of its data on" if next_period["lag_hours"] else ""
-    served = "ranker" if next_period["serves"] else "blend"
-    note = (
-        f"At an earlier moment, of {users:,} users: lists made from what was known then, measured by what they took in the "
-        f"period after it{lag}. The ranker's {next_period['num_trees']} trees had learnt from moments whose period was over. "
-        f"Its NDCG@25 is by {difference:+.4f} ± {SURE * error:.4f} that of the blend: the {served} makes the lists. "
-        f"{100 * next_period['candidate_recall']:.0f} % of what they took was among the candidates that it ranks."
-    )
-    rows = {"ranker": next_period["ranked"], "blend": next_period["blended"]}
-    keys = _ordered(rows.values())
-    best = {key: max(float(row[key]) for row in rows.values()) for key in keys}
-    compared = tuple(
-        TableRow(name=name, own=name == served, cells=tuple(_cell(row[key], best[key]) for key in keys))
-        for name, row in rows.items()
-    )
-    sources = tuple(
-        TableRow(name=name.replace("_", " "), own=False, cells=(Cell(text=f"{100 * recall:.1f} %"),))
-        for name, recall in sorted(next_period["recall_of_sources"].items(), key=lambda pair: -pair[1])
-    )
-    gains = tuple(
-        TableRow(name=name.replace("_", " "), own=False, cells=(Cell(text=f"{100 * share:.1f} %"),))
-        for name, share in list(next_period["largest_gains"].items())[:_GAINS_SHOWN]
-    )
+    sources = sorted(next_period["recall_of_sources"].items(), key=lambda pair: -pair[1])
+    gains = list(next_period["largest_gains"].items())[:_GAINS_SHOWN]
     return (
-        Table(title=title, note=note, columns=("", *(metric_name(key) for key in keys)), rows=compared),
+        _next_period(title, next_period),
         Table(
             title="Where candidates come from",
             note="How much of what users took in the period each source alone would have offered.",
             columns=("", "recall"),
-            rows=sources,
+            rows=_shares(sources),
         ),
         Table(
             title="What the ranker goes by",
             note="Each feature's share in what all splits of the trees gained (docs/models/ranker.md says what they are).",
             columns=("", "share"),
-            rows=gains,
+            rows=_shares(gains),
         ),
+    )
+
+
+def _next_period(title: str, next_period: Mapping[str, Any]) -> Table:
+    """The list that serves, the other one and the rivals, with how far the first is ahead of each."""
+    served, other = ("ranker", "blend") if next_period["serves"] else ("blend", "ranker")
+    rivals: Mapping[str, Mapping[str, Any]] = next_period["rivals"]
+    own: Rows = {"ranker": next_period["ranked"], "blend": next_period["blended"]}
+    rows = {served: own[served], other: own[other], **{name: rival["metrics"] for name, rival in rivals.items()}}
+    difference, error = next_period["gain"]
+    gains = {other: (abs(difference), error), **{name: rival["gain"] for name, rival in rivals.items()}}
+    best_rival = max(rivals, key=lambda name: float(rows[name][HEADLINE]))
+    difference, error = gains[best_rival]
+    keys = _ordered(rows.values())
+    best = {key: max(float(row[key]) for row in rows.values()) for key in keys}
+    table_rows = []
+    for name, row in rows.items():
+        settings = rivals[name]["settings"] if name in rivals else ""
+        cells = (*(_cell(row[key], best[key]) for key in keys), _ahead(gains.get(name)), Cell(text=settings))
+        table_rows.append(TableRow(name=name, own=name == served, cells=cells))
+    return Table(
+        title=title,
+        finding=f"The {served} makes the lists: their NDCG@25 is {abs(difference):.4f} ± {SURE * error:.4f} "
+        f"{'above' if difference >= 0 else 'below'} that of the best plain list, {best_rival}.",
+        note=_how_next_period(next_period),
+        columns=("", *(metric_name(key) for key in keys), "ahead by", "settings"),
+        rows=tuple(table_rows),
+    )
+
+
+def _how_next_period(next_period: Mapping[str, Any]) -> str:
+    lag = f", from {next_period['lag_hours']:g} hours after the end of its data on" if next_period["lag_hours"] else ""
+    trees = " and ".join(f"{number:,} of {name}" for name, number in next_period["num_trees"].items())
+    return (
+        f"At an earlier moment, of {next_period['users']:,} users: lists made from what was known then, measured by what they "
+        f"took in the period after it{lag}. The ranker's trees ({trees}) had learnt from moments whose period was over; the "
+        "plain lists' settings were chosen on the period before. Ahead by: by how much the NDCG@25 of the list that serves is "
+        "above the row's, with the 95 % interval. "
+        f"{100 * next_period['candidate_recall']:.0f} % of what users took was among the candidates that the ranker orders."
+    )
+
+
+def _ahead(gain: Sequence[float] | None) -> Cell:
+    return Cell(text="") if gain is None else Cell(text=f"{gain[0]:+.4f}", interval=f"± {SURE * gain[1]:.4f}")
+
+
+def _shares(shares: Iterable[tuple[str, float]]) -> tuple[TableRow, ...]:
+    return tuple(
+        TableRow(name=name.replace("_", " "), own=False, cells=(Cell(text=f"{100 * share:.1f} %"),)) for name, share in shares
     )
 
 

@@ -18,12 +18,12 @@ from hrnn.evaluation.baselines import tuned as tuning
 from hrnn.evaluation.baselines.blend3 import Blend3, Weights
 from hrnn.evaluation.baselines.decayed import DecayedOwnItems, DecayedPopularity
 from hrnn.evaluation.baselines.frequency_neighbours import Decay, FrequencyNeighbours
+from hrnn.evaluation.baselines.lists import sampled_users
 from hrnn.evaluation.baselines.prediction_points import PredictionPoints, points_after
 from hrnn.evaluation.baselines.rules import SequentialRules
-from hrnn.evaluation.baselines.tuned import tuned
+from hrnn.evaluation.baselines.tuned import Sample, tuned
+from hrnn.evaluation.metrics import HEADLINE
 from hrnn.evaluation.settings.next_period import NextPeriod, cut_at, lists_of
-
-NDCG = "normalized_discounted_cumulative_gain_at_25"
 
 
 def after(sequences: Sequences, *users: int, as_of: int = 10 * DAY) -> PredictionPoints:
@@ -172,12 +172,16 @@ def shop() -> Sequences:
     return sequences_of(histories)
 
 
+def settings_of(sequences: Sequences, cut: int, horizon: int, lag: int = 0) -> dict[str, str]:
+    night = cut_at(sequences, cut, horizon, lag_seconds=lag)
+    return {name: each.settings for name, each in tuned(night).items()}
+
+
 def test_news_have_a_short_half_life_and_shops_none() -> None:
-    half_life = {name: each.settings for name, each in tuned(news(), 8 * DAY + 1_800, DAY).items()}["decayed popularity"]
-    assert half_life.endswith(("h", "min"))
-    of_shop = tuned(shop(), 9 * DAY, 2 * DAY)
-    assert of_shop["decayed own items"].settings == "no decay"
-    assert "own items 1 " in of_shop["blend3"].settings
+    assert settings_of(news(), 8 * DAY + 1_800, DAY)["decayed popularity"].endswith(("h", "min"))
+    of_shop = settings_of(shop(), 9 * DAY, 2 * DAY)
+    assert of_shop["decayed own items"] == "no decay"
+    assert "own items 1 " in of_shop["blend3"]
 
 
 def test_nothing_after_the_cut_is_looked_at() -> None:
@@ -185,50 +189,60 @@ def test_nothing_after_the_cut_is_looked_at() -> None:
     later = sequences.timestamps > 3 * DAY
     others = sequences.item_rows.copy()
     others[later] = np.random.default_rng(1).permutation(others[later])
-    before, shuffled = (tuned(each, 3 * DAY, DAY) for each in (sequences, replace(sequences, item_rows=others)))
-    cut = cut_at(sequences, 3 * DAY, DAY).training
-    assert {name: each.settings for name, each in before.items()} == {name: each.settings for name, each in shuffled.items()}
-    assert {name: each.settings for name, each in before.items()} == {
-        name: each.settings for name, each in tuned(cut, 3 * DAY, DAY).items()
-    }
+    night = cut_at(sequences, 3 * DAY, DAY)
+    found = tuned(night)
+    for other in (replace(sequences, item_rows=others), night.training):
+        same = tuned(replace(night, training=cut_at(other, 3 * DAY, DAY).training))
+        for name, each in found.items():
+            assert each.settings == same[name].settings
+            assert np.array_equal(each.lists, same[name].lists)
+    # An event before the cut has a part in them, so that the comparison can see a difference.
+    others[~later] = np.random.default_rng(2).permutation(others[~later])
+    changed = tuned(replace(night, training=cut_at(replace(sequences, item_rows=others), 3 * DAY, DAY).training))
+    assert not np.array_equal(found["blend3"].lists, changed["blend3"].lists)
 
 
 def test_with_nobody_to_choose_by_nothing_decays() -> None:
-    found = tuned(sequences_of([[[0]], [[1], [0]]]), -10, DAY)
-    assert found["decayed popularity"].settings == found["decayed own items"].settings == "no decay"
+    found = settings_of(sequences_of([[[0]], [[1], [0]]]), -10, DAY)
+    assert found["decayed popularity"] == found["decayed own items"] == "no decay"
 
 
-@pytest.mark.parametrize("lag", [0, DAY // 3])
-def test_settings_are_chosen_by_the_lists_that_they_give(lag: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def many_few_know() -> Sequences:
+    """Many items that few know, so that a list is not the whole catalogue."""
     random = np.random.default_rng(0)
     histories = [[(session + user % 9 + random.integers(0, 4, 3)).tolist() for session in range(6)] for user in range(60)]
     sequences = sequences_of(histories, num_items=100)
     sequences = replace(sequences, timestamps=sequences.timestamps + random.integers(0, DAY // 2, 60).repeat(18))
-    # Many items that few know, so that a list is not the whole catalogue.
     items = sequences.item_rows * 5 + random.integers(0, 3, sequences.num_events)
-    sequences = replace(sequences, item_rows=items.astype(np.int32))
+    return replace(sequences, item_rows=items.astype(np.int32))
+
+
+@pytest.mark.parametrize("lag", [0, DAY // 3])
+def test_settings_are_chosen_by_the_lists_that_they_give(lag: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    night = cut_at(many_few_know(), 5 * DAY, DAY, lag_seconds=lag)
     compared: list[list[float]] = []
 
     def first_of_the_best(earlier: NextPeriod, lists: Rows) -> int:
-        compared.append([earlier.measure(of_setting)[NDCG] for of_setting in lists])
+        compared.append([earlier.measure(of_setting)[HEADLINE] for of_setting in lists])
         return choose(earlier, lists)
 
     choose = tuning._best
     monkeypatch.setattr(tuning, "_best", first_of_the_best)
-    found = tuning.tuned(sequences, 5 * DAY, DAY, lag_seconds=lag)
-    earlier = cut_at(sequences, 4 * DAY, DAY, lag_seconds=lag)
-    popularity, _, neighbours, own_in_blend, _ = (int(np.argmax(values)) for values in compared)
+    found = tuned(night)
+    earlier = cut_at(many_few_know(), 4 * DAY, DAY, lag_seconds=lag)
+    popularity, own, own_in_blend, neighbours, weights = (int(np.argmax(values)) for values in compared)
     half_life = tuning.HALF_LIVES[popularity]
-    number, alpha = list(product(tuning.NEIGHBOURS, tuning.ALPHAS))[neighbours]
+    numbers = list(product(tuning.NEIGHBOURS, tuning.ALPHAS))
+    number, alpha = numbers[neighbours]
     assert found["TIFU-kNN"].settings == f"{number} neighbours, alpha {alpha:g}"
-    fits: list[list[Fit]] = [
-        [partial(DecayedPopularity, half_life_seconds=each) for each in tuning.HALF_LIVES],
-        [
+    fits: dict[str, list[Fit]] = {
+        "decayed popularity": [partial(DecayedPopularity, half_life_seconds=each) for each in tuning.HALF_LIVES],
+        "decayed own items": [
             partial(DecayedOwnItems, half_life_seconds=each, popularity_half_life_seconds=half_life)
             for each in tuning.HALF_LIVES
         ],
-        [partial(FrequencyNeighbours, neighbours=k, alpha=each) for k, each in product(tuning.NEIGHBOURS, tuning.ALPHAS)],
-        [
+        "TIFU-kNN": [partial(FrequencyNeighbours, neighbours=k, alpha=each) for k, each in numbers],
+        "blend3": [
             partial(
                 Blend3,
                 weights=each,
@@ -237,8 +251,31 @@ def test_settings_are_chosen_by_the_lists_that_they_give(lag: int, monkeypatch: 
             )
             for each in tuning.WEIGHTS
         ],
-    ]
-    points = earlier.points()
-    for of_fits, values in zip(fits, [*compared[:3], compared[4]], strict=True):
+    }
+    points, of_night = earlier.points(), night.points()
+    chosen = (popularity, own, neighbours, weights)
+    for (name, of_fits), values, best in zip(fits.items(), [*compared[:2], *compared[3:]], chosen, strict=True):
         lists = [lists_of(fit(earlier.training).scores, points, earlier.known) for fit in of_fits]
-        assert values == pytest.approx([earlier.measure(each)[NDCG] for each in lists], abs=1e-3)
+        assert values == pytest.approx([earlier.measure(each)[HEADLINE] for each in lists], abs=1e-3)
+        expected = lists_of(of_fits[best](night.training).scores, of_night, night.known)
+        assert np.mean(found[name].lists == expected) > 0.99  # sums in another order break a tie otherwise
+
+
+def test_rules_and_neighbours_of_a_sample_leave_lists_for_all_and_the_same_each_time() -> None:
+    night = cut_at(many_few_know(), 5 * DAY, DAY)
+    few = Sample(users=20, events=200, neighbours=10)
+    found, again, whole = tuned(night, sample=few), tuned(night, sample=few), tuned(night)
+    for name, each in found.items():
+        assert np.array_equal(each.lists, again[name].lists)
+        assert (each.lists >= 0).all()
+    assert not np.array_equal(found["TIFU-kNN"].lists, whole["TIFU-kNN"].lists)
+
+
+def test_a_sample_keeps_whole_histories_within_both_bounds() -> None:
+    sequences = sequences_of([*random_histories(40, 12), []], num_items=12)
+    for events, users in ((60, None), (10_000, 7), (60, 3)):
+        kept = sampled_users(sequences, np.random.default_rng(0), events, users).history_lengths
+        assert 0 < kept.sum() <= events
+        assert np.count_nonzero(kept) <= (users or 40)
+        assert all(kept[kept > 0] == sequences.history_lengths[kept > 0])
+    assert sampled_users(sequences, np.random.default_rng(0), 10_000, 40) is sequences

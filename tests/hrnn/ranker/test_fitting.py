@@ -14,12 +14,13 @@ from hrnn.blend.weights import BlendWeights
 from hrnn.data.metadata import Metadata
 from hrnn.data.ragged import row_ids
 from hrnn.data.sequences import Sequences
+from hrnn.evaluation.metrics import HEADLINE
 from hrnn.evaluation.settings.next_period import NextPeriod, best_of, cut_at
 from hrnn.models.contract import DataSpec, Snapshot, UserStates
 from hrnn.models.hrnn import Hrnn
 from hrnn.ranker.candidates import MOST, CandidateSources
 from hrnn.ranker.features import FEATURES, features_of
-from hrnn.ranker.fitting import NDCG, FittedRanker, fit_ranker
+from hrnn.ranker.fitting import FittedRanker, fit_ranker
 from hrnn.ranker.knowledge import Knowledge
 from hrnn.ranker.moments import COUNT, training_moments
 from hrnn.ranker.snapshot import RankedSnapshot
@@ -64,13 +65,13 @@ def scores_of(view: Snapshot, states: UserStates) -> np.ndarray:
 def ndcg(view: Snapshot, night: NextPeriod) -> float:
     scores = scores_of(view, view.user_states(KNOWN, night.user_rows))
     scores[:, ~night.known] = -np.inf
-    return float(night.per_user(best_of(scores))[NDCG].mean())
+    return float(night.per_user(best_of(scores))[HEADLINE].mean())
 
 
 def test_trees_learn_what_a_blend_can_not_say_and_the_next_day_shows_it(fitted: FittedRanker) -> None:
     assert fitted.serves
     assert fitted.gain[0] > 5 * fitted.gain[1] > 0
-    assert fitted.ranked[NDCG] == pytest.approx(fitted.blended[NDCG] + fitted.gain[0])
+    assert fitted.ranked[HEADLINE] == pytest.approx(fitted.blended[HEADLINE] + fitted.gain[0])
     assert fitted.ranker is not None
     assert next(iter(fitted.ranker.gains())) in {"own_due", "item_due", "log_age", "log_sessions_since", "own_interval"}
     night, now = cut_at(SHOP, END - 1, DAY), knowledge_at(END)
@@ -222,7 +223,7 @@ def test_histories_hold_events_that_are_never_true() -> None:
             yield knowledge_at(moment, some), cut_at(some, moment - 1, DAY)
 
     found, without = fit_ranker(with_rules(), DAY, seed=0), fit_ranker(as_if_there_were_nothing_else(), DAY, seed=0)
-    assert found.ranked[NDCG] > without.ranked[NDCG] + 0.02
+    assert found.ranked[HEADLINE] > without.ranked[HEADLINE] + 0.02
 
 
 def test_what_counts_more_by_event_rules_stands_higher() -> None:

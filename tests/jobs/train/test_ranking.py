@@ -16,6 +16,8 @@ from habitual_shop import habitual_shop
 from one_rank import one_rank_here
 from small_sequences import publish_sequences
 
+from hrnn.evaluation.metrics import HEADLINE
+from hrnn.evaluation.settings.next_period import METRICS
 from hrnn.ranker.moments import COUNT
 from jobs.platform.storage.folders import StepFolder
 from jobs.train import ranking, states
@@ -25,6 +27,7 @@ from schemas import columns
 from schemas.errors import ConfigError, MachineError
 
 SHOP = habitual_shop()
+RIVALS = ("decayed popularity", "decayed own items", "TIFU-kNN", "blend3")
 SMALL: dict[str, Any] = {
     "recipe": "aws-hrnn",
     "hyperparameters": {"hidden_dimension": "32", "bptt": "8"},
@@ -63,7 +66,15 @@ def test_the_ranker_serves_and_the_version_says_what_it_is_worth(version: StepFo
     for path, (objective, num_trees) in zip(manifest.metadata["ranker"], document["num_trees"].items(), strict=True):
         booster = lightgbm.Booster(model_str=version.read(manifest.file(path)).decode())
         assert (booster.params["objective"], booster.num_trees()) == (objective, num_trees)
+    assert {name: set(rival["metrics"]) for name, rival in document["rivals"].items()} == {
+        name: set(METRICS) for name in RIVALS
+    }
+    for rival in document["rivals"].values():
+        assert rival["gain"][0] == pytest.approx(document["ranked"][HEADLINE] - rival["metrics"][HEADLINE])
+        assert rival["gain"][1] > 0
     page = version.read(manifest.file(manifest.metadata["report"])).decode()
+    for name in RIVALS:
+        assert f"<td>{name}</td>" in page
     for title in ("Lists of the next day", "Where candidates come from", "What the ranker goes by"):
         assert title in page
 
@@ -81,6 +92,8 @@ def test_two_processes_and_another_run_give_the_same_bytes(
         of_states = [manifest.file(shard["states"]).sha256 for shard in manifest.metadata["shards"]]
         digests.append([*of_states, *(manifest.file(path).sha256 for path in manifest.metadata["ranker"])])
     assert digests[0] == digests[1]
+    first, again = (folder.require("solution_version").metadata["next_period"] for folder in (version, other))
+    assert first["rivals"] == again["rivals"]
 
 
 def test_states_hold_the_scores_of_all_candidates(version: StepFolder, tmp_path: Path) -> None:
@@ -127,6 +140,53 @@ def test_wrong_settings_are_refused_by_name(tmp_path: Path, arguments: dict[str,
     settings = {"sequences_uri": str(tmp_path), "output_uri": str(tmp_path / "version"), "recipe": "aws-hrnn", **arguments}
     with pytest.raises(ConfigError, match=message):
         train(**settings)
+
+
+@pytest.mark.parametrize(
+    ("serves", "gain", "sentence"),
+    [
+        (
+            True,
+            [0.02, 0.01],
+            "The ranker makes the lists: their NDCG@25 is 0.0300 ± 0.0098 above that of the best plain list, C.",
+        ),
+        (
+            False,
+            [-0.02, 0.01],
+            "The blend makes the lists: their NDCG@25 is 0.0300 ± 0.0098 above that of the best plain list, C.",
+        ),
+    ],
+)
+def test_the_page_says_which_lists_serve_and_how_far_ahead_they_are(serves: bool, gain: list[float], sentence: str) -> None:
+    rivals = {
+        name: {"settings": "", "metrics": {HEADLINE: value}, "gain": [0.2 - value, 0.005]}
+        for name, value in (("B", 0.1), ("C", 0.17))
+    }
+    document = {
+        "horizon_days": 1.0,
+        "lag_hours": 0.0,
+        "users": 500,
+        "serves": serves,
+        "num_trees": {"lambdarank": 20},
+        "ranked": {HEADLINE: 0.2 if serves else 0.18},
+        "blended": {HEADLINE: 0.18 if serves else 0.2},
+        "gain": gain,
+        "rivals": rivals,
+        "candidate_recall": 0.5,
+        "recall_of_sources": {},
+        "largest_gains": {},
+    }
+    table = ranker_tables(document)[0]
+    assert table.finding == sentence
+    served, other = ("ranker", "blend") if serves else ("blend", "ranker")
+    assert [(row.name, row.own, row.cells[-2].text) for row in table.rows] == [
+        (served, True, ""),
+        (other, False, "+0.0200"),
+        ("B", False, "+0.1000"),
+        ("C", False, "+0.0300"),
+    ]
+    rivals["C"]["gain"] = [-0.01, 0.005]
+    assert "0.0100 ± 0.0098 below that of the best plain list, C." in ranker_tables(document)[0].finding
 
 
 def test_of_too_few_users_the_page_says_so() -> None:
