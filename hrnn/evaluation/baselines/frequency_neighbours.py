@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from hrnn.data.arrays import Doubles, Floats, Rows
 from hrnn.data.ragged import Ragged, distinct, offsets_of, positions_of
@@ -67,7 +68,11 @@ class FrequencyNeighbours:
         users = np.flatnonzero(sequences.history_lengths)
         keys, weights = frequencies(sequences, sequences.event_positions(users), self._decay)
         user, item = keys // self._num_items, keys % self._num_items
-        self._items, self._weights = Ragged.from_lengths(np.bincount(user, minlength=len(users)), item), weights
+        offsets = offsets_of(np.bincount(user, minlength=len(users)))
+        # Of half the width, where they can be: the products wait for memory.
+        width = np.int32 if len(item) < 1 << 31 else np.int64
+        vectors = weights.astype(np.float32), item.astype(width), offsets.astype(width)
+        self._vectors = csr_array(vectors, (len(users), self._num_items))
         by_item = np.argsort(item, kind="stable")
         self._users = Ragged.from_lengths(np.bincount(item, minlength=self._num_items), user[by_item])
         self._user_weights = weights[by_item]
@@ -82,7 +87,7 @@ class FrequencyNeighbours:
             scores[point] = of_point
         return scores
 
-    def parts(self, points: PredictionPoints, numbers: tuple[int, ...]) -> Iterator[tuple[Rows, Doubles, Doubles]]:
+    def parts(self, points: PredictionPoints, numbers: tuple[int, ...]) -> Iterator[tuple[Rows, Doubles, Floats]]:
         """Of each point: the user's items, rising, their values, and the mean vectors of the nearest users.
 
         Args:
@@ -90,13 +95,13 @@ class FrequencyNeighbours:
             numbers: Of nearest users, rising.
 
         Returns:
-            int64 [C], float64 [C], and float64 [numbers, N], of each point.
+            int64 [C], float64 [C], and float32 [numbers, N], of each point.
         """
         keys, weights = frequencies(points.sequences, points.histories(), self._decay)
         bounds = np.searchsorted(keys, np.arange(len(points) + 1) * self._num_items)
-        for point, (begin, end) in enumerate(pairwise(bounds)):
-            items, own = keys[begin:end] - point * self._num_items, weights[begin:end]
-            yield items, own, self._means(self._nearest(items, own, numbers[-1]), numbers)
+        own = [(keys[begin:end] % self._num_items, weights[begin:end]) for begin, end in pairwise(bounds)]
+        means = self._means([self._nearest(*of_point, numbers[-1]) for of_point in own], numbers)
+        return ((*of_point, of_others) for of_point, of_others in zip(own, means, strict=True))
 
     def _nearest(self, items: Rows, weights: Doubles, number: int) -> Rows:
         """Rows of the users nearest to a vector, the nearest first."""
@@ -105,16 +110,17 @@ class FrequencyNeighbours:
         products = np.bincount(self._users.values[postings.values], shared, minlength=len(self._squares))
         return _least(self._squares - 2.0 * products, number)  # distances, squared, less the same for all
 
-    def _means(self, nearest: Rows, numbers: tuple[int, ...]) -> Doubles:
-        """Mean vectors of the first of some users: float64 [numbers, N]."""
-        events = positions_of(self._items.offsets, nearest)
-        items_of_nearest, weights_of_nearest = self._items.values[events.values], self._weights[events.values]
-        means, upto = np.zeros((len(numbers), self._num_items)), 0
-        for line, number in enumerate(np.minimum(numbers, len(nearest))):
-            more = slice(upto, events.offsets[number])
-            means[line] = np.bincount(items_of_nearest[more], weights_of_nearest[more], self._num_items) + means[line - 1]
-            upto = events.offsets[number]
-        return means / np.maximum(np.minimum(numbers, len(nearest)), 1)[:, None]
+    def _means(self, nearest: list[Rows], numbers: tuple[int, ...]) -> Floats:
+        """Mean vectors of the first of each point's nearest users: float32 [B, numbers, N]."""
+        # Sums of the first ones, then of those that come to them with the next number.
+        parts = [users[begin:end] for users in nearest for begin, end in pairwise((0, *numbers))]
+        offsets = offsets_of([len(users) for users in parts])
+        ones, width = np.ones(offsets[-1], dtype=np.float32), self._vectors.indices.dtype
+        chosen = csr_array((ones, np.concatenate(parts).astype(width), offsets.astype(width)), (len(parts), len(self._squares)))
+        sums = (chosen @ self._vectors).toarray().reshape(len(nearest), len(numbers), self._num_items)
+        means: Floats = sums if len(numbers) == 1 else np.cumsum(sums, axis=1)
+        means /= np.maximum(np.minimum(numbers, len(self._squares)), 1).astype(np.float32)[:, None]
+        return means
 
 
 def frequencies(sequences: Sequences, histories: Ragged[np.int64], decay: Decay) -> tuple[Rows, Doubles]:

@@ -26,7 +26,7 @@ from hrnn.evaluation.metrics import DEPTH, HEADLINE, means
 from hrnn.evaluation.settings.next_period import NextPeriod, best_of, cut_at
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
-_USERS_AT_ONCE = 100
+_USERS_AT_ONCE, _CELLS_AT_ONCE = 100, 1 << 22
 _POPULAR_IN_BLEND = np.float32(0.3)  # about what popularity weighs beside own items, where these count
 
 # Of equally good settings the first is chosen: no decay, and what that needs least.
@@ -51,8 +51,8 @@ class Sample:
         neighbours: Users among whom neighbours are looked for.
     """
 
-    users: int = 500
-    events: int = 500_000
+    users: int = 400
+    events: int = 300_000
     neighbours: int = 20_000
 
 
@@ -148,7 +148,7 @@ class _Scores:
         for points in self._points():
             for own, values, of_others in fitted.parts(points, numbers):
                 # Of items that the user never had, only those with the highest means can be in a list.
-                others = of_others.astype(np.float32)
+                others = of_others.copy()
                 others[:, own] = -np.inf
                 best = best_of(others)
                 items = distinct(np.append(own, best[best >= 0]))
@@ -180,7 +180,8 @@ class _Scores:
 
     def _points(self) -> Iterator[PredictionPoints]:
         points = self._night.points()
-        return (points[begin : begin + _USERS_AT_ONCE] for begin in range(0, len(points), _USERS_AT_ONCE))
+        step = max(1, min(_USERS_AT_ONCE, _CELLS_AT_ONCE // max(1, self._num_items)))
+        return (points[begin : begin + step] for begin in range(0, len(points), step))
 
 
 def _own_counts(points: PredictionPoints, half_lives: tuple[float, ...]) -> Scored:

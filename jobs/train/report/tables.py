@@ -232,15 +232,14 @@ def _next_period(title: str, next_period: Mapping[str, Any]) -> Table:
     best = {key: max(float(row[key]) for row in rows.values()) for key in keys}
     table_rows = []
     for name, row in rows.items():
-        settings = rivals[name]["settings"] if name in rivals else ""
-        cells = (*(_cell(row[key], best[key]) for key in keys), _ahead(gains.get(name)), Cell(text=settings))
+        cells = (*(_cell(row[key], best[key]) for key in keys), _ahead(gains.get(name)))
         table_rows.append(TableRow(name=name, own=name == served, cells=cells))
     return Table(
         title=title,
         finding=f"The {served} makes the lists: their NDCG@25 is {abs(difference):.4f} ± {SURE * error:.4f} "
         f"{'above' if difference >= 0 else 'below'} that of the best plain list, {best_rival}.",
         note=_how_next_period(next_period),
-        columns=("", *(metric_name(key) for key in keys), "ahead by", "settings"),
+        columns=("", *(metric_name(key) for key in keys), "ahead by"),
         rows=tuple(table_rows),
     )
 

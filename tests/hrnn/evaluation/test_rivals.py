@@ -208,13 +208,14 @@ def test_with_nobody_to_choose_by_nothing_decays() -> None:
 
 
 def many_few_know() -> Sequences:
-    """Many items that few know, so that a list is not the whole catalogue."""
+    """Many items that few know, so that a list is not the whole catalogue; each user's first that no other has."""
     random = np.random.default_rng(0)
     histories = [[(session + user % 9 + random.integers(0, 4, 3)).tolist() for session in range(6)] for user in range(60)]
     sequences = sequences_of(histories, num_items=100)
     sequences = replace(sequences, timestamps=sequences.timestamps + random.integers(0, DAY // 2, 60).repeat(18))
     items = sequences.item_rows * 5 + random.integers(0, 3, sequences.num_events)
-    return replace(sequences, item_rows=items.astype(np.int32))
+    items[sequences.user_offsets[:-1]] = 100 + np.arange(60)
+    return replace(sequences, item_rows=items.astype(np.int32), num_items=160)
 
 
 @pytest.mark.parametrize("lag", [0, DAY // 3])

@@ -234,14 +234,16 @@ def test_the_night_ends_before_an_event_of_a_wrong_clock() -> None:
     assert cut_at_horizon(replace(busy, timestamps=wrong), 1.0).cut == 17_008 * DAY == times.max() - DAY
 
 
-def test_the_best_are_ordered_and_ties_go_by_row() -> None:
-    scores = np.random.default_rng(0).integers(0, 9, (20, 60)).astype(np.float32)
+@pytest.mark.parametrize("columns", [7, 60, 5_000])
+def test_the_best_are_ordered_and_ties_go_by_row(columns: int) -> None:
+    scores = np.random.default_rng(0).integers(-4, 5, (20, columns)).astype(np.float32) / np.float32(3)
+    scores[2, ::2] *= np.float32(-0.0)
     scores[3, 5:] = -np.inf
     lists = best_of(scores)
     for line in range(20):
         expected = np.argsort(-scores[line], kind="stable")[:25]
         expected = np.where(np.isneginf(scores[line, expected]), -1, expected)
-        assert lists[line].tolist() == expected.tolist()
+        assert lists[line].tolist() == np.pad(expected, (0, 25 - len(expected)), constant_values=-1).tolist()
 
 
 def test_what_is_truncated_is_neither_learnt_from_nor_true() -> None:

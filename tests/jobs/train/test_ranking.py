@@ -179,7 +179,7 @@ def test_the_page_says_which_lists_serve_and_how_far_ahead_they_are(serves: bool
     table = ranker_tables(document)[0]
     assert table.finding == sentence
     served, other = ("ranker", "blend") if serves else ("blend", "ranker")
-    assert [(row.name, row.own, row.cells[-2].text) for row in table.rows] == [
+    assert [(row.name, row.own, row.cells[-1].text) for row in table.rows] == [
         (served, True, ""),
         (other, False, "+0.0200"),
         ("B", False, "+0.1000"),
