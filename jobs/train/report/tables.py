@@ -250,8 +250,8 @@ def _how_next_period(next_period: Mapping[str, Any]) -> str:
     return (
         f"At an earlier moment, of {next_period['users']:,} users: lists made from what was known then, measured by what they "
         f"took in the period after it{lag}. The ranker's trees ({trees}) had learnt from moments whose period was over; the "
-        "plain lists' settings were chosen on the period before. Ahead by: by how much the NDCG@25 of the list that serves is "
-        "above the row's, with the 95 % interval. "
+        "plain lists' settings were chosen on the period before. Ahead by: NDCG@25 of the list that serves less the row's, "
+        "± the half width of the 95 % interval. "
         f"{100 * next_period['candidate_recall']:.0f} % of what users took was among the candidates that the ranker orders."
     )
 
