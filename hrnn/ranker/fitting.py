@@ -176,7 +176,7 @@ def _for_each_objective(work: Callable[[str], T]) -> list[T]:
 
 
 def _rivals(night: NextPeriod, served: PerUser, seed: int) -> dict[str, Rival]:
-    """Plain lists for the same users, that know the events alone that can be true."""
+    """Plain lists for the same users."""
     rivals = {}
     for name, rival in tuned(night, seed=seed).items():
         theirs = night.per_user(rival.lists)

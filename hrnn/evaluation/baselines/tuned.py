@@ -82,7 +82,13 @@ def tuned(night: NextPeriod, *, seed: int = 0, sample: Sample = SAMPLE) -> dict[
     """
     horizon = night.horizon_seconds
     cut = cut_at(
-        night.training, night.cut - horizon, horizon, lag_seconds=night.lag_seconds, seed=seed, most_users=sample.users
+        night.training,
+        night.cut - horizon,
+        horizon,
+        lag_seconds=night.lag_seconds,
+        seed=seed,
+        most_users=sample.users,
+        event_weights=night.event_weights,
     )
     earlier = _Scores(cut, seed, sample)
     popularity = HALF_LIVES[_best(cut, _same_for_all(best_of(earlier.popularity(HALF_LIVES)), cut))]

@@ -55,6 +55,7 @@ class NextPeriod:
         known: bool [N], items with events up to the cut.
         horizon_seconds: From the cut to the end of the truth.
         lag_seconds: From the cut to the begin of the truth.
+        event_weights: float32 [E], how much each stored event counts; of weight 0 none is true. None: all alike.
     """
 
     cut: int
@@ -65,6 +66,7 @@ class NextPeriod:
     known: npt.NDArray[np.bool_]
     horizon_seconds: int
     lag_seconds: int
+    event_weights: Floats | None = None
 
     def points(self) -> PredictionPoints:
         """Prediction points of the test users, all as of the cut: [V]."""
@@ -150,7 +152,9 @@ def cut_at(
     truth = Ragged.from_lengths(counts, pairs % sequences.num_items)
     weights = np.zeros(len(pairs), dtype=np.float32)
     np.maximum.at(weights, of_events, 1.0 if event_weights is None else event_weights[targets])
-    return NextPeriod(cut, training, users, truth, Ragged(truth.offsets, weights), known, horizon_seconds, lag_seconds)
+    return NextPeriod(
+        cut, training, users, truth, Ragged(truth.offsets, weights), known, horizon_seconds, lag_seconds, event_weights
+    )
 
 
 def cut_at_horizon(

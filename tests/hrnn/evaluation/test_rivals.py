@@ -218,9 +218,11 @@ def many_few_know() -> Sequences:
     return replace(sequences, item_rows=items.astype(np.int32), num_items=160)
 
 
-@pytest.mark.parametrize("lag", [0, DAY // 3])
-def test_settings_are_chosen_by_the_lists_that_they_give(lag: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    night = cut_at(many_few_know(), 5 * DAY, DAY, lag_seconds=lag)
+@pytest.mark.parametrize(("lag", "share"), [(0, 1.0), (DAY // 3, 1.0), (0, 0.5)])
+def test_settings_are_chosen_by_the_lists_that_they_give(lag: int, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    sequences = many_few_know()
+    weights_of_events = (np.random.default_rng(3).random(sequences.num_events) < share).astype(np.float32)
+    night = cut_at(sequences, 5 * DAY, DAY, lag_seconds=lag, event_weights=weights_of_events)
     compared: list[list[float]] = []
 
     def first_of_the_best(earlier: NextPeriod, lists: Rows) -> int:
@@ -230,7 +232,7 @@ def test_settings_are_chosen_by_the_lists_that_they_give(lag: int, monkeypatch: 
     choose = tuning._best
     monkeypatch.setattr(tuning, "_best", first_of_the_best)
     found = tuned(night)
-    earlier = cut_at(many_few_know(), 4 * DAY, DAY, lag_seconds=lag)
+    earlier = cut_at(sequences, 4 * DAY, DAY, lag_seconds=lag, event_weights=weights_of_events)
     popularity, own, own_in_blend, neighbours, weights = (int(np.argmax(values)) for values in compared)
     half_life = tuning.HALF_LIVES[popularity]
     numbers = list(product(tuning.NEIGHBOURS, tuning.ALPHAS))
