@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 SEQUENCES_VERSION = 2
-TRAINING_VERSION = 8
+TRAINING_VERSION = 9
 MEASURING_VERSION = 3

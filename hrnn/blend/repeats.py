@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrnn.data.arrays import Doubles, Rows
-from hrnn.data.ragged import Ragged, offsets_of
+from hrnn.data.ragged import Ragged, offsets_of, row_ids
 from hrnn.data.sequences import Sequences
 
 _PLAIN = (
@@ -62,6 +62,10 @@ class UserItems:
     offsets: Rows
     item_rows: Rows
     features: npt.NDArray[np.float32]
+
+    def keys(self, num_items: int | np.int64) -> Rows:
+        """user · N + item of each row, rising."""
+        return row_ids(self.offsets) * np.int64(num_items) + self.item_rows
 
 
 def repeat_odds(sequences: Sequences) -> npt.NDArray[np.float32]:

@@ -68,7 +68,7 @@ class BlendedModel:
         trend_times = self.trends.grid_time(as_of) if trend_times is None else trend_times
         sparse = user_items or self.statistics.user_items(sequences, user_rows, as_of)
         users = row_ids(sparse.offsets)
-        dense = self._dense_features(queries, users, sparse.item_rows, trend_times)
+        dense = self.dense_features(queries, users, sparse.item_rows, trend_times)
         # The first sparse feature is `own`: interactions with it are 0 for items that the user has not had.
         features = np.concatenate([sparse.features, dense * sparse.features[:, :1]], axis=1)  # in the order of FEATURES
         places = slice(COUNTED_WEIGHTS.start, OWN_AGAIN_WEIGHTS.stop)
@@ -79,8 +79,15 @@ class BlendedModel:
         )
         return SparseScores(sparse.offsets, sparse.item_rows, scores.astype(np.float32))
 
-    def _dense_features(self, queries: Queries, users: Rows, item_rows: Rows, trend_times: Rows) -> Floats:
-        """Features that every item has, of pairs of user and item: float32 [pairs, 3 + windows]."""
+    def dense_features(self, queries: Queries, users: Rows, item_rows: Rows, trend_times: Rows) -> Floats:
+        """Features that every item has, of pairs of user and item: float32 [pairs, 3 + windows].
+
+        Args:
+            queries: Of B users.
+            users: int64 [pairs], which of them.
+            item_rows: int64 [pairs].
+            trend_times: int64 [B], as in `sparse_scores`.
+        """
         items, rows, of_pairs = self.model.items(), torch.from_numpy(item_rows), torch.from_numpy(users)
         vectors = items.vectors[rows]
         products = [(vectors * query[of_pairs]).sum(1) for query in (queries.same_session, queries.next_session)]

@@ -71,6 +71,25 @@ class Trends:
         return np.stack(columns, axis=1).astype(np.float32)
 
 
+class TrendsOfOneTime(Trends):
+    """Trends at one time, from a table: all that a model which serves needs. Its grid has this time alone.
+
+    Args:
+        time: UTC epoch seconds.
+        table: float32 [N, windows], what `Trends.at` says of all items then.
+    """
+
+    def __init__(self, time: int, table: npt.NDArray[np.float32]) -> None:
+        self.first = self.last = time
+        self.grid_seconds = self.num_grid_times = 1
+        self._table = table
+
+    def at(self, time: int, item_rows: Rows | None = None) -> npt.NDArray[np.float32]:
+        """As `Trends.at`, for the one time that is known."""
+        assert time == self.first, "of another time nothing is known"
+        return self._table if item_rows is None else self._table[item_rows]
+
+
 class _Window:
     """Sliding window: each item's events in the `seconds` before a time that moves."""
 

@@ -13,6 +13,8 @@ from hrnn.data.ragged import Ragged
 from hrnn.data.sequences import Sequences, unknown_user
 from hrnn.data.sparse_scores import SparseScores
 from hrnn.explain.engine import PATHS, Explainer, Lists, Reasons
+from hrnn.explain.families import FAMILIES, LATELY, POPULAR
+from hrnn.explain.ranked import RankedReasons
 from hrnn.models.contract import QueryModel
 
 MOST_PAST_ITEMS = 20  # that are taken away from a history
@@ -33,16 +35,19 @@ class Shares:
     shares: Doubles
 
     @classmethod
-    def of(cls, reasons: Reasons, most: int) -> Shares:
+    def of(cls, reasons: Reasons, most: int, ranked: RankedReasons | None = None) -> Shares:
         """Of each place; at most `most` past items, and none whose contribution is below 0.
 
         Popularity's is clip(popularity / total, 0, 1) where the total is above 0. In general it is max(popularity, 0) /
         (max(popularity, 0) + max(total - popularity, 0)), which says the same there and is defined below the mean too, where
-        listed items may lie. What is left, 1 - share, is dealt among the past items by what each contributes.
+        listed items may lie. Of ranked items it is its families' part of all that speaks for the item. What is left, 1 - share,
+        is dealt among the past items by what each contributes.
         """
         popular = sum(reasons.paths[:, PATHS.index(path)] for path in ("popularity", "recency"))
         above, others = np.maximum(popular, 0.0), np.maximum(reasons.total - popular, 0.0)
         popularity = np.divide(above, above + others, out=np.zeros_like(above), where=above > 0)
+        if ranked is not None:
+            popularity = np.where(ranked.ranked, _popular_share(ranked.families), popularity)
         gains = np.maximum(reasons.contributions, 0.0)
         totals = gains.sum(axis=1, keepdims=True)
         shares = np.divide(gains * (1.0 - popularity)[:, None], totals, out=np.zeros_like(gains), where=totals > 0)
@@ -75,7 +80,14 @@ class ServingExplainer:
         self._unknown = np.concatenate([unknown[:2].sum() * start, unknown[BESIDE_WEIGHTS]])
 
     def shares(
-        self, sequences: Sequences, user_rows: Rows, queries: Floats, sparse: SparseScores, items: Ragged[np.int64], most: int
+        self,
+        sequences: Sequences,
+        user_rows: Rows,
+        queries: Floats,
+        sparse: SparseScores,
+        items: Ragged[np.int64],
+        most: int,
+        ranked: RankedReasons | None = None,
     ) -> Shares:
         """What every place owes its score to; the same for the same call.
 
@@ -86,7 +98,16 @@ class ServingExplainer:
             sparse: Of the same lines.
             items: [B] listed item rows, n in all.
             most: Past items to tell of a place.
+            ranked: Of the same places, where a ranker made the lists; `queries` and `sparse` are then its `blend`.
         """
         next_session = asks_next_session(sequences, user_rows, self._cut, self._gap)
         lists = Lists(user_rows, next_session, queries.astype(np.float64) + self._unknown, sparse, items)
-        return Shares.of(self._explainer.explain(sequences, lists, most_items=MOST_PAST_ITEMS), most)
+        return Shares.of(self._explainer.explain(sequences, lists, most_items=MOST_PAST_ITEMS), most, ranked)
+
+
+def _popular_share(families: Doubles) -> Doubles:
+    """Share of popularity in all that is above 0: float64 [n]; 0 where nothing is."""
+    above = np.maximum(families, 0.0)
+    popular, total = above[:, [list(FAMILIES).index(name) for name in (LATELY, POPULAR)]].sum(axis=1), above.sum(axis=1)
+    shares: Doubles = np.divide(popular, total, out=np.zeros_like(popular), where=total > 0)
+    return shares

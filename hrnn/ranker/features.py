@@ -77,9 +77,8 @@ def features_of(knowledge: Knowledge, histories: Sequences, user_rows: Rows, can
 def _user_item_columns(candidates: Candidates, keys: Rows, num_items: int) -> Floats:
     """Repeat and co-occurrence features: float32 [pairs, _USER_ITEMS]."""
     known = candidates.asked.user_items
-    of_known = row_ids(known.offsets) * np.int64(num_items) + known.item_rows
     columns = np.full((len(keys), len(_USER_ITEMS)), np.nan, dtype=np.float32)
-    found, places = _find(of_known, keys)
+    found, places = find_keys(known.keys(num_items), keys)
     columns[found] = known.features[places][:, _USER_ITEM_COLUMNS]
     # Of a kind that an item is not of, the blend's features are 0, which is a value for trees: an indicator stays.
     for first, end in ((0, len(_REPEATS)), (len(_REPEATS), len(_USER_ITEMS))):
@@ -109,7 +108,7 @@ def blend_scores(knowledge: Knowledge, candidates: Candidates) -> Floats:
     num_items = np.int64(knowledge.sequences.num_items)
     of_sparse = row_ids(states.sparse.offsets) * num_items + states.sparse.item_rows
     order = np.argsort(of_sparse, kind="stable")
-    found, places = _find(of_sparse[order], users * num_items + rows)
+    found, places = find_keys(of_sparse[order], users * num_items + rows)
     scores[found] += states.sparse.scores[order[places]]
     return np.asarray(scores, dtype=np.float32)
 
@@ -125,7 +124,7 @@ def _due_columns(user_items: Floats, item_intervals: Floats) -> Floats:
     return np.stack([own, age / np.maximum(own, 0.02), age / np.maximum(mixed, 0.02)], axis=1).astype(np.float32)
 
 
-def _find(sorted_keys: Rows, keys: Rows) -> tuple[Rows, Rows]:
+def find_keys(sorted_keys: Rows, keys: Rows) -> tuple[Rows, Rows]:
     """Which of `keys` are among rising ones, and where each of those is."""
     if not len(sorted_keys):
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
@@ -137,7 +136,7 @@ def _find(sorted_keys: Rows, keys: Rows) -> tuple[Rows, Rows]:
 def _of_matrix(scores: sp.csr_matrix, keys: Rows, num_items: np.int64) -> Floats:
     of_scores = row_ids(scores.indptr.astype(np.int64)) * num_items + scores.indices
     values = np.zeros(len(keys), dtype=np.float32)
-    found, places = _find(of_scores, keys)
+    found, places = find_keys(of_scores, keys)
     values[found] = scores.data[places]
     return values
 

@@ -65,8 +65,14 @@ class Neighbourhoods:
         share = min(1.0, _WORK / max(1.0, float((holders**2).sum()) / max(1, len(active))))
         last = sequences.timestamps[sequences.user_offsets[:-1][active] + sequences.history_lengths[active] - 1]
         newest = np.sort(np.argsort(-np.asarray(last), kind="stable")[: max(1, int(share * len(active)))])
-        of_newest = weights[newest]
-        return cls(as_of, similarity, active[newest], _normed(of_newest, rarity).T.tocsr(), of_newest, rarity)
+        return cls.of_users(as_of, similarity, active[newest], weights[newest], rarity)
+
+    @classmethod
+    def of_users(
+        cls, as_of: int, similarity: sp.csr_matrix, users: Rows, weights: sp.csr_matrix, rarity: Floats
+    ) -> Neighbourhoods:
+        """Of users who may be neighbours; arguments are the attributes."""
+        return cls(as_of, similarity, users, _normed(weights, rarity).T.tocsr(), weights, rarity)
 
     def item_scores(self, sequences: Sequences, user_rows: Rows) -> sp.csr_matrix:
         """float32 [B, N], sorted by item within a row."""

@@ -8,6 +8,8 @@ items can be compared, and a list that a filter leaves no candidates goes on by 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -37,18 +39,21 @@ class RankedSnapshot:
     Args:
         knowledge: At the end of the data.
         ranker: Fitted on earlier moments.
+
+    Attributes:
+        sources: Of its candidates.
     """
 
     def __init__(self, knowledge: Knowledge, ranker: Ranker) -> None:
-        self._knowledge, self._ranker = knowledge, ranker
-        self._sources = CandidateSources(knowledge)
+        self.knowledge, self.ranker = knowledge, ranker
+        self.sources = CandidateSources(knowledge)
 
     @property
     def parts(self) -> Parts:
         """What another process makes it from, beside the sequences and their metadata."""
-        known = self._knowledge
+        known = self.knowledge
         tables = known.items, known.neighbourhoods, known.metadata_tables
-        return known.blended, known.as_of, known.gap_seconds, *tables, self._ranker
+        return known.blended, known.as_of, known.gap_seconds, *tables, self.ranker
 
     @classmethod
     def of_parts(cls, parts: Parts, sequences: Sequences, metadata: Metadata) -> RankedSnapshot:
@@ -60,42 +65,45 @@ class RankedSnapshot:
     @property
     def blend(self) -> ServingSnapshot:
         """The convex blend alone."""
-        return self._knowledge.serving
+        return self.knowledge.serving
 
     def items(self) -> ItemMatrix:
         """Those of the convex blend."""
-        return self._knowledge.serving.items()
+        return self.knowledge.serving.items()
 
     def user_states(self, histories: Sequences, user_rows: Rows) -> UserStates:
         """After the given events, which hold none after the snapshot's time."""
         parts = [self._states(histories, user_rows[begin : begin + _AT_ONCE]) for begin in range(0, len(user_rows), _AT_ONCE)]
-        if not parts:
-            return self._knowledge.serving.user_states(histories, user_rows)
-        lengths = np.concatenate([np.diff(states.sparse.offsets) for states in parts])
-        return UserStates(
-            torch.cat([states.query for states in parts]),
-            SparseScores(
-                offsets_of(lengths),
-                np.concatenate([states.sparse.item_rows for states in parts]),
-                np.concatenate([states.sparse.scores for states in parts]),
-            ),
-        )
+        return joined(parts) if parts else self.knowledge.serving.user_states(histories, user_rows)
 
     def _states(self, histories: Sequences, user_rows: Rows) -> UserStates:
-        candidates = self._sources.of(histories, user_rows)
+        candidates = self.sources.of(histories, user_rows)
         states = candidates.asked.states
-        features = features_of(self._knowledge, histories, user_rows, candidates)
+        features = features_of(self.knowledge, histories, user_rows, candidates)
         blend = features[:, _BLEND].astype(np.float64)
         # Nobody without events was learnt from.
         of_pairs = candidates.items.row_ids()
         ranked = np.flatnonzero(histories.history_lengths[user_rows][of_pairs] > 0)
         users = of_pairs[ranked]
-        scores, blend = self._ranker.scores_of_lists(features[ranked], users), blend[ranked]
+        scores, blend = self.ranker.scores_of_lists(features[ranked], users), blend[ranked]
         shares = [_log_sum_exp(values, users, len(user_rows)) for values in (blend, scores)]
         change = scores + (shares[0] - shares[1])[users] - blend
         return UserStates(
             states.query, _added(states.sparse, users, candidates.items.values[ranked], change, len(self.items().bias))
         )
+
+
+def joined(parts: Sequence[UserStates]) -> UserStates:
+    """States of all users of several parts, one at least."""
+    lengths = np.concatenate([np.diff(states.sparse.offsets) for states in parts])
+    return UserStates(
+        torch.cat([states.query for states in parts]),
+        SparseScores(
+            offsets_of(lengths),
+            np.concatenate([states.sparse.item_rows for states in parts]),
+            np.concatenate([states.sparse.scores for states in parts]),
+        ),
+    )
 
 
 def _added(sparse: SparseScores, users: Rows, items: Rows, change: Doubles, num_items: int) -> SparseScores:

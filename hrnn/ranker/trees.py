@@ -179,8 +179,7 @@ class Ranker:
             features: float32 [pairs, F].
             users: int64 [pairs], rising.
         """
-        scores = averaged([each.scores(features, 0, _FIRST_TREES) for each in self.trees], features)
-        kept = strongest(users, scores.astype(np.float32), _SHOWN)
+        scores, kept = self._shown(features, users)
         left_out = np.ones(len(users), dtype=np.bool_)
         left_out[kept] = False
         shown, of_users = features[kept], users[kept]
@@ -195,9 +194,24 @@ class Ranker:
         scores[left_out] -= fall[users[left_out]]
         return scores
 
+    def shown(self, features: Floats, users: Rows) -> Rows:
+        """Positions, rising, of the candidates that all trees are shown; arguments are those of `scores_of_lists`."""
+        return self._shown(features, users)[1]
+
+    def _shown(self, features: Floats, users: Rows) -> tuple[Doubles, Rows]:
+        """Scores by the first trees, and who is shown to the others."""
+        scores = averaged([each.scores(features, 0, _FIRST_TREES) for each in self.trees], features)
+        return scores, strongest(users, scores.astype(np.float32), _SHOWN)
+
+    @property
+    def blend_weight(self) -> float:
+        """What the convex blend's score is multiplied with, which the trees are added to."""
+        return float(np.mean([each.scale * OBJECTIVES[each.objective] for each in self.trees]))
+
     def contributions(self, features: Floats) -> Doubles:
-        """What each feature adds to a candidate's logit (TreeSHAP): float64 [pairs, F]."""
+        """What each feature adds to a candidate's logit (TreeSHAP): float64 [pairs, F]; `scores` but for a constant."""
         parts: Doubles = np.mean([each.contributions(features) for each in self.trees], axis=0)
+        parts[:, _BLEND_RANK] -= _TIE * features[:, _BLEND_RANK]
         return parts
 
     def gains(self) -> dict[str, float]:

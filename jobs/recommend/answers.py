@@ -10,14 +10,18 @@ import numpy.typing as npt
 
 from hrnn.data.arrays import Rows
 from hrnn.data.ragged import offsets_of, positions_of
+from hrnn.explain.families import FAMILIES
 
 Items = npt.NDArray[np.int32]
 
 MOST_REASONS = 3  # past items in the explanation of an entry
 REASON_UNITS = 10_000  # shares in reasons are whole numbers of ten-thousandths
-REASON_NUMBERS = 2 + 2 * MOST_REASONS
-# Of popular items that everybody gets: popularity's share, not explored, no past items (rows, then shares).
-POPULAR = np.array([REASON_UNITS, 0, *[-1] * MOST_REASONS, *[0] * MOST_REASONS], np.int32)
+LOG_ODDS_UNITS = 100  # those of families are whole numbers of hundredths
+PAST_ITEMS, SHARES = slice(2, 2 + MOST_REASONS), slice(2 + MOST_REASONS, 2 + 2 * MOST_REASONS)
+OF_FAMILIES = slice(SHARES.stop, SHARES.stop + len(FAMILIES))
+REASON_NUMBERS = OF_FAMILIES.stop
+# Of popular items that everybody gets: popularity's share, not explored, no past items (rows, then shares), no families.
+POPULAR = np.array([REASON_UNITS, 0, *[-1] * MOST_REASONS, *[0] * (MOST_REASONS + len(FAMILIES))], np.int32)
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Answers:
         entries: int32, best first: item rows, or places in the line's list; -1 behind the last one.
         scores: int32, in ten-millionths, falling.
         reasons: int32 [entries, REASON_NUMBERS], where answers are explained: the share of popularity, 1 where the entry was
-            explored, catalogue rows of past items, the strongest first (-1 behind the last), and their shares.
+            explored, catalogue rows of past items, the strongest first (-1 behind the last), their shares, and what each family
+            adds to the log-odds of a ranked item; 0 of others.
     """
 
     offsets: Rows

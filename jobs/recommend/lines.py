@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from hrnn.explain.families import FAMILIES
 from jobs.batch.tally import filter_value_counts
-from jobs.recommend.answers import MOST_REASONS, POPULAR, REASON_UNITS, Answers
+from jobs.recommend.answers import LOG_ODDS_UNITS, OF_FAMILIES, PAST_ITEMS, POPULAR, REASON_UNITS, SHARES, Answers
 from schemas.batch import (
     MOST_ID_CHARACTERS,
     MOST_LINE_BYTES,
@@ -202,7 +203,7 @@ class LineWriter:
             yield b",".join(map(self._explanation, reasons or [popular] * length))
 
     def _explanation(self, reason: list[int]) -> bytes:
-        popularity, explored, rows, shares = reason[0], reason[1], reason[2 : 2 + MOST_REASONS], reason[2 + MOST_REASONS :]
+        popularity, explored, rows, shares = reason[0], reason[1], reason[PAST_ITEMS], reason[SHARES]
         because = b",".join(
             b'{"itemId":%b,"share":%b}' % (self._ids[row], orjson.dumps(share / REASON_UNITS))
             for row, share in zip(rows, shares, strict=True)
@@ -210,7 +211,17 @@ class LineWriter:
         )
         flag = b"true" if explored else b"false"
         share = orjson.dumps(popularity / REASON_UNITS)
-        return b'{"popularityShare":%b,"explored":%b,"because":[%b]}' % (share, flag, because)
+        told = _families_text(reason[OF_FAMILIES])
+        return b'{"popularityShare":%b,"explored":%b,"because":[%b]%b}' % (share, flag, because, told)
+
+
+def _families_text(units: list[int]) -> bytes:
+    """What families add to the log-odds of a ranked item, and their sum, the greatest first; nothing of other items."""
+    told = sorted(((name, each) for name, each in zip(FAMILIES, units, strict=True) if each), key=lambda pair: -pair[1])
+    if not told:
+        return b""
+    families = {name: each / LOG_ODDS_UNITS for name, each in told}
+    return b',"logOdds":%b,"families":%b' % (orjson.dumps(sum(units) / LOG_ODDS_UNITS), orjson.dumps(families))
 
 
 def _scores_text(units: list[int], values: list[float], plain: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hrnn.data.arrays import mapped_array
+from hrnn.data.arrays import Rows, mapped_array
 from hrnn.data.metadata import Codes, Metadata, item_columns, user_codes
-from hrnn.data.ragged import offsets_of
 from jobs.platform.storage.folders import StepFolder
 from jobs.solutions.staging import METADATA, Staged
 from schemas import columns
@@ -53,16 +53,14 @@ def _of_users(
 ) -> dict[str, Codes]:
     """Codes of all users, one column in memory at a time."""
     paths = [source.fetch(staged.manifest.file(path), scratch) for path in staged.manifest.metadata.get("attributes", [])]
-    first = offsets_of([int(shard["num_users"]) for shard in staged.shards])
-    rows = []
-    for path, users, begin in zip(paths, staged.users, first[:-1], strict=True):
-        ids, known = (pq.read_table(file, columns=[columns.USER_ID])[columns.USER_ID] for file in (path, users))
-        places = pc.fill_null(pc.index_in(ids, known.combine_chunks()), -1).to_numpy().astype(np.int64)
-        rows.append(np.where(places >= 0, places + begin, -1))
+    num_users, rows = sum(int(shard["num_users"]) for shard in staged.shards), []
+    for path, users in zip(paths, staged.users, strict=True):
+        ids = pq.read_table(path, columns=[columns.USER_ID])[columns.USER_ID]
+        rows.append(_rows_of(ids, pq.read_table(users, columns=[columns.USER_ID, columns.USER_ROW])))
     codes: dict[str, Codes] = {}
     for field in chosen.fields("Users", schema):
         table = pa.concat_tables([pq.read_table(path, columns=[field.name]) for path in paths])
-        codes |= user_codes(table, np.concatenate(rows), [field], int(first[-1]))
+        codes |= user_codes(table, np.concatenate(rows), [field], num_users)
     return codes
 
 
@@ -82,9 +80,56 @@ def _of_events(
     }
     done = 0
     for path, shard in zip(staged.events, staged.shards, strict=True):
-        table = pq.read_table(path, columns=list(arrays))
-        for name, array in arrays.items():
-            column = table[name].cast(pa.int8()) if pa.types.is_boolean(table[name].type) else table[name]
-            array[done : done + shard["num_events"]] = column.to_numpy()
+        for name, values in _event_columns(path, list(arrays)).items():
+            arrays[name][done : done + shard["num_events"]] = values
         done += shard["num_events"]
     return {name: arrays[name] for name in kinds if name not in numbers}, {name: arrays[name] for name in numbers}
+
+
+def _event_columns(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """Columns of a shard's events; truth values as 0 and 1."""
+    table = pq.read_table(path, columns=list(names))
+    of_truth = {name: pa.types.is_boolean(table[name].type) for name in names}
+    return {name: (table[name].cast(pa.int8()) if of_truth[name] else table[name]).to_numpy() for name in names}
+
+
+def _rows_of(user_ids: pa.ChunkedArray, users: pa.Table) -> Rows:
+    """user_row of each id; -1: it is none of the users."""
+    places = pc.fill_null(pc.index_in(user_ids, users[columns.USER_ID].combine_chunks()), -1).to_numpy().astype(np.int64)
+    rows: Rows = np.append(users[columns.USER_ROW].to_numpy(), -1)[places]
+    return rows
+
+
+def metadata_of_shard(
+    named: Mapping[str, Sequence[str]],
+    schemas: Mapping[Any, DatasetSchema],
+    attributes: Sequence[Path],
+    users: pa.Table,
+    num_users: int,
+    shard: int,
+    events: Path,
+) -> Metadata:
+    """Those of the users and events of one shard, with the codes that `stage_metadata` gives them; none of items.
+
+    Args:
+        named: user_codes, event_codes and event_numbers: names of the columns.
+        schemas: Of the datasets.
+        attributes: Local files of the Users dataset, by shard; all of them, since codes hang on all users' values.
+        users: USER_ID and user_row, within the shard, of its users.
+        num_users: Of the shard.
+        shard: Its number.
+        events: Its local file of events.
+    """
+    codes: dict[str, Codes] = {}
+    for name in named["user_codes"]:
+        [field] = [field for field in schemas["Users"].metadata if field.name == name]
+        tables = [pq.read_table(path, columns=[name]) for path in attributes]
+        rows = [np.full(len(table), -1, dtype=np.int64) for table in tables]
+        rows[shard] = _rows_of(pq.read_table(attributes[shard], columns=[columns.USER_ID])[columns.USER_ID], users)
+        codes |= user_codes(pa.concat_tables(tables), np.concatenate(rows), [field], num_users)
+    of_events = _event_columns(events, [*named["event_codes"], *named["event_numbers"]])
+    return Metadata(
+        user_codes=codes,
+        event_codes={name: of_events[name].astype(np.int32) for name in named["event_codes"]},
+        event_numbers={name: of_events[name].astype(np.float32) for name in named["event_numbers"]},
+    )

@@ -140,7 +140,7 @@ def _fit_and_publish(
         kind=recipe_for(job.recipe).line_kind,
         next_period=fitted.next_period,
     )
-    ranker = write_ranker(folder, fitted.ranker)
+    ranker, ranker_facts = write_ranker(folder, scratch, fitted.serving)
     states, shards = write_states(folder, scratch, fitted.serving, sequences, staged, launch.cores)
     attributes = copy_attributes(folder, scratch, source, staged.manifest)
     catalogue = folder.put_file(staged.catalogue, folder.attempt_path("catalogue.parquet"), rows=sequences.num_items)
@@ -165,9 +165,7 @@ def _fit_and_publish(
     report = training_report(folder, inputs, fitted, sequences, prepared, staged)
     paths: dict[str, Any] = {"training": curve.path, "metrics": measured[1].path, "catalogue": catalogue.path}
     paths["report"] = report[0].path
-    if ranker:
-        paths["ranker"] = [entry.path for entry in ranker]
-    version_facts |= paths | {"model": {purpose: entry.path for purpose, entry in model.items()}}
+    version_facts |= paths | ranker_facts | {"model": {purpose: entry.path for purpose, entry in model.items()}}
     version_facts |= {"shards": shards, "attributes": [entry.path for entry in attributes]}
     manifest = folder.publish(
         "solution_version",

@@ -19,7 +19,8 @@ from hrnn.evaluation.baselines import Fit
 from hrnn.evaluation.evaluate import Evaluation, evaluate
 from hrnn.evaluation.holdout import hold_out
 from hrnn.models.contract import Snapshot
-from hrnn.ranker.trees import Ranker
+from hrnn.ranker.snapshot import RankedSnapshot
+from hrnn.ranker.stored import StoredRanker
 from jobs.platform.storage.folders import StepFolder
 from jobs.solutions.segments import with_segments
 from jobs.solutions.staging import Staged
@@ -39,11 +40,20 @@ def write_model(
     return write_tensors(folder, scratch, tensors)
 
 
-def write_ranker(folder: StepFolder, ranker: Ranker | None) -> list[FileEntry]:
-    """ranker/OBJECTIVE.txt: the trees, as LightGBM writes them; nothing where no ranker serves."""
-    if ranker is None:
-        return []
-    return [folder.put(folder.attempt_path(f"ranker/{each.objective}.txt"), each.model.encode()) for each in ranker.trees]
+def write_ranker(folder: StepFolder, scratch: Path, serving: Snapshot) -> tuple[list[FileEntry], dict[str, Any]]:
+    """What explanations need of a ranker that serves: its files, and facts that name them; nothing where none does.
+
+    ranker/OBJECTIVE.txt are the trees, as LightGBM writes them; the others are those of hrnn/ranker/stored.py.
+    """
+    if not isinstance(serving, RankedSnapshot):
+        return [], {}
+    stored = StoredRanker.of(serving)
+    trees = [folder.put(folder.attempt_path(f"ranker/{name}.txt"), text.encode()) for name, text in stored.trees.items()]
+    paths = scratch / "tables.safetensors", scratch / "neighbours.parquet"
+    stored.save(*paths)
+    tables, neighbours = (folder.put_file(path, folder.attempt_path(f"ranker/{path.name}")) for path in paths)
+    facts = {"ranker": [entry.path for entry in trees], "ranker_tables": tables.path, "ranker_neighbours": neighbours.path}
+    return [*trees, tables, neighbours], facts
 
 
 def copy_attributes(folder: StepFolder, scratch: Path, source: StepFolder, sequences: Manifest) -> list[FileEntry]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hrnn.data.ragged import offsets_of
+from hrnn.data.metadata import ItemValues, Metadata
+from hrnn.data.ragged import Ragged, offsets_of
 from hrnn.data.sequences import Sequences
 
 DAY = 86_400
@@ -58,3 +59,19 @@ def with_other_future(sequences: Sequences, moment: int, seed: int = 0) -> Seque
     types = np.array(sequences.event_types)
     types[after] = random.integers(0, 2, len(after))
     return Sequences(sequences.user_offsets, items, times, starts, types, sequences.num_items)
+
+
+def metadata_of(sequences: Sequences) -> Metadata:
+    """Columns of every kind; those of events hang on the event, so that another future has other ones."""
+    random = np.random.default_rng(2)
+    number, parity = np.sin(sequences.timestamps + 7.0 * sequences.item_rows), sequences.timestamps % 5
+    genre = random.integers(0, 6, sequences.num_items)
+    one_each = Ragged(np.arange(sequences.num_items + 1), genre)
+    return Metadata(
+        item_values={"GENRE": ItemValues(one_each, np.ones(sequences.num_items, np.float32), 6, words=False)},
+        item_numbers={"PRICE": random.random(sequences.num_items).astype(np.float32)},
+        user_codes={"AGE": random.integers(-1, 3, sequences.num_users).astype(np.int32)},
+        event_codes={"DEVICE": parity.astype(np.int32)},
+        event_numbers={"EVENT_VALUE": number.astype(np.float32)},
+        event_types=("view", "buy"),
+    )

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from hrnn.data.hashing import hash64
 from hrnn.data.ragged import offsets_of
 from hrnn.data.sequences import Sequences
 from hrnn.data.sparse_scores import SparseScores
@@ -128,6 +129,13 @@ def publish_sequences(
     facts["newest_event"] = int(sequences.timestamps.max())
     folder.publish("sequences", fingerprint, {}, [], files, metadata=facts)
     return folder.uri
+
+
+def names_of_two_shards(num_users: int) -> list[str]:
+    """Names of users of whom the first half are dealt to shard 0, and the others to shard 1."""
+    names = np.asarray([f"someone {number}" for number in range(10 * num_users)])
+    shards = hash64(pa.array(names), 0) % np.uint64(2)
+    return [str(name) for shard in range(2) for name in names[shards == shard][: num_users // 2]]
 
 
 def without_sparse_scores(query: torch.Tensor) -> UserStates:

@@ -185,7 +185,7 @@ def test_contributions_add_up_to_a_candidate_s_score(fitted: FittedRanker) -> No
     parts = fitted.ranker.contributions(features)
     assert parts.shape == (len(features), len(FEATURES))
     rest = fitted.ranker.scores(features) - parts.sum(axis=1)
-    np.testing.assert_allclose(rest, rest.mean(), atol=2e-3)
+    np.testing.assert_allclose(rest, rest.mean(), atol=1e-5)
 
 
 def test_who_is_not_among_the_best_by_the_first_trees_stands_below_in_their_order(

@@ -7,14 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from habitual_shop import DAY, START, habitual_shop, with_other_future
+from habitual_shop import DAY, START, habitual_shop, metadata_of, with_other_future
 
 from hrnn.blend.item_statistics import ItemStatistics
 from hrnn.blend.snapshots import BlendedModel, ServingSnapshot
 from hrnn.blend.weights import BlendWeights
 from hrnn.data.arrays import Rows
-from hrnn.data.metadata import ItemValues, Metadata
-from hrnn.data.ragged import Ragged
+from hrnn.data.metadata import Metadata
 from hrnn.data.sequences import Sequences
 from hrnn.models.contract import DataSpec
 from hrnn.models.hrnn import Hrnn
@@ -33,22 +32,6 @@ SETTINGS = TrainingSettings(num_lanes=16, num_steps=8, epochs=1, exact_below=16,
 def knowledge_of(sequences: Sequences, moment: int, model: Hrnn) -> Knowledge:
     blended = BlendedModel(model, BlendWeights.plain(), ItemStatistics.of(sequences.before(moment)))
     return Knowledge.of(sequences, ServingSnapshot(blended, moment, 1_800), metadata_of(sequences))
-
-
-def metadata_of(sequences: Sequences) -> Metadata:
-    """Columns of every kind; those of events hang on the event, so that another future has other ones."""
-    random = np.random.default_rng(2)
-    number, parity = np.sin(sequences.timestamps + 7.0 * sequences.item_rows), sequences.timestamps % 5
-    genre = random.integers(0, 6, sequences.num_items)
-    one_each = Ragged(np.arange(sequences.num_items + 1), genre)
-    return Metadata(
-        item_values={"GENRE": ItemValues(one_each, np.ones(sequences.num_items, np.float32), 6, words=False)},
-        item_numbers={"PRICE": random.random(sequences.num_items).astype(np.float32)},
-        user_codes={"AGE": random.integers(-1, 3, sequences.num_users).astype(np.int32)},
-        event_codes={"DEVICE": parity.astype(np.int32)},
-        event_numbers={"EVENT_VALUE": number.astype(np.float32)},
-        event_types=("view", "buy"),
-    )
 
 
 def untrained(num_items: int = SHOP.num_items) -> Hrnn:

@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from called_jobs import recommend, train
 from one_rank import one_rank_here
 from published_versions import tensors_of
-from small_sequences import publish_sequences, random_histories, sequences_of
+from small_sequences import names_of_two_shards, publish_sequences, random_histories, sequences_of
 from tiny_solution import publish_solution
 
 from hrnn.blend.item_statistics import ItemStatistics
 from hrnn.blend.snapshots import BlendedModel, ServingSnapshot
 from hrnn.blend.weights import BlendWeights
-from hrnn.data.hashing import hash64
 from hrnn.data.ragged import Ragged
 from hrnn.explain.serving import ServingExplainer
 from hrnn.models.hrnn import Hrnn, HrnnShape
@@ -36,14 +34,7 @@ NEWEST = int(SEQUENCES.timestamps.max())
 CREATED = [NEWEST - (1 if row >= NUM_ITEMS - NEW else 99) * 86_400 for row in range(NUM_ITEMS)]
 
 
-def names_of_shards() -> list[str]:
-    """Names of users of whom the first half are dealt to shard 0, and the others to shard 1."""
-    names = np.asarray([f"someone {number}" for number in range(10 * NUM_USERS)])
-    shards = hash64(pa.array(names), 0) % np.uint64(2)
-    return [str(name) for shard in range(2) for name in names[shards == shard][: NUM_USERS // 2]]
-
-
-USER_IDS = names_of_shards()
+USER_IDS = names_of_two_shards(NUM_USERS)
 
 
 @pytest.fixture(scope="module")

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import lightgbm
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from called_jobs import train
+from called_jobs import recommend, train
 from habitual_shop import habitual_shop
 from one_rank import one_rank_here
-from small_sequences import publish_sequences
+from small_sequences import names_of_two_shards, publish_sequences
 
 from hrnn.evaluation.metrics import HEADLINE
 from hrnn.evaluation.settings.next_period import METRICS
+from hrnn.explain.families import DUE, FAMILIES, LATELY, POPULAR
 from hrnn.ranker.moments import COUNT
 from jobs.platform.storage.folders import StepFolder
 from jobs.train import ranking, states
@@ -28,6 +31,7 @@ from schemas.errors import ConfigError, MachineError
 
 SHOP = habitual_shop()
 RIVALS = ("decayed popularity", "decayed own items", "TIFU-kNN", "blend3")
+USER_IDS = names_of_two_shards(SHOP.num_users)
 SMALL: dict[str, Any] = {
     "recipe": "aws-hrnn",
     "hyperparameters": {"hidden_dimension": "32", "bptt": "8"},
@@ -45,7 +49,7 @@ def _trained_here() -> Iterator[None]:
 def sequences_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("sequences")
     (folder / "parts").mkdir()
-    return publish_sequences(SHOP, str(folder / "sequences"), folder / "parts")
+    return publish_sequences(SHOP, str(folder / "sequences"), folder / "parts", user_ids=USER_IDS)
 
 
 @pytest.fixture(scope="module")
@@ -219,3 +223,48 @@ def test_a_process_that_dies_at_a_moment_is_one_clear_error(
 
 def _die() -> None:
     os._exit(3)
+
+
+@pytest.fixture(scope="module")
+def explained(version: StepFolder, tmp_path_factory: pytest.TempPathFactory, spark: object) -> list[dict[str, Any]]:
+    """Outputs of lines of all users and of one nobody knows."""
+    folder = tmp_path_factory.mktemp("explained")
+    lines = [json.dumps({"userId": user}) for user in USER_IDS]
+    (folder / "in.json").write_text("\n".join([*lines, '{"userId": "nobody"}']) + "\n")
+    asked = {"solution_uri": version.uri, "input_uri": str(folder / "in.json"), "num_results": 10}
+    outputs = []
+    for name, options in (("plain", {}), ("told", {"explain": True})):
+        recommend(**asked, output_uri=str(folder / name), **options)
+        answers = (folder / name / "in.json.out").read_text().splitlines()
+        outputs.append([json.loads(line)["output"] for line in answers])
+    for plain, told in zip(*outputs, strict=True):
+        assert {name: told[name] for name in plain} == plain
+    return outputs[1]
+
+
+def test_a_ranked_item_is_explained_by_families_that_add_up(explained: list[dict[str, Any]]) -> None:
+    *known, nobody = explained
+    assert not any("families" in each for each in nobody["explanations"])
+    for output in known:
+        totals = [each["logOdds"] for each in output["explanations"]]
+        for each in output["explanations"]:
+            assert list(each) == ["popularityShare", "explored", "because", "logOdds", "families"]
+            values = list(each["families"].values())
+            assert set(each["families"]) <= set(FAMILIES)
+            assert values == sorted(values, reverse=True)
+            assert sum(values) == pytest.approx(each["logOdds"])
+            popular = sum(max(0.0, each["families"].get(name, 0.0)) for name in (LATELY, POPULAR))
+            assert each["popularityShare"] == pytest.approx(popular / sum(value for value in values if value > 0), abs=0.02)
+            assert each["popularityShare"] + sum(reason["share"] for reason in each["because"]) <= 1.0003
+        # The list is in the order of the trees' scores, of which these are the numbers: but for rounding they fall.
+        assert all(one >= other - 0.11 for one, other in pairwise(totals)), totals
+
+
+def test_what_is_taken_again_is_listed_because_it_is_due(explained: list[dict[str, Any]]) -> None:
+    leading = []
+    for row, output in enumerate(explained[:-1]):
+        own = {f"item {item}" for item in SHOP.item_rows[SHOP.event_positions(np.asarray([row])).values]}
+        of_items = zip(output["recommendedItems"][:3], output["explanations"], strict=False)
+        leading += [next(iter(each["families"])) for item, each in of_items if item in own]
+    assert len(leading) > SHOP.num_users
+    assert leading.count(DUE) > 0.8 * len(leading)
