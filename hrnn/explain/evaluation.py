@@ -14,7 +14,7 @@ from hrnn.data.hashing import mix64
 from hrnn.data.ragged import Ragged
 from hrnn.data.sequences import Sequences
 from hrnn.data.sparse_scores import SparseScores
-from hrnn.explain.engine import Explainer, Lists, Reasons
+from hrnn.explain.engine import PATHS, Explainer, Lists, Reasons
 from hrnn.models.contract import Queries
 
 LEAST_EVENTS, MOST_EVENTS = 5, 1_000  # of users that are explained: a shorter history says little, a longer one takes long
@@ -31,6 +31,7 @@ class ExplainedList:
         scores: float64 [k], as the model gives them.
         probabilities: float64 [k], softmax of the scores over the items with events.
         reasons: Of the k places.
+        paths: Names of those of the reasons.
     """
 
     user_row: int
@@ -39,6 +40,7 @@ class ExplainedList:
     scores: Doubles
     probabilities: Doubles
     reasons: Reasons
+    paths: tuple[str, ...] = PATHS
 
 
 def choose_users(lengths: Rows, preferred: Rows, *, num_users: int = 10, seed: int = 0) -> Rows:

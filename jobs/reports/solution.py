@@ -59,7 +59,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """Past events that speak for an item: what they were, and the factor on its odds against an average item ("×3.2")."""
+    """What speaks for an item, past events or a family, and the factor on its odds against an average item ("×3.2")."""
 
     what: str
     factor: str
@@ -77,7 +77,8 @@ class ListedItem:
         zero: Where the bar's zero lies, in percent of its room.
         segments: The paths' parts.
         told: The same in words.
-        reasons: The past events that matter most.
+        reasons: The past events that matter most; of a ranked item the families.
+        past: Of a ranked item, the past events.
     """
 
     title: str
@@ -88,6 +89,7 @@ class ListedItem:
     segments: tuple[Segment, ...]
     told: str
     reasons: tuple[Reason, ...]
+    past: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.reports.solution import ExplainedUser
-from jobs.train.report.people import PATH_MEANINGS
 from jobs.train.report.tables import curves, ranker_tables, search_table, tables, verdict
 from schemas.version import VERSION
 
@@ -18,6 +17,13 @@ _NOTE = (
     "adds to the item's score, measured from the average item of the catalogue, to the left of the mark where it speaks "
     "against the item. Because of: the factor by which these past events raise the item's odds against an average item, found "
     "by running the history again without them."
+)
+_NOTE_OF_RANKER = (
+    "Drawn by a hash among the users with 5 to 1,000 events. Each is asked about at the end of the data, with all events "
+    "known, as the nightly list is: nothing is hidden. Beside a title stands the probability that the item has. The bar: what "
+    "each family of reasons adds to the item's log-odds, measured from the average of the user's best candidates, to the left "
+    "of the mark where it speaks against the item. Because of: the factors by which the strongest families raise its odds. "
+    "From the past: the events without which the score that the ranker starts from would fall most."
 )
 _LEARNT = {
     "personalize": (
@@ -72,11 +78,13 @@ class Explained:
         users: For the page.
         document: explanations.json.
         whole_history: A history is one session.
+        ranked: They are those of a ranker that serves.
     """
 
     users: tuple[ExplainedUser, ...]
     document: dict[str, Any]
     whole_history: bool
+    ranked: bool = False
 
 
 def solution_page(inputs: ReportInputs, explained: Explained | None) -> dict[str, Any]:
@@ -106,15 +114,24 @@ def solution_page(inputs: ReportInputs, explained: Explained | None) -> dict[str
         ),
         "curves": plots,
         "curves_note": curves_note,
-        "paths": PATH_MEANINGS,
+        "paths": list(explained.document["paths"].items()) if explained else (),
+        "ranked": explained is not None and explained.ranked,
         "users": explained.users if explained else (),
-        "users_note": _NO_PATHS if explained is None else _NOTE if explained.users else _NO_USERS,
+        "users_note": _users_note(explained),
         "session_word": "day" if explained is not None and explained.whole_history else "session",
         "settings": {
             heading: {name: _setting(values[name]) for name in values} for heading, values in groups.items() if values
         },
         "software": VERSION,
     }
+
+
+def _users_note(explained: Explained | None) -> str:
+    if explained is None:
+        return _NO_PATHS
+    if not explained.users:
+        return _NO_USERS
+    return _NOTE_OF_RANKER if explained.ranked else _NOTE
 
 
 def _learnt(settings: Mapping[str, Any]) -> str:

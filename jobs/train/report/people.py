@@ -12,18 +12,17 @@ import numpy as np
 
 from hrnn.data.arrays import Rows
 from hrnn.data.sequences import Sequences
-from hrnn.explain.engine import PATHS
 from hrnn.explain.evaluation import ExplainedList
 from jobs.reports.axes import day_of
 from jobs.reports.parts import SessionPart
 from jobs.reports.solution import ExplainedUser, ListedItem, Reason, Segment
 
-PATH_MEANINGS = (
-    ("sequence", "what the order of the past events leads to"),
-    ("popularity", "what everybody takes"),
-    ("recency", "what has lately become more popular"),
-    ("own item", "what the user took before"),
-)
+PATH_MEANINGS = {
+    "sequence": "what the order of the past events leads to",
+    "popularity": "what everybody takes",
+    "recency": "what has lately become more popular",
+    "own item": "what the user took before",
+}
 _MOST_CONTRIBUTIONS = 5  # of an item in explanations.json
 _SHOWN_SESSIONS, _SHOWN_HIDDEN, _SHOWN_REASONS = 4, 8, 3
 _SHOWN_OF_LATEST, _SHOWN_OF_OTHERS = 10, 5  # items of a session
@@ -49,9 +48,10 @@ class Named:
 def user_document(found: ExplainedList, whole: Sequences, known: Sequences, named: Named) -> dict[str, Any]:
     """A user in explanations.json, with ids.
 
-    `paths` is what each path adds to the item's score, measured from the mean over the items with events. Of the past events in
-    `because`, those that matter most, be it for or against the item, `change` is by how much its score, so measured, falls
-    without them: exp(change) is the factor on its odds against an average item.
+    `paths` is what each path adds to the item's score, measured from the mean over the items with events; where a ranker
+    serves, what each family adds, measured from the mean over the user's best candidates. Of the past events in `because`,
+    those that matter most, be it for or against the item, `change` is by how much its score by the blend, measured from the
+    mean over the items with events, falls without them: exp(change) is the factor on its odds against an average item.
 
     Args:
         found: The list, and why.
@@ -79,7 +79,7 @@ def user_document(found: ExplainedList, whole: Sequences, known: Sequences, name
                 "probability": round(float(found.probabilities[place]), 7),
                 "hit": row in hidden,
                 "had_before": bool((whole.item_rows[history] == row).any()),
-                "paths": {path: round(part, 4) for path, part in zip(PATHS, reasons.paths[place].tolist(), strict=True)},
+                "paths": {path: round(part, 4) for path, part in zip(found.paths, reasons.paths[place].tolist(), strict=True)},
                 "because": [
                     contribution(int(reasons.past_items[place, at]), float(reasons.contributions[place, at]))
                     for at in strongest
@@ -96,7 +96,7 @@ def user_document(found: ExplainedList, whole: Sequences, known: Sequences, name
 
 
 def explained_user(
-    user: Mapping[str, Any], user_row: int, known: Sequences, named: Named, *, whole_history: bool
+    user: Mapping[str, Any], user_row: int, known: Sequences, named: Named, *, whole_history: bool, ranked: bool = False
 ) -> ExplainedUser:
     """One user for the page.
 
@@ -106,6 +106,7 @@ def explained_user(
         known: The events that the model was asked after.
         named: Ids and titles.
         whole_history: A history is one session; events are then shown by day.
+        ranked: The paths are families of a ranker's features, which are the reasons.
     """
     events = known.event_positions(np.asarray([user_row])).values
     length, times = len(events), known.timestamps[events]
@@ -134,11 +135,11 @@ def explained_user(
         more_sessions=max(0, len(edges) - 1 - _SHOWN_SESSIONS),
         hidden=tuple((named.titles[item_id], item_id in listed) for item_id in hidden[:_SHOWN_HIDDEN]),
         more_hidden=max(0, len(hidden) - _SHOWN_HIDDEN),
-        items=_items(user, named.titles),
+        items=_items(user, named.titles, ranked),
     )
 
 
-def _items(user: Mapping[str, Any], titles: Mapping[str, str]) -> tuple[ListedItem, ...]:
+def _items(user: Mapping[str, Any], titles: Mapping[str, str], ranked: bool) -> tuple[ListedItem, ...]:
     """The list; all bars of a user are of one scale."""
     below = max((-sum(min(part, 0.0) for part in item["paths"].values()) for item in user["items"]), default=0.0)
     above = max((sum(max(part, 0.0) for part in item["paths"].values()) for item in user["items"]), default=0.0)
@@ -151,8 +152,10 @@ def _items(user: Mapping[str, Any], titles: Mapping[str, str]) -> tuple[ListedIt
             probability=f"{100 * item['probability']:.1f} %" if item["probability"] >= 0.0005 else "<0.1 %",
             zero=100 * below / room,
             segments=_segments(item["paths"], below, room),
-            told="Above the average item by: " + ", ".join(f"{path} {part:+.2f}" for path, part in item["paths"].items()),
-            reasons=_reasons(item, titles, day_of(user["as_of"]).year),
+            told=f"Above the average {'candidate' if ranked else 'item'} by: "
+            + ", ".join(f"{path} {part:+.2f}" for path, part in item["paths"].items()),
+            reasons=_families(item["paths"]) if ranked else _reasons(item, titles, day_of(user["as_of"]).year),
+            past=_reasons(item, titles, day_of(user["as_of"]).year) if ranked else (),
         )
         for item in user["items"]
     )
@@ -179,6 +182,12 @@ def _reasons(item: Mapping[str, Any], titles: Mapping[str, str], year: int) -> t
         day = f"{date:%-d\u00a0%b}" if date.year == year else _day(each["last_time"])
         reasons.append(Reason(what=f"{what} ({times}{day})", factor=_factor(each["change"])))
     return tuple(reasons)
+
+
+def _families(paths: Mapping[str, float]) -> tuple[Reason, ...]:
+    """The families that speak most for an item."""
+    told = sorted(paths.items(), key=lambda path: -path[1])[:_SHOWN_REASONS]
+    return tuple(Reason(what=family, factor=_factor(part)) for family, part in told if part > _LEAST_CHANGE)
 
 
 def _factor(change: float) -> str:

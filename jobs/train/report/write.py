@@ -14,6 +14,9 @@ from hrnn.data.arrays import Rows
 from hrnn.data.sequences import Sequences
 from hrnn.data.splits import Prepared
 from hrnn.explain.evaluation import ExplainedList, choose_users, explained_list
+from hrnn.explain.families import FAMILIES
+from hrnn.explain.nightly import ranked_list
+from hrnn.ranker.snapshot import RankedSnapshot
 from jobs.platform.storage.folders import StepFolder
 from jobs.reports.solution import solution_html
 from jobs.solutions.staging import Staged
@@ -46,33 +49,49 @@ def training_report(
     """
     explained = None
     if isinstance(fitted.evaluation, PerUserSnapshot):
-        explained = explain_users(fitted.evaluation.blended, sequences, prepared.kept, prepared.split.user_rows, staged)
+        ranked = isinstance(fitted.serving, RankedSnapshot)
+        view = fitted.serving if isinstance(fitted.serving, RankedSnapshot) else fitted.evaluation.blended
+        explained = explain_users(view, sequences, sequences if ranked else prepared.kept, prepared.split.user_rows, staged)
     return [folder.put_page(name, data) for name, data in _files(inputs, explained).items()]
 
 
 def explain_users(
-    blended: BlendedModel, sequences: Sequences, known: Sequences, test_users: Rows, staged: Staged, *, num_users: int = 10
+    view: RankedSnapshot | BlendedModel,
+    sequences: Sequences,
+    known: Sequences,
+    test_users: Rows,
+    staged: Staged,
+    *,
+    num_users: int = 10,
 ) -> Explained:
     """Lists of some users and why they are so.
 
     Args:
-        blended: The model as the evaluation has it.
+        view: The ranker that serves; or the model as the evaluation has it.
         sequences: All events.
-        known: Those that are not hidden.
+        known: Those that users are asked after: for a ranker all, for the evaluation those that are not hidden.
         test_users: Rows of the users who have hidden events.
         staged: Where ids and titles stand.
         num_users: How many users at most.
     """
     chosen = choose_users(known.history_lengths, test_users, num_users=num_users).tolist()
     num_ranked = int(np.count_nonzero(sequences.item_counts()))
-    found = [explained_list(blended, known, user, num_ranked=num_ranked) for user in chosen]
+    ranked = isinstance(view, RankedSnapshot)
+    found = [
+        ranked_list(view, known, user, num_ranked=num_ranked)
+        if isinstance(view, RankedSnapshot)
+        else explained_list(view, known, user, num_ranked=num_ranked)
+        for user in chosen
+    ]
     named = _named(found, sequences, staged)
     whole_history = staged.manifest.metadata.get("gap_seconds") is None
     users = [user_document(each, sequences, known, named) for each in found]
     pages = (
-        explained_user(user, row, known, named, whole_history=whole_history) for user, row in zip(users, chosen, strict=True)
+        explained_user(user, row, known, named, whole_history=whole_history, ranked=ranked)
+        for user, row in zip(users, chosen, strict=True)
     )
-    return Explained(tuple(pages), {"paths": dict(PATH_MEANINGS), "users": users}, whole_history)
+    document = {"paths": FAMILIES if ranked else PATH_MEANINGS, "users": users}
+    return Explained(tuple(pages), document, whole_history, ranked)
 
 
 def _named(found: Sequence[ExplainedList], whole: Sequences, staged: Staged) -> Named:

@@ -268,3 +268,23 @@ def test_what_is_taken_again_is_listed_because_it_is_due(explained: list[dict[st
         leading += [next(iter(each["families"])) for item, each in of_items if item in own]
     assert len(leading) > SHOP.num_users
     assert leading.count(DUE) > 0.8 * len(leading)
+
+
+def test_the_page_explains_the_nightly_list(version: StepFolder, explained: list[dict[str, Any]]) -> None:
+    manifest = version.require("solution_version")
+    [entry] = [file for file in manifest.files if file.shown == "explanations.json"]
+    document, page = json.loads(version.read(entry)), version.read(manifest.file(manifest.metadata["report"])).decode()
+    assert document["paths"] == FAMILIES
+    assert len(document["users"]) == 10
+    for user in document["users"]:
+        told = explained[USER_IDS.index(user["user_id"])]
+        listed = {item["item_id"]: item["paths"] for item in user["items"]}
+        assert list(listed) == told["recommendedItems"]
+        assert user["hidden_items"] == []
+        for item, each in zip(told["recommendedItems"], told["explanations"], strict=True):
+            for family, value in each["families"].items():
+                assert listed[item][family] == pytest.approx(value, abs=0.0051)
+    for words in FAMILIES.values():
+        assert words in page
+    assert "from the past: having had it" in page
+    assert f"{DUE} <b>×" in page
