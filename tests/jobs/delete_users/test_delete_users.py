@@ -79,6 +79,26 @@ def test_users_leave_every_place_and_the_others_stay(workspace: Path, users: str
     assert all(each["size"] == (workspace / "out" / each["name"]).stat().st_size for each in record.metadata["outputs"])
 
 
+def test_a_ranker_s_neighbours_leave_too(workspace: Path, users: str) -> None:
+    solution, sink = StepFolder(str(workspace / "train/for-you/bbbbbbbbbbbb")), pa.BufferOutputStream()
+    manifest = solution.require("solution_version")
+    states = [solution.fetch(manifest.file(shard["states"]), workspace) for shard in manifest.metadata["shards"]]
+    row_of = {
+        user: row
+        for path in states
+        for user, row in zip(*pq.read_table(path, columns=["USER_ID", "user_row"]).to_pydict().values(), strict=True)
+    }
+    pq.write_table(pa.table({"user_row": range(30), "item_rows": [[1]] * 30, "weights": [[0.5]] * 30}), sink)
+    entry = solution.put(solution.attempt_path("ranker/neighbours.parquet"), sink.getvalue().to_pybytes(), 30)
+    facts = manifest.metadata | {"ranker_neighbours": entry.path}
+    files = [*manifest.files, entry]
+    solution.publish("solution_version", "e" * 64, manifest.config, manifest.inputs, files, manifest.counts, facts)
+    delete_users(users_uri=users, workspace_uri=str(workspace))
+    manifest = solution.require("solution_version")
+    left = pq.read_table(solution.fetch(manifest.file(manifest.metadata["ranker_neighbours"]), workspace))
+    assert set(range(30)) - set(left["user_row"].to_pylist()) == {row_of["user 7"], row_of["user 8"]}
+
+
 def test_what_users_did_with_actions_leaves_too(workspace: Path, users: str) -> None:
     rows = [(f"user {number}", "a1", "taken", 10 + number) for number in range(20)]
     taken = publish_action_interactions(str(workspace / "validate/action_interactions/eeeeeeeeeeee"), rows)
