@@ -30,7 +30,6 @@ from hrnn.models.similar_items import SimilarItems
 from hrnn.ranker.knowledge import Knowledge
 from hrnn.ranker.moments import training_moments
 from hrnn.ranker.snapshot import RankedSnapshot
-from hrnn.ranker.trees import Ranker
 from hrnn.training.parts import PRESENT, past_name
 from hrnn.training.settings import TrainingSettings
 from jobs.solutions.staging import EVENT_WEIGHTS, METADATA
@@ -55,7 +54,6 @@ class FittedRecipe:
         parameters: All that was learnt, by name.
         curve: Points of training.parquet.
         facts: What the manifest tells of the training: epochs done, the best one, the model's shape.
-        ranker: That serves; None: none does.
         next_period: How its lists of the next days compare with the blend's (jobs/train/ranking.py); None: nothing was fitted.
     """
 
@@ -64,7 +62,6 @@ class FittedRecipe:
     parameters: dict[str, Tensor]
     curve: list[dict[str, Any]]
     facts: dict[str, Any] = field(default_factory=dict)
-    ranker: Ranker | None = None
     next_period: dict[str, Any] | None = None
 
 
@@ -301,7 +298,7 @@ def _ranked(
     assert isinstance(blended.serving, ServingSnapshot)
     metadata = Metadata.load(arrays / METADATA)
     knowledge = Knowledge.of(sequences, blended.serving, metadata, recency=job.recency)
-    return replace(blended, serving=RankedSnapshot(knowledge, fitted.ranker), ranker=fitted.ranker)
+    return replace(blended, serving=RankedSnapshot(knowledge, fitted.ranker))
 
 
 def _blended(

@@ -49,9 +49,11 @@ def training_report(
     """
     explained = None
     if isinstance(fitted.evaluation, PerUserSnapshot):
-        ranked = isinstance(fitted.serving, RankedSnapshot)
-        view = fitted.serving if isinstance(fitted.serving, RankedSnapshot) else fitted.evaluation.blended
-        explained = explain_users(view, sequences, sequences if ranked else prepared.kept, prepared.split.user_rows, staged)
+        test_users = prepared.split.user_rows
+        if isinstance(fitted.serving, RankedSnapshot):
+            explained = explain_users(fitted.serving, sequences, sequences, test_users, staged)
+        else:
+            explained = explain_users(fitted.evaluation.blended, sequences, prepared.kept, test_users, staged)
     return [folder.put_page(name, data) for name, data in _files(inputs, explained).items()]
 
 
