@@ -20,13 +20,13 @@ from hrnn.ranker.metadata import Taken
 from hrnn.ranker.neighbours import strongest
 
 MOST = {
-    "blend": 100,
-    "own": 100,
-    "cooccurrence": 60,
-    "item_neighbours": 40,
-    "user_neighbours": 40,
-    "categories": 40,
-    "popular": 20,
+    "blend": 60,
+    "own": 80,
+    "cooccurrence": 40,
+    "item_neighbours": 25,
+    "user_neighbours": 30,
+    "categories": 25,
+    "popular": 12,
 }
 """Candidates of each source, a user; of popularity, of each half-life."""
 _LATEST = item_statistics.FEATURES.index("log_month")

@@ -17,6 +17,7 @@ from typing import Any
 
 import lightgbm
 import numpy as np
+import numpy.typing as npt
 
 from hrnn.data.arrays import Doubles, Floats, Rows
 from hrnn.evaluation.metrics import DEPTH
@@ -45,6 +46,7 @@ _SETTINGS: dict[str, Any] = {
 }
 _FIRST_TREES = 20  # of each objective, that every candidate is shown to
 _SHOWN = 64  # candidates of a user that all trees are shown
+_MOST_GAIN = 15.0  # of the heaviest event beside one of the lightest
 _TIE = 1e-4  # of a place in the convex blend: trees give many candidates the same score
 _BLEND, _BLEND_RANK = FEATURES.index("blend"), FEATURES.index("blend_rank")
 
@@ -78,12 +80,7 @@ class Growing:
         self._blend = features[:, _BLEND].astype(np.float64)
         gains = np.concatenate([each.gains for each in examples])
         self._data = lightgbm.Dataset(
-            features,
-            (gains > 0).astype(np.int8),
-            group=lengths[lengths > 0],
-            weight=np.where(gains > 0, gains, 1.0),
-            params=_SETTINGS,
-            free_raw_data=True,
+            features, _labels(gains), group=lengths[lengths > 0], params=_SETTINGS, free_raw_data=True
         )
 
     def trees(self, objective: str, num_trees: int, seed: int) -> Trees:
@@ -228,6 +225,17 @@ def averaged(logits: Sequence[Doubles], features: Floats) -> Doubles:
 
 def _before_trees(objective: str, features: Floats) -> Doubles:
     return OBJECTIVES[objective] * features[:, _BLEND].astype(np.float64)
+
+
+def _labels(gains: Floats) -> npt.NDArray[np.int8]:
+    """Grades, 0 for what is not true: both objectives take one of l to be worth 2^l - 1, here 15 times the gain at most.
+
+    Where all that is true counts alike it has grade 1, so that nothing hangs on the scale.
+    """
+    if len(np.unique(gains[gains > 0])) <= 1:
+        return (gains > 0).astype(np.int8)
+    grades = np.maximum(1, np.rint(np.log2(1.0 + _MOST_GAIN * gains / gains.max())))
+    return np.where(gains > 0, grades, 0).astype(np.int8)
 
 
 @lru_cache(maxsize=8)
