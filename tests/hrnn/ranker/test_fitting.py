@@ -109,6 +109,19 @@ def test_moments_are_a_quarter_of_the_horizon_apart_and_their_period_is_over() -
     assert set(np.diff(found)) == {DAY // 4}
 
 
+def test_where_data_end_with_days_of_hardly_any_events_moments_are_older() -> None:
+    """One user goes on for two days after all others have left: the newest moment is one that many came back after."""
+    late = np.flatnonzero(SHOP.timestamps >= START + 27 * DAY)
+    of_last = np.zeros(len(SHOP.item_rows), dtype=np.bool_)
+    of_last[late[late >= SHOP.user_offsets[-2]]] = True
+    thin = SHOP.only((SHOP.timestamps < START + 27 * DAY) | of_last)
+    found = training_moments(thin, DAY)
+    assert len(found) == COUNT
+    assert START + 25 * DAY < found[-1] < START + 27 * DAY
+    assert set(np.diff(found)) == {DAY // 4}
+    assert training_moments(SHOP, DAY)[-1] > found[-1]
+
+
 @pytest.mark.parametrize("days", [20, 29, 300])
 def test_data_that_are_short_for_the_horizon_have_no_moments(days: int) -> None:
     assert training_moments(SHOP, days * DAY) == ()
