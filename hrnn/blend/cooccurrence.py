@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from hrnn.blend.repeats import UserItems
 from hrnn.data.arrays import Floats, Rows
-from hrnn.data.ragged import Ragged, offsets_of, positions_of
+from hrnn.data.ragged import Ragged, distinct, offsets_of, positions_of
 from hrnn.data.sequences import Sequences
 
 FEATURES = (
@@ -63,7 +63,7 @@ class Cooccurrence:
         """
         num_items = sequences.num_items
         (forward_keys, forward), (backward_keys, backward) = (_counted(sequences, backwards) for backwards in (False, True))
-        keys = _distinct(np.concatenate([forward_keys, backward_keys]))
+        keys = distinct(np.concatenate([forward_keys, backward_keys]))
         # Each direction has lost its weakest pairs on its own, so that a pair may be known in one of them only.
         directed = np.zeros((2, len(keys)))  # forward; backward
         directed[0, np.searchsorted(keys, forward_keys)] = forward
@@ -139,16 +139,11 @@ def _pairs(sequences: Sequences, user_rows: Rows, backwards: bool) -> Iterator[t
 
 def _summed(tables: list[tuple[Rows, Rows]]) -> tuple[Rows, Rows]:
     """All keys of several tables, rising, each once, and the sum of their parts. No table has a key twice."""
-    keys = _distinct(np.concatenate([table_keys for table_keys, _ in tables]))
+    keys = distinct(np.concatenate([table_keys for table_keys, _ in tables]))
     sums = np.zeros(len(keys), dtype=np.int64)
     for table_keys, parts in tables:
         sums[np.searchsorted(keys, table_keys)] += parts
     return keys, sums
-
-
-def _distinct(keys: Rows) -> Rows:
-    """Each key once, rising. Without counts, np.unique would hash them, which takes many times as long for millions of keys."""
-    return np.unique(keys, return_counts=True)[0]
 
 
 def _strongest(keys: Rows, strengths: npt.NDArray[Any], num_items: int, most: int) -> Rows:

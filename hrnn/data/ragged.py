@@ -171,13 +171,23 @@ def positions_of(offsets: Rows, rows: npt.NDArray[np.integer[Any]]) -> Ragged[np
 
 def union(runs: Sequence[Rows]) -> Rows:
     """All numbers that stand in any of several rising runs, each once, rising; as fast as runs can be merged."""
-    numbers = np.sort(np.concatenate(runs), kind="stable")
-    distinct: Rows = numbers[np.append(True, numbers[1:] != numbers[:-1])[: len(numbers)]]
-    return distinct
+    return _each_once(np.sort(np.concatenate(runs), kind="stable"))
 
 
 def distinct(keys: Rows) -> Rows:
     """Each key once, rising: by sorting, which is faster than NumPy's hash table where most are distinct."""
-    ordered = np.sort(keys)
-    kept: Rows = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
+    return _each_once(np.sort(keys))
+
+
+def _each_once(rising: Rows) -> Rows:
+    kept: Rows = rising[np.append(True, rising[1:] != rising[:-1])[: len(rising)]]
     return kept
+
+
+def find_keys(sorted_keys: Rows, keys: Rows) -> tuple[Rows, Rows]:
+    """Which of `keys` are among rising ones, and where each of those is."""
+    if not len(sorted_keys):
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    places = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
+    found = np.flatnonzero(sorted_keys[places] == keys)
+    return found, places[found]

@@ -100,11 +100,22 @@ class Sequences:
         """Positions of the events of B users, oldest first: [B] rows."""
         return Ragged.expand(self.user_offsets[:-1][user_rows], self.history_lengths[user_rows])
 
+    def newest_positions(self, user_rows: Rows, most: int) -> Ragged[np.int64]:
+        """Positions of at most so many of the newest events of B users, oldest first: [B] rows."""
+        lengths = self.history_lengths[user_rows]
+        num_read = np.minimum(lengths, most)
+        return Ragged.expand(self.user_offsets[:-1][user_rows] + lengths - num_read, num_read)
+
     def last_items(self, user_rows: Rows) -> tuple[Rows, Rows]:
         """Places in `user_rows` of the users who have events, rising, and the item rows of their last ones: int64 each."""
+        known, last = self.last_positions(user_rows)
+        return known, self.item_rows[last].astype(np.int64)
+
+    def last_positions(self, user_rows: Rows) -> tuple[Rows, Rows]:
+        """Places in `user_rows` of the users who have events, rising, and the positions of their last ones: int64 each."""
         lengths = self.history_lengths[user_rows]
         known = np.flatnonzero(lengths)
-        return known, self.item_rows[(self.user_offsets[:-1][user_rows] + lengths - 1)[known]].astype(np.int64)
+        return known, (self.user_offsets[:-1][user_rows] + lengths - 1)[known]
 
     def item_counts(self) -> Rows:
         """Events of each item, without truncated ones: int64 [N]."""

@@ -18,12 +18,12 @@ import numpy as np
 
 from hrnn.blend import cooccurrence, item_statistics, repeats, weights
 from hrnn.data.arrays import Doubles, Flags, Floats, Rows
-from hrnn.data.ragged import Ragged
+from hrnn.data.ragged import Ragged, find_keys
 from hrnn.data.sequences import Sequences
 from hrnn.explain.families import DUE, FAMILIES, HISTORY, KIND, LATELY, LATEST, LIKED, ORDER, POPULAR, RHYTHM, SIMILAR
 from hrnn.models.contract import UserStates
 from hrnn.ranker.candidates import Candidates
-from hrnn.ranker.features import FEATURES, features_of, find_keys
+from hrnn.ranker.features import FEATURES, features_of
 from hrnn.ranker.knowledge import ITEM_NAMES, USER_NAMES, Knowledge
 from hrnn.ranker.snapshot import RankedSnapshot, joined
 

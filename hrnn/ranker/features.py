@@ -13,7 +13,7 @@ import torch
 from hrnn.blend import cooccurrence, item_statistics, repeats
 from hrnn.data.arrays import Floats, Rows
 from hrnn.data.metadata import Metadata
-from hrnn.data.ragged import row_ids
+from hrnn.data.ragged import find_keys, row_ids
 from hrnn.data.sequences import Sequences
 from hrnn.ranker.candidates import Candidates
 from hrnn.ranker.knowledge import ITEM_NAMES, USER_NAMES, Knowledge, user_table
@@ -122,15 +122,6 @@ def _due_columns(user_items: Floats, item_intervals: Floats) -> Floats:
     own = np.where(often, span / np.maximum(sessions - 1, 1), np.nan)
     mixed = np.where(often, (span + item_intervals) / sessions, item_intervals)
     return np.stack([own, age / np.maximum(own, 0.02), age / np.maximum(mixed, 0.02)], axis=1).astype(np.float32)
-
-
-def find_keys(sorted_keys: Rows, keys: Rows) -> tuple[Rows, Rows]:
-    """Which of `keys` are among rising ones, and where each of those is."""
-    if not len(sorted_keys):
-        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    places = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
-    found = np.flatnonzero(sorted_keys[places] == keys)
-    return found, places[found]
 
 
 def _of_matrix(scores: sp.csr_matrix, keys: Rows, num_items: np.int64) -> Floats:

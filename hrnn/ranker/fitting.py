@@ -14,8 +14,8 @@ from typing import TypeVar
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from hrnn.data.arrays import Doubles, Flags, Floats, Rows
-from hrnn.data.ragged import Ragged
+from hrnn.data.arrays import Doubles, Floats, Rows
+from hrnn.data.ragged import Ragged, find_keys
 from hrnn.evaluation.baselines.tuned import tuned
 from hrnn.evaluation.metrics import DEPTH, HEADLINE, PerUser, means, paired_difference
 from hrnn.evaluation.settings.next_period import NextPeriod
@@ -257,7 +257,7 @@ def newest_of(sources: CandidateSources, night: NextPeriod, seed: int) -> Newest
     lengths = np.concatenate([np.empty(0, np.int64), *(each.lengths for each in items)])
     values = np.concatenate([np.empty(0, np.int64), *(each.values for each in items)])
     return Newest(
-        replace(night, user_rows=users, truth=truth),
+        replace(night, user_rows=users, truth=truth, weights=night.weights.take(drawn)),
         users,
         Ragged.from_lengths(lengths, values),
         np.concatenate(features),
@@ -270,16 +270,10 @@ def newest_of(sources: CandidateSources, night: NextPeriod, seed: int) -> Newest
 def _gains(items: Ragged[np.int64], truth: Ragged[np.int64], weights: Ragged[np.float32], num_items: int) -> Floats:
     """How much each item counts of what is true of the same users, 0 of others: float32 [pairs]."""
     keys, true_keys = (each.row_ids() * np.int64(num_items) + each.values for each in (items, truth))
-    places = np.minimum(np.searchsorted(true_keys, keys), max(0, len(true_keys) - 1))
-    if not len(true_keys):
-        return np.zeros(len(keys), dtype=np.float32)
-    return np.where(true_keys[places] == keys, weights.values[places], np.float32(0))
-
-
-def _is_true(items: Ragged[np.int64], truth: Ragged[np.int64], num_items: int) -> Flags:
-    """Which items of the same users are true: bool [pairs]."""
-    keys, true_keys = (each.row_ids() * np.int64(num_items) + each.values for each in (items, truth))
-    return np.isin(keys, true_keys)
+    gains = np.zeros(len(keys), dtype=np.float32)
+    found, places = find_keys(true_keys, keys)
+    gains[found] = weights.values[places]
+    return gains
 
 
 def _recall(true_keys: Rows, keys: Rows, truth: Ragged[np.int64]) -> Doubles:
@@ -291,7 +285,8 @@ def _recall(true_keys: Rows, keys: Rows, truth: Ragged[np.int64]) -> Doubles:
 def _scale(newest: Newest, scores: Doubles) -> float:
     """The factor at which shares of the candidates, softmax(scale · score), make the true ones likeliest."""
     users, offsets = newest.items.row_ids(), newest.items.offsets
-    hits = _is_true(newest.items, newest.night.truth, newest.night.training.num_items)
+    night = newest.night
+    hits = _gains(newest.items, night.truth, night.weights, night.training.num_items) > 0
     if not hits.any():
         return 1.0
     filled = np.diff(offsets) > 0

@@ -21,7 +21,7 @@ import scipy.sparse as sp
 
 from hrnn.data.arrays import Doubles, Floats, Rows
 from hrnn.data.metadata import Codes, ItemValues, Metadata
-from hrnn.data.ragged import Ragged, offsets_of
+from hrnn.data.ragged import Ragged, find_keys, offsets_of
 from hrnn.data.sequences import Sequences
 
 HALF_LIFE_DAYS = 60.0
@@ -114,9 +114,7 @@ class MetadataTables:
 
     def taken(self, histories: Sequences, user_rows: Rows) -> Taken:
         """What B users took, int64 [B]."""
-        lengths, size = histories.history_lengths[user_rows], len(user_rows)
-        num_read = np.minimum(lengths, _MOST_OF_USER)
-        events = Ragged.expand(histories.user_offsets[:-1][user_rows] + lengths - num_read, num_read)
+        events, size = histories.newest_positions(user_rows, _MOST_OF_USER), len(user_rows)
         users, items = events.row_ids(), histories.item_rows[events.values]
         ages = np.maximum(self.as_of - np.asarray(histories.timestamps[events.values]), 0) / _DAY
         weights = np.exp2(-ages / HALF_LIFE_DAYS) if self.recency else np.ones(len(ages))
@@ -269,9 +267,9 @@ class _Fit:
 
 def _of_last_events(codes: Codes, histories: Sequences, user_rows: Rows) -> Codes:
     """Code of each user's last event: int32 [B]; -1 of no event."""
-    lengths = histories.history_lengths[user_rows]
-    last, of_users = histories.user_offsets[:-1][user_rows] + lengths - 1, np.full(len(user_rows), -1, dtype=np.int32)
-    of_users[lengths > 0] = codes[last[lengths > 0]]
+    known, last = histories.last_positions(user_rows)
+    of_users = np.full(len(user_rows), -1, dtype=np.int32)
+    of_users[known] = codes[last]
     return of_users
 
 
@@ -281,7 +279,7 @@ class _EventTable:
 
     Attributes:
         types: How many event types features are made of.
-        of_items: float32 [N] each: of types, the share of the item's events less that of all; of numbers, their mean.
+        of_items: float32 [N] each: of types, their share of the item's events; of numbers, their mean.
     """
 
     types: int
@@ -305,17 +303,16 @@ class _EventTable:
         users, events = taken.events.row_ids(), taken.events.values
         keys = pairs.row_ids() * num_items + pairs.values
         of_events = users * num_items + histories.item_rows[events]
-        places = np.minimum(np.searchsorted(keys, of_events), max(0, len(keys) - 1))
-        own = np.flatnonzero(keys[places] == of_events) if len(keys) else np.empty(0, np.int64)
+        own, places = find_keys(keys, of_events)
         codes, columns = np.asarray(histories.event_types[events]), []
         for code in range(self.types):
             of_type = (codes == code).astype(np.float64)
-            counts = np.bincount(places[own], (of_type * taken.weights)[own], len(keys))
+            counts = np.bincount(places, (of_type * taken.weights)[own], len(keys))
             columns += [np.log1p(counts), self.of_items[code][pairs.values]]
             columns += [_means(of_type, users, size)[pairs.row_ids()]]
         for numbers, of_items in zip(metadata.event_numbers.values(), self.of_items[self.types :], strict=True):
             values = _compressed(np.asarray(numbers[events]))
-            columns += [_means(values[own], places[own], len(keys)), of_items[pairs.values]]
+            columns += [_means(values[own], places, len(keys)), of_items[pairs.values]]
             columns += [_means(values, users, size)[pairs.row_ids()]]
         return columns
 

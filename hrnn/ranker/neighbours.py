@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from hrnn.data.arrays import Floats, Rows
-from hrnn.data.ragged import Ragged, offsets_of, row_ids
+from hrnn.data.ragged import offsets_of, row_ids
 from hrnn.data.sequences import Sequences
 
 HALF_LIFE_DAYS = 60.0
@@ -113,9 +113,7 @@ def falling_keys(rows: Rows, values: Floats) -> Rows:
 
 def _weights(sequences: Sequences, user_rows: Rows, as_of: int, most: int) -> sp.csr_matrix:
     """w of the newest `most` events' items: float32 [B, N], sorted."""
-    lengths = sequences.history_lengths[user_rows]
-    num_read = np.minimum(lengths, most)
-    events = Ragged.expand(sequences.user_offsets[:-1][user_rows] + lengths - num_read, num_read)
+    events = sequences.newest_positions(user_rows, most)
     ages = np.maximum(as_of - np.asarray(sequences.timestamps[events.values]), 0) / _DAY
     weights = np.exp2(-ages / HALF_LIFE_DAYS).astype(np.float32)
     keys = events.row_ids() * np.int64(sequences.num_items) + sequences.item_rows[events.values]
